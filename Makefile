@@ -1,0 +1,71 @@
+# hitless: `make help` lists the targets.
+SHELL       := /bin/bash
+# The system's Python, because the distribution's Mininet is built for it.
+SYSTEM_PYTHON ?= /usr/bin/python3
+VENV        := .venv
+PYTHON      := $(VENV)/bin/python
+STAMP       := $(VENV)/.installed
+SHELL_VENV  := .venv-shell
+CODE        := hitless controller greengrass_agent softswitch topologies experiments apps p4src tests
+SUDO        := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
+
+TARGET   ?= softswitch
+MODE     ?= in-network
+STEERING ?= on
+DISTURB  ?= cpu
+DURATION ?= 60
+SEED     ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  knobs of make run: TARGET=softswitch|bmv2 MODE=in-network|reconfiguration|both STEERING=on|off"
+	@echo "                     DISTURB=cpu|none DURATION=seconds SEED=number"
+
+.PHONY: setup
+setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+	@topologies/install.sh
+
+$(STAMP): pyproject.toml topologies/install.sh
+	@topologies/install.sh
+	@echo "setting up $(VENV)"
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
+	@touch $@
+
+.PHONY: run
+run: setup ## move a function between two edge nodes, live, and measure it
+	@$(SUDO) $(PYTHON) -m experiments run --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
+	  --disturb $(DISTURB) --duration $(DURATION) --seed $(SEED)
+
+.PHONY: test
+test: setup ## run the tests on every target present
+	@$(SUDO) $(PYTHON) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import rules, shellcheck
+	@$(VENV)/bin/ruff check $(CODE)
+	@$(VENV)/bin/ruff format --check $(CODE)
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+	@shellcheck .ci/run $$(git ls-files '*.sh')
+
+.PHONY: p4
+p4: setup ## recompile the steering program (needs p4c)
+	@$(PYTHON) -m p4src.build
+
+.PHONY: shell
+shell: setup ## p4runtime-shell against the running switch
+	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) -m venv $(SHELL_VENV) \
+	  && $(SHELL_VENV)/bin/python -m pip install -q --upgrade "pip>=25.1" \
+	  && $(SHELL_VENV)/bin/python -m pip install -q --group shell && touch $(SHELL_VENV)/.installed; }
+	@$(SUDO) $(PYTHON) -m topologies shell --python $(SHELL_VENV)/bin/python
+
+.PHONY: clean
+clean: ## end leftovers of killed runs and remove caches; results stay
+	@if [ -x $(PYTHON) ]; then $(SUDO) $(PYTHON) -m topologies clean; fi
+	@rm -rf $(VENV) $(SHELL_VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
