@@ -1,0 +1,1 @@
+"""BMv2 JSON, as p4c-bm2-ss writes it, read into typed values."""

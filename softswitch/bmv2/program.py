@@ -1,0 +1,367 @@
+"""The typed form of a BMv2 JSON program: what the code generator consumes and what a server asks about tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from softswitch.bmv2.expressions import Expression, FieldRef
+from softswitch.entries import MatchKey
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in the P4 text a construct stands."""
+
+    filename: str
+    line: int
+    fragment: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+
+class UnsupportedProgram(Exception):
+    """The program uses something this switch cannot run, or contradicts itself.
+
+    `construct` says what, `source` where in the P4 program (None when p4c did not say).
+    """
+
+    def __init__(self, construct: str, source: Source | None = None) -> None:
+        super().__init__(f"{source}: {construct}" if source else construct)
+        self.construct = construct
+        self.source = source
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a header type. `width` is in bits; for a varbit field it is the maximum."""
+
+    name: str
+    width: int
+    signed: bool = False
+    varbit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderType:
+    """Fields in wire order."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    @property
+    def width(self) -> int:
+        """Bits on the wire, a varbit field not counted."""
+        return sum(f.width for f in self.fields if not f.varbit)
+
+    def field(self, name: str) -> Field:
+        """Raises KeyError."""
+        for candidate in self.fields:
+            if candidate.name == name:
+                return candidate
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """An instance of a header type; metadata instances are always valid and zero at the start of a packet."""
+
+    name: str
+    type: HeaderType
+    metadata: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A header stack: its elements are headers of one type."""
+
+    name: str
+    type: HeaderType
+    headers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CalculationInput:
+    """One input of a hash or checksum: a field, a constant, a whole header, or the payload."""
+
+    kind: str
+    field: FieldRef | None = None
+    value: int = 0
+    width: int = 0
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """A named hash: BMv2's algorithm name over inputs concatenated bit by bit."""
+
+    name: str
+    algorithm: str
+    inputs: tuple[CalculationInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A header field that holds a calculation; checked by the parser, updated by the deparser, or both."""
+
+    name: str
+    target: FieldRef
+    calculation: str
+    condition: Expression | None
+    verify: bool
+    update: bool
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A parameter of a primitive. `kind` is the JSON's: expression, header, header_stack, calculation,
+    register_array, counter_array, meter_array, string; everything that has a value is an expression here."""
+
+    kind: str
+    expression: Expression | None = None
+    name: str = ""
+    elements: tuple[Operand, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One statement of an action."""
+
+    op: str
+    operands: tuple[Operand, ...]
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An action parameter, given by a table entry."""
+
+    name: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Actions may share a name: `id` is what tables refer to."""
+
+    id: int
+    name: str
+    parameters: tuple[Parameter, ...]
+    primitives: tuple[Primitive, ...]
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParserOp:
+    """extract, extract_VL, set, verify, advance, shift or primitive, with what it works on."""
+
+    op: str
+    target: str = ""
+    stack: bool = False
+    field: FieldRef | None = None
+    expression: Expression | None = None
+    condition: Expression | None = None
+    lookahead: tuple[int, int] | None = None
+    primitive: Primitive | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionKey:
+    """A part of a select expression: a field, a field of a stack's last element, or bits not yet extracted."""
+
+    width: int
+    expression: Expression | None = None
+    lookahead: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """value/mask over the select key with every part padded to whole bytes; None is the default.
+
+    `next_state` None accepts.
+    """
+
+    value: int | None
+    mask: int | None
+    next_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParserState:
+    """Operations, then a select."""
+
+    name: str
+    ops: tuple[ParserOp, ...]
+    key: tuple[TransitionKey, ...]
+    transitions: tuple[Transition, ...]
+
+
+class MatchKind(Enum):
+    """How one field of a table key is matched."""
+
+    EXACT = "exact"
+    LPM = "lpm"
+    TERNARY = "ternary"
+    RANGE = "range"
+    OPTIONAL = "optional"
+    VALID = "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class TableKey:
+    """One field of a table key. `mask` is a constant the field is and-ed with first."""
+
+    name: str
+    kind: MatchKind
+    expression: Expression
+    width: int
+    mask: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConstEntry:
+    """An entry written in the program. `priority` is P4Runtime's: greater wins, 0 in a table without priorities."""
+
+    key: tuple[MatchKey, ...]
+    priority: int
+    action: int
+    parameters: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A match-action table. `next` maps action ids to nodes (None ends the pipeline); `next_hit`, `next_miss` stand
+    when `by_hit`."""
+
+    name: str
+    keys: tuple[TableKey, ...]
+    size: int
+    actions: tuple[int, ...]
+    by_hit: bool
+    next: dict[int, str | None]
+    next_hit: str | None
+    next_miss: str | None
+    default_action: int | None
+    default_parameters: tuple[int, ...]
+    const_default: bool
+    const_default_action: int | None
+    entries: tuple[ConstEntry, ...]
+    const_entries: bool
+    counter: str | None
+    idle_timeout: bool
+    source: Source | None
+
+    @cached_property
+    def has_priorities(self) -> bool:
+        """Whether entries carry a priority: any ternary, range or optional key."""
+        return any(k.kind in (MatchKind.TERNARY, MatchKind.RANGE, MatchKind.OPTIONAL) for k in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """An `if` of a control."""
+
+    name: str
+    condition: Expression
+    if_true: str | None
+    if_false: str | None
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCall:
+    """An action called outside any table."""
+
+    name: str
+    action: int
+    next: str | None
+    source: Source | None
+
+
+Node = Table | Conditional | ActionCall
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A control: nodes by name, entered at `first`."""
+
+    name: str
+    first: str | None
+    nodes: dict[str, Node]
+
+
+@dataclass(frozen=True, slots=True)
+class CounterArray:
+    """An indirect counter, or with `table` the direct counter of that table."""
+
+    name: str
+    size: int
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterArray:
+    """`size` cells of `width` bits."""
+
+    name: str
+    width: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FieldList:
+    """What survives a clone, resubmit or recirculation with this id."""
+
+    id: int
+    fields: tuple[FieldRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnList:
+    """A digest: `elements` are what is sent, `widths` their bits."""
+
+    id: int
+    name: str
+    elements: tuple[Expression, ...]
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A whole program, names resolved and checked against one another."""
+
+    header_types: dict[str, HeaderType]
+    headers: dict[str, Header]
+    stacks: dict[str, Stack]
+    parser_start: str | None
+    parser_states: dict[str, ParserState]
+    errors: dict[str, int]
+    deparser: tuple[str, ...]
+    actions: dict[int, Action]
+    calculations: dict[str, Calculation]
+    checksums: tuple[Checksum, ...]
+    counters: dict[str, CounterArray]
+    registers: dict[str, RegisterArray]
+    field_lists: dict[int, FieldList]
+    learn_lists: dict[int, LearnList]
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """Every table of every pipeline by name."""
+        return {
+            name: node
+            for pipeline in self.pipelines.values()
+            for name, node in pipeline.nodes.items()
+            if isinstance(node, Table)
+        }
+
+    def action_of(self, table: Table, name: str) -> Action:
+        """The action that `table` knows by `name`. Raises KeyError."""
+        for identifier in table.actions:
+            if self.actions[identifier].name == name:
+                return self.actions[identifier]
+        raise KeyError(name)
