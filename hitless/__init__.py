@@ -1,0 +1,1 @@
+"""What both ends of hitless speak: report, invocation and MQTT codecs, the client library, the function runtime."""

@@ -1,0 +1,312 @@
+"""The invocation protocol (UDP): header, fragmentation, reassembly. Sans-I/O: callers pass datagrams and the time.
+
+Every fragment of a message carries the same 42-byte header but for its index, so that a switch can steer each of
+them alike by client and request id. Fragments are of equal length, ceil(total / count), the last one has the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+MAGIC = 0x4849
+VERSION = 1
+HEADER_SIZE = 42
+"""Bytes of the header in front of each fragment."""
+FRAGMENT_PAYLOAD = 1400
+"""Most payload bytes of one fragment: with header, UDP, IP and an IP-in-IP tunnel it fits 1500 bytes."""
+MAX_PAYLOAD = 4 * 1024 * 1024
+"""Most bytes of one message's payload."""
+
+_LAYOUT = struct.Struct("!HBBBBHIQQIHHHI")
+_INDEX = struct.Struct("!H")
+_INDEX_OFFSET = 34
+
+
+class InvocationError(ValueError):
+    """A datagram or message that is not the protocol's; says which field and what was expected."""
+
+
+class MessageType(IntEnum):
+    """What a message is."""
+
+    REQUEST = 1
+    RESPONSE = 2
+    ERROR = 3
+    """An answer whose payload is the reason, as text."""
+    ACK = 4
+    """The request is here and being executed: no need to send it again."""
+
+
+class Header(NamedTuple):
+    """The header of one fragment."""
+
+    magic: int
+    version: int
+    type: int
+    flags: int
+    """No flag is defined: zero."""
+    attempt: int
+    """Counts the sendings of one request, from 0."""
+    service_id: int
+    client_id: int
+    request_id: int
+    parent_id: int
+    """The request that caused this one, 0 for none."""
+    deadline_ms: int
+    """Milliseconds that the client will still wait."""
+    status: int
+    """Of an answer: an HTTP status. Of a request: 0."""
+    fragment_index: int
+    fragment_count: int
+    total_length: int
+    """Bytes of the whole message's payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A whole request or answer."""
+
+    type: MessageType
+    service_id: int
+    client_id: int
+    request_id: int
+    payload: bytes
+    parent_id: int = 0
+    deadline_ms: int = 0
+    status: int = 0
+    attempt: int = 0
+
+    def answer(self, status: int, payload: bytes, *, error: bool = False) -> Message:
+        """The response to this request, or an error in place of one."""
+        return Message(
+            MessageType.ERROR if error else MessageType.RESPONSE,
+            self.service_id,
+            self.client_id,
+            self.request_id,
+            payload,
+            parent_id=self.parent_id,
+            status=status,
+            attempt=self.attempt,
+        )
+
+    def ack(self) -> Message:
+        """Tells the client that this request need not be sent again."""
+        return Message(
+            MessageType.ACK, self.service_id, self.client_id, self.request_id, b"", self.parent_id, attempt=self.attempt
+        )
+
+
+def decode_header(datagram: bytes | bytearray | memoryview) -> Header:
+    """Read and check a fragment's header against the datagram's length. Raises InvocationError."""
+    try:
+        header = Header._make(_LAYOUT.unpack_from(datagram))
+    except struct.error:
+        raise InvocationError(f"datagram of {len(datagram)} bytes, expected a header of {HEADER_SIZE}") from None
+    if header.magic != MAGIC:
+        raise InvocationError(f"magic is {header.magic:#06x}, expected {MAGIC:#06x}")
+    if header.version != VERSION:
+        raise InvocationError(f"version is {header.version}, expected {VERSION}")
+    if not MessageType.REQUEST <= header.type <= MessageType.ACK:
+        raise InvocationError(f"type is {header.type}, expected 1 to 4")
+    if header.fragment_index >= header.fragment_count:
+        raise InvocationError(f"fragment index is {header.fragment_index} of {header.fragment_count}")
+    expected = _fragment_length(header)
+    if len(datagram) - HEADER_SIZE != expected:
+        raise InvocationError(f"fragment of {len(datagram) - HEADER_SIZE} bytes, expected {expected}")
+    return header
+
+
+def fragments(message: Message, fragment_payload: int = FRAGMENT_PAYLOAD) -> list[memoryview]:
+    """The datagrams of a message, views into one buffer.
+
+    Raises InvocationError when a field does not fit or the payload is longer than MAX_PAYLOAD.
+    """
+    total = len(message.payload)
+    if total > MAX_PAYLOAD:
+        raise InvocationError(f"payload of {total} bytes, expected at most {MAX_PAYLOAD}")
+    count = max(1, -(-total // fragment_payload))
+    chunk = -(-total // count)
+    try:
+        header = _LAYOUT.pack(
+            MAGIC,
+            VERSION,
+            message.type,
+            0,
+            message.attempt,
+            message.service_id,
+            message.client_id,
+            message.request_id,
+            message.parent_id,
+            message.deadline_ms,
+            message.status,
+            0,
+            count,
+            total,
+        )
+    except struct.error as error:
+        raise InvocationError(f"{message.type.name.lower()} has a field that does not fit: {error}") from None
+    buffer = bytearray(count * HEADER_SIZE + total)
+    view = memoryview(buffer)
+    payload = memoryview(message.payload)
+    datagrams = []
+    start = 0
+    for index in range(count):
+        body = payload[index * chunk : (index + 1) * chunk]
+        end = start + HEADER_SIZE + len(body)
+        view[start : start + HEADER_SIZE] = header
+        _INDEX.pack_into(buffer, start + _INDEX_OFFSET, index)
+        view[start + HEADER_SIZE : end] = body
+        datagrams.append(view[start:end])
+        start = end
+    return datagrams
+
+
+def _fragment_length(header: Header) -> int:
+    """Payload bytes that this fragment must have. Raises InvocationError when total and count contradict."""
+    total, count = header.total_length, header.fragment_count
+    if total > MAX_PAYLOAD:
+        raise InvocationError(f"total length is {total}, expected at most {MAX_PAYLOAD}")
+    chunk = -(-total // count)
+    if count > 1 and (count - 1) * chunk >= total:
+        raise InvocationError(f"fragment count is {count} for {total} bytes: the last one would be empty")
+    return min(chunk, total - header.fragment_index * chunk)
+
+
+@dataclass(slots=True)
+class ReassemblyCounts:
+    """What a Reassembler has seen, for metrics."""
+
+    messages: int = 0
+    """Completed."""
+    malformed: int = 0
+    """Datagrams that are not the protocol's."""
+    inconsistent: int = 0
+    """Fragments that contradict an earlier one of the same message."""
+    duplicates: int = 0
+    """Fragments that were here already."""
+    timed_out: int = 0
+    """Messages given up because fragments were missing."""
+    evicted: int = 0
+    """Messages given up because too many were incomplete."""
+
+
+@dataclass(slots=True)
+class _Partial:
+    first: Header
+    started: float
+    buffer: bytearray
+    missing: set[int]
+
+
+_Key = tuple[object, int, int, int]
+
+
+class Reassembler:
+    """Puts fragments together, in any order and with duplicates, within bounds of memory and time.
+
+    When the bound of memory is reached, the oldest incomplete message is given up: the one that is most likely to have
+    lost a fragment.
+    """
+
+    def __init__(self, *, timeout: float = 2.0, max_bytes: int = 64 * 1024 * 1024, max_messages: int = 4096) -> None:
+        """`timeout`: seconds from a message's first fragment until it is given up."""
+        self.counts = ReassemblyCounts()
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._max_messages = max_messages
+        self._bytes = 0
+        self._partials: OrderedDict[_Key, _Partial] = OrderedDict()
+
+    def receive(self, datagram: bytes | bytearray | memoryview, source: object, now: float) -> Message | None:
+        """Take one datagram from `source` (any hashable address); the message that it completes, if any.
+
+        Raises InvocationError for a malformed or contradicting datagram (it is counted and changes nothing).
+        """
+        try:
+            header = decode_header(datagram)
+        except InvocationError:
+            self.counts.malformed += 1
+            raise
+        return self.add(header, datagram, source, now)
+
+    def add(
+        self, header: Header, datagram: bytes | bytearray | memoryview, source: object, now: float
+    ) -> Message | None:
+        """As `receive`, for a datagram whose header the caller has decoded."""
+        body = memoryview(datagram)[HEADER_SIZE:]
+        if header.fragment_count == 1:
+            self.counts.messages += 1
+            return _message(header, bytes(body))
+        key = (source, header.client_id, header.request_id, header.type)
+        partial = self._partials.get(key)
+        if partial is None:
+            partial = self._open(key, header, now)
+        elif (header.service_id, header.fragment_count, header.total_length) != (
+            partial.first.service_id,
+            partial.first.fragment_count,
+            partial.first.total_length,
+        ):
+            self.counts.inconsistent += 1
+            raise InvocationError(
+                f"request {header.request_id}: a fragment says count {header.fragment_count}, {header.total_length} "
+                f"bytes, an earlier one {partial.first.fragment_count} and {partial.first.total_length}"
+            )
+        if header.fragment_index not in partial.missing:
+            self.counts.duplicates += 1
+            return None
+        start = header.fragment_index * -(-header.total_length // header.fragment_count)
+        partial.buffer[start : start + len(body)] = body
+        partial.missing.discard(header.fragment_index)
+        if partial.missing:
+            return None
+        self._close(key)
+        self.counts.messages += 1
+        return _message(partial.first, bytes(partial.buffer))
+
+    def expire(self, now: float) -> list[Header]:
+        """Give up messages whose first fragment came longer than the timeout ago; the first header of each."""
+        expired = []
+        while self._partials:
+            key, partial = next(iter(self._partials.items()))
+            if now - partial.started < self._timeout:
+                break
+            self._close(key)
+            self.counts.timed_out += 1
+            expired.append(partial.first)
+        return expired
+
+    def __len__(self) -> int:
+        """Incomplete messages."""
+        return len(self._partials)
+
+    def _open(self, key: _Key, header: Header, now: float) -> _Partial:
+        while self._partials and (
+            len(self._partials) >= self._max_messages or self._bytes + header.total_length > self._max_bytes
+        ):
+            self._close(next(iter(self._partials)))
+            self.counts.evicted += 1
+        partial = _Partial(header, now, bytearray(header.total_length), set(range(header.fragment_count)))
+        self._partials[key] = partial
+        self._bytes += header.total_length
+        return partial
+
+    def _close(self, key: _Key) -> None:
+        self._bytes -= len(self._partials.pop(key).buffer)
+
+
+def _message(header: Header, payload: bytes) -> Message:
+    return Message(
+        MessageType(header.type),
+        header.service_id,
+        header.client_id,
+        header.request_id,
+        payload,
+        header.parent_id,
+        header.deadline_ms,
+        header.status,
+        header.attempt,
+    )
