@@ -1,0 +1,1 @@
+"""Intent to switches and nodes: provisioning, rollout, monitoring, fallback; the `hitless` command."""
