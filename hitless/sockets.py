@@ -1,0 +1,32 @@
+"""UDP sockets for the invocation protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+BUFFER = 4 * 1024 * 1024
+"""Bytes asked for in each direction: some hundred messages of ten fragments that arrive together."""
+
+# linux/in.h; Python's socket module does not name them.
+_IP_MTU_DISCOVER = 10
+_IP_PMTUDISC_DO = 2
+# linux/socket.h: go past net.core.rmem_max, allowed to CAP_NET_ADMIN.
+_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE = 32
+
+
+def udp_socket(address: str = "0.0.0.0", port: int = 0) -> socket.socket:
+    """A bound IPv4 socket with large buffers that never lets IP fragment. Raises OSError when it cannot be bound."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
+        for plain, force in ((socket.SO_RCVBUF, _SO_RCVBUFFORCE), (socket.SO_SNDBUF, _SO_SNDBUFFORCE)):
+            sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+            with contextlib.suppress(PermissionError):
+                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
