@@ -1,0 +1,1 @@
+"""The agent of an edge node: deployments over MQTT, functions behind gateways, reports of resource metrics."""

@@ -1,0 +1,198 @@
+"""A CPU budget as a control group of v1 or v2: its size, its use, and the processes in it.
+
+On v1 the controllers cpu (quota) and cpuacct (use) are trees of their own in which a group has the same name; on v2
+there is one tree. A group is a folder, so everything here can be tried on plain files.
+Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, scheduler/sched-bwc and admin-guide/cgroup-v2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_REMOVE_WAIT_S = 2.0
+
+
+class CgroupError(Exception):
+    """A control group that cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One control group."""
+
+    version: Literal[1, 2]
+    paths: Mapping[str, Path]
+    """v1: the folders in the trees `cpu` and `cpuacct`; v2: one folder, `unified`."""
+
+    @classmethod
+    def unified(cls, path: Path) -> Group:
+        """A group of cgroup v2."""
+        return cls(2, {"unified": path})
+
+    @classmethod
+    def split(cls, cpu: Path, cpuacct: Path) -> Group:
+        """A group of cgroup v1."""
+        return cls(1, {"cpu": cpu, "cpuacct": cpuacct})
+
+    def child(self, name: str) -> Group:
+        """The group of that name below this one; it may not exist yet."""
+        return Group(self.version, {tree: path / name for tree, path in self.paths.items()})
+
+    def children(self) -> list[Group]:
+        """The groups below this one."""
+        names = {
+            entry.name for path in self.paths.values() if path.is_dir() for entry in path.iterdir() if entry.is_dir()
+        }
+        return [self.child(name) for name in sorted(names)]
+
+    def exists(self) -> bool:
+        """Whether the group is there in all its trees."""
+        return all(path.is_dir() for path in self.paths.values())
+
+    def create(self) -> None:
+        """Make the group, if it is not there. Raises CgroupError."""
+        for path in self.paths.values():
+            try:
+                path.mkdir(exist_ok=True)
+            except OSError as error:
+                raise CgroupError(f"{path}: {error.strerror}: the node's budget must be made first, as root") from error
+
+    def budget_cores(self) -> float:
+        """The group's budget in cores: its quota, or all of the machine's without one. Raises CgroupError."""
+        try:
+            if self.version == 1:
+                quota = int((self.paths["cpu"] / "cpu.cfs_quota_us").read_text())
+                period = int((self.paths["cpu"] / "cpu.cfs_period_us").read_text())
+            else:
+                first, second = (self.paths["unified"] / "cpu.max").read_text().split()
+                quota, period = -1 if first == "max" else int(first), int(second)
+        except (OSError, ValueError) as error:
+            raise CgroupError(f"{self}: has no CPU quota to read: {error}") from error
+        return quota / period if quota > 0 else float(os.cpu_count() or 1)
+
+    def join_files(self) -> list[Path]:
+        """The files into which a pid is written to move that process here."""
+        return [path / "cgroup.procs" for path in self.paths.values()]
+
+    def add(self, pid: int) -> None:
+        """Move a process here. Raises CgroupError, also when it has ended."""
+        for file in self.join_files():
+            try:
+                file.write_text(f"{pid}\n")
+            except OSError as error:
+                raise CgroupError(f"{file}: process {pid} cannot join: {error.strerror}") from error
+
+    def pids(self) -> set[int]:
+        """The processes in the group itself, not in groups below it."""
+        found: set[int] = set()
+        for file in self.join_files():
+            try:
+                found.update(int(line) for line in file.read_text().split())
+            except FileNotFoundError:
+                continue
+        return found
+
+    def kill(self) -> None:
+        """End (SIGKILL) every process here and below, and wait until all have gone. Raises CgroupError after 2 s."""
+        give_up = time.monotonic() + _REMOVE_WAIT_S
+        while pids := self._all_pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            if time.monotonic() > give_up:
+                raise CgroupError(f"{self}: processes {sorted(pids)} do not end")
+            time.sleep(0.002)
+
+    def remove(self) -> None:
+        """Remove the group and all below it, ending what still runs there. A group that is not there is no error.
+
+        Raises CgroupError when the kernel refuses for 2 s.
+        """
+        self.kill()
+        for child in self.children():
+            child.remove()
+        for path in self.paths.values():
+            _remove_folder(path)
+
+    def usage(self) -> Usage:
+        """An open reader of the group's CPU use; close it. Raises CgroupError."""
+        return Usage(self)
+
+    def memory_bytes(self) -> int:
+        """Memory that is the processes' own (resident less shared), of the group and those below it, in bytes."""
+        total = 0
+        for pid in self._all_pids():
+            try:
+                _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+            except (OSError, ValueError):
+                continue
+            total += (int(resident) - int(shared)) * PAGE
+        return total
+
+    def _all_pids(self) -> set[int]:
+        return self.pids().union(*(child._all_pids() for child in self.children()))
+
+    def __str__(self) -> str:
+        return str(next(iter(self.paths.values())))
+
+
+class Usage:
+    """Reads the CPU time that a group and those below it have used."""
+
+    def __init__(self, group: Group) -> None:
+        file = group.paths["cpuacct"] / "cpuacct.usage" if group.version == 1 else group.paths["unified"] / "cpu.stat"
+        try:
+            self._file = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CgroupError(f"{file}: {error.strerror}") from error
+        self._read = parse_cpuacct_usage if group.version == 1 else parse_cpu_stat
+
+    def read_ns(self) -> int:
+        """Nanoseconds of CPU time used so far. Raises CgroupError when the group has gone."""
+        try:
+            return self._read(os.pread(self._file, 4096, 0))
+        except OSError as error:
+            raise CgroupError(f"CPU use cannot be read: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def parse_cpuacct_usage(text: bytes) -> int:
+    """Nanoseconds in cgroup v1's cpuacct.usage."""
+    return int(text)
+
+
+def parse_cpu_stat(text: bytes) -> int:
+    """Nanoseconds in cgroup v2's cpu.stat, which counts microseconds."""
+    for line in text.splitlines():
+        key, _, value = line.partition(b" ")
+        if key == b"usage_usec":
+            return int(value) * 1000
+    raise CgroupError("cpu.stat has no usage_usec")
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove a group's folder; the kernel says busy for a moment after its last process has ended."""
+    give_up = time.monotonic() + _REMOVE_WAIT_S
+    while True:
+        try:
+            path.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > give_up:
+                raise CgroupError(f"{path}: cannot be removed: {error.strerror}") from error
+        time.sleep(0.002)
