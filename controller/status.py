@@ -1,5 +1,6 @@
 """What a switch believes and what it tells: typed values that the session fills and everything else reads."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -125,3 +126,5 @@ class SwitchState:
     members: dict[tuple[str, str], MemberState] = field(default_factory=dict)
     """(service, node) -> the last probe's answer."""
     counters: SwitchCounters = field(default_factory=SwitchCounters)
+    migrations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(service, reason) -> how often its host changed from one node to another."""
