@@ -57,6 +57,10 @@ lint: setup ## ruff, mypy --strict, import rules, shellcheck
 p4: setup ## recompile the steering program (needs p4c)
 	@$(PYTHON) -m p4src.build
 
+.PHONY: up
+up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
+	@$(SUDO) $(PYTHON) -m topologies up --target $(TARGET)
+
 .PHONY: shell
 shell: setup ## p4runtime-shell against the running switch
 	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) -m venv $(SHELL_VENV) \

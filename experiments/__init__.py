@@ -1,0 +1,1 @@
+"""Open-loop load, scenarios, measurements and reports: the evidence of a run."""

@@ -1,0 +1,162 @@
+"""The raw rows of a run, as they lie in its result folder. Times are ns of the machine's monotonic clock."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OK = "ok"
+LOST = "lost"
+FAILED = "failed"
+
+REQUEST_COLUMNS = ("id", "client", "service", "intended_ns", "sent_ns", "received_ns", "node", "outcome", "answers")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of the load: sent once, at an intended time.
+
+    ``received_ns`` is None without an answer, ``node`` None where nobody served it; ``outcome`` is ok, lost (no answer
+    5 s after sending) or failed (an error answer); ``answers`` counts every answer that came.
+    """
+
+    id: int
+    client: int
+    service: str
+    intended_ns: int
+    sent_ns: int
+    received_ns: int | None
+    node: str | None
+    outcome: str
+    answers: int
+
+    @property
+    def latency_ns(self) -> int | None:
+        """From the intended start, so that a stall of the generator cannot hide; None without an answer."""
+        return None if self.received_ns is None else self.received_ns - self.intended_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution of a request on a node, from its gateway's log."""
+
+    client_id: int
+    request_id: int
+    service: str
+    node: str
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A change of host that the switch (under reconfiguration the controller) told, and the report that decided it."""
+
+    service: str
+    origin: str | None
+    to: str | None
+    reason: str
+    time_ns: int
+    node: str | None
+    epoch: int
+    sequence: int
+
+
+def request_row(request: Request) -> list[object]:
+    """The CSV row of a request, in the order of REQUEST_COLUMNS; empty where there is no value."""
+    return [
+        request.id,
+        request.client,
+        request.service,
+        request.intended_ns,
+        request.sent_ns,
+        "" if request.received_ns is None else request.received_ns,
+        request.node or "",
+        request.outcome,
+        request.answers,
+    ]
+
+
+def parse_request(row: list[str]) -> Request:
+    """The request of a CSV row. Raises ValueError on a row that is none."""
+    identity, client, service, intended, sent, received, node, outcome, answers = row
+    return Request(
+        int(identity),
+        int(client),
+        service,
+        int(intended),
+        int(sent),
+        int(received) if received else None,
+        node or None,
+        outcome,
+        int(answers),
+    )
+
+
+def write_requests(path: Path, requests: Iterable[Request]) -> None:
+    """Write the raw requests, one row each."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(REQUEST_COLUMNS)
+        writer.writerows(request_row(one) for one in requests)
+
+
+def read_requests(path: Path) -> list[Request]:
+    """Read raw requests. Raises ValueError on another header."""
+    with path.open(newline="") as file:
+        reader = csv.reader(file)
+        header = tuple(next(reader, ()))
+        if header != REQUEST_COLUMNS:
+            raise ValueError(f"{path}: the columns are {', '.join(header)}, expected {', '.join(REQUEST_COLUMNS)}")
+        return [parse_request(row) for row in reader]
+
+
+def read_executions(nodes: Path) -> Iterator[Execution]:
+    """Every execution that the gateways under ``<nodes>/<node>/executions-<service>.csv`` logged."""
+    for path in sorted(nodes.glob("*/executions-*.csv")):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                yield Execution(
+                    int(row["client_id"]),
+                    int(row["request_id"]),
+                    row["service"],
+                    row["node"],
+                    int(row["received_ns"]),
+                )
+
+
+def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
+    """When each report was emitted: by (node, service), then by (epoch, sequence), in ns."""
+    emissions: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
+    for path in sorted(nodes.glob("*/reports-*.csv")):
+        service = path.stem.removeprefix("reports-")
+        with path.open(newline="") as file:
+            emissions[path.parent.name, service] = {
+                (int(row["epoch"]), int(row["sequence"])): int(row["emitted_ns"]) for row in csv.DictReader(file)
+            }
+    return emissions
+
+
+def read_decisions(path: Path) -> list[Decision]:
+    """The changes of host in the controller's event log; empty if there is none."""
+    if not path.exists():
+        return []
+    decisions = []
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        if event["kind"] in ("digest", "endpoint") and event.get("to"):
+            decisions.append(
+                Decision(
+                    event["service"],
+                    event.get("from"),
+                    event["to"],
+                    event["reason"],
+                    event["time_ns"],
+                    event.get("node"),
+                    event.get("epoch") or 0,
+                    event.get("sequence") or 0,
+                )
+            )
+    return decisions

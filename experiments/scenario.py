@@ -1,0 +1,172 @@
+"""One run: the fabric up, the application under load, the serving node disturbed, everything written down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from experiments import measure, picture, records
+from experiments.live import Live
+from topologies.broker import client_identity
+from topologies.testbed import REPOSITORY_ROOT, Testbed, testbed
+
+APPLICATION = "preprocess"
+HTTP = "thumbnail"
+SHOWN = (APPLICATION, "detect", HTTP)
+CLIENT_HOST = "client"
+LOAD_IDENTITY = "load"
+LOSS_TIMEOUT_S = 5.0
+TRIGGER_SHARE = 1 / 3
+COMPETING_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run: ``target`` softswitch or bmv2, ``mode`` in-network or reconfiguration, times in seconds."""
+
+    target: str
+    mode: str
+    steering: bool
+    disturb: bool
+    duration_s: float
+    seed: int
+    fabric: Path = REPOSITORY_ROOT / "topologies" / "pair.yaml"
+    cameras: int = 4
+    frames_per_second: float = 15.0
+    http_per_second: float = 10.0
+
+
+async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
+    """Run, measure, and write everything to ``results``; returns the summary. Raises what ``testbed`` raises."""
+    started = time.monotonic()
+    target = options.target if options.mode == "in-network" else None
+    logs = results / "logs"
+    console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}", highlight=False)
+    async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY]) as bed:
+        await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
+        first = next(iter(bed.fabric.nodes))
+        for service in bed.fabric.services:
+            await place(bed, service, first, hold=not options.steering)
+        console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}", highlight=False)
+        trigger_ns = await load_and_disturb(options, bed, results, console)
+    return write_results(options, results, trigger_ns)
+
+
+async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
+    """Have the controller put a service on a node, for good (``hold``) or until the reports decide otherwise."""
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(bed.socket))) as session:
+        body = {"service": service, "node": node, "hold": hold}
+        async with session.post("http://controller/v1/migrate", json=body) as answer:
+            if answer.status != 200:
+                raise RuntimeError(f"the controller refused to put {service} on {node}: {await answer.text()}")
+
+
+async def load_and_disturb(options: Options, bed: Testbed, results: Path, console: Console) -> int | None:
+    """Put the load on, the competing computation at its time, and show what happens; returns when it began, in ns."""
+    rows = results / "load.csv"
+    configuration = results / "load.json"
+    configuration.write_text(json.dumps(load_configuration(options, bed, rows), indent=1))
+    start_ns = time.monotonic_ns()
+    load = bed.start("load", [sys.executable, "-m", "experiments.load", str(configuration)], host=CLIENT_HOST, nice=-10)
+    live = Live(console, rows, bed.logs / "nodes", SHOWN, start_ns)
+    live.announce()
+    trigger_at = start_ns + int(options.duration_s * TRIGGER_SHARE * 1e9) if options.disturb else None
+    trigger_ns = None
+    last_ns = start_ns + int((options.duration_s + LOSS_TIMEOUT_S + 10) * 1e9)
+    tick = 0
+    while load.handle.poll() is None:
+        tick += 1
+        due = start_ns + tick * 1_000_000_000
+        await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
+        status = await controller_status(bed)
+        live.tick(time.monotonic_ns(), status)
+        bed.check(but=load)
+        if trigger_at is not None and trigger_ns is None and time.monotonic_ns() >= trigger_at:
+            node = live.host.get(APPLICATION) or next(iter(bed.fabric.nodes))
+            trigger_ns = disturb(bed, node)
+            live.mark(trigger_ns, f"a competing computation starts on {node}")
+        if time.monotonic_ns() > last_ns:
+            raise RuntimeError(f"the load did not end in time; see {load.log}")
+    if load.handle.returncode != 0:
+        load.check()
+    live.tick(time.monotonic_ns(), await controller_status(bed))
+    return trigger_ns
+
+
+def disturb(bed: Testbed, node: str) -> int:
+    """Start the competing computation inside a node's CPU budget; returns the time, in ns."""
+    command = [sys.executable, "-m", "experiments.compete", "--processes", str(COMPETING_PROCESSES)]
+    for path in bed.competing(node):
+        command += ["--join", str(path)]
+    trigger_ns = time.monotonic_ns()
+    bed.start(f"compete-{node}", command, host=node)
+    return trigger_ns
+
+
+async def controller_status(bed: Testbed) -> Mapping[str, Any] | None:
+    """The controller's status, None if it does not answer: a run goes on without it."""
+    try:
+        return await asyncio.wait_for(bed.status(), 0.5)
+    except (OSError, aiohttp.ClientError, TimeoutError):
+        return None
+
+
+def load_configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]:
+    """What the load generator is told."""
+    fabric = bed.fabric
+    return {
+        "rows": str(rows),
+        "duration_s": options.duration_s,
+        "seed": options.seed,
+        "cameras": options.cameras,
+        "frames_per_second": options.frames_per_second,
+        "http_per_second": options.http_per_second,
+        "loss_timeout_s": LOSS_TIMEOUT_S,
+        "application": {"name": APPLICATION, "service_id": fabric.services[APPLICATION].service_id},
+        "http": {"name": HTTP, "service_id": fabric.services[HTTP].service_id},
+        "broker": {
+            "host": str(fabric.broker.host),
+            "port": fabric.broker.port,
+            **bed.credentials[client_identity(LOAD_IDENTITY)].as_dict(),
+        },
+    }
+
+
+def write_results(options: Options, results: Path, trigger_ns: int | None) -> dict[str, Any]:
+    """Measure the raw rows and write summary.json, requests.csv and the picture."""
+    nodes = results / "logs" / "nodes"
+    executions = list(records.read_executions(nodes))
+    requests = measure.serving_nodes(records.read_requests(results / "load.csv"), executions)
+    summary: dict[str, Any] = {
+        "target": options.target if options.mode == "in-network" else "bridge",
+        "mode": options.mode,
+        "steering": "on" if options.steering else "off",
+        "disturb": "cpu" if options.disturb else "none",
+        "duration_s": options.duration_s,
+        "seed": options.seed,
+        "cores": os.cpu_count(),
+        **measure.summarise(
+            requests,
+            executions,
+            records.read_decisions(results / "logs" / "events.ndjson"),
+            records.read_emissions(nodes),
+            trigger_ns,
+            APPLICATION,
+        ),
+    }
+    records.write_requests(results / "requests.csv", requests)
+    (results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    picture.draw(results / "latency.png", requests, summary, APPLICATION)
+    for scratch in ("load.csv", "load.json"):
+        (results / scratch).unlink()
+    return summary

@@ -1,0 +1,1 @@
+"""Mininet networks that the whole system runs in."""

@@ -1,0 +1,151 @@
+"""The Mininet network of a fabric file: its hosts, and one switch in a network namespace of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.node import Host, Switch
+
+from controller.fabric import Fabric
+from topologies import targets
+from topologies.processes import Process, in_namespace, start, stop
+
+# The management link carries P4Runtime between the controller's host and the switch, and nothing else.
+MANAGEMENT_HOST = "192.168.255.2"
+MANAGEMENT_PREFIX = 30
+MANAGEMENT_PORT = 255
+
+OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
+
+
+class SteeringSwitch(Switch):  # type: ignore[misc]
+    """A P4Runtime target in a namespace of its own; ``target`` is softswitch or bmv2, both take the same arguments."""
+
+    def __init__(self, name: str, *, target: str, device_id: int, p4runtime: str, log: Path, **parameters: Any) -> None:
+        super().__init__(name, **{**parameters, "inNamespace": True})
+        self.target = target
+        self.device_id = device_id
+        self.p4runtime = p4runtime
+        self.log = log
+        self.process: Process | None = None
+
+    def start(self, controllers: object) -> None:
+        """Start the target with every data port; it forwards nothing until a controller pushes a program."""
+        ports = {port: intf.name for port, intf in self.intfs.items() if 0 < port < MANAGEMENT_PORT}
+        command = targets.command(
+            self.target, device_id=self.device_id, ports=ports, p4runtime=self.p4runtime, log_level="warn"
+        )
+        self.process = start(f"switch {self.name} ({self.target})", command, self.log, namespace=self.pid, nice=-10)
+
+    def stop(self, deleteIntfs: bool = True) -> None:
+        """End the target and its interfaces."""
+        if self.process is not None:
+            stop([self.process])
+            self.process = None
+        super().stop(deleteIntfs)
+
+
+class LearningBridge(Switch):  # type: ignore[misc]
+    """The kernel's learning bridge in a namespace of its own: a fabric where no P4 switch can steer."""
+
+    process = None
+
+    def __init__(self, name: str, **parameters: Any) -> None:
+        super().__init__(name, **{**parameters, "inNamespace": True})
+
+    def start(self, controllers: object) -> None:
+        """Bridge every data port."""
+        run_in(self, "ip", "link", "add", "name", "bridge", "type", "bridge")
+        for port, intf in self.intfs.items():
+            if 0 < port < MANAGEMENT_PORT:
+                run_in(self, "ip", "link", "set", intf.name, "master", "bridge", "up")
+        run_in(self, "ip", "link", "set", "bridge", "up")
+
+
+def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
+    """Build and start the network of a one-switch fabric; ``target`` None puts a learning bridge in the switch's place.
+
+    The caller stops it (``Mininet.stop``), also after an exception from here on.
+    """
+    ((name, switch),) = fabric.switches.items()
+    network = Mininet(build=False, controller=None)
+    try:
+        if target is None:
+            node = network.addSwitch(name, cls=LearningBridge)
+        else:
+            node = network.addSwitch(
+                name,
+                cls=SteeringSwitch,
+                target=target,
+                device_id=switch.device_id,
+                p4runtime=switch.p4runtime,
+                log=logs / f"switch-{name}.log",
+            )
+        for host_name, host in fabric.hosts.items():
+            mininet_host = network.addHost(
+                host_name,
+                cls=Host,
+                ip=f"{host.address}/24",
+                mac=host.mac,
+                defaultRoute=f"via {fabric.gateway.address}",
+            )
+            network.addLink(mininet_host, node, port1=0, port2=host.port)
+        controller_host = network.get(controller_host_name(fabric))
+        management = network.addLink(
+            controller_host, node, port1=1, port2=MANAGEMENT_PORT, intfName1="management", intfName2=f"{name}-p4rt"
+        )
+        network.build()
+        address, _, _ = switch.p4runtime.partition(":")
+        management.intf1.setIP(MANAGEMENT_HOST, MANAGEMENT_PREFIX)
+        management.intf2.setIP(str(address), MANAGEMENT_PREFIX)
+        for member in (*network.hosts, node):
+            prepare(member)
+        network.start()
+    except BaseException:
+        network.stop()
+        raise
+    return network
+
+
+def controller_host_name(fabric: Fabric) -> str:
+    """The host that has the broker's address: the controller runs there too."""
+    for name, host in fabric.hosts.items():
+        if str(host.address) == str(fabric.broker.host):
+            return name
+    raise ValueError(f"no host of the fabric has the broker's address {fabric.broker.host}")
+
+
+def prepare(node: Any) -> None:
+    """Make a namespace carry plain IPv4 frames: no IPv6 chatter, nothing left to a device that does no offloading."""
+    for setting in ("all", "default"):
+        run_in(node, "sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1")
+    run_in(node, "ip", "link", "set", "lo", "up")
+    for intf in node.intfList():
+        if intf.name != "lo":
+            run_in(
+                node, "ethtool", "-K", intf.name, *(word for name in OFFLOADS for word in (name, "off")), check=False
+            )
+            run_in(node, "ip", "link", "set", intf.name, "up")
+
+
+def run_in(node: Any, *command: str, check: bool = True) -> str:
+    """Run a command to its end in a node's network namespace; returns its output. Raises RuntimeError on failure."""
+    done = subprocess.run(in_namespace(node.pid, command), capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{node.name}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def namespaces(network: Mininet) -> Mapping[str, int]:
+    """The process that holds each node's network namespace, by node name."""
+    return {node.name: node.pid for node in (*network.hosts, *network.switches)}
+
+
+def python() -> str:
+    """The interpreter that everything of ours runs in."""
+    return sys.executable

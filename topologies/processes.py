@@ -1,0 +1,111 @@
+"""Processes inside a network namespace, started so that they cannot outlive the one who started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ProcessEnded(Exception):
+    """A process that must run has ended by itself; says which, with the end of its log."""
+
+
+def in_namespace(pid: int, command: Sequence[str]) -> list[str]:
+    """The command line that runs ``command`` in the network namespace of process ``pid``.
+
+    Only the network namespace is entered: Mininet's hosts have a mount namespace too, which hides /sys/fs/cgroup.
+    """
+    return ["nsenter", f"--net=/proc/{pid}/ns/net", "--", *command]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A started process: its name for messages, its handle and where its output goes."""
+
+    name: str
+    handle: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.handle.pid
+
+    def check(self) -> None:
+        """Raise ProcessEnded if it no longer runs."""
+        code = self.handle.poll()
+        if code is not None:
+            raise ProcessEnded(
+                f"{self.name} ended with {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}"
+            )
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.handle.poll() is None:
+            self.handle.send_signal(number)
+
+
+def start(
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    *,
+    namespace: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    nice: int = 0,
+    cwd: Path | None = None,
+) -> Process:
+    """Start a process that dies with this one; its output is appended to ``log``.
+
+    ``namespace`` is a process whose network namespace it enters; ``environment`` is added to our own.
+    """
+    line = ["setpriv", "--pdeathsig", "KILL", "--", *(["nice", "-n", str(nice)] if nice else []), *command]
+    if namespace is not None:
+        line = in_namespace(namespace, line)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        handle = subprocess.Popen(
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+            cwd=cwd,
+        )
+    return Process(name, handle, log)
+
+
+def stop(processes: Sequence[Process], patience_s: float = 5.0) -> list[str]:
+    """End processes: SIGTERM to all, SIGKILL to those that still run after ``patience_s``; returns whose."""
+    for process in processes:
+        process.signal(signal.SIGTERM)
+    deadline = time.monotonic() + patience_s
+    stubborn = []
+    for process in processes:
+        try:
+            process.handle.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            stubborn.append(process.name)
+            process.handle.kill()
+            process.handle.wait()
+    return stubborn
+
+
+def describe_exit(code: int) -> str:
+    """``exit code 1`` or ``signal SIGKILL``."""
+    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, indented; a sentence if there is none."""
+    try:
+        text = log.read_text(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return "    (no log)"
+    return "\n".join(f"    {line}" for line in text) or "    (empty)"

@@ -1,0 +1,274 @@
+"""The whole system of a fabric file, up and running: network, switch, broker, controller, an agent on every node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+
+from controller import fabric as fabric_file
+from controller.fabric import Fabric
+from topologies import broker, cgroups, leftovers, network
+from topologies.broker import Credentials
+from topologies.processes import Process, start, stop
+
+IN_NETWORK = "in-network"
+RECONFIGURATION = "reconfiguration"
+REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+
+class NotReady(Exception):
+    """Something did not come up in time; says what, what was seen last and where the logs are."""
+
+
+@dataclass
+class Testbed:
+    """A running fabric. Everything in it ends with the context that made it."""
+
+    fabric: Fabric
+    fabric_path: Path
+    mode: str
+    network: Mininet
+    logs: Path
+    runtime: Path
+    credentials: Mapping[str, Credentials]
+    budgets: dict[str, cgroups.Budget]
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def socket(self) -> Path:
+        """The controller's API."""
+        return self.runtime / "controller.sock"
+
+    def namespace(self, host: str) -> int:
+        """A process that holds the host's network namespace."""
+        return int(self.network.get(host).pid)
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        host: str,
+        nice: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a process on a host; its log is ``<logs>/<name>.log``."""
+        process = start(
+            name,
+            command,
+            self.logs / f"{name}.log",
+            namespace=self.namespace(host),
+            nice=nice,
+            cwd=REPOSITORY_ROOT,
+        )
+        self.processes.append(process)
+        self.record()
+        return process
+
+    def stop(self, process: Process) -> None:
+        """End one process that ``start`` started."""
+        stop([process])
+        self.processes.remove(process)
+
+    def record(self) -> None:
+        """Keep the record of our processes for whoever must clean up after us."""
+        nodes = network.namespaces(self.network).values()
+        switches = [one.process.pid for one in self.network.switches if one.process is not None]
+        leftovers.record([*nodes, *switches, *(one.pid for one in self.processes)], self.runtime)
+        (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
+
+    def competing(self, node: str) -> list[Path]:
+        """The control groups that a process joins to compete with the functions of a node for its budget."""
+        return list(self.budgets[node].leaf(cgroups.OTHER).paths.values())
+
+    def process(self, name: str) -> Process:
+        """The running process of that name; raises KeyError."""
+        for one in self.processes:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+    def check(self, *, but: Process | None = None) -> None:
+        """Raise ProcessEnded if a part of the system, ``but`` excepted, has ended by itself."""
+        for one in (*self.processes, *(node.process for node in self.network.switches if node.process is not None)):
+            if one is not but:
+                one.check()
+
+    def start_broker(self) -> Process:
+        """Start (or start again) mosquitto on the controller's host."""
+        host = network.controller_host_name(self.fabric)
+        configuration = self.runtime / "broker" / "mosquitto.conf"
+        return self.start("broker", ["mosquitto", "-c", str(configuration)], host=host)
+
+    def start_controller(self) -> Process:
+        """Start (or start again) the controller."""
+        host = network.controller_host_name(self.fabric)
+        command = [sys.executable, "-m", "controller", "controller", str(self.fabric_path)]
+        command += ["--components", str(REPOSITORY_ROOT / "apps"), "--socket", str(self.socket)]
+        command += ["--credentials", str(self.runtime / "credentials" / f"{broker.CONTROLLER}.json")]
+        command += ["--state", str(self.runtime / "controller"), "--mode", self.mode]
+        command += ["--event-log", str(self.logs / "events.ndjson")]
+        return self.start("controller", command, host=host)
+
+    def start_agent(self, node: str) -> Process:
+        """Start (or start again) the agent of a node."""
+        configuration = self.runtime / "agents" / f"{node}.json"
+        command = [sys.executable, "-m", "greengrass_agent", "--node", node, "--config", str(configuration)]
+        return self.start(f"agent-{node}", command, host=node, nice=-5)
+
+    async def status(self) -> dict[str, Any]:
+        """The controller's view; raises OSError or aiohttp.ClientError when it does not answer."""
+        connector = aiohttp.UnixConnector(str(self.socket))
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.get("http://controller/v1/status") as answer,
+        ):
+            answer.raise_for_status()
+            status: dict[str, Any] = await answer.json()
+            return status
+
+    async def ready(self, progress: Callable[[str], None], timeout_s: float = 60.0) -> None:
+        """Wait until the switch is programmed and every service runs and is seen on each of its nodes."""
+        deadline = time.monotonic() + timeout_s
+        missing = told = ""
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                missing = self.what_is_missing(await self.status())
+            except (OSError, aiohttp.ClientError, TimeoutError) as error:
+                missing = f"the controller's answer ({type(error).__name__})"
+            if not missing:
+                return
+            if missing != told:
+                progress(f"waiting for {missing}")
+                told = missing
+            await asyncio.sleep(0.1)
+        raise NotReady(f"after {timeout_s:.0f} s still waiting for {missing}; see the logs in {self.logs}")
+
+    def what_is_missing(self, status: Mapping[str, Any]) -> str:
+        """The first thing that is not up yet, in words; empty if all is."""
+        if self.mode == IN_NETWORK:
+            for name in self.fabric.switches:
+                if not status["switches"].get(name, {}).get("connected"):
+                    return f"switch {name} to be programmed"
+        for node in self.fabric.nodes:
+            if not status["nodes"].get(node, {}).get("online"):
+                return f"the agent on {node}"
+        for name, service in self.fabric.services.items():
+            seen = status["services"].get(name, {})
+            for node in service.instances:
+                instance = seen.get("instances", {}).get(node, {})
+                state = status["nodes"][node].get("components", {}).get(service.component)
+                if state != "RUNNING":
+                    return f"{service.component} on {node} to run (now {state or 'not deployed'})"
+                if instance.get("status") != "ready":
+                    return f"reports of {name} from {node}"
+            if not seen.get("host"):
+                return f"a first host of {name}"
+        return ""
+
+
+@asynccontextmanager
+async def testbed(
+    fabric_path: Path,
+    logs: Path,
+    *,
+    target: str | None,
+    clients: Sequence[str],
+    metrics_over_mqtt: bool = False,
+    runtime: Path = leftovers.RUNTIME,
+    budget_cores: float = 0.5,
+) -> AsyncIterator[Testbed]:
+    """Bring a fabric up; on exit, also by an exception, nothing of it stays.
+
+    ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
+    ``budget_cores`` is each node's CPU budget. Raises Busy, FabricError, NotReady, ProcessEnded.
+    """
+    setLogLevel("warning")
+    fabric = fabric_file.load(fabric_path)
+    mode = RECONFIGURATION if target is None else IN_NETWORK
+    with leftovers.exclusive(runtime):
+        leftovers.clean(runtime)
+        logs.mkdir(parents=True, exist_ok=True)
+        credentials = broker.make_credentials(fabric.nodes, clients)
+        net = network.build(fabric, logs, target)
+        bed = Testbed(
+            fabric, fabric_path.absolute(), mode, net, logs, runtime, credentials, cgroups.Hierarchy.detect(), []
+        )
+        try:
+            bed.record()
+            for node in fabric.nodes:
+                bed.budgets[node] = cgroups.create(node, cores=budget_cores)
+            write_secrets(bed, clients, metrics_over_mqtt or mode == RECONFIGURATION)
+            bed.start_broker()
+            bed.start_controller()
+            for node in fabric.nodes:
+                bed.start_agent(node)
+            yield bed
+        finally:
+            stop(list(reversed(bed.processes)))
+            net.stop()
+            for budget in bed.budgets.values():
+                budget.remove()
+            for name in ("processes.json", "namespaces.json"):
+                (runtime / name).unlink(missing_ok=True)
+            shutil.rmtree(runtime / "credentials", ignore_errors=True)
+
+
+def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool) -> None:
+    """Write the broker's configuration, everyone's credentials and the agents' configurations to the runtime folder."""
+    fabric, runtime = bed.fabric, bed.runtime
+    for name in ("broker", "agents", "credentials"):
+        shutil.rmtree(runtime / name, ignore_errors=True)
+    runtime.chmod(0o755)
+    access = broker.access_list(fabric.nodes, clients)
+    broker.write_configuration(
+        runtime / "broker", str(fabric.broker.host), fabric.broker.port, bed.credentials.values(), access
+    )
+    for name, one in bed.credentials.items():
+        write_private(runtime / "credentials" / f"{name}.json", one.as_dict())
+    for name, node in fabric.nodes.items():
+        write_private(
+            runtime / "agents" / f"{name}.json",
+            {
+                "thing": name,
+                "node_id": node.node_id,
+                "node_address": str(fabric.hosts[name].address),
+                "gateway_address": str(fabric.gateway.address),
+                "broker": {
+                    "host": str(fabric.broker.host),
+                    "port": fabric.broker.port,
+                    **bed.credentials[name].as_dict(),
+                },
+                "reports": {
+                    "address": str(fabric.reports.address),
+                    "port": fabric.reports.port,
+                    "interval_ms": fabric.reports.interval_ms,
+                },
+                "root": str(runtime / "nodes" / name),
+                "log_dir": str(bed.logs / "nodes" / name),
+                "cgroup": bed.budgets[name].as_dict(),
+                "metrics_over_mqtt": metrics_over_mqtt,
+                "mode": bed.mode,
+            },
+        )
+
+
+def write_private(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that only root may read."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=1))
