@@ -51,63 +51,43 @@ class Hierarchy:
             return Group.split(self.root / "cpu" / TOP, self.root / "cpuacct" / TOP)
         return Group.unified(self.root / TOP)
 
+    def node(self, name: str) -> Group:
+        """A node's group; it may not exist yet."""
+        return self.top.child(name)
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A node's CPU budget. Processes belong into its leaves, never into the group itself."""
+    def create(self, node: str, cores: float, leaves: Iterable[str] = (OTHER,)) -> Group:
+        """Give a node a budget of `cores` (of one core: 1.0) and leaves for its processes.
 
-    group: Group
-    cores: float
-    """Its size; of one core 1.0."""
+        A group that is there already gets the new budget. Raises CgroupError.
+        """
+        if self.version == 2:
+            _delegate_cpu(self.root)
+        self.top.create()
+        if self.version == 2:
+            _delegate_cpu(self.top.paths["unified"])
+        group = self.node(node)
+        group.create()
+        _set_quota(group, cores)
+        if self.version == 2:
+            _delegate_cpu(group.paths["unified"])
+        for leaf in leaves:
+            group.child(leaf).create()
+        return group
 
-    def leaf(self, name: str = OTHER) -> Group:
-        """The leaf of that name: `other` for competing work, a component's name for an instance."""
-        return self.group.child(name)
+    def remove(self, node: str) -> None:
+        """Take a node's group away, with all that runs in it. A missing group is no error. Raises CgroupError."""
+        self.node(node).remove()
+        if self.top.exists() and not self.top.children():
+            self.top.remove()
 
-    def usage_ns(self, leaf: str | None = None) -> int:
-        """Nanoseconds of CPU time used so far by the whole node, or by one leaf. Raises CgroupError."""
-        usage = (self.group if leaf is None else self.leaf(leaf)).usage()
-        try:
-            return usage.read_ns()
-        finally:
-            usage.close()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The budget as the agent's configuration names it (`cgroup`)."""
-        return {"version": self.group.version, "paths": {tree: str(path) for tree, path in self.group.paths.items()}}
-
-    def remove(self) -> None:
-        """Take the budget away, with all that runs in it. One that is gone is no error. Raises CgroupError."""
-        self.group.remove()
-
-
-def create(node: str, *, cores: float, leaves: Iterable[str] = (OTHER,), hierarchy: Hierarchy | None = None) -> Budget:
-    """Give a node a budget of `cores` and leaves for its processes.
-
-    A group that is there already gets the new budget. Raises CgroupError.
-    """
-    tree = hierarchy or Hierarchy.detect()
-    group = tree.top.child(node)
-    if tree.version == 2:
-        _delegate_cpu(tree.root)
-    tree.top.create()
-    if tree.version == 2:
-        _delegate_cpu(tree.top.paths["unified"])
-    group.create()
-    _set_quota(group, cores)
-    if tree.version == 2:
-        _delegate_cpu(group.paths["unified"])
-    for leaf in leaves:
-        group.child(leaf).create()
-    return Budget(group, cores)
+    def nodes(self) -> list[str]:
+        """The nodes that have a group: after a clean end, none."""
+        return [next(iter(group.paths.values())).name for group in self.top.children()]
 
 
-def remove_leftovers(hierarchy: Hierarchy | None = None) -> list[str]:
-    """Remove every budget, with all that runs in it; returns what was done, a line each. Raises CgroupError."""
-    top = (hierarchy or Hierarchy.detect()).top
-    done = [f"removed CPU budget {group}" for group in top.children()]
-    top.remove()
-    return done
+def agent_setting(group: Group) -> dict[str, Any]:
+    """The group as the agent's configuration names it (`cgroup`)."""
+    return {"version": group.version, "paths": {tree: str(path) for tree, path in group.paths.items()}}
 
 
 def _set_quota(group: Group, cores: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from greengrass_agent.cgroup import CgroupError, Group, parse_cpu_stat, parse_cpuacct_usage
-from topologies.cgroups import Budget, Hierarchy, create, remove_leftovers
+from topologies.cgroups import OTHER, Hierarchy, agent_setting
 
 V1_MOUNTS = """\
 tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -58,34 +58,34 @@ def test_detects_the_hierarchy_that_has_the_cpu_controller() -> None:
 
 
 def test_v1_budget_on_files(tmp_path: Path) -> None:
-    budget = create("edge1", cores=0.45, leaves=("other", "a.b.C"), hierarchy=tree_v1(tmp_path))
+    group = tree_v1(tmp_path).create("edge1", 0.45, leaves=("other", "a.b.C"))
     node = tmp_path / "cpu/hitless/edge1"
     assert (node / "cpu.cfs_quota_us").read_text() == "4500\n"
     assert (node / "cpu.cfs_period_us").read_text() == "10000\n"
-    assert budget.group.budget_cores() == pytest.approx(0.45)
+    assert group.budget_cores() == pytest.approx(0.45)
     for controller in ("cpu", "cpuacct"):
         assert (tmp_path / controller / "hitless/edge1/a.b.C").is_dir()
-    assert budget.as_dict() == {
+    assert agent_setting(group) == {
         "version": 1,
         "paths": {"cpu": str(node), "cpuacct": str(tmp_path / "cpuacct/hitless/edge1")},
     }
 
 
 def test_v2_budget_on_files(tmp_path: Path) -> None:
-    budget = create("edge1", cores=0.5, hierarchy=tree_v2(tmp_path))
+    group = tree_v2(tmp_path).create("edge1", 0.5)
     node = tmp_path / "hitless/edge1"
     assert (node / "cpu.max").read_text() == "5000 10000\n"
-    assert budget.group.budget_cores() == pytest.approx(0.5)
+    assert group.budget_cores() == pytest.approx(0.5)
     for folder in (tmp_path, tmp_path / "hitless", node):
         assert (folder / "cgroup.subtree_control").read_text() == "+cpu\n"
     (node / "cpu.stat").write_text("usage_usec 1234\nuser_usec 1000\n")
-    assert budget.usage_ns() == 1_234_000
+    assert group.usage().read_ns() == 1_234_000
 
 
 def test_a_process_joins_every_tree(tmp_path: Path) -> None:
-    budget = create("edge1", cores=0.5, hierarchy=tree_v1(tmp_path))
-    fake_kernel(budget.leaf())
-    budget.leaf().add(4711)
+    leaf = tree_v1(tmp_path).create("edge1", 0.5).child(OTHER)
+    fake_kernel(leaf)
+    leaf.add(4711)
     for controller in ("cpu", "cpuacct"):
         assert (tmp_path / controller / "hitless/edge1/other/cgroup.procs").read_text() == "4711\n"
 
@@ -96,7 +96,7 @@ def test_without_a_quota_the_budget_is_the_machine(tmp_path: Path) -> None:
 
 def test_too_small_a_budget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CgroupError, match=r"at least 0\.1"):
-        create("edge1", cores=0.01, hierarchy=tree_v1(tmp_path))
+        tree_v1(tmp_path).create("edge1", 0.01)
 
 
 def test_usage_formats() -> None:
@@ -106,53 +106,57 @@ def test_usage_formats() -> None:
         parse_cpu_stat(b"user_usec 3\n")
 
 
+NODE = f"test-cgroups-{os.getpid()}"
+
+
 @pytest.fixture
-def budget() -> Iterator[Budget]:
+def budget() -> Iterator[Group]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    own = create(f"test-cgroups-{os.getpid()}", cores=0.3)
-    yield own
-    own.remove()
+    hierarchy = Hierarchy.detect()
+    yield hierarchy.create(NODE, 0.3)
+    hierarchy.remove(NODE)
 
 
 @pytest.mark.root
-def test_the_kernel_holds_a_busy_process_to_the_budget(budget: Budget) -> None:
+def test_the_kernel_holds_a_busy_process_to_the_budget(budget: Group) -> None:
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        budget.leaf().add(process.pid)
+        budget.child(OTHER).add(process.pid)
         time.sleep(0.1)
-        start, used = time.monotonic_ns(), budget.usage_ns()
+        usage, leaf_usage = budget.usage(), budget.child(OTHER).usage()
+        start, used, leaf_used = time.monotonic_ns(), usage.read_ns(), leaf_usage.read_ns()
         time.sleep(0.6)
-        share = (budget.usage_ns() - used) / (time.monotonic_ns() - start)
-        assert budget.usage_ns("other") == pytest.approx(budget.usage_ns(), rel=0.1)
+        share = (usage.read_ns() - used) / (time.monotonic_ns() - start)
+        assert leaf_usage.read_ns() - leaf_used == pytest.approx(usage.read_ns() - used, rel=0.1)
     finally:
         process.kill()
         process.wait()
     assert 0.1 < share < 0.36
-    assert budget.group.budget_cores() == pytest.approx(0.3)
+    assert budget.budget_cores() == pytest.approx(0.3)
 
 
 @pytest.mark.root
-def test_removal_ends_what_still_runs_and_can_be_repeated(budget: Budget) -> None:
+def test_removal_ends_what_still_runs_and_can_be_repeated(budget: Group) -> None:
     process = subprocess.Popen(["sleep", "60"])
-    budget.leaf().add(process.pid)
-    assert budget.leaf().pids() == {process.pid}
-    budget.remove()
+    budget.child(OTHER).add(process.pid)
+    assert budget.child(OTHER).pids() == {process.pid}
+    assert NODE in Hierarchy.detect().nodes()
+    Hierarchy.detect().remove(NODE)
     assert process.wait(5) == -9
-    assert not budget.group.exists()
-    budget.remove()
+    assert not budget.exists()
+    assert NODE not in Hierarchy.detect().nodes()
+    Hierarchy.detect().remove(NODE)
 
 
 @pytest.mark.root
-def test_leftovers_are_removed_and_named(budget: Budget, tmp_path: Path) -> None:
-    kind = Hierarchy.detect()
-    # A hierarchy of the test's own below the real one, so that a fabric that is up keeps its budgets.
-    if kind.version == 2:
-        pytest.skip("a nested v2 hierarchy would need the cpu controller delegated to it")
-    for tree in ("cpu", "cpuacct"):
-        (tmp_path / tree).symlink_to(budget.leaf().paths[tree])
-    own = Hierarchy(1, tmp_path)
-    create("left", cores=0.2, hierarchy=own)
-    assert [line for line in remove_leftovers(own) if "left" in line]
-    assert not own.top.exists()
-    assert remove_leftovers(own) == []
+def test_a_second_creation_changes_the_budget_only(budget: Group) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        budget.child(OTHER).add(process.pid)
+        assert Hierarchy.detect().create(NODE, 0.7) == budget
+        assert budget.budget_cores() == pytest.approx(0.7)
+        assert budget.child(OTHER).pids() == {process.pid}
+    finally:
+        process.kill()
+        process.wait()
