@@ -84,4 +84,8 @@ def clean(runtime: Path = RUNTIME) -> list[str]:
         while any(one.lives() for one in living) and time.monotonic() < deadline:
             time.sleep(0.01)
         path.unlink()
-    return done + cgroups.remove_leftovers()
+    hierarchy = cgroups.Hierarchy.detect()
+    for node in hierarchy.nodes():
+        hierarchy.remove(node)
+        done.append(f"removed the CPU budget of {node}")
+    return done

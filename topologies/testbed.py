@@ -43,7 +43,7 @@ class Testbed:
     logs: Path
     runtime: Path
     credentials: Mapping[str, Credentials]
-    budgets: dict[str, cgroups.Budget]
+    hierarchy: cgroups.Hierarchy
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -91,7 +91,7 @@ class Testbed:
 
     def competing(self, node: str) -> list[Path]:
         """The control groups that a process joins to compete with the functions of a node for its budget."""
-        return list(self.budgets[node].leaf(cgroups.OTHER).paths.values())
+        return list(self.hierarchy.node(node).child(cgroups.OTHER).paths.values())
 
     def process(self, name: str) -> Process:
         """The running process of that name; raises KeyError."""
@@ -211,7 +211,7 @@ async def testbed(
         try:
             bed.record()
             for node in fabric.nodes:
-                bed.budgets[node] = cgroups.create(node, cores=budget_cores)
+                bed.hierarchy.create(node, budget_cores)
             write_secrets(bed, clients, metrics_over_mqtt or mode == RECONFIGURATION)
             bed.start_broker()
             bed.start_controller()
@@ -221,8 +221,8 @@ async def testbed(
         finally:
             stop(list(reversed(bed.processes)))
             net.stop()
-            for budget in bed.budgets.values():
-                budget.remove()
+            for node in fabric.nodes:
+                bed.hierarchy.remove(node)
             for name in ("processes.json", "namespaces.json"):
                 (runtime / name).unlink(missing_ok=True)
             shutil.rmtree(runtime / "credentials", ignore_errors=True)
@@ -260,7 +260,7 @@ def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool)
                 },
                 "root": str(runtime / "nodes" / name),
                 "log_dir": str(bed.logs / "nodes" / name),
-                "cgroup": bed.budgets[name].as_dict(),
+                "cgroup": cgroups.agent_setting(bed.hierarchy.node(name)),
                 "metrics_over_mqtt": metrics_over_mqtt,
                 "mode": bed.mode,
             },

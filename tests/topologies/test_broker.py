@@ -1,0 +1,140 @@
+"""Who may say what: the broker refuses strangers, and lets only the controller move requests or run code on nodes."""
+
+import queue
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from topologies import broker
+from topologies.processes import start, stop
+
+NODES, CLIENTS = ["edge1", "edge2"], ["camera"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, broker.Credentials]]]:
+    folder = tmp_path_factory.mktemp("broker")
+    # mosquitto gives up root: it must be able to reach its files.
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    credentials = broker.make_credentials(NODES, CLIENTS)
+    configuration, _ = broker.write_configuration(
+        folder / "broker", "127.0.0.1", port, credentials.values(), broker.access_list(NODES, CLIENTS)
+    )
+    process = start("broker", ["mosquitto", "-c", str(configuration)], folder / "broker.log")
+    try:
+        for _ in range(100):
+            process.check()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port, credentials
+    finally:
+        stop([process])
+
+
+class Peer:
+    """An MQTT 5 client, because only that version is told of a refusal."""
+
+    def __init__(self, port: int, one: broker.Credentials | None) -> None:
+        self.answers: queue.Queue[ReasonCode] = queue.Queue()
+        self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        if one is not None:
+            self.client.username_pw_set(one.username, one.password)
+        self.client.on_connect = lambda _c, _u, _f, code, _p: self.answers.put(code)
+        self.client.on_publish = lambda _c, _u, _m, code, _p: self.answers.put(code)
+        self.client.on_subscribe = lambda _c, _u, _m, codes, _p: self.answers.put(codes[0])
+        self.client.on_message = lambda _c, _u, message: self.heard.put((message.topic, message.payload))
+        self.client.connect("127.0.0.1", port, clean_start=True, properties=Properties(1))
+        self.client.loop_start()
+        self.connected = self.answers.get(timeout=5)
+
+    def publish(self, topic: str) -> bool:
+        self.client.publish(topic, b"{}", qos=1)
+        return not self.answers.get(timeout=5).is_failure
+
+    def subscribe(self, topic: str) -> None:
+        self.client.subscribe(topic, qos=1)
+        self.answers.get(timeout=5)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def peer(served: tuple[int, dict[str, broker.Credentials]]) -> Iterator[object]:
+    port, credentials = served
+    peers: list[Peer] = []
+
+    def connect(name: str | None) -> Peer:
+        peers.append(Peer(port, credentials[name] if name else None))
+        return peers[-1]
+
+    yield connect
+    for one in peers:
+        one.close()
+
+
+def test_anonymous_clients_are_refused(peer) -> None:  # type: ignore[no-untyped-def]
+    assert peer(None).connected.is_failure
+
+
+def test_a_wrong_password_is_refused(served: tuple[int, dict[str, broker.Credentials]]) -> None:
+    stranger = Peer(served[0], broker.Credentials("controller", "guess"))
+    assert stranger.connected.is_failure
+    stranger.close()
+
+
+@pytest.mark.parametrize(
+    "who, topic, allowed",
+    [
+        ("controller", "hitless/things/edge1/jobs/notify-next", True),
+        ("controller", "hitless/services/detect/endpoint", True),
+        ("edge1", "hitless/things/edge1/jobs/notify-next", False),
+        ("edge1", "hitless/things/edge2/jobs/notify-next", False),
+        ("edge1", "hitless/things/edge2/jobs/x/update", False),
+        ("edge1", "hitless/things/edge1/jobs/x/update", True),
+        ("edge1", "hitless/things/edge1/jobs/start-next", True),
+        ("edge1", "hitless/things/edge1/metrics/detect", True),
+        ("edge1", "hitless/things/edge2/metrics/detect", False),
+        ("edge1", "hitless/things/edge1/presence", True),
+        ("edge1", "hitless/services/detect/endpoint", False),
+        ("client-camera", "hitless/services/detect/endpoint", False),
+        ("client-camera", "hitless/things/edge1/jobs/notify-next", False),
+        ("client-camera", "hitless/clients/client-camera/ack", True),
+        ("client-camera", "hitless/clients/client-other/ack", False),
+    ],
+)
+def test_only_the_right_identity_may_publish(peer, who: str, topic: str, allowed: bool) -> None:  # type: ignore[no-untyped-def]
+    assert peer(who).publish(topic) is allowed
+
+
+def test_a_client_hears_endpoints_and_no_jobs(peer) -> None:  # type: ignore[no-untyped-def]
+    client, controller = peer("client-camera"), peer("controller")
+    client.subscribe("hitless/#")
+    client.subscribe("hitless/services/+/endpoint")
+    controller.publish("hitless/things/edge1/jobs/notify-next")
+    controller.publish("hitless/services/detect/endpoint")
+    assert client.heard.get(timeout=5)[0] == "hitless/services/detect/endpoint"
+
+
+def test_passwords_lie_hashed_and_for_the_broker_alone(tmp_path: Path) -> None:
+    credentials = broker.make_credentials(NODES, CLIENTS)
+    broker.write_configuration(tmp_path / "b", "127.0.0.1", 1, credentials.values(), broker.access_list(NODES, CLIENTS))
+    text = (tmp_path / "b" / "passwords").read_text()
+    assert credentials["edge1"].password not in text and text.startswith("controller:$7$")
+    assert (tmp_path / "b" / "passwords").owner() == "mosquitto"
+    assert (tmp_path / "b" / "passwords").stat().st_mode & 0o777 == 0o600

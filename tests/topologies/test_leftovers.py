@@ -1,0 +1,82 @@
+"""Nothing outlives a run: not when it ends, not when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from topologies import leftovers
+from topologies.processes import ProcessEnded, start, stop
+
+
+def wait_until(condition, seconds: float = 5) -> bool:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_second_fabric_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    with (
+        leftovers.exclusive(tmp_path),
+        pytest.raises(leftovers.Busy, match=str(os.getpid())),
+        leftovers.exclusive(tmp_path),
+    ):
+        pass
+    with leftovers.exclusive(tmp_path):
+        pass
+
+
+def test_clean_ends_recorded_processes_and_only_those(tmp_path: Path) -> None:
+    ours, other = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    try:
+        leftovers.record([ours.pid], tmp_path)
+        # A later process under a recorded pid is somebody else's.
+        text = (tmp_path / "processes.json").read_text()
+        mine = leftovers.ProcessId.of(other.pid)
+        assert mine is not None
+        (tmp_path / "processes.json").write_text(text[:-1] + f", [{mine.pid}, {mine.started - 1}]]")
+        assert f"ended process {ours.pid}" in leftovers.clean(tmp_path)
+        assert ours.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for one in (ours, other):
+            one.kill()
+            one.wait()
+    assert leftovers.clean(tmp_path) == []
+
+
+def test_started_processes_die_with_whoever_started_them(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from topologies.processes import start\n"
+        "print(start('child', ['sleep', '60'], Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert leftovers.ProcessId.of(child) is not None
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert wait_until(lambda: leftovers.ProcessId.of(child) is None)
+
+
+def test_an_end_that_nobody_asked_for_is_told_with_the_log(tmp_path: Path) -> None:
+    process = start("switch s1", ["sh", "-c", "echo port 9559 is taken; exit 3"], tmp_path / "log")
+    assert wait_until(lambda: process.handle.poll() is not None)
+    with pytest.raises(ProcessEnded, match=r"switch s1 ended with exit code 3(.|\n)*port 9559 is taken"):
+        process.check()
+
+
+def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
+    deaf = start("deaf", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], tmp_path / "deaf")
+    polite = start("polite", ["sleep", "60"], tmp_path / "polite")
+    assert wait_until(lambda: "up" in (tmp_path / "deaf").read_text())
+    assert stop([deaf, polite], patience_s=0.5) == ["deaf"]
+    assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM
