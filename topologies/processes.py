@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ProcessEnded(Exception):
@@ -64,7 +69,7 @@ def start(
 
     ``namespace`` is a process whose network namespace it enters; ``environment`` is added to our own.
     """
-    line = ["setpriv", "--pdeathsig", "KILL", "--", *(["nice", "-n", str(nice)] if nice else []), *command]
+    line = [*(["nice", "-n", str(nice)] if nice else []), *command]
     if namespace is not None:
         line = in_namespace(namespace, line)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +82,14 @@ def start(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
             cwd=cwd,
+            preexec_fn=die_with_parent,
         )
     return Process(name, handle, log)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill the calling process when the thread that started it ends (prctl(2)); survives exec."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stop(processes: Sequence[Process], patience_s: float = 5.0) -> list[str]:
