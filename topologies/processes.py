@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -82,7 +81,7 @@ def start(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
             cwd=cwd,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
     return Process(name, handle, log)
 
