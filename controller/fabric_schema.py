@@ -48,8 +48,8 @@ def _left_shift(value: object) -> object:
 
 def _right_shift(value: object) -> object:
     shift = _shift(value)
-    if not (type(shift) is int and 0 <= shift <= OFF):
-        raise ValueError("expected a right shift from 0 to 30, or off")
+    if shift != OFF and not (type(shift) is int and 0 <= shift <= 16):
+        raise ValueError("expected a right shift from 0 to 16, or off")
     return shift
 
 
@@ -65,7 +65,7 @@ LeftShift = Annotated[int, BeforeValidator(_left_shift)]
 RightShift = Annotated[int, BeforeValidator(_right_shift)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Milliseconds = Annotated[int, Field(ge=0, le=2**32)]
+Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
 
 
 class Part(BaseModel):

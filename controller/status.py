@@ -73,8 +73,6 @@ class MemberState:
     sequence: int
     sent: int
     """Pieces of work steered to it."""
-    received: int
-    """Pieces of work it had taken at its last report."""
     host: str | None
     """The service's current host, for `single` and `pinned`."""
     best: str | None

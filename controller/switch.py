@@ -300,7 +300,6 @@ def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn)
         epoch=packet["epoch"],
         sequence=packet["sequence"],
         sent=packet["sent"],
-        received=packet["received"],
         host=_node(spec, packet["host"], NO_MEMBER_16),
         best=_node(spec, packet["best"], NO_MEMBER_16),
         best_rank=packet["best_rank"],
