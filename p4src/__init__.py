@@ -1,0 +1,1 @@
+"""The steering program in P4-16 and, under `compiled/`, what p4c makes of it."""

@@ -1,0 +1,56 @@
+// What a packet is to this switch: a request to a service, a report, a ping to one of its own addresses, or plain IPv4.
+
+control Classify(in headers_t hdr, inout metadata_t meta) {
+    @id(0x01000003) @name(".to_service")
+    action to_service(@id(1) service_t service) {
+        meta.kind = kind_t.REQUEST;
+        meta.service = service;
+    }
+
+    @id(0x01000004) @name(".to_reports")
+    action to_reports() {
+        meta.kind = kind_t.REPORT;
+    }
+
+    @id(0x01000005) @name(".to_ping")
+    action to_ping() {
+        meta.kind = kind_t.PING;
+    }
+
+    @id(0x01000006) @name(".elsewhere")
+    action elsewhere() {
+        meta.kind = kind_t.PLAIN;
+    }
+
+    // One entry a service's address, protocol and port; one for the fabric's report address; one with protocol 1 and
+    // port 0 for every address that answers pings.
+    @id(0x02000002) @name(".endpoints")
+    table endpoints {
+        key = {
+            hdr.ipv4.dst: exact @id(1) @name("address");
+            hdr.ipv4.protocol: exact @id(2) @name("protocol");
+            meta.dst_port: exact @id(3) @name("port");
+        }
+        actions = {
+            to_service;
+            to_reports;
+            to_ping;
+            @defaultonly elsewhere;
+        }
+        const default_action = elsewhere;
+        size = 1024;
+    }
+
+    apply {
+        if (hdr.arp.isValid()) {
+            meta.kind = kind_t.ARP;
+        } else {
+            endpoints.apply();
+            meta.next = hdr.ipv4.dst;
+            // Checked before a piece of new work is booked on anyone.
+            if ((meta.kind == kind_t.REQUEST || meta.kind == kind_t.PLAIN) && hdr.ipv4.ttl <= 1) {
+                meta.drop = drop_t.TTL;
+            }
+        }
+    }
+}

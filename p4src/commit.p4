@@ -1,0 +1,116 @@
+// Is the chosen instance alive? Then the choice stands, and is booked: a move of the host, a piece of new work. Else it is
+// taken out of the tree, and the packet goes round to choose again.
+
+control Commit(inout metadata_t meta) {
+    generation_t   reported_as;
+    usec_t         arrival;
+    rank_t         rank;
+    bit<3>         damping;
+    usec_t         left;
+    bit<32>        sent;
+    bit<32>        interval;
+
+    // The instance's node, where requests to it are routed. An instance whose reports came under another generation is gone.
+    @id(0x01000030) @name(".at_node")
+    action at_node(@id(1) ipv4_t node, @id(2) generation_t generation) {
+        meta.next = node;
+        meta.generation = generation;
+    }
+
+    // One entry an instance.
+    @id(0x02000030) @name(".instances")
+    table instances {
+        key = {
+            meta.instance: exact @id(1) @name("instance");
+        }
+        actions = {
+            at_node;
+            @defaultonly NoAction;
+        }
+        const default_action = NoAction;
+        size = INSTANCES;
+    }
+
+    @hidden action read_instance() {
+        reg_generation.read(reported_as, meta.instance);
+        reg_arrival.read(arrival, meta.instance);
+        reg_rank.read(rank, meta.instance);
+    }
+
+    @hidden action evict(event_t reason) {
+        reg_status.write(meta.instance, (bit<2>)status_t.ABSENT);
+        meta.event = reason;
+        meta.event_from = 1w1 ++ meta.member;
+        meta.event_from_rank = rank;
+        meta.rank = NOT_ELIGIBLE;
+        meta.leaf_changed = true;
+        meta.again = true;
+    }
+
+    @hidden action read_moves() {
+        reg_damping.read(damping, meta.service);
+        reg_left.read(left, meta.instance);
+    }
+
+    @hidden action move_host() {
+        reg_left.write(meta.service ++ meta.event_from[5:0], meta.now);
+        reg_host.write(meta.service, 1w1 ++ meta.member);
+        reg_moved.write(meta.service, meta.now);
+        reg_damping.write(meta.service, damping);
+        reg_last.write(meta.service, 1w1 ++ meta.member);
+        meta.event_to_rank = rank;
+    }
+
+    @hidden action book() {
+        reg_sent.read(sent, meta.instance);
+        reg_sent.write(meta.instance, sent + 1);
+        reg_interval.read(interval, meta.instance);
+        reg_last.write(meta.service, 1w1 ++ meta.member);
+    }
+
+    apply {
+        meta.instance = meta.service ++ meta.member;
+        read_instance();
+        bool present = instances.apply().hit;
+        bool gone = !present || meta.generation != reported_as;
+        bool late = elapsed(meta.now, arrival) > meta.stale_after;
+        if (meta.no_live && gone) {
+            meta.drop = drop_t.NO_LIVE;
+        } else if (gone) {
+            reg_generation.write(meta.instance, 0);
+            evict(event_t.EVICT_GONE);
+        } else if (late && !meta.sticky && !meta.no_live) {
+            evict(event_t.EVICT_STALE);
+        } else {
+            if (meta.event != event_t.NONE) {
+                // A return within ten dwells of having left doubles the dwell, another move for the better restores it.
+                read_moves();
+                usec_t dwell = meta.dwell << damping;
+                if (meta.event != event_t.BETTER) {
+                    if (meta.event == event_t.FIRST || meta.event == event_t.PINNED) { damping = 0; }
+                } else if (left == 0 || meta.now - left >= (dwell << 3) + (dwell << 1)) {
+                    damping = 0;
+                } else if (damping != MAX_DAMPING) {
+                    damping = damping + 1;
+                }
+                move_host();
+            }
+            if (meta.kind == kind_t.REQUEST) {
+                meta.steered = true;
+                if (!meta.sticky && !meta.drawn) {
+                    book();
+                    if (meta.policy == policy_t.SPREAD && !meta.no_live) {
+                        // It can start the next piece one service interval after this one; a draining one takes its turn.
+                        meta.leaf_changed = true;
+                        meta.rank = rank;
+                        if (rank > LAST_RESORT) {
+                            usec_t start = SPREAD_BEST - rank;
+                            if (start < meta.now) { start = meta.now; }
+                            meta.rank = SPREAD_BEST - (start + (usec_t)interval);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+// Only whole, well-formed Ethernet frames with ARP or IPv4 get any further. BMv2 drops neither parser errors nor bad
+// checksums by itself.
+
+control Guard(in headers_t hdr, inout metadata_t meta, in standard_metadata_t std) {
+    apply {
+        bit<32> overhead = 14 + (meta.from_cpu == 1 ? PACKET_OUT_BYTES : 0);
+        // Ethernet may pad a short frame, so the frame can be longer than the datagram, never shorter.
+        if (std.parser_error != error.NoError) {
+            meta.drop = drop_t.PARSER;
+        } else if (hdr.ipv4.isValid()) {
+            if (hdr.ipv4.version != 4 || hdr.ipv4.ihl != 5) {
+                meta.drop = drop_t.OPTIONS;
+            } else if (std.checksum_error == 1) {
+                meta.drop = drop_t.CHECKSUM;
+            } else if (hdr.ipv4.total_len < 20 || (bit<32>)hdr.ipv4.total_len + overhead > std.packet_length
+                       || (hdr.icmp.isValid() && hdr.ipv4.total_len < 28)
+                       || (hdr.tcp.isValid() && (hdr.ipv4.total_len < 40 || hdr.tcp.data_offset < 5))
+                       || (hdr.udp.isValid() && (hdr.udp.length < 8 || hdr.udp.length |+| 20 > hdr.ipv4.total_len))) {
+                meta.drop = drop_t.LENGTH;
+            } else if (hdr.ethernet.dst[40:40] == 1) {
+                meta.drop = drop_t.MULTICAST;
+            }
+        } else if (!hdr.arp.isValid()) {
+            meta.drop = drop_t.ETHERTYPE;
+        }
+    }
+}

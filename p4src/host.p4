@@ -1,0 +1,67 @@
+// Who should be the host of a service under `single` or `pinned`? It only reads, and is asked in two places: by each pass
+// that chooses (choose.p4), and once a report has changed the tree, whether that is reason enough for such a pass.
+//
+//   pinned, and the pinned member is alive       -> the pinned member        PINNED
+//   nobody is the host yet                       -> the best                 FIRST
+//   the host was taken out                       -> the best                 STALE, GONE
+//   the host is not ready                        -> the best                 NOT_READY
+//   a report came, and the host drains           -> the best, if it does not DRAINING
+//   a report came, the best is better by more
+//   than `margin`, and the dwell is over         -> the best                 BETTER
+//   else                                         -> the host
+//
+// The dwell is doubled `damping` times: commit.p4 counts returns.
+
+control Host(in bool by_report, inout metadata_t meta) {
+    maybe_member_t host;
+    usec_t    moved;
+    bit<3>    damping;
+    rank_t    held;
+    bit<2>    status;
+    bit<2>    pinned_status;
+    usec_t    arrival;
+    entrant_t best;
+
+    @hidden action read_service() {
+        reg_host.read(host, meta.service);
+        reg_moved.read(moved, meta.service);
+        reg_damping.read(damping, meta.service);
+        reg_best.read(best, meta.service);
+        reg_rank.read(held, meta.service ++ host[5:0]);
+        reg_status.read(status, meta.service ++ host[5:0]);
+        reg_arrival.read(arrival, meta.service ++ host[5:0]);
+        reg_status.read(pinned_status, meta.service ++ meta.pinned);
+    }
+
+    apply {
+        read_service();
+        bool none = host[6:6] == 0;
+        bool late = elapsed(meta.now, arrival) > meta.stale_after;
+        event_t event = event_t.NONE;
+        meta.member = host[5:0];
+        if (meta.policy == policy_t.PINNED && pinned_status != (bit<2>)status_t.ABSENT) {
+            if (none || host[5:0] != meta.pinned) { event = event_t.PINNED; }
+            meta.member = meta.pinned;
+            meta.no_live = false; // pinning overrides eligibility
+        } else if (best[53:6] != NOT_ELIGIBLE) {
+            if (none) {
+                event = event_t.FIRST;
+            } else if (status == (bit<2>)status_t.ABSENT) {
+                event = event_t.GONE;
+                if (late) { event = event_t.STALE; }
+            } else if (status == (bit<2>)status_t.NOT_READY) {
+                event = event_t.NOT_READY;
+            } else if (by_report && held == LAST_RESORT && best[53:6] > LAST_RESORT) {
+                event = event_t.DRAINING;
+            } else if (by_report && meta.policy == policy_t.SINGLE && held != LAST_RESORT
+                       && best[53:6] > held |+| meta.margin && meta.now - moved >= meta.dwell << damping) {
+                event = event_t.BETTER;
+            }
+            if (event != event_t.NONE) { meta.member = best[5:0]; }
+        }
+        meta.event = event;
+        meta.event_from = host;
+        meta.event_from_rank = held;
+        meta.host_overdue = !none && late && status != (bit<2>)status_t.ABSENT;
+    }
+}

@@ -1,0 +1,110 @@
+// What the control plane wants of a service, by table entry: how it is kept together, how its instances are scored, and
+// by which policy they are chosen. Each table has one entry a service.
+
+control Intent(inout metadata_t meta) {
+    // `members`: slots in use, a draw's range. Times in µs. `fallback`: where to route a request that meets no live
+    // instance, if on_no_live says so.
+    @id(0x01000010) @name(".configure")
+    action configure(@id(1) affinity_t affinity, @id(2) bit<7> members, @id(3) usec_t idle_after, @id(4) usec_t stale_after,
+                     @id(5) usec_t dead_after, @id(6) no_live_t on_no_live, @id(7) ipv4_t fallback) {
+        meta.affinity = affinity;
+        meta.members = members;
+        meta.idle_after = idle_after;
+        meta.stale_after = stale_after;
+        meta.dead_after = dead_after;
+        meta.on_no_live = on_no_live;
+        meta.fallback = fallback;
+    }
+
+    @id(0x01000011) @name(".unconfigured")
+    action unconfigured() {
+        meta.drop = drop_t.UNCONFIGURED;
+    }
+
+    @id(0x02000010) @name(".services")
+    table services {
+        key = {
+            meta.service: exact @id(1) @name("service");
+        }
+        actions = {
+            configure;
+            @defaultonly unconfigured;
+        }
+        const default_action = unconfigured;
+        size = SERVICES;
+    }
+
+    // Left shifts of cpu, memory and queue_depth above `busy_after`, a right shift of service_interval: how much each
+    // adds to the load. A shift above WEIGHT_MAX (write OFF) leaves it out.
+    @id(0x01000012) @name(".score")
+    action score(@id(1) bit<8> w_cpu, @id(2) bit<8> w_memory, @id(3) bit<8> w_queue, @id(4) bit<16> busy_after,
+                 @id(5) bit<8> w_interval) {
+        meta.w_cpu = w_cpu;
+        meta.w_memory = w_memory;
+        meta.w_queue = w_queue;
+        meta.busy_after = busy_after;
+        meta.w_interval = w_interval;
+    }
+
+    // Without an entry only the path cost counts.
+    @id(0x02000011) @name(".scoring")
+    table scoring {
+        key = {
+            meta.service: exact @id(1) @name("service");
+        }
+        actions = {
+            score;
+        }
+        const default_action = score(OFF, OFF, OFF, 0, OFF);
+        size = SERVICES;
+    }
+
+    // One host at a time. It moves when another's rank is higher by more than `margin` and the last move is `dwell` (µs) ago.
+    @id(0x01000013) @name(".single")
+    action single(@id(1) rank_t margin, @id(2) usec_t dwell) {
+        meta.policy = policy_t.SINGLE;
+        meta.margin = margin;
+        meta.dwell = dwell;
+    }
+
+    // The earliest start. `load_penalty`: left shift of the load that is added to an instance's start time in µs, or OFF.
+    @id(0x01000014) @name(".spread")
+    action spread(@id(1) bit<8> load_penalty) {
+        meta.policy = policy_t.SPREAD;
+        meta.load_penalty = load_penalty;
+    }
+
+    // The operator's choice, whatever its rank, until it dies.
+    @id(0x01000015) @name(".pinned")
+    action pinned(@id(1) member_t member) {
+        meta.policy = policy_t.PINNED;
+        meta.pinned = member;
+    }
+
+    @id(0x01000016) @name(".no_policy")
+    action no_policy() {
+        meta.drop = drop_t.UNCONFIGURED;
+    }
+
+    // Changing this entry is the one step that puts a service under another policy.
+    @id(0x02000012) @name(".policies")
+    table policies {
+        key = {
+            meta.service: exact @id(1) @name("service");
+        }
+        actions = {
+            single;
+            spread;
+            pinned;
+            @defaultonly no_policy;
+        }
+        const default_action = no_policy;
+        size = SERVICES;
+    }
+
+    apply {
+        services.apply();
+        scoring.apply();
+        policies.apply();
+    }
+}

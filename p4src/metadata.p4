@@ -1,0 +1,71 @@
+// What one pass of a packet knows. The stages of the pipeline speak to one another through it and through nothing else.
+
+struct metadata_t {
+    // These survive a resubmit. BMv2 zeroes all else there, the arrival time and port included.
+    @field_list(RESUBMIT_FIELDS) usec_t now;       // when the packet arrived
+    @field_list(RESUBMIT_FIELDS) port_t port;      // where it came from, or is said to have come from
+    @field_list(RESUBMIT_FIELDS) bit<1> from_cpu;  // it starts with a packet_out header
+    @field_list(RESUBMIT_FIELDS) bit<7> passes;    // how often it went round
+
+    kind_t  kind;
+    drop_t  drop;      // NONE, or the reason: Outcome drops, nobody else
+    bool    again;     // this pass took an instance out, or found that a host must move: one more pass decides
+    bit<16> src_port;  // of TCP or UDP, else zero
+    bit<16> dst_port;
+
+    // What the control plane says about the service (intent.p4) and about the report's instance (reports.p4).
+    service_t    service;
+    affinity_t   affinity;
+    bit<7>       members;
+    usec_t       idle_after;
+    usec_t       stale_after;
+    usec_t       dead_after;
+    no_live_t    on_no_live;
+    ipv4_t       fallback;
+    policy_t     policy;
+    rank_t       margin;
+    usec_t       dwell;
+    bit<8>       load_penalty;
+    member_t     pinned;
+    bit<8>       w_cpu;
+    bit<8>       w_memory;
+    bit<8>       w_queue;
+    bit<16>      busy_after;
+    bit<8>       w_interval;
+    bit<16>      path_cost;
+    generation_t generation;
+    bit<16>      copy_group;
+
+    // The flow store's word on the packet (affinity.p4).
+    flow_key_t   flow_key;
+    bit<32>      slot;
+    bool         has_slot;
+    bool         sticky;      // it belongs to a flow that stays where it is
+    bool         drawn;       // it has no entry and gets none: steered by its hash, and no new work
+    flow_state_t flow_state;  // of the entry it found
+
+    // The decision (choose.p4, commit.p4).
+    member_t   member;
+    instance_t instance;
+    bool       no_live;       // nobody is eligible
+    bool       host_overdue;  // the host's last report is too old, and nobody has taken it out yet
+    bool       steered;
+    ipv4_t     next;          // the address to route by
+
+    // The one leaf of the tree that this pass changes (tree.p4), and the root after it.
+    bool     leaf_changed;
+    rank_t   rank;
+    member_t best;
+    rank_t   best_rank;
+
+    // What to tell the control plane (outcome.p4).
+    event_t        event;
+    maybe_member_t event_from;
+    rank_t         event_from_rank;
+    rank_t         event_to_rank;
+    bool           met_no_live;
+    bool           fell_back;
+    bool           no_entry;
+    bool           no_slot;
+    bool           accepted;
+}

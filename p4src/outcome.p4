@@ -1,0 +1,69 @@
+// How a pass ends: told, counted, and then once more round, dropped, copied or sent. The one place that decides a drop.
+
+control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
+    // Packets steered to an instance; index: service ++ member.
+    @id(0x12000001) @name(".steered")
+    counter<instance_t>(INSTANCES, CounterType.packets_and_bytes) steered;
+
+    // Packets dropped, by drop_t.
+    @id(0x12000002) @name(".drops")
+    @names[PARSER=1, CHECKSUM=2, ETHERTYPE=3, OPTIONS=4, LENGTH=5, MULTICAST=6, TTL=7, NO_ROUTE=8, ARP=9, ICMP=10,
+           REPORT_MALFORMED=11, REPORT_UNBOUND=12, REPORT_OLD=13, UNCONFIGURED=14, INVOCATION=15, NO_LIVE=16,
+           RESUBMITS=17, PACKET_OUT=18]
+    counter<bit<8>>(REASONS, CounterType.packets_and_bytes) drops;
+
+    // What happened, by event_t.
+    @id(0x12000003) @name(".events")
+    @names[FIRST=1, BETTER=2, DRAINING=3, NOT_READY=4, STALE=5, GONE=6, PINNED=7, EVICT_STALE=8, EVICT_GONE=9,
+           NO_LIVE=10, FALLBACK=11, NO_ENTRY=12, NO_SLOT=13, REPORT=14]
+    counter<bit<8>>(REASONS, CounterType.packets) events;
+
+    @hidden action tell(bit<8> from_member, bit<8> to_member, bit<16> node_id, bit<32> epoch, bit<32> sequence) {
+        events.count(meta.event);
+        digest<steering_event_t>(1, { meta.service, (bit<8>)meta.event, from_member, to_member, meta.event_from_rank,
+            meta.event_to_rank, meta.now, node_id, epoch, sequence });
+    }
+
+    @hidden action to_cpu() {
+        hdr.packet_in.setValid();
+        hdr.packet_in.op = packet_in_t.PACKET;
+        hdr.packet_in.port = (bit<16>)meta.port;
+    }
+
+    apply {
+        if (meta.event != event_t.NONE) {
+            bit<8> to = (bit<8>)meta.member;
+            if (meta.event == event_t.EVICT_STALE || meta.event == event_t.EVICT_GONE) {
+                to = (bit<8>)meta.best;
+                meta.event_to_rank = meta.best_rank;
+                if (meta.best_rank == NOT_ELIGIBLE) { to = NO_MEMBER; }
+            }
+            bit<8> from = NO_MEMBER;
+            if (meta.event_from[6:6] == 1) { from = (bit<8>)meta.event_from[5:0]; }
+            if (meta.kind == kind_t.REPORT) { tell(from, to, hdr.report.node_id, hdr.report.epoch, hdr.report.sequence); }
+            else { tell(from, to, 0, 0, 0); }
+        }
+        if (meta.met_no_live) { events.count(event_t.NO_LIVE); }
+        if (meta.fell_back) { events.count(event_t.FALLBACK); }
+        if (meta.accepted) { events.count(event_t.REPORT); }
+
+        if (meta.again && meta.passes < MAX_RESUBMITS) {
+            meta.passes = meta.passes + 1;
+            resubmit_preserving_field_list(RESUBMIT_FIELDS);
+        } else {
+            if (meta.no_entry) { events.count(event_t.NO_ENTRY); }
+            if (meta.no_slot) { events.count(event_t.NO_SLOT); }
+            if (meta.again && meta.kind == kind_t.REQUEST) { meta.drop = drop_t.RESUBMITS; }
+            if (meta.drop != drop_t.NONE) {
+                drops.count(meta.drop);
+                mark_to_drop(std);
+            } else if (meta.kind == kind_t.REPORT) {
+                // Every switch that steers the service hears it, unchanged. Acceptance happens once, so copies cannot loop.
+                std.mcast_grp = meta.copy_group;
+            } else {
+                if (meta.steered) { steered.count(meta.instance); }
+                if (std.egress_spec == CPU_PORT && !hdr.packet_in.isValid()) { to_cpu(); }
+            }
+        }
+    }
+}

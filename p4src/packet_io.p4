@@ -1,0 +1,64 @@
+// Packet-out: what a P4Runtime client asks of the switch. It comes before validation, since a probe need not carry a
+// packet. BMv2 lets no one read registers: the probe is how `hitless status` learns what the switch believes.
+
+control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
+    instance_t     instance;
+    generation_t   generation;
+    usec_t         arrival;
+    bit<2>         status;
+    entrant_t      best;
+    maybe_member_t host;
+
+    @hidden action send() {
+        meta.kind = kind_t.CONTROL;
+        std.egress_spec = (port_t)hdr.packet_out.port;
+    }
+
+    @hidden action inject() {
+        meta.port = (port_t)hdr.packet_out.port;
+    }
+
+    @hidden action read_state() {
+        instance = (service_t)hdr.packet_out.service ++ (member_t)hdr.packet_out.member;
+        reg_generation.read(generation, instance);
+        reg_arrival.read(arrival, instance);
+        reg_status.read(status, instance);
+        reg_best.read(best, instance[13:6]);
+        reg_host.read(host, instance[13:6]);
+        reg_rank.read(hdr.packet_in.rank, instance);
+        reg_epoch.read(hdr.packet_in.epoch, instance);
+        reg_sequence.read(hdr.packet_in.sequence, instance);
+        reg_sent.read(hdr.packet_in.sent, instance);
+    }
+
+    @hidden action answer() {
+        hdr.packet_in.op = packet_in_t.PROBE;
+        hdr.packet_in.port = hdr.packet_out.port;
+        hdr.packet_in.service = hdr.packet_out.service;
+        hdr.packet_in.member = hdr.packet_out.member;
+        hdr.packet_in.status = (bit<8>)status;
+        hdr.packet_in.best_rank = best[53:6];
+        hdr.packet_in.now = meta.now;
+        meta.kind = kind_t.CONTROL;
+        std.egress_spec = CPU_PORT;
+    }
+
+    apply {
+        if (hdr.packet_out.op == packet_out_t.SEND) {
+            send();
+        } else if (hdr.packet_out.op == packet_out_t.INJECT) {
+            inject();
+        } else if (hdr.packet_out.op == packet_out_t.PROBE && hdr.packet_out.service < 256 && hdr.packet_out.member < 64) {
+            hdr.packet_in.setValid();
+            read_state();
+            answer();
+            hdr.packet_in.age = generation == 0 ? NEVER : elapsed(meta.now, arrival);
+            hdr.packet_in.eligible = hdr.packet_in.rank == NOT_ELIGIBLE ? 8w0 : 1;
+            hdr.packet_in.host = host[6:6] == 0 ? NO_MEMBER_16 : (bit<16>)host[5:0];
+            hdr.packet_in.best = best[53:6] == NOT_ELIGIBLE ? NO_MEMBER_16 : (bit<16>)best[5:0];
+        } else {
+            meta.drop = drop_t.PACKET_OUT;
+        }
+        hdr.packet_out.setInvalid();
+    }
+}

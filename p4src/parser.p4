@@ -1,0 +1,85 @@
+// Ethernet, ARP, IPv4 and what steering needs to see above it. A later fragment, an odd IPv4 header or an unknown
+// protocol ends the parse: Guard and Classify say what becomes of it.
+
+parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
+    state start {
+        transition select(std.ingress_port, meta.from_cpu) {
+            (CPU_PORT, _): from_cpu;
+            (_, 1): from_cpu;
+            default: ethernet;
+        }
+    }
+    state from_cpu {
+        packet.extract(hdr.packet_out);
+        transition ethernet;
+    }
+    state ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: ipv4;
+            ETHERTYPE_ARP: arp;
+            default: accept;
+        }
+    }
+    state arp {
+        packet.extract(hdr.arp);
+        transition accept;
+    }
+    state ipv4 {
+        packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (4, 5, 0, 0, PROTOCOL_ICMP): icmp;
+            (4, 5, 0, 0, PROTOCOL_TCP): tcp;
+            (4, 5, 0, 0, PROTOCOL_UDP): udp;
+            default: accept;
+        }
+    }
+    state icmp {
+        packet.extract(hdr.icmp);
+        transition accept;
+    }
+    state tcp {
+        packet.extract(hdr.tcp);
+        meta.src_port = hdr.tcp.src_port;
+        meta.dst_port = hdr.tcp.dst_port;
+        transition accept;
+    }
+    state udp {
+        packet.extract(hdr.udp);
+        meta.src_port = hdr.udp.src_port;
+        meta.dst_port = hdr.udp.dst_port;
+        transition select(hdr.udp.length) {
+            0 .. 49: accept;
+            default: datagram;
+        }
+    }
+    state datagram {
+        transition select(hdr.udp.length, packet.lookahead<bit<16>>()) {
+            (REPORT_UDP_LENGTH, REPORT_MAGIC): report;
+            (_, INVOCATION_MAGIC): invocation;
+            default: accept;
+        }
+    }
+    state report {
+        packet.extract(hdr.report);
+        transition accept;
+    }
+    state invocation {
+        packet.extract(hdr.invocation);
+        transition accept;
+    }
+}
+
+control SteeringDeparser(packet_out packet, in headers_t hdr) {
+    apply {
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.arp);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.icmp);
+        packet.emit(hdr.tcp);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.report);
+        packet.emit(hdr.invocation);
+    }
+}

@@ -1,0 +1,37 @@
+// All steering state. It is touched in ingress only, which BMv2 runs in one thread, so a pass sees no other's half-done
+// work. Zero everywhere means "no such instance". Nothing here comes from the control plane: BMv2 cannot write registers
+// over P4Runtime, so intent lives in table entries.
+
+// Of an instance: its last accepted report,
+register<generation_t, instance_t>(INSTANCES) reg_generation; // of the binding that accepted it
+register<bit<32>, instance_t>(INSTANCES)      reg_epoch;
+register<bit<32>, instance_t>(INSTANCES)      reg_sequence;
+register<usec_t, instance_t>(INSTANCES)       reg_arrival;
+register<bit<32>, instance_t>(INSTANCES)      reg_interval;   // service_interval, µs
+register<bit<2>, instance_t>(INSTANCES)       reg_status;     // status_t; ABSENT again once it was taken out
+
+// ... what it was sent,
+register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work
+register<bit<32>, instance_t>(INSTANCES)      reg_way;        // leaking minimum of sent - received, in 1/64
+
+// ... and how it stands.
+register<rank_t, instance_t>(INSTANCES)       reg_rank;       // its leaf of the tree
+register<usec_t, instance_t>(INSTANCES)       reg_left;       // when it last ceased to be the host; 0: never
+
+// Of a service.
+register<entrant_t, service_t>(SERVICES)      reg_best;       // the tree's root
+register<members_t, service_t>(SERVICES)      reg_eligible;   // better than LAST_RESORT: may be drawn
+register<maybe_member_t, service_t>(SERVICES) reg_last;       // where new work went last
+register<maybe_member_t, service_t>(SERVICES) reg_host;       // single and pinned
+register<usec_t, service_t>(SERVICES)         reg_moved;      // ... when it last moved
+register<bit<3>, service_t>(SERVICES)         reg_damping;    // ... how often its dwell is doubled
+
+// Of a flow: two ways of FLOWS_PER_WAY entries, one after the other.
+register<flow_key_t, bit<32>>(FLOWS_PER_WAY << 1) reg_flow_key;
+register<bit<72>, bit<32>>(FLOWS_PER_WAY << 1)    reg_flow;   // state ++ instance ++ generation ++ last seen
+
+// Time since `then` by the switch's clock. A clock that was set back makes it zero, never huge.
+usec_t elapsed(in usec_t now, in usec_t then) {
+    usec_t span = now - then;
+    return span >= 1 << 47 ? 0 : span;
+}

@@ -1,0 +1,140 @@
+// Reports, in two steps with the service's intent (intent.p4) looked up in between:
+//
+//   Binding  whose report is it? Bound port, source and ids, or it goes no further.
+//   Reports  is it newer than the last? Then it is remembered and scored, which changes the instance's leaf of the tree.
+//
+// A packet that goes round is not accepted again: Reports sees its first pass only.
+
+control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
+    // The instance (`service`, `member`) that the node reports for. `generation` is never zero; a new one accepts any
+    // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0.
+    @id(0x01000020) @name(".bind")
+    action bind(@id(1) service_t service, @id(2) member_t member, @id(3) generation_t generation, @id(4) bit<16> path_cost,
+                @id(5) bit<16> copy_group) {
+        meta.service = service;
+        meta.member = member;
+        meta.instance = service ++ member;
+        meta.generation = generation;
+        meta.path_cost = path_cost;
+        meta.copy_group = copy_group;
+    }
+
+    @id(0x01000021) @name(".unbound")
+    action unbound() {
+        meta.drop = drop_t.REPORT_UNBOUND;
+    }
+
+    // One entry an instance.
+    @id(0x02000020) @name(".bindings")
+    table bindings {
+        key = {
+            meta.port: exact @id(1) @name("port");
+            source: exact @id(2) @name("source");
+            report.service_id: exact @id(3) @name("service_id");
+            report.node_id: exact @id(4) @name("node_id");
+        }
+        actions = {
+            bind;
+            @defaultonly unbound;
+        }
+        const default_action = unbound;
+        size = INSTANCES;
+    }
+
+    apply {
+        if (report.isValid() && report.magic == REPORT_MAGIC && report.version == REPORT_VERSION && report.reserved_flags == 0) {
+            bindings.apply();
+        } else {
+            meta.drop = drop_t.REPORT_MALFORMED;
+        }
+    }
+}
+
+// Foreign load: what the service itself uses does not count against its host, or a quiet fabric would swing for ever.
+// Sums saturate in 32 bits.
+control Load(in report_h report, in metadata_t meta, out bit<32> load) {
+    apply {
+        load = 0;
+        if (meta.w_cpu <= WEIGHT_MAX) { load = (bit<32>)(report.cpu |-| report.cpu_own) << meta.w_cpu; }
+        if (meta.w_memory <= WEIGHT_MAX) { load = load |+| ((bit<32>)report.memory << meta.w_memory); }
+        if (meta.w_queue <= WEIGHT_MAX) { load = load |+| ((bit<32>)(report.queue_depth |-| meta.busy_after) << meta.w_queue); }
+        if (meta.w_interval <= WEIGHT_MAX) { load = load |+| (report.service_interval >> meta.w_interval); }
+    }
+}
+
+control Reports(in report_h report, inout metadata_t meta) {
+    Load() foreign;
+    generation_t generation;
+    bit<32> epoch;
+    bit<32> sequence;
+    bit<32> sent;
+    bit<32> way;
+    bit<32> gap;
+    bit<32> unseen;
+    bit<32> load;
+    bit<2>  status;
+
+    @hidden action read_last() {
+        reg_generation.read(generation, meta.instance);
+        reg_epoch.read(epoch, meta.instance);
+        reg_sequence.read(sequence, meta.instance);
+        reg_sent.read(sent, meta.instance);
+        reg_way.read(way, meta.instance);
+    }
+
+    @hidden action remember() {
+        reg_generation.write(meta.instance, meta.generation);
+        reg_epoch.write(meta.instance, report.epoch);
+        reg_sequence.write(meta.instance, report.sequence);
+        reg_arrival.write(meta.instance, meta.now);
+        reg_interval.write(meta.instance, report.service_interval);
+        reg_status.write(meta.instance, status);
+        reg_way.write(meta.instance, way);
+    }
+
+    apply {
+        read_last();
+        // Serial arithmetic (RFC 1982): newer means ahead by less than half the number space.
+        bool    restarted = generation != meta.generation;
+        bit<32> epochs = report.epoch - epoch;
+        bit<32> step = report.sequence - sequence;
+        if (restarted || (epochs != 0 && epochs < 1 << 31) || (epochs == 0 && step != 0 && step < 1 << 31)) {
+            meta.accepted = true;
+
+            // Requests on their way when the node looked: sent less received, above its own minimum, which leaks upwards
+            // by 1/64 a report so that what got lost is forgotten.
+            gap = (sent - report.received) << 6;
+            unseen = gap - way;
+            if (restarted || epochs != 0 || unseen >= 1 << 31) {
+                way = gap;
+                unseen = 0;
+            } else {
+                way = way + 1;
+            }
+
+            status = (bit<2>)status_t.READY;
+            if (report.ready == 0) { status = (bit<2>)status_t.NOT_READY; }
+            else if (report.draining == 1) { status = (bit<2>)status_t.DRAINING; }
+            remember();
+
+            foreign.apply(report, meta, load);
+            if (status == (bit<2>)status_t.NOT_READY) {
+                meta.rank = NOT_ELIGIBLE;
+            } else if (status == (bit<2>)status_t.DRAINING) {
+                meta.rank = LAST_RESORT;
+            } else if (meta.policy == policy_t.SPREAD) {
+                bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval
+                              + (bit<64>)meta.path_cost;
+                if (meta.load_penalty <= WEIGHT_MAX) { delay = delay + ((bit<64>)load << meta.load_penalty); }
+                if (delay > SPREAD_MAX_DELAY) { delay = SPREAD_MAX_DELAY; }
+                meta.rank = SPREAD_BEST - (meta.now + delay[47:0]);
+            } else {
+                load = load |+| (bit<32>)meta.path_cost;
+                meta.rank = SINGLE_BEST - (rank_t)(load < SINGLE_MAX_LOAD ? load : SINGLE_MAX_LOAD);
+            }
+            meta.leaf_changed = true;
+        } else {
+            meta.drop = drop_t.REPORT_OLD;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// The steering program: it reads the reports that edge nodes send about their instances, and steers every request to the
+// best instance, at the next packet, with no controller in the loop.
+//
+//              packet-out                                            drop, digest,
+//                  |                                                 counters, resubmit
+//   frame -> Guard -> Classify -+-> Arp ----------------------------------> Outcome -> frame
+//                               +-> Ping -------------------------------------^
+//                               +-> Binding -> Intent -> Reports -------+     |
+//                               |     (a report)           |            v     |
+//                               |                          |    Host? again --+
+//                               |                          v                  |
+//                               +-> Intent -> AffinityLookup -> Choose -> Commit -> Tree -> AffinityStore -+
+//                               |     (a request)                                                          v
+//                               +-----------------------------------------------------------------> Routing
+//
+// Two things move in here. A report changes its instance's rank, one leaf of the service's tournament tree. A request
+// takes the member its policy chooses, if that member is alive; if not, Commit takes it out of the tree and the packet
+// goes round once more. A report that makes a host move goes round in the same way, so that the new host is looked at as
+// closely as a request would. A pass changes one leaf at most, and so every control stands here once.
+
+#define V1MODEL_VERSION 20200408
+#include <core.p4>
+#include <v1model.p4>
+
+#include "types.p4"
+#include "headers.p4"
+#include "metadata.p4"
+#include "registers.p4"
+#include "parser.p4"
+#include "checksums.p4"
+#include "packet_io.p4"
+#include "guard.p4"
+#include "classify.p4"
+#include "arp.p4"
+#include "ping.p4"
+#include "intent.p4"
+#include "reports.p4"
+#include "affinity.p4"
+#include "host.p4"
+#include "draw.p4"
+#include "choose.p4"
+#include "commit.p4"
+#include "tree.p4"
+#include "routing.p4"
+#include "outcome.p4"
+
+control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
+    PacketIo() packet_io;
+    Guard() guard;
+    Classify() classify;
+    Arp() arp;
+    Ping() ping;
+    Binding() binding;
+    Intent() intent;
+    Reports() reports;
+    AffinityLookup() affinity_lookup;
+    Choose() choose;
+    Commit() commit;
+    Tree() tree;
+    Host() host;
+    AffinityStore() affinity_store;
+    Routing() routing;
+    Outcome() outcome;
+
+    apply {
+        if (std.instance_type != INSTANCE_RESUBMIT) {
+            meta.now = std.ingress_global_timestamp;
+            meta.port = std.ingress_port;
+        }
+        mark_to_drop(std);
+
+        if (hdr.packet_out.isValid()) {
+            meta.from_cpu = 1;
+            packet_io.apply(hdr, meta, std);
+        }
+        if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) { guard.apply(hdr, meta, std); }
+        if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) { classify.apply(hdr, meta); }
+
+        if (meta.drop == drop_t.NONE) {
+            if (meta.kind == kind_t.ARP) { arp.apply(hdr, meta, std); }
+            else if (meta.kind == kind_t.PING) { ping.apply(hdr, meta, std); }
+            else if (meta.kind == kind_t.REPORT) { binding.apply(hdr.report, hdr.ipv4.src, meta); }
+        }
+
+        if (meta.drop == drop_t.NONE && (meta.kind == kind_t.REPORT || meta.kind == kind_t.REQUEST)) {
+            intent.apply(meta);
+            if (meta.drop == drop_t.NONE) {
+                bool first_pass = meta.passes == 0;
+                if (meta.kind == kind_t.REPORT && first_pass) {
+                    reports.apply(hdr.report, meta);
+                } else {
+                    if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid())) {
+                        affinity_lookup.apply(hdr, meta);
+                    }
+                    if (meta.drop == drop_t.NONE && !meta.sticky) { choose.apply(meta); }
+                    if (meta.drop == drop_t.NONE && !meta.fell_back
+                        && (meta.kind == kind_t.REQUEST || meta.event != event_t.NONE || meta.host_overdue)) {
+                        commit.apply(meta);
+                    }
+                }
+                if (meta.leaf_changed) { tree.apply(meta); }
+                if (meta.accepted && meta.policy != policy_t.SPREAD) {
+                    host.apply(true, meta);
+                    meta.again = meta.event != event_t.NONE || meta.host_overdue;
+                    meta.event = event_t.NONE;
+                }
+                if (meta.steered && meta.has_slot) { affinity_store.apply(hdr, meta); }
+            }
+        }
+
+        if (meta.drop == drop_t.NONE && !meta.again && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+            routing.apply(hdr, meta, std);
+        }
+        outcome.apply(hdr, meta, std);
+    }
+}
+
+// Nothing: all steering state is touched in ingress only.
+control SteeringEgress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
+    apply { }
+}
+
+@pkginfo(name = "steering.p4", version = "0.1.0", organization = "hitless")
+V1Switch(SteeringParser(), SteeringVerify(), SteeringIngress(), SteeringEgress(), SteeringCompute(), SteeringDeparser()) main;
