@@ -1,7 +1,7 @@
-"""Compile the steering program and record from which sources: `python -m p4src.build`.
+"""Compile the steering program and record its sources: `python -m p4src.build`.
 
-Everything under `compiled/` is committed, so that nobody needs p4c to run the program. p4c is given paths relative to the
-repository, since it writes them into its output.
+Everything under `compiled/` is committed, so that nobody needs p4c to run the program. p4c is given paths relative to
+the repository, since it writes them into its output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMPILED = Path("p4src/compiled")
 PIPELINE = COMPILED / "steering.json"
 P4INFO = COMPILED / "steering.p4info.txtpb"
 DIGESTS = COMPILED / "sources.sha256"
-"""What `sha256sum` prints for the sources and the artefacts, so `sha256sum -c` checks it; the first line names the compiler."""
+"""`sha256sum` of sources and artefacts, so `sha256sum -c` checks it; the first line names the compiler."""
 
 COMPILER = "p4c-bm2-ss"
 HOW_TO_GET_P4C = f"""{COMPILER} is not installed: the committed artefacts in {COMPILED}/ stay as they are.

@@ -45,8 +45,8 @@ def command(
 ) -> list[str]:
     """The command line that starts a target without a program on `ports` (number to interface).
 
-    `p4runtime` is the address and port to serve P4Runtime on. A BMv2 built with Thrift also listens on port 9090 of every
-    address, so it belongs in a network namespace of its own.
+    `p4runtime` is the address and port to serve P4Runtime on. A BMv2 built with Thrift also listens on port 9090 of
+    every address, so it belongs in a network namespace of its own.
     """
     require(name)
     program = [sys.executable, "-m", "softswitch"] if name == "softswitch" else [BMV2]
