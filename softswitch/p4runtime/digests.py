@@ -1,0 +1,115 @@
+"""Digest lists (specification, "DigestEntry"): distinct messages are gathered into lists, sent, and held back until
+acknowledged. Pure: time is given, in nanoseconds of any monotonic clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Message = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestConfig:
+    """How one digest is reported. Times in nanoseconds; a list size of 0 means that only time bounds a list."""
+
+    max_timeout_ns: int = 0
+    max_list_size: int = 0
+    ack_timeout_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DigestBatch:
+    """One DigestList to send."""
+
+    digest_id: int
+    list_id: int
+    messages: tuple[Message, ...]
+
+
+@dataclass(slots=True)
+class _Learner:
+    config: DigestConfig
+    buffer: dict[Message, None] = field(default_factory=dict)
+    buffered_since: int = 0
+    unacknowledged: dict[int, tuple[int, frozenset[Message]]] = field(default_factory=dict)
+
+
+class DigestLists:
+    """The digests of one pipeline that a controller has enabled."""
+
+    def __init__(self) -> None:
+        self._learners: dict[int, _Learner] = {}
+        self._next_list_id = 1
+
+    def configs(self) -> dict[int, DigestConfig]:
+        """Digest id -> configuration, for the enabled ones."""
+        return {digest_id: learner.config for digest_id, learner in self._learners.items()}
+
+    def enable(self, digest_id: int, config: DigestConfig) -> None:
+        """Enable a digest, or give it another configuration."""
+        learner = self._learners.get(digest_id)
+        if learner is None:
+            self._learners[digest_id] = _Learner(config)
+        else:
+            learner.config = config
+
+    def disable(self, digest_id: int) -> None:
+        """Disable a digest; what it has gathered is gone."""
+        del self._learners[digest_id]
+
+    def add(self, digest_id: int, message: Message, now: int) -> DigestBatch | None:
+        """Take a message of the data plane. Returns the list that it completed."""
+        learner = self._learners.get(digest_id)
+        if learner is None or message in learner.buffer:
+            return None
+        _forget_unacknowledged(learner, now)
+        if any(message in messages for _, messages in learner.unacknowledged.values()):
+            return None
+        if not learner.buffer:
+            learner.buffered_since = now
+        learner.buffer[message] = None
+        config = learner.config
+        full = config.max_list_size and len(learner.buffer) >= config.max_list_size
+        if full or config.max_timeout_ns == 0:
+            return self._flush(digest_id, learner, now)
+        return None
+
+    def due(self, now: int) -> list[DigestBatch]:
+        """The lists whose oldest message has waited long enough."""
+        return [
+            self._flush(digest_id, learner, now)
+            for digest_id, learner in self._learners.items()
+            if learner.buffer and now - learner.buffered_since >= learner.config.max_timeout_ns
+        ]
+
+    def deadline(self) -> int | None:
+        """When `due` will next return something, None while nothing waits."""
+        return min(
+            (s.buffered_since + s.config.max_timeout_ns for s in self._learners.values() if s.buffer), default=None
+        )
+
+    def acknowledge(self, digest_id: int, list_id: int) -> None:
+        """Take a DigestListAck: messages of that list may be reported again. Unknown lists are ignored."""
+        if learner := self._learners.get(digest_id):
+            learner.unacknowledged.pop(list_id, None)
+
+    def forget_unacknowledged(self) -> None:
+        """Another controller is primary: what the last one had heard no longer counts."""
+        for learner in self._learners.values():
+            learner.unacknowledged.clear()
+
+    def _flush(self, digest_id: int, learner: _Learner, now: int) -> DigestBatch:
+        batch = DigestBatch(digest_id, self._next_list_id, tuple(learner.buffer))
+        self._next_list_id += 1
+        learner.buffer.clear()
+        if learner.config.ack_timeout_ns:
+            learner.unacknowledged[batch.list_id] = (now, frozenset(batch.messages))
+        return batch
+
+
+def _forget_unacknowledged(learner: _Learner, now: int) -> None:
+    """Drop lists older than the acknowledgement time; they are in order of sending."""
+    for list_id, (sent, _) in list(learner.unacknowledged.items()):
+        if now - sent < learner.config.ack_timeout_ns:
+            break
+        del learner.unacknowledged[list_id]

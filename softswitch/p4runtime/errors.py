@@ -1,0 +1,48 @@
+"""Errors as P4Runtime carries them: one canonical code and sentence each, and a status per element of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finsy.proto import p4r, rpc_status
+from grpc import StatusCode
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+"""Trailing metadata key under which gRPC carries a serialized google.rpc.Status."""
+
+ERROR_SPACE = "softswitch"
+"""The `space` of our p4.v1.Error messages."""
+
+
+class P4RuntimeError(Exception):
+    """What a client did wrong or asked for in vain, as a canonical gRPC code and one sentence."""
+
+    def __init__(self, code: StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def invalid(message: str) -> P4RuntimeError:
+    """An INVALID_ARGUMENT error."""
+    return P4RuntimeError(StatusCode.INVALID_ARGUMENT, message)
+
+
+def number(code: StatusCode) -> int:
+    """The canonical number of a code, as `google.rpc.Code` has it."""
+    value: int = code.value[0]
+    return value
+
+
+def batch_status(message: str, errors: Sequence[P4RuntimeError | None]) -> rpc_status.Status:
+    """The status of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
+    p4.v1.Error per element, in order."""
+    status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=message)
+    for error in errors:
+        detail = p4r.Error()
+        if error is not None:
+            detail.canonical_code = number(error.code)
+            detail.message = error.message
+            detail.space = ERROR_SPACE
+        status.details.add().Pack(detail)
+    return status

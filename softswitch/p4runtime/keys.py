@@ -1,0 +1,176 @@
+"""Match keys and actions of P4Runtime to and from values, checked against the schema (specification, "TableEntry").
+
+The specification asks for OUT_OF_RANGE for a bad byte string in general and for INVALID_ARGUMENT where one stands in
+a match or a parameter; the particular rule is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from finsy.proto import p4r
+from grpc import StatusCode
+
+from softswitch.bmv2.program import MatchKind
+from softswitch.entries import Exact, Lpm, MatchKey, Optional, Range, Ternary
+from softswitch.p4runtime.bytestrings import decode, encode
+from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.schema import Action, Field, Table
+
+Key = tuple[MatchKey, ...]
+
+
+def _decode_exact(field: Field, match: p4r.FieldMatch) -> MatchKey:
+    return Exact(decode(match.exact.value, field.width))
+
+
+def _decode_lpm(field: Field, match: p4r.FieldMatch) -> MatchKey:
+    value, length = decode(match.lpm.value, field.width), match.lpm.prefix_len
+    if not 0 < length <= field.width:
+        raise ValueError(f"prefix length {length} is not in 1..{field.width} (leave the field out for don't care)")
+    if value & ((1 << (field.width - length)) - 1):
+        raise ValueError(f"value has ones beyond its prefix of {length} bits")
+    return Lpm(value, length)
+
+
+def _decode_ternary(field: Field, match: p4r.FieldMatch) -> MatchKey:
+    value, mask = decode(match.ternary.value, field.width), decode(match.ternary.mask, field.width)
+    if not mask:
+        raise ValueError("mask is 0 (leave the field out for don't care)")
+    if value & ~mask:
+        raise ValueError(f"value {value:#x} has ones outside its mask {mask:#x}")
+    return Ternary(value, mask)
+
+
+def _decode_range(field: Field, match: p4r.FieldMatch) -> MatchKey:
+    low, high = decode(match.range.low, field.width), decode(match.range.high, field.width)
+    if low > high:
+        raise ValueError(f"range {low}..{high} is empty")
+    if low == 0 and high == (1 << field.width) - 1:
+        raise ValueError("range holds every value (leave the field out for don't care)")
+    return Range(low, high)
+
+
+def _decode_optional(field: Field, match: p4r.FieldMatch) -> MatchKey:
+    return Optional(decode(match.optional.value, field.width))
+
+
+_DECODERS: dict[str, tuple[MatchKind, Callable[[Field, p4r.FieldMatch], MatchKey]]] = {
+    "exact": (MatchKind.EXACT, _decode_exact),
+    "lpm": (MatchKind.LPM, _decode_lpm),
+    "ternary": (MatchKind.TERNARY, _decode_ternary),
+    "range": (MatchKind.RANGE, _decode_range),
+    "optional": (MatchKind.OPTIONAL, _decode_optional),
+}
+
+
+def _dont_care(field: Field) -> MatchKey | None:
+    match field.kind:
+        case MatchKind.LPM:
+            return Lpm(0, 0)
+        case MatchKind.TERNARY:
+            return Ternary(0, 0)
+        case MatchKind.RANGE:
+            return Range(0, (1 << field.width) - 1)
+        case MatchKind.OPTIONAL:
+            return Optional(None)
+        case _:
+            return None
+
+
+def decode_key(table: Table, matches: Iterable[p4r.FieldMatch]) -> Key:
+    """The key that the fields of a TableEntry mean. Raises INVALID_ARGUMENT."""
+    key: list[MatchKey | None] = [None] * len(table.fields)
+    for match in matches:
+        place = table.positions.get(match.field_id)
+        if place is None:
+            raise invalid(f"table {table.name!r} has no match field with id {match.field_id}")
+        field = table.fields[place]
+        if key[place] is not None:
+            raise invalid(f"table {table.name!r}: match field {field.name!r} is given twice")
+        kind, decoder = _DECODERS.get(match.WhichOneof("field_match_type") or "", (None, None))
+        if decoder is None or kind is not field.kind:
+            raise invalid(f"table {table.name!r}: match field {field.name!r} must be {field.kind.value}")
+        try:
+            key[place] = decoder(field, match)
+        except ValueError as error:
+            raise invalid(f"table {table.name!r}: match field {field.name!r}: {error}") from error
+    return tuple(_complete(table, place, value) for place, value in enumerate(key))
+
+
+def _complete(table: Table, place: int, value: MatchKey | None) -> MatchKey:
+    if value is not None:
+        return value
+    wildcard = _dont_care(table.fields[place])
+    if wildcard is None:
+        raise invalid(f"table {table.name!r}: exact match field {table.fields[place].name!r} is missing")
+    return wildcard
+
+
+def encode_key(table: Table, key: Key) -> list[p4r.FieldMatch]:
+    """The canonical fields of a key: don't-cares are left out."""
+    matches = []
+    for field, value in zip(table.fields, key, strict=True):
+        match value:
+            case Exact(number):
+                exact = p4r.FieldMatch.Exact(value=encode(number))
+                matches.append(p4r.FieldMatch(field_id=field.id, exact=exact))
+            case Lpm(number, length) if length:
+                lpm = p4r.FieldMatch.LPM(value=encode(number), prefix_len=length)
+                matches.append(p4r.FieldMatch(field_id=field.id, lpm=lpm))
+            case Ternary(number, mask) if mask:
+                ternary = p4r.FieldMatch.Ternary(value=encode(number), mask=encode(mask))
+                matches.append(p4r.FieldMatch(field_id=field.id, ternary=ternary))
+            case Range(low, high) if low or high != (1 << field.width) - 1:
+                between = p4r.FieldMatch.Range(low=encode(low), high=encode(high))
+                matches.append(p4r.FieldMatch(field_id=field.id, range=between))
+            case Optional(number) if number is not None:
+                optional = p4r.FieldMatch.Optional(value=encode(number))
+                matches.append(p4r.FieldMatch(field_id=field.id, optional=optional))
+    return matches
+
+
+def decode_action(table: Table, message: p4r.TableAction, *, default: bool) -> tuple[Action, tuple[int, ...]]:
+    """The action and parameters of an entry, or with `default` of the default entry.
+
+    Raises INVALID_ARGUMENT, or PERMISSION_DENIED for an action outside its scope.
+    """
+    kind = message.WhichOneof("type")
+    if kind != "action":
+        raise invalid(f"table {table.name!r}: its action must be given directly, not as {kind or 'nothing'}")
+    use = table.uses.get(message.action.action_id)
+    if use is None:
+        raise invalid(f"table {table.name!r} has no action with id {message.action.action_id}")
+    action = use.action
+    if not (use.as_default if default else use.in_entries):
+        scope = "not as the default action" if default else "only as the default action"
+        raise P4RuntimeError(
+            StatusCode.PERMISSION_DENIED, f"table {table.name!r}: action {action.name!r} can be used {scope}"
+        )
+    values: list[int | None] = [None] * len(action.parameters)
+    for param in message.action.params:
+        place = action.positions.get(param.param_id)
+        if place is None:
+            raise invalid(f"action {action.name!r} has no parameter with id {param.param_id}")
+        if values[place] is not None:
+            raise invalid(f"action {action.name!r}: parameter {action.parameters[place].name!r} is given twice")
+        try:
+            values[place] = decode(param.value, action.parameters[place].width)
+        except ValueError as error:
+            raise invalid(f"action {action.name!r}: parameter {action.parameters[place].name!r}: {error}") from error
+    return action, tuple(_given(action, place, value) for place, value in enumerate(values))
+
+
+def _given(action: Action, place: int, value: int | None) -> int:
+    if value is None:
+        raise invalid(f"action {action.name!r}: parameter {action.parameters[place].name!r} is missing")
+    return value
+
+
+def encode_action(action: Action, parameters: tuple[int, ...]) -> p4r.TableAction:
+    """The message for an action with its parameters."""
+    params = [
+        p4r.Action.Param(param_id=parameter.id, value=encode(value))
+        for parameter, value in zip(action.parameters, parameters, strict=True)
+    ]
+    return p4r.TableAction(action=p4r.Action(action_id=action.id, params=params))

@@ -1,0 +1,226 @@
+"""Read: snapshots of what clients wrote and what the engine counted (specification, "Read RPC")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from finsy.proto import p4r
+from grpc import StatusCode
+
+from softswitch.p4runtime import replication
+from softswitch.p4runtime.data import encode
+from softswitch.p4runtime.effects import cells
+from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.schema import Counter, Register
+from softswitch.p4runtime.tables import Entry, TableState, encode_entry
+
+_Array = TypeVar("_Array", Counter, Register)
+_Value = TypeVar("_Value")
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""A response message is closed once it holds this much, well below gRPC's usual limit of 4 MB."""
+
+
+def read(
+    pipeline: Pipeline, requests: Sequence[p4r.Entity]
+) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
+    """Take what a batch of requests asks for. Returns the responses, in messages of bounded size and made as they
+    are asked for, and one result per request, None for success.
+
+    The responses show the state at the time of this call, whatever is written while they are consumed.
+    """
+    selected: list[Iterable[p4r.Entity]] = []
+    errors: list[P4RuntimeError | None] = []
+    for request in requests:
+        try:
+            selected.append(_select(pipeline, request))
+            errors.append(None)
+        except P4RuntimeError as error:
+            errors.append(error)
+    return _responses(entity for entities in selected for entity in entities), errors
+
+
+def _responses(entities: Iterable[p4r.Entity]) -> Iterator[p4r.ReadResponse]:
+    response, octets = p4r.ReadResponse(), 0
+    for entity in entities:
+        response.entities.append(entity)
+        octets += entity.ByteSize()
+        if octets >= MAX_MESSAGE_BYTES:
+            yield response
+            response, octets = p4r.ReadResponse(), 0
+    if octets:
+        yield response
+
+
+def _select(pipeline: Pipeline, request: p4r.Entity) -> Iterable[p4r.Entity]:
+    """The entities of one request. State is taken before this returns; messages are made later."""
+    match request.WhichOneof("entity"):
+        case "table_entry":
+            return _select_table_entries(pipeline, request.table_entry)
+        case "counter_entry":
+            return _select_counters(pipeline, request.counter_entry)
+        case "direct_counter_entry":
+            return _select_direct_counters(pipeline, request.direct_counter_entry)
+        case "register_entry":
+            return _select_registers(pipeline, request.register_entry)
+        case "packet_replication_engine_entry":
+            return _select_replication(pipeline, request.packet_replication_engine_entry)
+        case "digest_entry":
+            return _select_digests(pipeline, request.digest_entry)
+        case "action_profile_member":
+            return _none("action profile", request.action_profile_member.action_profile_id)
+        case "action_profile_group":
+            return _none("action profile", request.action_profile_group.action_profile_id)
+        case "meter_entry":
+            return _none("meter", request.meter_entry.meter_id)
+        case "direct_meter_entry":
+            return _none("direct meter", request.direct_meter_entry.table_entry.table_id)
+        case "value_set_entry":
+            return _none("value set", request.value_set_entry.value_set_id)
+        case "extern_entry":
+            return _none("extern", request.extern_entry.extern_type_id)
+        case _:
+            raise invalid("entity is not set")
+
+
+def _none(what: str, identifier: int) -> Iterable[p4r.Entity]:
+    """A program with such entities is refused when it is pushed, so a wildcard read finds none."""
+    if identifier:
+        raise invalid(f"no {what} has id {identifier}")
+    return ()
+
+
+def _select_table_entries(pipeline: Pipeline, request: p4r.TableEntry) -> Iterable[p4r.Entity]:
+    if request.HasField("time_since_last_hit"):
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "idle timeouts are not supported")
+    found = list(pipeline.tables.select(request))
+    with_counters = request.HasField("counter_data")
+    if with_counters and request.table_id and pipeline.tables.state(request.table_id).schema.direct_counter is None:
+        raise invalid(f"table {pipeline.tables.state(request.table_id).schema.name!r} has no direct counter")
+    counters = _direct_counters(pipeline, found) if with_counters else [None] * len(found)
+
+    def messages() -> Iterator[p4r.Entity]:
+        for (state, entry), counter in zip(found, counters, strict=True):
+            message = encode_entry(state.schema, entry, default=request.is_default_action)
+            if counter is not None:
+                message.counter_data.CopyFrom(_counter_data(counter))
+            yield p4r.Entity(table_entry=message)
+
+    return messages()
+
+
+def _direct_counters(pipeline: Pipeline, found: Sequence[tuple[TableState, Entry]]) -> list[tuple[int, int] | None]:
+    """The direct counter of each entry; None where the table has none, and for default entries."""
+    by_table: dict[str, list[tuple[int, Entry]]] = {}
+    for place, (state, entry) in enumerate(found):
+        if state.schema.direct_counter is not None and entry.key:
+            by_table.setdefault(state.schema.name, []).append((place, entry))
+    counters: list[tuple[int, int] | None] = [None] * len(found)
+    for name, entries in by_table.items():
+        values = pipeline.engine.read_direct_counters(name, [(e.key, e.priority) for _, e in entries])
+        for (place, _), value in zip(entries, values, strict=True):
+            counters[place] = value
+    return counters
+
+
+def _counter_data(value: tuple[int, int]) -> p4r.CounterData:
+    packets, octets = value
+    return p4r.CounterData(packet_count=packets, byte_count=octets)
+
+
+def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry) -> Iterable[p4r.Entity]:
+    wanted = request.table_entry
+    if wanted.is_default_action:
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
+    if wanted.table_id and pipeline.tables.state(wanted.table_id).schema.direct_counter is None:
+        raise invalid(f"table {pipeline.tables.state(wanted.table_id).schema.name!r} has no direct counter")
+    if wanted.match:
+        found = [pipeline.tables.find(wanted)]
+    else:
+        scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
+        found = [(s, e) for s, e in pipeline.tables.select(scope) if s.schema.direct_counter is not None]
+    counters = _direct_counters(pipeline, found)
+
+    def messages() -> Iterator[p4r.Entity]:
+        for (state, entry), counter in zip(found, counters, strict=True):
+            if counter is not None:
+                message = encode_entry(state.schema, entry, default=False)
+                message.ClearField("action")
+                direct = p4r.DirectCounterEntry(table_entry=message, data=_counter_data(counter))
+                yield p4r.Entity(direct_counter_entry=direct)
+
+    return messages()
+
+
+def _select_counters(pipeline: Pipeline, request: p4r.CounterEntry) -> Iterable[p4r.Entity]:
+    def cell(counter: Counter, index: int, value: tuple[int, int]) -> p4r.Entity:
+        message = p4r.CounterEntry(counter_id=counter.id, index=p4r.Index(index=index), data=_counter_data(value))
+        return p4r.Entity(counter_entry=message)
+
+    wanted = _by_id("counter", pipeline.schema.counters, request.counter_id)
+    ranges = [cells(f"counter {counter.name!r}", counter.size, request) for counter in wanted]
+    return _select_cells(wanted, ranges, pipeline.engine.read_counters, cell)
+
+
+def _select_registers(pipeline: Pipeline, request: p4r.RegisterEntry) -> Iterable[p4r.Entity]:
+    def cell(register: Register, index: int, value: int) -> p4r.Entity:
+        data = encode(register.type, (value,))
+        message = p4r.RegisterEntry(register_id=register.id, index=p4r.Index(index=index), data=data)
+        return p4r.Entity(register_entry=message)
+
+    wanted = _by_id("register", pipeline.schema.registers, request.register_id)
+    ranges = [cells(f"register {register.name!r}", register.size, request) for register in wanted]
+    return _select_cells(wanted, ranges, pipeline.engine.read_registers, cell)
+
+
+def _by_id(what: str, arrays: dict[int, _Array], identifier: int) -> list[_Array]:
+    """The array with this id, all for id 0. Raises INVALID_ARGUMENT."""
+    if not identifier:
+        return list(arrays.values())
+    if identifier not in arrays:
+        raise invalid(f"no {what} has id {identifier}")
+    return [arrays[identifier]]
+
+
+def _select_cells(
+    arrays: Sequence[_Array],
+    ranges: Sequence[range],
+    take: Callable[[str, int, int], list[_Value]],
+    message: Callable[[_Array, int, _Value], p4r.Entity],
+) -> Iterable[p4r.Entity]:
+    taken = [take(array.name, where.start, len(where)) for array, where in zip(arrays, ranges, strict=True)]
+    return (
+        message(array, index, value)
+        for array, where, values in zip(arrays, ranges, taken, strict=True)
+        for index, value in zip(where, values, strict=True)
+    )
+
+
+def _select_replication(pipeline: Pipeline, request: p4r.PacketReplicationEngineEntry) -> Iterable[p4r.Entity]:
+    match request.WhichOneof("type"):
+        case "multicast_group_entry":
+            return replication.select_groups(pipeline.replication, request.multicast_group_entry.multicast_group_id)
+        case "clone_session_entry":
+            return replication.select_sessions(pipeline.replication, request.clone_session_entry.session_id)
+        case _:
+            raise invalid("packet replication engine entry is not set")
+
+
+def _select_digests(pipeline: Pipeline, request: p4r.DigestEntry) -> Iterable[p4r.Entity]:
+    configs = pipeline.digests.configs()
+    if request.digest_id:
+        if request.digest_id not in pipeline.schema.digests:
+            raise invalid(f"no digest has id {request.digest_id}")
+        if request.digest_id not in configs:
+            raise P4RuntimeError(StatusCode.NOT_FOUND, f"digest {request.digest_id} is not configured")
+        configs = {request.digest_id: configs[request.digest_id]}
+    entities = []
+    for identifier, config in configs.items():
+        entry = p4r.DigestEntry(digest_id=identifier)
+        entry.config.max_timeout_ns = config.max_timeout_ns
+        entry.config.max_list_size = config.max_list_size
+        entry.config.ack_timeout_ns = config.ack_timeout_ns
+        entities.append(p4r.Entity(digest_entry=entry))
+    return entities

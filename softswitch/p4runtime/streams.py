@@ -1,0 +1,211 @@
+"""StreamChannel's messages: arbitration, packet-out and digest acknowledgements in; notifications, packet-in,
+digests and errors out. Sessions are queues of messages; who sends them is the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from finsy.proto import p4r, rpc_status
+from grpc import StatusCode
+
+from softswitch.entries import DigestEvent, Event, PacketInEvent
+from softswitch.p4runtime.arbitration import Notification
+from softswitch.p4runtime.data import encode
+from softswitch.p4runtime.device import Device
+from softswitch.p4runtime.digests import DigestBatch
+from softswitch.p4runtime.errors import ERROR_SPACE, P4RuntimeError, invalid, number
+from softswitch.p4runtime.packets import decode_packet_in, encode_packet_out
+from softswitch.p4runtime.pipeline import Pipeline
+
+LOGGER = logging.getLogger("softswitch.p4runtime")
+
+MAX_QUEUED_MESSAGES = 10_000
+"""Packet-ins, digests and errors that wait for a slow controller; what comes beyond is dropped and counted."""
+
+
+class Session:
+    """One open stream."""
+
+    def __init__(self) -> None:
+        self.outgoing: asyncio.Queue[p4r.StreamMessageResponse] = asyncio.Queue()
+        self.role = p4r.Role()
+        self.dropped = 0
+
+    def offer(self, message: p4r.StreamMessageResponse) -> None:
+        """Queue a message that may be lost."""
+        if self.outgoing.qsize() < MAX_QUEUED_MESSAGES:
+            self.outgoing.put_nowait(message)
+            return
+        self.dropped += 1
+        if self.dropped.bit_count() == 1:
+            LOGGER.warning("a controller reads too slowly: %d messages dropped on its stream", self.dropped)
+
+
+class Streams:
+    """The open streams of one device."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def receive(self, session: Session, request: p4r.StreamMessageRequest) -> None:
+        """Take a message of a controller. Raises P4RuntimeError to end its stream."""
+        match request.WhichOneof("update"):
+            case "arbitration":
+                self._arbitrate(session, request.arbitration)
+            case "packet":
+                self._packet_out(session, request.packet)
+            case "digest_ack":
+                self._acknowledge(session, request.digest_ack)
+            case kind:
+                error = P4RuntimeError(StatusCode.UNIMPLEMENTED, f"stream message {kind or 'unset'} is not supported")
+                other = p4r.StreamOtherError(other=request.other)
+                session.offer(_stream_error(error, p4r.StreamError(other=other)))
+
+    def leave(self, session: Session) -> None:
+        """Forget a stream that ended and tell the others."""
+        self._notify(self._device.arbitration.leave(session))
+
+    def deliver(self, events: Iterable[Event], now: int) -> None:
+        """Pass on what the data plane reported; `now` in nanoseconds of a monotonic clock."""
+        pipeline = self._device.running
+        for event in events:
+            match event:
+                case PacketInEvent(data):
+                    if pipeline is not None:
+                        self._packet_in(pipeline, data)
+                case DigestEvent(name, values):
+                    if pipeline is not None:
+                        self._digest(pipeline, name, values, now)
+                case _:
+                    state = "up" if event.up else "down"
+                    LOGGER.warning("port %d (%s) is %s", event.port, event.interface, state)
+
+    def deliver_due(self, now: int) -> None:
+        """Send the digest lists whose time has come."""
+        if (pipeline := self._device.running) is not None:
+            for batch in pipeline.digests.due(now):
+                self._send_digests(pipeline, batch)
+
+    def next_deadline(self) -> int | None:
+        """When `deliver_due` has something to send, on the same clock; None while nothing waits."""
+        pipeline = self._device.running
+        return None if pipeline is None else pipeline.digests.deadline()
+
+    def _arbitrate(self, session: Session, message: p4r.MasterArbitrationUpdate) -> None:
+        if message.role.HasField("config"):
+            raise invalid("role.config: no role configuration is agreed upon here; leave it unset")
+        election_id = decode_election_id(message)
+        before = self._device.arbitration.primaries()
+        notifications = self._device.arbitration.update(
+            session, message.device_id, role_name(message.role.name, message.role.id), election_id
+        )
+        session.role.CopyFrom(message.role)
+        if before != self._device.arbitration.primaries() and self._device.running is not None:
+            self._device.running.digests.forget_unacknowledged()
+        self._notify(notifications)
+
+    def _notify(self, notifications: Iterable[Notification]) -> None:
+        for notification in notifications:
+            session = notification.stream
+            assert isinstance(session, Session)
+            status = rpc_status.Status(code=number(notification.status), message=_ARBITRATION_TEXT[notification.status])
+            update = p4r.MasterArbitrationUpdate(device_id=self._device.device_id, status=status)
+            if notification.role:
+                update.role.CopyFrom(session.role)
+            if notification.election_id is not None:
+                update.election_id.high = notification.election_id >> 64
+                update.election_id.low = notification.election_id & (1 << 64) - 1
+            session.outgoing.put_nowait(p4r.StreamMessageResponse(arbitration=update))
+
+    def _packet_out(self, session: Session, message: p4r.PacketOut) -> None:
+        try:
+            self._check_primary(session)
+            pipeline = self._device.running
+            if pipeline is None:
+                raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, "no forwarding pipeline config has been committed")
+            if self._device.cpu_port is None:
+                raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, "this switch has no CPU port (see --cpu-port)")
+            try:
+                data = encode_packet_out(pipeline.schema.packet_out, message)
+            except ValueError as error:
+                raise invalid(str(error)) from error
+            self._device.engine.packet_out(data)
+        except P4RuntimeError as error:
+            details = p4r.StreamError(packet_out=p4r.PacketOutError(packet_out=message))
+            session.offer(_stream_error(error, details))
+
+    def _acknowledge(self, session: Session, message: p4r.DigestListAck) -> None:
+        try:
+            self._check_primary(session)
+            pipeline = self._device.running
+            if pipeline is None or message.digest_id not in pipeline.schema.digests:
+                raise invalid(f"no digest has id {message.digest_id}")
+            pipeline.digests.acknowledge(message.digest_id, message.list_id)
+        except P4RuntimeError as error:
+            details = p4r.StreamError(digest_list_ack=p4r.DigestListAckError(digest_list_ack=message))
+            session.offer(_stream_error(error, details))
+
+    def _check_primary(self, session: Session) -> None:
+        if not self._device.arbitration.is_primary(session):
+            raise P4RuntimeError(StatusCode.PERMISSION_DENIED, "this controller is not primary")
+
+    def _packet_in(self, pipeline: Pipeline, data: bytes) -> None:
+        try:
+            packet = decode_packet_in(pipeline.schema.packet_in, data)
+        except ValueError as error:
+            LOGGER.warning("packet to the CPU port dropped: %s", error)
+            return
+        self._to_primaries(p4r.StreamMessageResponse(packet=packet))
+
+    def _digest(self, pipeline: Pipeline, name: str, values: tuple[int, ...], now: int) -> None:
+        digest_id = pipeline.schema.digest_ids.get(name)
+        if digest_id is None:
+            return  # of a program that has just been replaced, or hidden from the control plane
+        if (batch := pipeline.digests.add(digest_id, values, now)) is not None:
+            self._send_digests(pipeline, batch)
+
+    def _send_digests(self, pipeline: Pipeline, batch: DigestBatch) -> None:
+        kind = pipeline.schema.digests[batch.digest_id].type
+        digest = p4r.DigestList(
+            digest_id=batch.digest_id,
+            list_id=batch.list_id,
+            data=[encode(kind, message) for message in batch.messages],
+            timestamp=time.time_ns(),
+        )
+        self._to_primaries(p4r.StreamMessageResponse(digest=digest))
+
+    def _to_primaries(self, message: p4r.StreamMessageResponse) -> None:
+        for session in self._device.arbitration.primaries():
+            assert isinstance(session, Session)
+            session.offer(message)
+
+
+_ARBITRATION_TEXT = {
+    StatusCode.OK: "you are primary",
+    StatusCode.ALREADY_EXISTS: "another controller is primary",
+    StatusCode.NOT_FOUND: "no controller is primary",
+}
+
+
+def role_name(name: str, deprecated_id: int) -> str:
+    """A role by its name, or by the number that P4Runtime had before 1.4; the default role is empty."""
+    return name or (str(deprecated_id) if deprecated_id else "")
+
+
+def decode_election_id(
+    message: p4r.MasterArbitrationUpdate | p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest,
+) -> int | None:
+    """The 128-bit election id of a message, None when unset."""
+    if not message.HasField("election_id"):
+        return None
+    return int(message.election_id.high) << 64 | int(message.election_id.low)
+
+
+def _stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
+    details.canonical_code = number(error.code)
+    details.message = error.message
+    details.space = ERROR_SPACE
+    return p4r.StreamMessageResponse(error=details)
