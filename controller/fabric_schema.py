@@ -54,8 +54,8 @@ def _right_shift(value: object) -> object:
 
 
 def _endpoint(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}", value):
-        raise ValueError("expected host:port such as 192.168.255.1:9559")
+    if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}|unix:/\S+", value):
+        raise ValueError("expected host:port such as 192.168.255.1:9559, or unix:/path/of/a/socket")
     return value
 
 

@@ -57,6 +57,7 @@ class Connection:
         self.schema = schema
         self._client = fy.P4Client(address, wait_for_ready=False)
         self._election_id = ELECTION_ID
+        self._sending = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._client.open(schema=self.schema, complete_request=self._complete)
@@ -129,7 +130,8 @@ class Connection:
     async def send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
         """Send a packet-out or an ack."""
         try:
-            await self._client.send(message.encode_update(self.schema))
+            async with self._sending:  # gRPC takes one write to a stream at a time
+                await self._client.send(message.encode_update(self.schema))
         except fy.P4ClientError as error:
             raise self._error("stream", error) from error
 
@@ -162,13 +164,15 @@ class Connection:
             raise self._error("installing the program", error) from error
 
     async def read(self, entities: Iterable[fy.P4TableEntry | fy.P4CounterEntry | fy.P4DigestEntry]) -> list[Any]:
-        """Read entities, as finsy's types."""
+        """Read entities, as finsy's types; empty when what is asked for by its key is not there."""
         request = p4r.ReadRequest(device_id=self.device_id, entities=[one.encode(self.schema) for one in entities])
         found: list[Any] = []
         try:
             async for reply in self._client.request_iter(request):
                 found.extend(reply.entities)
         except fy.P4ClientError as error:
+            if error.code == fy.GRPCStatusCode.NOT_FOUND:
+                return []
             raise self._error("reading", error) from error
         decoders: dict[str, Any] = {
             "table_entry": fy.P4TableEntry,
@@ -231,6 +235,8 @@ class Connection:
         try:
             found = [entity async for reply in self._client.request_iter(request) for entity in reply.entities]
         except fy.P4ClientError as error:
+            if error.is_pipeline_missing:
+                return
             raise self._error("reading multicast groups and clone sessions", error) from error
         if found:
             await self._write(

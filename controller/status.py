@@ -99,7 +99,7 @@ class SwitchCounters:
     drops: dict[str, Count] = field(default_factory=dict)
     """By reason."""
     events: dict[str, int] = field(default_factory=dict)
-    """Digest-worthy events that happened, by reason, heard or not."""
+    """What happened, by the program's name for it, whether a digest told it or not."""
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ class SwitchSession:
         self.state = SwitchState(name, spec.p4runtime)
         self._device_id = spec.device_id
         self._schema = (program or Program.compiled()).schema()
-        self._drop_reasons = _enum(self._schema, "drop_t")
+        self._names = {counter: _names(self._schema, counter) for counter in ("drops", "events")}
         self._overrides = Overrides()
         self._connection: Connection | None = None
         self._writing = asyncio.Lock()
@@ -114,11 +114,12 @@ class SwitchSession:
                 continue
             if cell.counter_id == "steered":
                 counters.steered[instances[cell.index]] = Count(cell.packet_count, cell.byte_count)
-            elif cell.counter_id == "drops":
-                reason = self._drop_reasons.get(cell.index, str(cell.index))
-                counters.drops[reason] = Count(cell.packet_count, cell.byte_count)
-            elif cell.index in REASONS:
-                counters.events[Reason(cell.index).name] = cell.packet_count
+                continue
+            name = self._names[cell.counter_id].get(cell.index, str(cell.index))
+            if cell.counter_id == "drops":
+                counters.drops[name] = Count(cell.packet_count, cell.byte_count)
+            else:
+                counters.events[name] = cell.packet_count
         return counters
 
     def events(self) -> AsyncIterator[SteeringEvent]:
@@ -144,6 +145,7 @@ class SwitchSession:
         for waiting in self._probes.values():
             if not waiting.done():
                 waiting.set_exception(error)
+                waiting.exception()  # nobody may be waiting any more
         self._probes.clear()
 
     def _connected(self) -> Connection:
@@ -311,10 +313,14 @@ def _node(service: Service, member: int, none: int) -> str | None:
     return None if member == none else service.node_of(member)
 
 
-def _enum(schema: fy.P4Schema, name: str) -> dict[int, str]:
-    """A serializable enum of the program, if its p4info tells one."""
-    enums = schema.p4info.type_info.serializable_enums
-    return {int.from_bytes(member.value): member.name for member in enums[name].members} if name in enums else {}
+def _names(schema: fy.P4Schema, counter: str) -> dict[int, str]:
+    """What the cells of a counter count: its `names` annotation in the p4info."""
+    for entry in schema.p4info.counters:
+        if entry.preamble.alias == counter:
+            for annotation in entry.preamble.structured_annotations:
+                if annotation.name == "names":
+                    return {pair.value.int64_value: pair.key for pair in annotation.kv_pair_list.kv_pairs}
+    return {}
 
 
 def _first(errors: BaseExceptionGroup[SwitchError]) -> SwitchError:
