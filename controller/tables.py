@@ -1,0 +1,82 @@
+"""What the command line prints of a status document."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Document = Mapping[str, Any]
+
+MAX_AGE_MS = 9999.9
+
+
+def status(document: Document) -> RenderableType:
+    """The whole document."""
+    parts: list[RenderableType] = [_headline(document)]
+    parts += [_switch(name, switch) for name, switch in document["switches"].items()]
+    return Group(*parts, Text(), _services(document), Text(), _nodes(document))
+
+
+def watched(document: Document, events: Sequence[str]) -> RenderableType:
+    """The whole document, and the last events below it."""
+    return Group(status(document), Text(), *(Text(event, no_wrap=True, overflow="ellipsis") for event in events))
+
+
+def _headline(document: Document) -> Text:
+    broker = document["broker"]
+    text = Text(f"fabric {document['fabric']}, {document['mode']}, broker {broker['address']} ")
+    if broker["connected"]:
+        return text.append("connected", "green")
+    return text.append(f"not connected: {broker['error']}", "red")
+
+
+def _switch(name: str, switch: Document) -> Text:
+    text = Text(f"switch {name} at {switch['target']} ")
+    if switch["connected"]:
+        return text.append("connected", "green").append(f", pipeline {switch['cookie']}")
+    return text.append(f"not connected: {switch['error'] or 'connecting'}", "red")
+
+
+def _services(document: Document) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("SERVICE", "POLICY", "NODE", "", "STATUS"):
+        table.add_column(column, no_wrap=True)
+    for column in ("RANK", "AGE ms", "REPORT", "STEERED"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, service in document["services"].items():
+        policy = service["policy"]
+        if service["held"]:
+            left = service["held_for_s"]
+            policy = f"held on {service['held_on']} {'until released' if left is None else f'{left:.1f} s more'}"
+        for row, (node, instance) in enumerate(service["instances"].items()):
+            is_host = node == service["host"]
+            age = instance["age_us"]
+            table.add_row(
+                name if row == 0 else "",
+                policy if row == 0 else "",
+                node,
+                "host" if is_host else "",
+                Text(
+                    instance["status"] + (", drain asked" if instance["draining"] else ""),
+                    "green" if instance["eligible"] else "red",
+                ),
+                str(instance["rank"]),
+                "never" if age is None else f"{min(age / 1000, MAX_AGE_MS):.1f}",
+                f"{instance['epoch']}/{instance['sequence']}",
+                str(instance["steered_packets"]),
+                style="bold" if is_host else "",
+            )
+    return table
+
+
+def _nodes(document: Document) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("NODE", "", "DEPLOYMENT", "COMPONENTS"):
+        table.add_column(column, overflow="fold")
+    for name, node in document["nodes"].items():
+        components = ", ".join(f"{component} {state}" for component, state in node["components"].items())
+        online = Text("online", "green") if node["online"] else Text("offline", "red")
+        table.add_row(name, online, node["deployment"], components or "none known")
+    return table

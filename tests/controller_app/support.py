@@ -1,0 +1,130 @@
+"""A small fabric, small components and a real broker, to build the controller's tests from."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+FABRIC = """\
+fabric: small
+gateway: {{address: 10.0.0.254, mac: "02:00:00:00:ff:fe"}}
+broker: {{host: 127.0.0.1, port: {broker}}}
+repository: {{host: 127.0.0.1, port: {repository}}}
+metrics: {{host: 127.0.0.1, port: {metrics}}}
+switches:
+  s1: {{device_id: 1, p4runtime: "127.0.0.1:{p4runtime}"}}
+hosts:
+  edge1: {{switch: s1, port: 1, address: 10.0.0.11, mac: "02:00:00:00:00:11"}}
+  edge2: {{switch: s1, port: 2, address: 10.0.0.12, mac: "02:00:00:00:00:12"}}
+nodes:
+  edge1: {{node_id: 1}}
+  edge2: {{node_id: 2}}
+services:
+  resize:
+    service_id: 1
+    index: 1
+    address: 10.96.0.1
+    port: 9000
+    protocol: udp
+    affinity: request
+    component: org.example.Resize
+    policy: {{single: {{margin: 400, dwell_ms: 1000}}}}
+    instances: {{edge1: {{member: 0}}, edge2: {{member: 1}}}}
+  web:
+    service_id: 2
+    index: 2
+    address: 10.96.0.2
+    port: 80
+    protocol: tcp
+    component: org.example.Web
+    policy: {{single: {{margin: 400, dwell_ms: 3000}}}}
+    instances: {{edge1: {{member: 0}}, edge2: {{member: 1}}}}
+"""
+
+RECIPE = """\
+RecipeFormatVersion: "2020-01-25"
+ComponentName: {name}
+ComponentVersion: 1.0.0
+ComponentConfiguration:
+  DefaultConfiguration:
+    service: {service}
+    endpoints: {endpoints}
+Manifests:
+  - Platform: {{os: linux}}
+    Lifecycle:
+      run: exec python3 -m hitless.function --handler main.lambda_handler --artifacts {{artifacts:path}}
+    Artifacts:
+      - Uri: s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/main.py
+"""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports of the small fabric; nobody listens on them yet."""
+
+    broker: int
+    repository: int
+    metrics: int
+    p4runtime: int
+
+
+def write_component(root: Path, name: str, service: str, endpoints: str = "{}") -> Path:
+    """A component's folder below `root`."""
+    folder = root / service
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(RECIPE.format(name=name, service=service, endpoints=endpoints))
+    (folder / "main.py").write_text("def lambda_handler(event, context):\n    return event\n")
+    gdk = {"component": {name: {"author": "example", "version": "1.0.0", "build": {"build_system": "zip"}}}}
+    (folder / "gdk-config.json").write_text(json.dumps(gdk | {"gdk_version": "1.0.0"}))
+    return folder
+
+
+class RunningBroker:
+    """A mosquitto that asks for the controller's password, and can be killed and started again."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir()
+        passwords = folder / "passwords"
+        passwords.write_text("controller:secret\nedge1:secret\nedge2:secret\n")
+        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
+        self._configuration = folder / "mosquitto.conf"
+        self._configuration.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            "persistence false\nuser root\n"
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", str(self._configuration)],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"mosquitto did not start: {(self._folder / 'log').read_text()}")
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,148 @@
+"""Jobs: a node gets what it lacks, once, and is left alone when it has it."""
+
+from typing import Literal
+
+import pytest
+
+from controller.rollout import Job, Rollout
+from hitless.messages import (
+    ComponentDeployment,
+    ComponentHealth,
+    DeploymentDocument,
+    DeploymentInformation,
+    Health,
+    JobStatusDetails,
+    JobUpdate,
+    RecipeSource,
+)
+
+
+def deployment(name: str) -> DeploymentDocument:
+    return DeploymentDocument(
+        deployment_id=name,
+        components={"org.example.Resize": ComponentDeployment(component_version="1.0.0")},
+        recipes={"org.example.Resize": RecipeSource(uri="http://repository/recipe.yaml", sha256="0" * 64)},
+    )
+
+
+def health(deployment_id: str | None, status: Literal["SUCCEEDED", "FAILED"] = "SUCCEEDED") -> Health:
+    return Health(
+        ggc_version="0.1.0",
+        architecture="amd64",
+        thing="edge1",
+        overall_device_status="HEALTHY",
+        sequence_number=1,
+        timestamp=0,
+        trigger="DEPLOYMENT",
+        components=(ComponentHealth(component_name="org.example.Resize", version="1.0.0", status="RUNNING"),),
+        deployment_information=DeploymentInformation(deployment_id=deployment_id, status=status)
+        if deployment_id
+        else None,
+    )
+
+
+def update(status: Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"], reason: str | None = None) -> JobUpdate:
+    return JobUpdate(status=status, status_details=JobStatusDetails(reason=reason), client_token="t")
+
+
+def job_id(job: Job | None) -> str:
+    assert job is not None
+    assert job.message.execution is not None
+    return job.message.execution.job_id
+
+
+def test_a_node_that_comes_gets_its_job_and_after_it_nothing() -> None:
+    rollout = Rollout(term=1)
+    assert rollout.want("edge1", deployment("a")) is None, "nobody is there to take it"
+    first = job_id(rollout.presence("edge1", True))
+    assert rollout.update("edge1", first, update("IN_PROGRESS")) == (None, None)
+    outcome, following = rollout.update("edge1", first, update("SUCCEEDED"))
+    assert outcome is not None
+    assert (outcome.deployment, outcome.status) == ("a", "SUCCEEDED")
+    assert following is None
+    assert rollout.standing("edge1") == "done"
+
+    assert rollout.update("edge1", first, update("SUCCEEDED")) == (None, None), "a duplicate"
+    assert rollout.health("edge1", health("a")) is None
+    assert rollout.want("edge1", deployment("a")) is None
+    assert rollout.start_next("edge1").execution is None
+
+
+def test_a_restarted_controller_leaves_a_node_alone_that_has_what_it_should() -> None:
+    rollout = Rollout(term=2)
+    rollout.health("edge1", health("a"))
+    assert rollout.want("edge1", deployment("a")) is None
+    assert rollout.presence("edge1", True) is None
+    assert rollout.start_next("edge1").execution is None
+    assert rollout.standing("edge1") == "done"
+
+
+@pytest.mark.parametrize("said", [health("b"), health(None), health("a", "FAILED")])
+def test_a_node_that_has_something_else_gets_a_job(said: Health) -> None:
+    rollout = Rollout(term=1)
+    rollout.want("edge1", deployment("a"))
+    assert job_id(rollout.health("edge1", said)).startswith("a-")
+
+
+def test_a_job_under_way_is_repeated_with_its_id_and_not_made_twice() -> None:
+    rollout = Rollout(term=1)
+    rollout.want("edge1", deployment("a"))
+    first = job_id(rollout.presence("edge1", True))
+    assert rollout.health("edge1", health(None)) is None
+    answer = rollout.start_next("edge1").execution
+    assert answer is not None
+    assert answer.job_id == first
+    assert job_id(rollout.presence("edge1", True)) == first
+
+
+def test_a_newer_deployment_replaces_the_job_and_the_older_ones_end_means_nothing() -> None:
+    rollout = Rollout(term=1)
+    rollout.presence("edge1", True)
+    first = job_id(rollout.want("edge1", deployment("a")))
+    second = job_id(rollout.want("edge1", deployment("b")))
+    assert first != second
+    assert rollout.update("edge1", first, update("SUCCEEDED")) == (None, None)
+    assert rollout.standing("edge1") == "under way"
+    outcome, _ = rollout.update("edge1", second, update("SUCCEEDED"))
+    assert outcome is not None
+    assert outcome.deployment == "b"
+
+
+def test_back_to_an_earlier_deployment_is_a_new_job() -> None:
+    rollout = Rollout(term=1)
+    rollout.presence("edge1", True)
+    ids = []
+    for name in ("a", "b", "a"):
+        ids.append(job_id(rollout.want("edge1", deployment(name))))
+        rollout.update("edge1", ids[-1], update("SUCCEEDED"))
+    assert len(set(ids)) == 3, "a node carries out each job id once"
+    assert job_id(Rollout(term=2).presence("edge1", True) or _offer(Rollout(term=2))) not in ids
+
+
+def _offer(rollout: Rollout) -> Job | None:
+    rollout.presence("edge1", True)
+    return rollout.want("edge1", deployment("a"))
+
+
+def test_a_failed_deployment_is_not_tried_again_until_another_is_wanted() -> None:
+    rollout = Rollout(term=1)
+    rollout.presence("edge1", True)
+    job = job_id(rollout.want("edge1", deployment("a")))
+    outcome, following = rollout.update("edge1", job, update("FAILED", "no such artefact"))
+    assert outcome is not None
+    assert outcome.reason == "no such artefact"
+    assert following is None
+    assert rollout.standing("edge1") == "failed"
+    assert rollout.start_next("edge1").execution is None
+    assert rollout.health("edge1", health("before")) is None
+    assert rollout.want("edge1", deployment("b")) is not None
+
+
+def test_a_node_that_was_away_must_say_again_what_it_has() -> None:
+    rollout = Rollout(term=1)
+    rollout.presence("edge1", True)
+    job = job_id(rollout.want("edge1", deployment("a")))
+    rollout.update("edge1", job, update("SUCCEEDED"))
+    rollout.presence("edge1", False)
+    assert rollout.standing("edge1") == "waiting"
+    assert rollout.presence("edge1", True) is not None, "its disk may be another one"
