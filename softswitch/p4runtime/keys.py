@@ -1,7 +1,8 @@
 """Match keys and actions of P4Runtime to and from values, checked against the schema (specification, "TableEntry").
 
 The specification asks for OUT_OF_RANGE for a bad byte string in general and for INVALID_ARGUMENT where one stands in
-a match or a parameter; the particular rule is followed.
+a match or a parameter; the particular rule is followed. In keys an optional field is a ternary one, as p4c makes it
+for the engine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.bmv2.program import MatchKind
-from softswitch.entries import Exact, Lpm, MatchKey, Optional, Range, Ternary
+from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 from softswitch.p4runtime.bytestrings import decode, encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.schema import Action, Field, Table
@@ -52,7 +53,7 @@ def _decode_range(field: Field, match: p4r.FieldMatch) -> MatchKey:
 
 
 def _decode_optional(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Optional(decode(match.optional.value, field.width))
+    return Ternary(decode(match.optional.value, field.width), (1 << field.width) - 1)
 
 
 _DECODERS: dict[str, tuple[MatchKind, Callable[[Field, p4r.FieldMatch], MatchKey]]] = {
@@ -68,12 +69,10 @@ def _dont_care(field: Field) -> MatchKey | None:
     match field.kind:
         case MatchKind.LPM:
             return Lpm(0, 0)
-        case MatchKind.TERNARY:
+        case MatchKind.TERNARY | MatchKind.OPTIONAL:
             return Ternary(0, 0)
         case MatchKind.RANGE:
             return Range(0, (1 << field.width) - 1)
-        case MatchKind.OPTIONAL:
-            return Optional(None)
         case _:
             return None
 
@@ -118,15 +117,15 @@ def encode_key(table: Table, key: Key) -> list[p4r.FieldMatch]:
             case Lpm(number, length) if length:
                 lpm = p4r.FieldMatch.LPM(value=encode(number), prefix_len=length)
                 matches.append(p4r.FieldMatch(field_id=field.id, lpm=lpm))
+            case Ternary(number, mask) if mask and field.kind is MatchKind.OPTIONAL:
+                optional = p4r.FieldMatch.Optional(value=encode(number))
+                matches.append(p4r.FieldMatch(field_id=field.id, optional=optional))
             case Ternary(number, mask) if mask:
                 ternary = p4r.FieldMatch.Ternary(value=encode(number), mask=encode(mask))
                 matches.append(p4r.FieldMatch(field_id=field.id, ternary=ternary))
             case Range(low, high) if low or high != (1 << field.width) - 1:
                 between = p4r.FieldMatch.Range(low=encode(low), high=encode(high))
                 matches.append(p4r.FieldMatch(field_id=field.id, range=between))
-            case Optional(number) if number is not None:
-                optional = p4r.FieldMatch.Optional(value=encode(number))
-                matches.append(p4r.FieldMatch(field_id=field.id, optional=optional))
     return matches
 
 

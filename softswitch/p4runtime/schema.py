@@ -22,6 +22,9 @@ _MATCH_KINDS = {
     p4i.MatchField.OPTIONAL: MatchKind.OPTIONAL,
 }
 
+# p4c makes a ternary key of an optional one.
+_NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
+
 _UNSERVED = ("action_profiles", "meters", "direct_meters", "value_sets", "externs")
 
 
@@ -227,11 +230,11 @@ def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
         kind = _MATCH_KINDS.get(match.match_type)
         if kind is None:
             raise ValueError(f"table {name!r}: match type of {match.name!r} is not supported")
-        native_kind = MatchKind.EXACT if key.kind is MatchKind.VALID else key.kind
-        if kind is not native_kind or match.bitwidth != key.width:
+        if key.kind is not _NATIVE_KINDS.get(kind, kind) and (kind, key.kind) != (MatchKind.EXACT, MatchKind.VALID):
+            raise ValueError(f"table {name!r}: {match.name!r} is {kind.value}, in the program {key.kind.value}")
+        if match.bitwidth != key.width:
             raise ValueError(
-                f"table {name!r}: {match.name!r} is {kind.value} bit<{match.bitwidth}>, "
-                f"in the program {native_kind.value} bit<{key.width}>"
+                f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>"
             )
         fields.append(Field(match.id, match.name, match.bitwidth, kind))
     return tuple(fields)

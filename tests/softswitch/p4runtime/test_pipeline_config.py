@@ -1,0 +1,162 @@
+"""SetForwardingPipelineConfig and GetForwardingPipelineConfig against the specification."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+import pytest
+from finsy.proto import p4r
+
+from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
+from tests.softswitch.p4runtime.entities import default_entry, exact_entry, insert, modify, register_cell
+from tests.softswitch.p4runtime.switches import RunningSwitch, message
+
+Set = p4r.SetForwardingPipelineConfigRequest
+Get = p4r.GetForwardingPipelineConfigRequest
+
+
+def refusal(client: Client, config: p4r.ForwardingPipelineConfig | None, action: int) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        client.push(config, action)
+    return caught.value
+
+
+def test_device_without_config_says_so(client: Client) -> None:
+    assert client.config() is None
+    with pytest.raises(grpc.RpcError) as read:
+        client.read(p4r.Entity(table_entry=p4r.TableEntry()))
+    assert read.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_config_comes_back_as_pushed(client: Client, names: Names) -> None:
+    client.primary()
+    client.push(names.config(cookie=0xC0FFEE))
+    assert client.config() == names.config(cookie=0xC0FFEE)
+    cookie = p4r.ForwardingPipelineConfig.Cookie(cookie=0xC0FFEE)
+    assert client.config(Get.COOKIE_ONLY) == p4r.ForwardingPipelineConfig(cookie=cookie)
+    assert client.config(Get.P4INFO_AND_COOKIE) == p4r.ForwardingPipelineConfig(cookie=cookie, p4info=names.p4info)
+    assert client.config(Get.DEVICE_CONFIG_AND_COOKIE) == p4r.ForwardingPipelineConfig(
+        cookie=cookie, p4_device_config=names.device_config
+    )
+    client.push(names.config())
+    assert client.config(Get.COOKIE_ONLY) == p4r.ForwardingPipelineConfig()
+
+
+@pytest.mark.parametrize("action", [Set.VERIFY, Set.VERIFY_AND_SAVE, Set.VERIFY_AND_COMMIT, Set.RECONCILE_AND_COMMIT])
+def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names, action: int) -> None:
+    client.primary()
+    client.push(names.config(cookie=1))
+    wrong_width = names.config()
+    wrong_width.p4info.tables[0].match_fields[0].bitwidth = 17
+    unknown_table = names.config()
+    unknown_table.p4info.tables[0].preamble.name = "EverythingIngress.no_such_table"
+    same_ids = names.config()
+    same_ids.p4info.tables[1].preamble.id = same_ids.p4info.tables[0].preamble.id
+    metered = names.config()
+    metered.p4info.meters.add().preamble.name = "a_meter"
+    not_json = names.config()
+    not_json.p4_device_config = b"{]"
+    bad = {
+        "needed": None,
+        "17": wrong_width,
+        "no_such_table": unknown_table,
+        "share id": same_ids,
+        "a_meter": metered,
+        "p4_device_config": not_json,
+    }
+    for what, config in bad.items():
+        error = refusal(client, config, action)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, what
+        assert what in error.details()
+    assert client.config() == names.config(cookie=1)
+
+
+def test_unsupported_construct_is_named_with_its_place(client: Client, names: Names) -> None:
+    program = json.loads(names.device_config)
+    action = next(a for a in program["actions"] if a["name"] == "EverythingIngress.drop")
+    action["primitives"][0]["op"] = "cast_a_spell"
+    client.primary()
+    config = names.config()
+    config.p4_device_config = json.dumps(program).encode()
+    error = refusal(client, config, Set.VERIFY)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "cast_a_spell" in error.details()
+    assert "everything.p4:" in error.details()
+
+
+def test_action_unset_and_other_device(client: Client, names: Names) -> None:
+    client.primary()
+    assert refusal(client, names.config(), Set.UNSPECIFIED).code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError) as caught:
+        client.push(names.config(), device_id=7)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_commit_without_saved_config(client: Client, names: Names) -> None:
+    client.primary()
+    assert refusal(client, None, Set.COMMIT).code() is grpc.StatusCode.NOT_FOUND
+    client.push(names.config(), Set.VERIFY)
+    assert refusal(client, None, Set.COMMIT).code() is grpc.StatusCode.NOT_FOUND
+    assert refusal(client, names.config(), Set.COMMIT).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_commit_again_clears_the_state(client: Client, primary: Stream, names: Names) -> None:
+    client.write(insert(exact_entry(names, 1, port=3)))
+    client.push(names.config())
+    assert client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"]))) == []
+
+
+def test_saved_config_takes_writes_and_forwards_once_committed(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    client.write(insert(exact_entry(names, 1, port=3)))
+    client.push(names.config(cookie=2), Set.VERIFY_AND_SAVE)
+    assert client.config() == names.config(cookie=2)
+    everything = p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"]))
+    assert client.read(everything) == []
+    client.write(insert(exact_entry(names, 1, port=4)), modify(register_cell(names, "wide_register", 2, b"\x07")))
+    with pytest.raises(BatchError):
+        client.write(insert(exact_entry(names, 1, port=5)))
+    # The saved pipeline is not the running one.
+    assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+    client.push(None, Set.COMMIT)
+    assert switch.engine.process(1, message(0, tag=1)) == [(4, message(0, tag=1))]
+    assert client.read(everything) == [exact_entry(names, 1, port=4)]
+    assert client.read(register_cell(names, "wide_register", 2)) == [register_cell(names, "wide_register", 2, b"\x07")]
+
+
+def test_reconcile_keeps_the_state(client: Client, primary: Stream, names: Names, switch: RunningSwitch) -> None:
+    default = default_entry(names, "keyless_table", "forward", b"\x07")
+    client.write(insert(exact_entry(names, 1, port=3)), modify(default))
+    client.write(modify(register_cell(names, "signed_register", 1, b"\xfe")))
+    switch.engine.process(1, message(0, tag=1))
+    changed = names.config(cookie=9)
+    changed.p4_device_config = names.device_config.replace(b"everything.p4", b"everything_2.p4")
+    client.push(changed, Set.RECONCILE_AND_COMMIT)
+    assert client.config() == changed
+    entry = p4r.TableEntry(table_id=names["exact_table"], counter_data=p4r.CounterData())
+    (read_back,) = client.read(p4r.Entity(table_entry=entry))
+    assert read_back.table_entry.counter_data == p4r.CounterData(packet_count=1, byte_count=6)
+    keyless = p4r.TableEntry(table_id=names["keyless_table"], is_default_action=True)
+    assert client.read(p4r.Entity(table_entry=keyless)) == [default]
+    cell = register_cell(names, "signed_register", 1, b"\xfe")
+    assert client.read(register_cell(names, "signed_register", 1)) == [cell]
+    assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+
+
+def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: Stream, names: Names) -> None:
+    client.write(insert(exact_entry(names, 1, port=3)), insert(exact_entry(names, 2, port=3)))
+    smaller = names.config()
+    smaller.p4info.tables[0].size = 1
+    error = refusal(client, smaller, Set.RECONCILE_AND_COMMIT)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "exact_table" in error.details()
+    assert len(client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"])))) == 2
+
+
+def test_capabilities(client: Client) -> None:
+    assert client.stub.Capabilities(p4r.CapabilitiesRequest()).p4runtime_api_version.startswith("1.4.")
+    with pytest.raises(grpc.RpcError) as caught:
+        client.stub.Capabilities(p4r.CapabilitiesRequest(device_id=2))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
