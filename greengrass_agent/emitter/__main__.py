@@ -1,0 +1,51 @@
+"""`python -m greengrass_agent.emitter`: runs a node's emitter. The agent starts it and talks to it over its input."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from greengrass_agent import priority
+from greengrass_agent.cgroup import CgroupError
+from greengrass_agent.emitter.loop import Emitter
+from greengrass_agent.emitter.settings import COMMAND, NodeSettings
+
+log = logging.getLogger("greengrass_agent.emitter")
+
+
+def main() -> None:
+    """Report until the input ends or a SIGTERM comes."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        settings = COMMAND.validate_json(_first_line())
+        if not isinstance(settings, NodeSettings):
+            raise OSError(f"first command is {settings.command}, expected node")
+        emitter = Emitter(settings, sys.stdin.fileno())
+    except (OSError, CgroupError, ValidationError) as error:
+        sys.exit(f"greengrass_agent.emitter: {error}")
+    if not priority.realtime():
+        log.warning("no real-time scheduling: reports may be late when the machine is busy")
+    # What was imported stays: the collector need not look at it again in the middle of a report.
+    gc.freeze()
+    try:
+        emitter.run()
+    finally:
+        emitter.close()
+
+
+def _first_line() -> bytes:
+    """Read no further than the first line: the loop reads the rest from the descriptor."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
+        line += byte
+    return line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The emitter's loop: reports on an absolute schedule, and in between when a queue jumps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Collection
+
+from pydantic import ValidationError
+
+from greengrass_agent.cgroup import CgroupError
+from greengrass_agent.emitter.instance import Instance
+from greengrass_agent.emitter.mqtt import MetricPublisher
+from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove
+from greengrass_agent.files import StateError
+from greengrass_agent.metrics import Share, permille_of
+from hitless.report import Report
+
+log = logging.getLogger(__name__)
+
+MEMORY_EVERY_NS = 1_000_000_000
+FLUSH_EVERY_NS = 100_000_000
+_READ = 1 << 16
+
+
+class Schedule:
+    """Points in time that are whole intervals apart: lateness never adds up, missed points are left out. Pure."""
+
+    def __init__(self, interval_ns: int, start_ns: int) -> None:
+        self._interval_ns = interval_ns
+        self.next_ns = start_ns
+        """The next point."""
+
+    def due(self, now_ns: int) -> bool:
+        """Whether a point has come; the next one is then the first that is still ahead."""
+        if now_ns < self.next_ns:
+            return False
+        self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
+        return True
+
+
+class Emitter:
+    """Reports all instances of a node. Commands come on the descriptor `commands`; their end ends it."""
+
+    def __init__(self, settings: NodeSettings, commands: int) -> None:
+        """Raises OSError, CgroupError."""
+        self._settings = settings
+        self._commands = commands
+        self._partial = b""
+        group = settings.cgroup.group()
+        self._group = group
+        self._budget_cores = group.budget_cores()
+        self._usage = group.usage()
+        self._share = Share(self._budget_cores)
+        self._memory = 0
+        self._memory_read_ns = -MEMORY_EVERY_NS
+        self._flushed_ns = 0
+        self._instances: dict[str, Instance] = {}
+        self._sending_fails = False
+        self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        settings.poke_socket.unlink(missing_ok=True)
+        self._poke.bind(str(settings.poke_socket))
+        self._outputs: list[Callable[[str, Report], None]] = []
+        self._publisher: MetricPublisher | None = None
+        self._socket: socket.socket | None = None
+        if settings.reports is not None:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._socket.bind((settings.node_address, 0))
+            self._destination = (settings.reports.address, settings.reports.port)
+            self._outputs.append(self._send)
+        if settings.broker is not None:
+            self._publisher = MetricPublisher(settings.node, settings.broker)
+            self._outputs.append(self._publisher.publish)
+
+    def run(self) -> None:
+        """Report until the commands end."""
+        schedule = Schedule(self._settings.interval_ms * 1_000_000, time.monotonic_ns())
+        poke = self._poke.fileno()
+        while True:
+            wait = max(0, schedule.next_ns - time.monotonic_ns()) / 1e9
+            readable, _, _ = select.select((self._commands, poke), (), (), wait)
+            if self._commands in readable and not self._obey():
+                return
+            jumped = self._jumped() if poke in readable else set()
+            now_ns = time.monotonic_ns()
+            if schedule.due(now_ns):
+                self._emit(now_ns, self._instances.keys())
+                self._housekeeping(now_ns)
+            elif jumped:
+                self._emit(now_ns, jumped & self._instances.keys())
+
+    def close(self) -> None:
+        """Write the logs and close everything."""
+        for instance in self._instances.values():
+            instance.close()
+        self._usage.close()
+        self._poke.close()
+        self._settings.poke_socket.unlink(missing_ok=True)
+        if self._socket is not None:
+            self._socket.close()
+        if self._publisher is not None:
+            self._publisher.close()
+
+    def _emit(self, now_ns: int, services: Collection[str]) -> None:
+        self._share.add(self._usage.read_ns(), now_ns)
+        # Every instance is read every time: shares that are read at the same times are smoothed alike.
+        for instance in self._instances.values():
+            instance.read(now_ns)
+        cpu = self._share.permille
+        for service in services:
+            report = self._instances[service].report(now_ns, cpu, self._memory)
+            for output in self._outputs:
+                output(service, report)
+
+    def _send(self, _service: str, report: Report) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendto(report.encode(), self._destination)
+        except OSError as error:
+            if not self._sending_fails:
+                log.error("reports to %s:%d cannot be sent: %s", *self._destination, error)
+            self._sending_fails = True
+        else:
+            self._sending_fails = False
+
+    def _housekeeping(self, now_ns: int) -> None:
+        if now_ns - self._memory_read_ns >= MEMORY_EVERY_NS:
+            self._memory_read_ns = now_ns
+            self._memory = permille_of(self._group.memory_bytes(), self._settings.memory_bytes)
+        if now_ns - self._flushed_ns >= FLUSH_EVERY_NS:
+            self._flushed_ns = now_ns
+            for instance in self._instances.values():
+                instance.flush()
+
+    def _jumped(self) -> set[str]:
+        services = set()
+        while True:
+            try:
+                services.add(self._poke.recv(256).decode(errors="replace"))
+            except BlockingIOError:
+                return services
+
+    def _obey(self) -> bool:
+        """Carry out the commands that are there; False at their end."""
+        data = os.read(self._commands, _READ)
+        if not data:
+            return False
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            try:
+                self._command(line)
+            except (OSError, CgroupError, StateError, ValidationError) as error:
+                log.error("command refused: %s", error)
+        return True
+
+    def _command(self, line: bytes) -> None:
+        match COMMAND.validate_json(line):
+            case Add() as added:
+                self._drop(added.service)
+                self._instances[added.service] = Instance(added, self._settings.node_id, self._budget_cores)
+            case Remove(service=service):
+                self._drop(service)
+            case NodeSettings():
+                raise OSError("the node was told before")
+
+    def _drop(self, service: str) -> None:
+        instance = self._instances.pop(service, None)
+        if instance is not None:
+            instance.close()

@@ -1,0 +1,96 @@
+"""What the agent tells the emitter: one JSON object a line on its input, the first one the node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from greengrass_agent.cgroup import Group
+
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class CgroupSettings(BaseModel):
+    """A control group: `paths` names its folder in the trees cpu and cpuacct (version 1), or unified (version 2)."""
+
+    model_config = _STRICT
+
+    version: Literal[1, 2]
+    paths: dict[Literal["cpu", "cpuacct", "unified"], Path]
+
+    def group(self) -> Group:
+        """The group."""
+        return Group(self.version, {str(tree): path for tree, path in self.paths.items()})
+
+
+class BrokerSettings(BaseModel):
+    """Where the MQTT broker listens, and who the node is there."""
+
+    model_config = _STRICT
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = None
+
+
+class ReportSettings(BaseModel):
+    """Where reports go, and how often."""
+
+    model_config = _STRICT
+
+    address: str
+    port: int = 9600
+    interval_ms: Annotated[int, Field(ge=1)] = 10
+
+
+class NodeSettings(BaseModel):
+    """The node whose instances are reported."""
+
+    model_config = _STRICT
+
+    command: Literal["node"] = "node"
+    node: str
+    node_id: int
+    node_address: str
+    cgroup: CgroupSettings
+    memory_bytes: int
+    """The node's memory budget."""
+    interval_ms: int
+    reports: ReportSettings | None
+    """Where reports go by UDP; None where no switch takes them."""
+    broker: BrokerSettings | None
+    """Where the same numbers go by MQTT; None for nowhere."""
+    poke_socket: Path
+    """Unix datagram socket at which gateways say that a queue has jumped, by the service's name."""
+
+
+class Add(BaseModel):
+    """Report an instance from now on, beginning a new epoch."""
+
+    model_config = _STRICT
+
+    command: Literal["add"] = "add"
+    service: str
+    service_id: int
+    cgroup: CgroupSettings
+    """The instance's own leaf."""
+    page: Path
+    """The gateway's queue numbers."""
+    epoch_file: Path
+    log: Path
+
+
+class Remove(BaseModel):
+    """Report an instance no more."""
+
+    model_config = _STRICT
+
+    command: Literal["remove"] = "remove"
+    service: str
+
+
+Command = NodeSettings | Add | Remove
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])

@@ -1,0 +1,83 @@
+"""`python -m greengrass_agent.gateway SETTINGS`: runs one gateway. The agent starts it and talks to it over its pipes.
+
+Input: commands, one JSON object a line (settings.py), the first one a `configure`; its end ends the gateway.
+Output: what the agent should know, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+from pydantic import ValidationError
+
+from greengrass_agent import pipes, priority
+from greengrass_agent.gateway.server import Gateway
+from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, Role, Settings, Status
+
+log = logging.getLogger("greengrass_agent.gateway")
+
+
+@click.command()
+@click.argument("settings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(settings: Path) -> None:
+    """Serve the instance that the file SETTINGS describes."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        known = Settings.model_validate_json(settings.read_bytes())
+        priority.prefer()
+        uvloop.run(serve(known))
+    except (OSError, ValidationError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def serve(settings: Settings) -> None:
+    """Run the gateway until its input ends, it has finished, or a SIGTERM comes. Raises OSError, ValidationError."""
+    loop = asyncio.get_running_loop()
+    this = asyncio.current_task()
+    assert this is not None
+    loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    reader = await pipes.standard_input()
+    first = COMMAND.validate_json(await reader.readline())
+    if not isinstance(first, Configure):
+        raise OSError(f"first command is {first.command}, expected configure")
+
+    def tell(status: Status) -> None:
+        print(status.model_dump_json(), flush=True)
+
+    gateway = Gateway(settings, first, tell)
+    try:
+        await gateway.open()
+        tell(Status(workers=0))
+        commands = asyncio.create_task(obey(gateway, reader))
+        work = asyncio.create_task(gateway.run())
+        await asyncio.wait((commands, work), return_when=asyncio.FIRST_COMPLETED)
+        for task in (commands, work):
+            if task.done():
+                task.result()
+            task.cancel()
+    except asyncio.CancelledError:
+        log.info("ending on SIGTERM")
+    finally:
+        await gateway.close()
+
+
+async def obey(gateway: Gateway, reader: asyncio.StreamReader) -> None:
+    """Carry out commands until the input ends."""
+    while line := await reader.readline():
+        match COMMAND.validate_json(line):
+            case Configure() as configure:
+                gateway.configure(configure)
+            case Role() as role:
+                gateway.take_role(role)
+            case Finish():
+                await gateway.finish()
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m greengrass_agent.gateway")

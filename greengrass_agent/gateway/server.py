@@ -1,0 +1,182 @@
+"""One instance's gateway: queue, servers, workers, shared numbers and log put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
+from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
+from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.settings import Configure, Role, Settings, Status
+from greengrass_agent.gateway.udp import UdpServer
+from greengrass_agent.gateway.workers import WorkerConnection
+from greengrass_agent.page import Page
+from hitless.worker_protocol import Request, Response
+
+log = logging.getLogger(__name__)
+
+JUMP = 4
+"""Requests by which the queue must have grown beyond the last report to be reported at once."""
+TICK_S = 0.01
+"""How exactly deadlines are kept."""
+NS = 1_000_000
+
+
+class Gateway:
+    """The gateway of an instance; `tell` is called with what the agent should know."""
+
+    def __init__(self, settings: Settings, configure: Configure, tell: Callable[[Status], None]) -> None:
+        self._settings = settings
+        self._configuration: dict[str, Any] = configure.configuration
+        self._tell = tell
+        self._role = Role()
+        self._dispatcher = Dispatcher(configure.concurrency, configure.queue_limit, configure.timeout_ms * NS)
+        self._workers: set[WorkerConnection] = set()
+        self._log = ExecutionLog(Path(settings.execution_log), settings.service, settings.node)
+        self._page = Page(Path(settings.page), create=True)
+        self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._poke.setblocking(False)
+        self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit)
+        self.http = HttpServer(settings.node, self._timeout_ns, self._submit)
+        self._worker_server: asyncio.Server | None = None
+        self._finishing = False
+        self._flushed = 0.0
+
+    async def open(self) -> None:
+        """Listen for workers and clients. Raises OSError, naming the address."""
+        settings = self._settings
+        path = Path(settings.worker_socket)
+        path.unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        self._worker_server = await loop.create_unix_server(self._worker, path)
+        try:
+            if "udp" in settings.protocols:
+                self.udp.open(settings.addresses, settings.port)
+            if "tcp" in settings.protocols:
+                await self.http.open(settings.addresses, settings.port)
+        except OSError as error:
+            where = " and ".join(settings.addresses)
+            raise OSError(
+                error.errno, f"service {settings.service} at {where} port {settings.port}: {error}"
+            ) from error
+
+    async def run(self) -> None:
+        """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
+        while not (self._finishing and self._dispatcher.empty):
+            now = time.monotonic_ns()
+            refused, stuck = self._dispatcher.expire(now)
+            for execution in refused:
+                self._log.add(execution)
+            for worker in stuck:
+                assert isinstance(worker, WorkerConnection)
+                worker.kill()
+            if refused:
+                self._publish()
+            self._housekeeping(now / 1e9)
+            await asyncio.sleep(TICK_S)
+        self._log.flush()
+        self._tell(Status(workers=self._dispatcher.workers, finished=True))
+
+    async def finish(self) -> None:
+        """Take nothing new; `run` returns when what is here has been answered."""
+        self.udp.pause()
+        await self.http.pause()
+        self._finishing = True
+
+    async def close(self) -> None:
+        """Close everything."""
+        if self._worker_server is not None:
+            self._worker_server.close()
+        self.udp.close()
+        await self.http.close()
+        self._log.close()
+        self._poke.close()
+        self._page.close()
+
+    def configure(self, configure: Configure) -> None:
+        """Take a changed configuration; workers have it from their next request on."""
+        self._configuration = configure.configuration
+        self._dispatcher.concurrency = configure.concurrency
+        self._dispatcher.queue_limit = configure.queue_limit
+        self._dispatcher.timeout_ns = configure.timeout_ms * NS
+        for worker in self._workers:
+            worker.configure()
+        self._dispatch()
+
+    def take_role(self, role: Role) -> None:
+        """Take what the controller wants of the instance, and let the switch know at once."""
+        changed = role.draining != self._role.draining
+        self._role = role
+        self.http.closing = role.closes_connections
+        self._publish(poke=changed)
+
+    def _timeout_ns(self) -> int:
+        return self._dispatcher.timeout_ns
+
+    def _submit(self, job: Job) -> None:
+        refused = self._dispatcher.submit(job)
+        if refused is not None:
+            self._log.add(refused)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        for worker, job in self._dispatcher.assign(time.monotonic_ns()):
+            assert isinstance(worker, WorkerConnection)
+            left_ms = max(0, job.deadline_ns - job.dispatched_ns) // NS
+            worker.send(
+                Request(
+                    job.number,
+                    job.client_id,
+                    job.request_id,
+                    job.parent_id,
+                    min(left_ms, 0xFFFFFFFF),
+                    job.body,
+                    job.http,
+                )
+            )
+        self._publish()
+
+    def _worker(self) -> WorkerConnection:
+        return WorkerConnection(lambda: self._configuration, self._joined, self._responded, self._left)
+
+    def _joined(self, worker: WorkerConnection) -> None:
+        self._workers.add(worker)
+        self._dispatcher.joined(worker)
+        self._dispatch()
+        self._publish(poke=True)
+        self._tell(Status(workers=self._dispatcher.workers))
+
+    def _responded(self, worker: WorkerConnection, response: Response) -> None:
+        self._note(self._dispatcher.done(worker, response))
+        self._dispatch()
+
+    def _left(self, worker: WorkerConnection) -> None:
+        self._workers.discard(worker)
+        self._note(self._dispatcher.left(worker))
+        self._publish(poke=True)
+        self._tell(Status(workers=self._dispatcher.workers))
+
+    def _note(self, execution: Execution | None) -> None:
+        if execution is not None:
+            self._log.add(execution)
+
+    def _publish(self, *, poke: bool = False) -> None:
+        numbers = self._dispatcher.numbers(self._role.draining)
+        self._page.write(numbers)
+        if poke or numbers.queue_depth >= self._page.reported() + JUMP:
+            # No emitter, or one that has pokes enough: the report on schedule will do.
+            with contextlib.suppress(OSError):
+                self._poke.sendto(self._settings.service.encode(), self._settings.poke_socket)
+
+    def _housekeeping(self, now: float) -> None:
+        if now - self._flushed >= FLUSH_S:
+            self._flushed = now
+            self._log.flush()
+            self.udp.tick(now)

@@ -1,0 +1,80 @@
+"""What the agent tells a gateway: at its start, as one JSON object; later, as one command a line on its input."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(BaseModel):
+    """An instance and the files that belong to it. Fixed while the gateway runs."""
+
+    model_config = _STRICT
+
+    node: str
+    component: str
+    service: str
+    service_id: int
+    addresses: tuple[str, ...]
+    """Where the service is served: the node's own address and, where a switch steers, the service's."""
+    port: int
+    protocols: tuple[Literal["udp", "tcp"], ...]
+    """udp: the invocation protocol; tcp: HTTP/1.1."""
+    worker_socket: str
+    """Unix socket at which workers connect."""
+    page: str
+    """File of the queue numbers that the emitter reads."""
+    poke_socket: str
+    """Unix datagram socket of the emitter, told when the queue jumps."""
+    execution_log: str
+
+
+class Configure(BaseModel):
+    """The component's configuration has changed: the workers get it, limits follow it."""
+
+    model_config = _STRICT
+
+    command: Literal["configure"] = "configure"
+    concurrency: int
+    queue_limit: int
+    timeout_ms: int
+    configuration: dict[str, Any]
+
+
+class Role(BaseModel):
+    """What the controller wants of the instance."""
+
+    model_config = _STRICT
+
+    command: Literal["role"] = "role"
+    role: Literal["host", "standby"] | None = None
+    draining: bool = False
+
+    @property
+    def closes_connections(self) -> bool:
+        """Whether each open HTTP connection ends with its next answer."""
+        return self.draining or self.role == "standby"
+
+
+class Finish(BaseModel):
+    """Take nothing new, answer what is here, then say so."""
+
+    model_config = _STRICT
+
+    command: Literal["finish"] = "finish"
+
+
+Command = Configure | Role | Finish
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
+
+
+class Status(BaseModel):
+    """What the gateway tells the agent, a line each on its output."""
+
+    model_config = _STRICT
+
+    workers: int
+    finished: bool = False
