@@ -152,11 +152,14 @@ async def _run(options: argparse.Namespace) -> None:
         engine.start()
         server = P4RuntimeServer(device)
         try:
-            await server.start(options.grpc_server_addr, _credentials(options))
+            port = await server.start(options.grpc_server_addr, _credentials(options))
         except PortTaken as error:
             raise StartError(str(error)) from error
         try:
-            serving = f"device {options.device_id} serves P4Runtime on {options.grpc_server_addr}"
+            address = options.grpc_server_addr
+            if address.endswith(":0"):
+                address = f"{address.removesuffix('0')}{port}"
+            serving = f"device {options.device_id} serves P4Runtime on {address}"
             print(f"softswitch: {serving}", flush=True)
             LOGGER.info(serving)
             await stopping.wait()

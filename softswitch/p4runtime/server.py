@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
@@ -17,6 +18,9 @@ from softswitch.p4runtime.errors import STATUS_DETAILS_KEY, P4RuntimeError, batc
 from softswitch.p4runtime.streams import Session, Streams, decode_election_id, role_name
 
 API_VERSION = "1.4.1"
+
+STOP_GRACE = 1.0
+"""Seconds that calls under way have when the server stops."""
 
 _SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", 128 << 20),
@@ -41,9 +45,11 @@ class P4RuntimeServer:
         # Pipeline changes run in a thread; writes and reads wait for them, not for one another.
         self._pipeline_lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Serve on `address` (host:port, port 0 for any). Returns the port. Raises PortTaken."""
+        _check_bindable(address)
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         p4r_grpc.add_P4RuntimeServicer_to_server(self, server)
         try:
@@ -52,7 +58,7 @@ class P4RuntimeServer:
             else:
                 port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise PortTaken(f"cannot serve on {address}: the address is not this machine's or taken") from error
+            raise PortTaken(f"cannot serve on {address}: {error}") from error
         await server.start()
         self._server = server
         asyncio.get_running_loop().add_reader(self.device.engine.event_fd, self._on_events)
@@ -64,7 +70,8 @@ class P4RuntimeServer:
         if self._timer is not None:
             self._timer.cancel()
         if self._server is not None:
-            await self._server.stop(grace=None)
+            self._stopping.set()
+            await self._server.stop(grace=STOP_GRACE)
         self.device.close()
 
     def _on_events(self) -> None:
@@ -147,21 +154,46 @@ class P4RuntimeServer:
         return p4r.GetForwardingPipelineConfigResponse(config=restrict(config, request.response_type))
 
     async def StreamChannel(self, requests: AsyncIterator[p4r.StreamMessageRequest], context: _Context) -> None:
-        """Serve one controller's stream until it ends."""
+        """Serve one controller's stream until it or the server ends."""
         session = Session()
-        sender = asyncio.create_task(_send(session, context))
+        receiver = asyncio.create_task(self._receive(session, requests))
+        tasks = [receiver, asyncio.create_task(_send(session, context)), asyncio.create_task(self._stopping.wait())]
         try:
-            async for request in requests:
-                self._streams.receive(session, request)
-        except P4RuntimeError as error:
-            await _abort(context, error)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sender.cancel()
+            for task in tasks:
+                task.cancel()
             self._streams.leave(session)
+        if self._stopping.is_set():
+            await _abort(context, P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping"))
+        if receiver.done():
+            try:
+                receiver.result()
+            except P4RuntimeError as error:
+                await _abort(context, error)
+
+    async def _receive(self, session: Session, requests: AsyncIterator[p4r.StreamMessageRequest]) -> None:
+        async for request in requests:
+            self._streams.receive(session, request)
 
     def _check_write(self, request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> None:
         role = role_name(request.role, request.role_id)
         self.device.arbitration.check_write(request.device_id, role, decode_election_id(request))
+
+
+def _check_bindable(address: str) -> None:
+    """Say why `address` cannot be bound, which gRPC does not. Addresses without a port (unix:…) are left to it."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        resolved = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, local = resolved[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(local)
+    except OSError as error:
+        raise PortTaken(f"cannot serve on {address}: {error.strerror}") from error
 
 
 async def _send(session: Session, context: _Context) -> None:

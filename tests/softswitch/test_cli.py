@@ -1,0 +1,178 @@
+"""The `softswitch` command as scripts written for simple_switch_grpc call it."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from finsy.proto import p4r
+
+from tests.softswitch.p4runtime.client import PROGRAMS, Client, Names
+
+Start = Callable[..., "Process"]
+
+
+class Process:
+    """A running `softswitch` on a free port of loopback."""
+
+    def __init__(self, *arguments: str, cache: Path) -> None:
+        command = [sys.executable, "-m", "softswitch", *arguments]
+        environment = {"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin"}
+        self.popen = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def address(self) -> str:
+        """Where it serves, once it says so."""
+        assert self.popen.stdout is not None
+        readable, _, _ = select.select([self.popen.stdout], [], [], 60)
+        line = self.popen.stdout.readline() if readable else "nothing within a minute"
+        found = re.fullmatch(r"softswitch: device (\d+) serves P4Runtime on (\S+)\n", line)
+        assert found, line + self.stop()[1]
+        return found[2]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """End it; its exit code and what it wrote to standard error."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        _, errors = self.popen.communicate(timeout=30)
+        return self.popen.returncode, errors
+
+
+@pytest.fixture
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start switches; those still running are ended."""
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(*arguments, cache=tmp_path_factory.getbasetemp() / "softswitch-cache"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.communicate()
+
+
+FREE = "127.0.0.1:0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_told_to_stop(start: Start, number: int) -> None:
+    process = start("--device-id", "1", "--no-p4", "-L", "warn", "--", "--grpc-server-addr", FREE, "--cpu-port", "510")
+    with Client(process.address()) as client:
+        stream = client.primary()
+        client.push(Names.of("everything").config())
+        assert process.stop(number) == (0, "")
+        assert isinstance(stream.end_code(), grpc.StatusCode)
+
+
+def test_starts_with_a_program_and_its_p4info(start: Start) -> None:
+    names = Names.of("everything")
+    p4info = str(PROGRAMS / "everything.p4info.txtpb")
+    program = str(PROGRAMS / "everything.json")
+    process = start("--device-id", "1", "--p4info", p4info, program, "--", "--grpc-server-addr", FREE)
+    with Client(process.address()) as client:
+        assert client.config() == names.config()
+        assert client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"]))) == []
+    assert process.stop()[0] == 0
+
+
+def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "switch.log"
+    process = start(
+        *("--thrift-port", "9090", "--pcap", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
+        *("--log-flush", "--", "--grpc-server-addr", FREE, "--priority-queues", "8"),
+    )
+    process.address()
+    assert process.stop() == (0, "")
+    text = log.read_text()
+    for option in ("--thrift-port", "--pcap", "--nanolog", "--log-flush", "--priority-queues"):
+        assert f"{option} has no effect" in text
+
+
+def failure(process: Process) -> str:
+    """The one sentence on standard error of a switch that does not start."""
+    output, errors = process.popen.communicate(timeout=60)
+    assert process.popen.returncode == 1
+    assert output == ""
+    assert errors.startswith("softswitch: ")
+    assert errors.count("\n") == 1, errors
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "give a BMv2 JSON file, or --no-p4"),
+        (["--no-p4", "-i", "veth1"], "'veth1' is not PORT@IFACE"),
+        (["--no-p4", "-i", "512@veth1"], "not a port number in 0..511"),
+        (["--no-p4", "--no-such-option"], "--no-such-option"),
+        (["--no-p4", "--", "--cpu-port", "0"], "neither 0 nor the drop port"),
+        (["--no-p4", "--", "--cpu-port", "511"], "neither 0 nor the drop port"),
+        (["--no-p4", "--", "--grpc-server-ssl"], "--grpc-server-ssl needs"),
+        (["no-such-file.json", "--", "--grpc-server-addr", FREE], "cannot read no-such-file.json"),
+        ([__file__, "--", "--grpc-server-addr", FREE], "test_cli.py"),
+        (["--no-p4", "--log-file", "/no/such/folder/x.log"], "cannot write the log file /no/such/folder/x.log"),
+        (["--no-p4", "-i", "1@no-such-iface", "--", "--grpc-server-addr", FREE], "no-such-iface"),
+    ],
+)
+def test_mistakes_get_one_sentence(start: Start, arguments: list[str], sentence: str) -> None:
+    assert sentence in failure(start(*arguments))
+
+
+def test_taken_port_is_said(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"cannot serve on {address}" in failure(start("--no-p4", "--", "--grpc-server-addr", address))
+
+
+def test_second_switch_on_the_same_port_is_refused(start: Start) -> None:
+    address = start("--no-p4", "--", "--grpc-server-addr", FREE).address()
+    assert f"cannot serve on {address}" in failure(start("--no-p4", "--", "--grpc-server-addr", address))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's and a client's self-signed certificates for localhost."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for who in ("server", "client"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost", "-keyout", f"{who}.key", "-out", f"{who}.pem"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+    return folder
+
+
+def test_tls_with_client_certificates(start: Start, certificates: Path) -> None:
+    process = start(
+        *("--device-id", "1", "--no-p4", "--", "--grpc-server-addr", "localhost:0", "--grpc-server-ssl"),
+        *(
+            "--grpc-server-cert",
+            str(certificates / "server.pem"),
+            "--grpc-server-key",
+            str(certificates / "server.key"),
+        ),
+        *("--grpc-server-cacert", str(certificates / "client.pem"), "--grpc-server-with-client-auth"),
+    )
+    address = process.address()
+    authority = (certificates / "server.pem").read_bytes()
+    known = grpc.ssl_channel_credentials(
+        authority, (certificates / "client.key").read_bytes(), (certificates / "client.pem").read_bytes()
+    )
+    with Client(address, known) as client:
+        assert client.config() is None
+    for stranger in (None, grpc.ssl_channel_credentials(authority)):
+        with Client(address, stranger) as client, pytest.raises(grpc.RpcError) as refused:
+            client.config()
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
