@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import aiomqtt
 
+from hitless.cancellation import raise_if_cancelled
 from hitless.endpoints import Endpoints
 from hitless.messages import EndpointAck, EndpointUpdate, MessageError
 from hitless.topics import CLIENT_ACK, ENDPOINT
@@ -50,8 +51,10 @@ async def follow_endpoints(
             ) as mqtt:
                 for service in endpoints.services:
                     await mqtt.subscribe(ENDPOINT.of(service=service), qos=1)
+                    raise_if_cancelled()
                 async for message in mqtt.messages:
                     await _take(mqtt, message, endpoints, broker.username, on_change)
+                    raise_if_cancelled()
         except aiomqtt.MqttError as error:
             _log.warning(
                 "broker %s:%d: %s; endpoints stay as they are, next try in %g s",

@@ -159,4 +159,4 @@ def _text(value: object) -> str:
     try:
         return json.dumps(value)
     except (TypeError, ValueError) as error:
-        raise HandlerError(f"handler returned a {type(value).__name__} that is not JSON: {error}") from None
+        raise HandlerError(f"handler returned a {type(value).__name__}, which is not JSON: {error}") from None

@@ -1,0 +1,124 @@
+"""A gateway's end of a worker connection, for tests: the runtime is started as a node starts it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hitless.worker_protocol import Configure, Decoder, Frame, Hello, HttpHead, Request, Response, encode
+
+PATIENCE = 30.0
+"""Seconds to wait for a worker: importing OpenCV on a busy machine takes a while."""
+
+
+@dataclass
+class Connection:
+    """One worker, as the gateway sees it."""
+
+    socket: socket.socket
+    hello: Hello = field(init=False)
+    _decoder: Decoder = field(default_factory=Decoder)
+    _frames: deque[Frame] = field(default_factory=deque)
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.socket.settimeout(PATIENCE)
+        hello = self.receive()
+        assert isinstance(hello, Hello)
+        self.hello = hello
+
+    def send(self, frame: Frame) -> None:
+        """Write a frame."""
+        self.socket.sendall(encode(frame))
+
+    def receive(self) -> Frame | None:
+        """The next frame; None when the worker has closed the connection."""
+        while not self._frames:
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self._frames.extend(self._decoder.feed(data))
+        return self._frames.popleft()
+
+    def configure(self, **configuration: Any) -> None:
+        """Give the worker its whole configuration."""
+        self.send(Configure(configuration))
+
+    def request(
+        self, body: bytes = b"", *, http: HttpHead | None = None, deadline_ms: int = 5000, request_id: int = 0
+    ) -> Request:
+        """Send a request."""
+        number = next(self._ids)
+        request = Request(number, 42, request_id or number, 0, deadline_ms, body, http)
+        self.send(request)
+        return request
+
+    def call(self, body: bytes = b"", **options: Any) -> Response:
+        """Send a request and wait for its response."""
+        request = self.request(body, **options)
+        response = self.receive()
+        assert isinstance(response, Response) and response.id == request.id
+        return response
+
+
+@dataclass
+class Runtime:
+    """A started `python -m hitless.function` and its workers."""
+
+    process: subprocess.Popen[str]
+    workers: list[Connection]
+
+    @property
+    def worker(self) -> Connection:
+        """The only worker."""
+        (worker,) = self.workers
+        return worker
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the process to end; its exit code and what it wrote to stderr."""
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, errors
+
+
+def start(handler: str, artifacts: Path, gateway: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the runtime."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hitless.function", "--handler", handler, "--artifacts", str(artifacts), *options],
+        env=os.environ | {"HITLESS_GATEWAY": str(gateway), "HITLESS_COMPONENT": "org.Test", "HITLESS_NODE": "edge1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def runtime(handler: str, artifacts: Path, folder: Path, workers: int = 1) -> Iterator[Runtime]:
+    """A runtime whose workers have said hello; ended at the end."""
+    path = folder / f"{handler}.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        options = ("--workers", str(workers)) if workers > 1 else ()
+        process = start(handler, artifacts, path, *options)
+        connections: list[Connection] = []
+        try:
+            for _ in range(workers):
+                connections.append(Connection(listener.accept()[0]))
+            yield Runtime(process, connections)
+        finally:
+            for connection in connections:
+                connection.socket.close()
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE)
+            assert process.stderr is not None
+            process.stderr.close()

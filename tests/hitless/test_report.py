@@ -1,0 +1,102 @@
+"""The report codec: what goes in comes out, and nothing else is taken."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hitless.report import SIZE, Report, ReportError, decode, is_newer, serial_newer
+
+u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
+reports = st.builds(
+    Report,
+    service_id=u16,
+    node_id=u16,
+    epoch=u32,
+    sequence=u32,
+    ready=st.booleans(),
+    draining=st.booleans(),
+    cpu=u16,
+    cpu_own=u16,
+    memory=u16,
+    queue_depth=u16,
+    in_flight=u16,
+    concurrency=u16,
+    backlog=u32,
+    service_interval=u32,
+    received=u32,
+    key_id=u8,
+    tag=u64,
+)
+PLAIN = Report(service_id=1, node_id=2, epoch=3, sequence=4, ready=True)
+
+
+@given(reports)
+def test_round_trip(report: Report) -> None:
+    encoded = report.encode()
+    assert len(encoded) == SIZE == 52
+    assert decode(encoded) == report
+
+
+@pytest.mark.parametrize("size", [0, 51, 53, 1500])
+def test_wrong_length(size: int) -> None:
+    with pytest.raises(ReportError, match=f"{size} bytes long, expected 52"):
+        decode(bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "complaint"),
+    [
+        (0, 0x47, "magic"),
+        (1, 0x55, "magic"),
+        (2, 2, "version"),
+        (3, 0x05, "flags"),
+        (3, 0x80, "flags"),
+        (41, 1, "reserved"),
+        (43, 1, "reserved"),
+    ],
+)
+def test_malformed(offset: int, value: int, complaint: str) -> None:
+    encoded = bytearray(PLAIN.encode())
+    encoded[offset] = value
+    with pytest.raises(ReportError, match=complaint):
+        decode(encoded)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu", 1 << 16), ("queue_depth", -1), ("backlog", 1 << 32), ("key_id", 256), ("tag", 1 << 64), ("node_id", 1.5)],
+)
+def test_a_value_that_does_not_fit_is_named(field: str, value: object) -> None:
+    with pytest.raises(ReportError, match=rf"field {field} is {value}, expected an integer of 0 to"):
+        replace(PLAIN, **{field: value}).encode()  # type: ignore[arg-type]
+
+
+@given(u32, st.integers(1, (1 << 31) - 1))
+def test_serial_arithmetic(number: int, ahead: int) -> None:
+    later = (number + ahead) % (1 << 32)
+    assert serial_newer(later, number)
+    assert not serial_newer(number, later)
+    assert not serial_newer(number, number)
+
+
+def test_serial_opposite_is_not_newer() -> None:
+    assert not serial_newer(1 << 31, 0)
+    assert not serial_newer(0, 1 << 31)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "newer"),
+    [
+        ((5, 8), (5, 7), True),
+        ((5, 7), (5, 7), False),
+        ((5, 6), (5, 7), False),
+        ((6, 0), (5, 7), True),
+        ((4, 9), (5, 7), False),
+        ((0, 0), (0xFFFFFFFF, 7), True),
+        ((5, 0), (5, 0xFFFFFFFF), True),
+    ],
+)
+def test_order_of_reports(new: tuple[int, int], old: tuple[int, int], newer: bool) -> None:
+    assert is_newer(*new, *old) is newer
