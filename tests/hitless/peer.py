@@ -86,8 +86,8 @@ class Peer:
                     for datagram in datagrams:
                         self._socket.sendto(datagram, source)
             case Verdict.ANSWERED:
-                for datagram in self._table.answer(*ids):
-                    self._socket.sendto(datagram, source)
+                for kept in self._table.answer(*ids):
+                    self._socket.sendto(kept, source)
             case _:
                 self.send(request.ack(), source)
 

@@ -91,7 +91,7 @@ def test_report() -> None:
     numbers = {name: value for name, value in fields.items() if not name.startswith("reserved") and name not in flags}
     encoded = report.Report(**numbers, **flags).encode()  # type: ignore[arg-type]
     assert split(encoded, layouts("report_h")) == REPORT_VALUES
-    ready = report.Report(**numbers, ready=True).encode()
+    ready = report.Report(**numbers, ready=True).encode()  # type: ignore[arg-type]
     assert split(ready, layouts("report_h"))["ready"] == 1
 
 
