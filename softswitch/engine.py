@@ -1,18 +1,39 @@
-"""The native switch: loads BMv2 JSON, compiles it, and moves packets. Everything Python does with it goes through here."""
+"""The native switch: loads BMv2 JSON, compiles it, moves packets; all that Python does with it passes here."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
+import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program, UnsupportedProgram
-from softswitch.entries import EntryError, Event, MatchKey, Replicas, TableOperation
+from softswitch.codegen.program import generate, register_bytes
+from softswitch.compiler import Compiler, CompilerMissing
+from softswitch.entries import EntryError, Event, MatchKey, Replica, Replicas, TableOperation
+from softswitch.events import EventReader
+from softswitch.native import Cell, PortState, ReplicaStruct, open_runtime
+from softswitch.tables import READ_COUNTER, RESULTS, WRITE_COUNTER, Refused, TableCodec, codecs, pack_all
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
+MAX_GROUP, MAX_SESSION = 2**16 - 1, 2**15 - 1
+MAX_FRAME = 2**16
+_NO_PORT = 2**32 - 1
+_RECORD = struct.Struct("<II")
 
-class CompilerMissing(RuntimeError):
-    """No working C compiler: says what to install."""
+
+@dataclass(frozen=True)
+class _Loaded:
+    program: Program
+    library: Path
+    codecs: dict[str, TableCodec]
+    counters: dict[str, int]
+    registers: dict[str, int]
 
 
 class Engine:
@@ -25,8 +46,22 @@ class Engine:
     Compiled programs are kept in `cache_dir` (default `$XDG_CACHE_HOME/softswitch`, `~/.cache/softswitch`), by content.
     """
 
-    def __init__(self, *, cpu_port: int | None = None, drop_port: int = 511, cache_dir: Path | None = None) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        *,
+        cpu_port: int | None = None,
+        drop_port: int = 511,
+        cache_dir: Path | None = None,
+        compiler: Compiler | None = None,
+    ) -> None:
+        self.cpu_port = cpu_port
+        self._compiler = compiler or Compiler(cache_dir)
+        self._native = open_runtime(self._compiler.runtime())
+        self._handle = ctypes.c_void_p(self._native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
+        if not self._handle:
+            raise MemoryError("no memory for a switch")
+        self._loaded: _Loaded | None = None
+        self._events = EventReader(self._native, self._handle)
 
     # -- pipeline -----------------------------------------------------------------------------------------------
 
@@ -34,11 +69,11 @@ class Engine:
     def program(self) -> Program | None:
         """The loaded program: its tables (keys with widths and match kinds, actions, const entries, size), counters,
         registers and digests by name; None before the first `load`."""
-        raise NotImplementedError
+        return self._loaded.program if self._loaded else None
 
     def verify(self, bmv2_json: str) -> Program:
         """Load and compile without running it. Raises as `load` does."""
-        raise NotImplementedError
+        return self._compile(bmv2_json).program
 
     def load(self, bmv2_json: str) -> None:
         """Compile a program (about a second; immediate when cached) and swap it in between two packets.
@@ -47,29 +82,93 @@ class Engine:
         multicast groups and clone sessions stay. Raises UnsupportedProgram (the running program goes on), ValueError
         for text that is not BMv2 JSON, CompilerMissing.
         """
-        raise NotImplementedError
+        loaded = self._compile(bmv2_json)
+        message = ctypes.create_string_buffer(512)
+        opened = self._native.ss_open(self._handle, str(loaded.library).encode(), message, len(message))
+        if not opened:
+            raise RuntimeError(f"{loaded.library}: {message.value.decode(errors='replace')}")
+        handle = ctypes.c_void_p(opened)
+        try:
+            self._fill(handle, loaded)
+        except BaseException:
+            self._native.ss_discard(handle)
+            raise
+        self._native.ss_swap(self._handle, handle)
+        self._loaded = loaded
+        self._events.program = loaded.program
+
+    def _compile(self, bmv2_json: str) -> _Loaded:
+        program = load_program(bmv2_json)
+        generated = generate(program)
+        indirect = [name for name, array in program.counters.items() if array.table is None]
+        return _Loaded(
+            program=program,
+            library=self._compiler.program(generated.text),
+            codecs=codecs(program, generated.tables),
+            counters={name: index for index, name in enumerate(indirect)},
+            registers={name: index for index, name in enumerate(program.registers)},
+        )
+
+    def _fill(self, handle: ctypes.c_void_p, loaded: _Loaded) -> None:
+        """Default actions and const entries, before the program runs."""
+        packed = []
+        for codec in loaded.codecs.values():
+            try:
+                packed += [codec.pack_program_default(), *codec.pack_const_entries()]
+            except Refused as refused:
+                raise UnsupportedProgram(str(refused), codec.table.source) from refused
+        results = self._run(b"".join(packed), len(packed), handle)
+        if any(results):
+            raise UnsupportedProgram("const entries that contradict one another")
+        for codec in loaded.codecs.values():
+            self._native.ss_keep_default(handle, codec.number)
+
+    def _running(self) -> _Loaded:
+        if self._loaded is None:
+            raise RuntimeError("no program is loaded")
+        return self._loaded
 
     # -- ports and life -----------------------------------------------------------------------------------------
 
     def add_port(self, port: int, interface: str) -> None:
         """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
-        raise NotImplementedError
+        if not 0 <= port < 2**16 or len(interface.encode()) > 15:
+            raise ValueError(f"port {port}, interface {interface!r}: a number below 65536, a name of at most 15 bytes")
+        error = self._native.ss_port(self._handle, port, interface.encode())
+        if error == errno.EEXIST:
+            raise ValueError(f"port {port} is taken, the CPU port or the drop port")
+        if error:
+            raise OSError(error, f"port {port}: cannot open interface {interface}: {os.strerror(error)}")
 
     def remove_port(self, port: int) -> None:
         """Detach. Raises KeyError when there is no such port."""
-        raise NotImplementedError
+        if self._native.ss_port(self._handle, port, None):
+            raise KeyError(port)
 
     def ports(self) -> dict[int, tuple[str, bool]]:
         """Number -> (interface, up)."""
-        raise NotImplementedError
+        states = (PortState * 1024)()
+        count = self._native.ss_ports(self._handle, states, len(states))
+        return {s.number: (s.interface.decode(), bool(s.up)) for s in states[:count]}
+
+    def port_losses(self) -> dict[int, tuple[int, int]]:
+        """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
+        states = (PortState * 1024)()
+        count = self._native.ss_ports(self._handle, states, len(states))
+        return {s.number: (s.cut, s.unsent) for s in states[:count]}
 
     def start(self) -> None:
         """Start the packet thread. Packets that arrive before the first `load` are dropped."""
-        raise NotImplementedError
+        error = self._native.ss_start(self._handle)
+        if error:
+            raise OSError(error, f"cannot start the packet thread: {os.strerror(error)}")
 
     def close(self) -> None:
         """End the packet thread and free everything. Idempotent; also on leaving a `with` block."""
-        raise NotImplementedError
+        if self._handle:
+            handle, self._handle = self._handle, ctypes.c_void_p()
+            self._loaded = None
+            self._native.ss_destroy(handle)
 
     def __enter__(self) -> Engine:
         return self
@@ -84,62 +183,136 @@ class Engine:
 
         A failed operation does not stop the rest. Const tables give PERMISSION_DENIED, full tables RESOURCE_EXHAUSTED.
         """
-        raise NotImplementedError
+        loaded = self._running()
+        packed, positions, results = pack_all(loaded.codecs, operations)
+        for position, code in zip(positions, self._run(packed, len(positions)), strict=True):
+            if code:
+                kind, message = RESULTS[code]
+                results[position] = EntryError(kind, f"table {operations[position].table}: {message}")
+        return results
+
+    def _run(
+        self,
+        packed: bytes,
+        count: int,
+        handle: ctypes.c_void_p | None = None,
+        cells: ctypes.Array[Cell] | None = None,
+    ) -> list[int]:
+        if not count:
+            return []
+        results = (ctypes.c_int32 * count)()
+        self._native.ss_apply(self._handle, handle, packed, count, results, cells)
+        return list(results)
 
     # -- counters, registers ------------------------------------------------------------------------------------
 
     def read_counters(self, name: str, start: int, count: int) -> list[tuple[int, int]]:
         """(packets, bytes) of cells start .. start+count-1. Raises KeyError, IndexError."""
-        raise NotImplementedError
+        loaded = self._running()
+        number = loaded.counters[name]
+        _check_bounds(name, loaded.program.counters[name].size, start, count)
+        data = self._array(False, number, start, count, ctypes.sizeof(Cell))
+        return list(struct.iter_unpack("<QQ", data))
 
     def write_counter(self, name: str, index: int, packets: int, octets: int) -> None:
         """Set one cell. Raises KeyError, IndexError."""
-        raise NotImplementedError
+        loaded = self._running()
+        number = loaded.counters[name]
+        _check_bounds(name, loaded.program.counters[name].size, index, 1)
+        self._array(False, number, index, 1, ctypes.sizeof(Cell), struct.pack("<QQ", packets, octets))
 
     def read_direct_counters(
         self, table: str, entries: Sequence[tuple[tuple[MatchKey, ...], int]]
     ) -> list[tuple[int, int] | None]:
         """(packets, bytes) per (key, priority); None where there is no such entry. Raises KeyError for a table
-        without a direct counter."""
-        raise NotImplementedError
+        without a direct counter, ValueError for a malformed key."""
+        codec = self._counted(table)
+        cells = (Cell * max(len(entries), 1))()
+        packed = [_pack_counter(codec, READ_COUNTER, key, priority) for key, priority in entries]
+        results = self._run(b"".join(packed), len(packed), cells=cells)
+        return [None if r else (c.packets, c.octets) for r, c in zip(results, cells, strict=False)]
 
     def write_direct_counter(
         self, table: str, key: tuple[MatchKey, ...], priority: int, packets: int, octets: int
     ) -> None:
-        """Set an entry's counter. Raises KeyError."""
-        raise NotImplementedError
+        """Set an entry's counter. Raises KeyError, ValueError for a malformed key."""
+        codec = self._counted(table)
+        cells = (Cell * 1)(Cell(packets, octets))
+        if self._run(_pack_counter(codec, WRITE_COUNTER, key, priority), 1, cells=cells)[0]:
+            raise KeyError(f"table {table} has no such entry")
+
+    def _counted(self, table: str) -> TableCodec:
+        codec = self._running().codecs[table]
+        if codec.table.counter is None:
+            raise KeyError(f"table {table} has no direct counter")
+        return codec
 
     def read_registers(self, name: str, start: int, count: int) -> list[int]:
         """Values of cells start .. start+count-1. Raises KeyError, IndexError."""
-        raise NotImplementedError
+        loaded = self._running()
+        array = loaded.program.registers[name]
+        _check_bounds(name, array.size, start, count)
+        size = register_bytes(array)
+        data = self._array(True, loaded.registers[name], start, count, size)
+        return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
 
     def write_register(self, name: str, index: int, value: int) -> None:
         """Set one cell. Raises KeyError, IndexError, ValueError when the value does not fit."""
-        raise NotImplementedError
+        loaded = self._running()
+        array = loaded.program.registers[name]
+        _check_bounds(name, array.size, index, 1)
+        if not 0 <= value < 1 << array.width:
+            raise ValueError(f"register {name}: {value} does not fit {array.width} bits")
+        size = register_bytes(array)
+        self._array(True, loaded.registers[name], index, 1, size, value.to_bytes(size, "little"))
+
+    def _array(
+        self, registers: bool, number: int, start: int, count: int, size: int, values: bytes | None = None
+    ) -> bytes:
+        buffer = ctypes.create_string_buffer(values if values is not None else b"", max(count * size, 1))
+        self._native.ss_array(self._handle, registers, values is not None, number, start, count, buffer)
+        return buffer.raw[: count * size]
 
     # -- packet replication -------------------------------------------------------------------------------------
 
     def set_multicast_group(self, group: int, replicas: Replicas) -> None:
         """Create or replace a group (1..65535); a replica is (port, instance)."""
-        raise NotImplementedError
+        if not 0 < group <= MAX_GROUP:
+            raise ValueError(f"multicast group {group}: 1 to {MAX_GROUP}")
+        self._replicate(False, group, replicas, 0)
 
     def delete_multicast_group(self, group: int) -> None:
         """Raises KeyError when there is no such group."""
-        raise NotImplementedError
+        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._handle, False, group, None, _NO_PORT, 0):
+            raise KeyError(group)
 
     def set_clone_session(self, session: int, replicas: Replicas, packet_length: int = 0) -> None:
         """Create or replace a clone session (0..32767). `packet_length` in bytes truncates the clones, 0 does not."""
-        raise NotImplementedError
+        if not 0 <= session <= MAX_SESSION:
+            raise ValueError(f"clone session {session}: 0 to {MAX_SESSION}")
+        self._replicate(True, session, replicas, packet_length)
 
     def delete_clone_session(self, session: int) -> None:
         """Raises KeyError when there is no such session."""
-        raise NotImplementedError
+        if not 0 <= session <= MAX_SESSION or not self._native.ss_replicate(
+            self._handle, True, session, None, _NO_PORT, 0
+        ):
+            raise KeyError(session)
+
+    def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
+        pairs = [(r.port, r.instance) if isinstance(r, Replica) else r for r in replicas]
+        array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
+        if self._native.ss_replicate(self._handle, clone, identifier, array, len(pairs), packet_length) < 0:
+            raise MemoryError("no memory for a replication list")
 
     # -- packets and events -------------------------------------------------------------------------------------
 
     def packet_out(self, data: bytes) -> None:
         """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port."""
-        raise NotImplementedError
+        if self.cpu_port is None:
+            raise RuntimeError("the switch has no CPU port")
+        self._check_packet(data)
+        self._native.ss_inject(self._handle, self.cpu_port, data, len(data), None)
 
     def process(self, port: int, data: bytes) -> list[tuple[int, bytes]]:
         """Run one packet to completion and return what would leave, as (port, bytes), the CPU port's included.
@@ -147,26 +320,56 @@ class Engine:
         Needs no interface, no root and no `start`. Digests are queued as events all the same. Raises RuntimeError
         before the first `load`.
         """
-        raise NotImplementedError
+        self._check_packet(data)
+        out = ctypes.POINTER(ctypes.c_uint8)()
+        length = self._native.ss_inject(self._handle, port, data, len(data), ctypes.byref(out))
+        if not length:
+            return []
+        captured = ctypes.string_at(out, length)
+        self._native.ss_release(out)
+        packets, at = [], 0
+        while at < length:
+            number, size = _RECORD.unpack_from(captured, at)
+            at += _RECORD.size
+            packets.append((number, captured[at : at + size]))
+            at += size
+        return packets
+
+    def _check_packet(self, data: bytes) -> None:
+        self._running()
+        if len(data) > MAX_FRAME:
+            raise ValueError(f"a packet of {len(data)} bytes; at most {MAX_FRAME}")
 
     @property
     def event_fd(self) -> int:
         """Readable (poll, asyncio's add_reader) while `read_events` has something."""
-        raise NotImplementedError
+        return int(self._native.ss_event_fd(self._handle))
 
     def read_events(self) -> list[Event]:
         """What the program and the ports have reported since the last call, in order; never blocks."""
-        raise NotImplementedError
+        return self._events.read()
 
     @property
     def dropped_events(self) -> int:
         """Digests and packet-ins lost since the start because nobody read in time."""
-        raise NotImplementedError
+        return int(self._native.ss_dropped_events(self._handle))
 
     def clock_us(self) -> int:
         """The data plane's clock, as `ingress_global_timestamp` shows it: monotonic µs since construction, 48 bits."""
-        raise NotImplementedError
+        return int(self._native.ss_clock_us(self._handle))
 
     def freeze_clock(self, us: int | None) -> None:
         """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""
-        raise NotImplementedError
+        self._native.ss_freeze_clock(self._handle, -1 if us is None else us)
+
+
+def _check_bounds(name: str, size: int, start: int, count: int) -> None:
+    if start < 0 or count < 0 or start + count > size:
+        raise IndexError(f"{name} has {size} cells, not {start}..{start + count - 1}")
+
+
+def _pack_counter(codec: TableCodec, operation: int, key: tuple[MatchKey, ...], priority: int) -> bytes:
+    try:
+        return codec.pack_counter(operation, key, priority)
+    except Refused as refused:
+        raise ValueError(str(refused)) from refused

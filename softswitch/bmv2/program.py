@@ -156,7 +156,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ParserOp:
-    """extract, extract_VL, set, verify, advance, shift or primitive, with what it works on."""
+    """One step of a parser state.
+
+    `op` is extract (into header or stack `target`; `expression` is a varbit field's length in bits), set (`field` from
+    `expression` or `lookahead`), verify (`condition`, else the error `expression`), advance (`expression` bits) or
+    primitive. A lookahead is (bits to skip, bits to read).
+    """
 
     op: str
     target: str = ""
@@ -166,6 +171,7 @@ class ParserOp:
     condition: Expression | None = None
     lookahead: tuple[int, int] | None = None
     primitive: Primitive | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""What every part of the loader needs: names resolved, source positions, and expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from softswitch.bmv2.expressions import (
+    Binary,
+    BoolConst,
+    Const,
+    Expression,
+    FieldRef,
+    Local,
+    RegisterCell,
+    StackElement,
+    StackLast,
+    StackProperty,
+    Ternary,
+    Unary,
+    Valid,
+)
+from softswitch.bmv2.program import Header, HeaderType, Source, Stack, UnsupportedProgram
+
+Json = Any
+"""A decoded JSON value. Its shape is BMv2's; `load` turns what does not fit into ValueError."""
+
+VALID = "$valid$"
+
+_ARITHMETIC = frozenset(["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^", "two_comp_mod", "usat_cast", "sat_cast"])
+_LOGIC = frozenset(["==", "!=", ">", "<", ">=", "<=", "and", "or"])
+_BINARY = _ARITHMETIC | _LOGIC
+_UNARY = frozenset(["-", "~", "not", "d2b", "b2d"])
+
+
+def number(text: Json) -> int:
+    """A hexstr as BMv2 writes it: optional sign, optional 0x."""
+    if isinstance(text, int):
+        return text
+    return int(text, 16)
+
+
+def source_of(item: Mapping[str, Json], fallback: Source | None = None) -> Source | None:
+    """The P4 position that p4c recorded with a JSON object."""
+    info = item.get("source_info")
+    if not info:
+        return fallback
+    return Source(info.get("filename", ""), info.get("line", 0), info.get("source_fragment", ""))
+
+
+class Names:
+    """Headers, stacks and field aliases by name, and expressions over them."""
+
+    def __init__(
+        self, headers: dict[str, Header], stacks: dict[str, Stack], aliases: dict[str, tuple[str, str]]
+    ) -> None:
+        self.headers = headers
+        self.stacks = stacks
+        self.aliases = aliases
+
+    def header(self, name: str, source: Source | None = None) -> Header:
+        """Raises UnsupportedProgram when there is none."""
+        if name not in self.headers:
+            raise UnsupportedProgram(f"reference to unknown header {name!r}", source)
+        return self.headers[name]
+
+    def stack(self, name: str, source: Source | None = None) -> Stack:
+        """Raises UnsupportedProgram when there is none."""
+        if name not in self.stacks:
+            raise UnsupportedProgram(f"reference to unknown header stack {name!r}", source)
+        return self.stacks[name]
+
+    def field(self, pair: Sequence[str], source: Source | None = None) -> FieldRef:
+        """The checked reference of a (header, field) pair, aliases resolved."""
+        header, name = pair
+        if f"{header}.{name}" in self.aliases:
+            header, name = self.aliases[f"{header}.{name}"]
+        self._check(self.header(header, source).type, name, source)
+        return FieldRef(header, name)
+
+    def width(self, ref: FieldRef) -> int:
+        """Bits of a field; 1 for a header's validity."""
+        return 1 if ref.field == VALID else self.headers[ref.header].type.field(ref.field).width
+
+    def expression(self, item: Json, source: Source | None = None) -> Expression:
+        """Any `{"type": …, "value": …}` that has a value."""
+        kind, value = item["type"], item["value"]
+        if kind == "expression":
+            # p4c nests {"type": "expression", "value": {"type": "expression", "value": {op}}}
+            return self.expression(value, source) if "type" in value else self._operation(value, source)
+        if kind == "hexstr":
+            return Const(number(value))
+        if kind == "bool":
+            return BoolConst(bool(value))
+        if kind == "field":
+            return self.field(value, source)
+        if kind in ("local", "runtime_data"):
+            return Local(int(value))
+        if kind == "stack_field":
+            self._check(self.stack(value[0], source).type, value[1], source)
+            return StackLast(value[0], value[1])
+        if kind == "register":
+            return RegisterCell(value[0], self.expression(value[1], source))
+        raise UnsupportedProgram(f"expression of type {kind!r}", source)
+
+    def _operation(self, value: Json, source: Source | None) -> Expression:
+        op, left, right = value["op"], value.get("left"), value.get("right")
+        if op == "?":
+            return Ternary(
+                self.expression(value["cond"], source), self.expression(left, source), self.expression(right, source)
+            )
+        if op == "valid":
+            if right["type"] != "header":
+                raise UnsupportedProgram(f"isValid() of a {right['type']}", source)
+            return Valid(self.header(right["value"], source).name)
+        if op == "access_field":
+            return self._element(left, int(right), source)
+        if op in ("last_stack_index", "size_stack"):
+            return StackProperty(op, self.stack(right["value"], source).name)
+        if left is None and op in _UNARY:
+            return Unary(op, self.expression(right, source))
+        if left is None and op == "+":
+            return self.expression(right, source)
+        if op in _BINARY:
+            for side in (left, right):
+                if side["type"] in ("header", "header_stack", "header_union"):
+                    raise UnsupportedProgram(f"comparison of whole headers with {op!r}", source)
+            return Binary(op, self.expression(left, source), self.expression(right, source))
+        raise UnsupportedProgram(f"operator {op!r}", source)
+
+    def _element(self, deref: Json, field: int, source: Source | None) -> Expression:
+        """`stack[index].field`, the field by its position."""
+        inner = deref["value"]
+        if deref["type"] == "header":
+            header = self.header(deref["value"], source)
+            return FieldRef(header.name, header.type.fields[field].name)
+        while "type" in inner:
+            inner = inner["value"]
+        if inner["op"] not in ("dereference_header_stack", "dereference_stack"):
+            raise UnsupportedProgram(f"operator {inner['op']!r}", source)
+        stack = self.stack(inner["left"]["value"], source)
+        return StackElement(stack.name, self.expression(inner["right"], source), stack.type.fields[field].name)
+
+    @staticmethod
+    def _check(header_type: HeaderType, field: str, source: Source | None) -> None:
+        if field != VALID and all(f.name != field for f in header_type.fields):
+            raise UnsupportedProgram(f"reference to unknown field {field!r} of {header_type.name!r}", source)

@@ -1,0 +1,172 @@
+"""Reads BMv2 JSON text into a `Program`. What cannot be run is refused here or by the code generator, by name."""
+
+from __future__ import annotations
+
+import json
+
+from softswitch.bmv2.expressions import FieldRef
+from softswitch.bmv2.json_reader import Json, Names, number, source_of
+from softswitch.bmv2.parsers import load_states
+from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
+from softswitch.bmv2.program import (
+    Calculation,
+    CalculationInput,
+    Checksum,
+    CounterArray,
+    Field,
+    FieldList,
+    Header,
+    HeaderType,
+    LearnList,
+    Program,
+    RegisterArray,
+    Source,
+    Stack,
+    UnsupportedProgram,
+)
+
+
+def load_program(text: str) -> Program:
+    """Raises ValueError for text that is not BMv2 JSON, UnsupportedProgram for what does not exist here."""
+    try:
+        root = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the device configuration is not JSON: {error}") from error
+    try:
+        return _load(root)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"the device configuration is not BMv2 JSON: {type(error).__name__}: {error}") from error
+
+
+def _load(root: Json) -> Program:
+    version = root.get("__meta__", {}).get("version", [2, 0])
+    if version[0] != 2:
+        raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
+    _refuse(root)
+    types = {t["name"]: _header_type(t) for t in root["header_types"]}
+    headers = {h["name"]: Header(h["name"], types[h["header_type"]], bool(h["metadata"])) for h in root["headers"]}
+    by_id = {h["id"]: h["name"] for h in root["headers"]}
+    stacks = {
+        s["name"]: Stack(s["name"], types[s["header_type"]], tuple(by_id[i] for i in s["header_ids"]))
+        for s in root["header_stacks"]
+    }
+    aliases = {name: (target[0], target[1]) for name, target in root.get("field_aliases", ())}
+    names = Names(headers, stacks, aliases)
+    if "standard_metadata" not in headers:
+        raise UnsupportedProgram("a program without standard_metadata (not v1model)")
+    parser, deparser = _only(root, "parsers"), _only(root, "deparsers")
+    actions = load_actions(root["actions"], names)
+    direct = {c["binding"]: c["name"] for c in root["counter_arrays"] if c.get("is_direct")}
+    return Program(
+        header_types=types,
+        headers=headers,
+        stacks=stacks,
+        parser_start=parser["init_state"],
+        parser_states=load_states(parser, names, lambda item, source: load_primitive(item, names, source)),
+        errors=dict(root["errors"]),
+        deparser=tuple(names.header(h).name for h in _emitted(deparser)),
+        actions=actions,
+        calculations={c["name"]: _calculation(c, names) for c in root["calculations"]},
+        checksums=tuple(_checksum(c, names) for c in root["checksums"]),
+        counters={
+            c["name"]: CounterArray(c["name"], c["size"], c.get("binding") if c.get("is_direct") else None)
+            for c in root["counter_arrays"]
+        },
+        registers={r["name"]: RegisterArray(r["name"], r["bitwidth"], r["size"]) for r in root["register_arrays"]},
+        field_lists={f["id"]: _field_list(f, names) for f in root["field_lists"]},
+        learn_lists={d["id"]: _learn_list(d, names) for d in root["learn_lists"]},
+        pipelines={p["name"]: load_pipeline(p, names, actions, direct) for p in root["pipelines"]},
+    )
+
+
+def _refuse(root: Json) -> None:
+    for key, what in (
+        ("header_unions", "header union"),
+        ("header_union_stacks", "header union stack"),
+        ("parse_vsets", "parser value set"),
+        ("meter_arrays", "meter"),
+        ("extern_instances", "extern"),
+    ):
+        for item in root.get(key, ()):
+            raise UnsupportedProgram(f"{what} {item['name']!r}", source_of(item))
+
+
+def _only(root: Json, key: str) -> Json:
+    if len(root[key]) != 1:
+        raise UnsupportedProgram(f"{len(root[key])} {key}; v1model has one")
+    return root[key][0]
+
+
+def _emitted(deparser: Json) -> list[str]:
+    for primitive in deparser.get("primitives", ()):
+        raise UnsupportedProgram(f"statement {primitive['op']!r} in the deparser", source_of(primitive))
+    order: list[str] = deparser["order"]
+    return order
+
+
+def _header_type(item: Json) -> HeaderType:
+    fields = []
+    fixed = sum(f[1] for f in item["fields"] if f[1] != "*")
+    for entry in item["fields"]:
+        signed = len(entry) > 2 and bool(entry[2])
+        if entry[1] == "*":
+            fields.append(Field(entry[0], item["max_length"] * 8 - fixed, signed, varbit=True))
+        else:
+            fields.append(Field(entry[0], entry[1], signed))
+        if len(entry) > 3 and entry[3]:
+            raise UnsupportedProgram(f"saturating field {entry[0]!r} of {item['name']!r}")
+    return HeaderType(item["name"], tuple(fields))
+
+
+def _calculation(item: Json, names: Names) -> Calculation:
+    source = source_of(item)
+    return Calculation(item["name"], item["algo"], tuple(_input(i, names, source) for i in item["input"]))
+
+
+def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
+    kind = item["type"]
+    if kind == "field":
+        field = names.field(item["value"], source)
+        return CalculationInput(kind, field=field, width=names.width(field))
+    if kind == "hexstr":
+        return CalculationInput(kind, value=number(item["value"]), width=item["bitwidth"])
+    if kind == "header":
+        header = names.header(item["value"], source)
+        return CalculationInput(kind, header=header.name, width=header.type.width)
+    if kind == "payload":
+        return CalculationInput(kind)
+    raise UnsupportedProgram(f"calculation over a {kind}", source)
+
+
+def _checksum(item: Json, names: Names) -> Checksum:
+    source = source_of(item)
+    if item["type"] != "generic":
+        raise UnsupportedProgram(f"checksum of type {item['type']!r}", source)
+    condition = item.get("if_cond")
+    return Checksum(
+        name=item["name"],
+        target=names.field(item["target"], source),
+        calculation=item["calculation"],
+        condition=None if condition is None else names.expression(condition, source),
+        verify=bool(item.get("verify", True)),
+        update=bool(item.get("update", True)),
+        source=source,
+    )
+
+
+def _field_list(item: Json, names: Names) -> FieldList:
+    fields = []
+    for element in item["elements"]:
+        if element["type"] != "field":
+            raise UnsupportedProgram(f"field list {item['name']!r} with a {element['type']}", source_of(item))
+        fields.append(names.field(element["value"]))
+    return FieldList(item["id"], tuple(fields))
+
+
+def _learn_list(item: Json, names: Names) -> LearnList:
+    source = source_of(item)
+    elements = tuple(names.expression(e, source) for e in item["elements"])
+    fields = [e for e in elements if isinstance(e, FieldRef)]
+    if len(fields) != len(elements):
+        raise UnsupportedProgram(f"digest {item['name']!r} of other things than fields", source)
+    return LearnList(item["id"], item["name"], elements, tuple(names.width(f) for f in fields))

@@ -1,0 +1,1 @@
+"""Turns a `Program` into C."""

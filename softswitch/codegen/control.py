@@ -1,0 +1,195 @@
+"""Pipelines in C: a label for every node, tables looked up in place."""
+
+from __future__ import annotations
+
+from softswitch.bmv2.program import (
+    Action,
+    ActionCall,
+    Conditional,
+    Pipeline,
+    Program,
+    Table,
+    TableKey,
+)
+from softswitch.codegen.expressions import ExpressionWriter, constant
+from softswitch.codegen.layout import Layout
+from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.table_layout import Match, Piece, TableLayout
+
+_EXITING = frozenset(["exit", "assert", "assume"])
+
+
+class ControlWriter:
+    """Writes one function for each pipeline."""
+
+    def __init__(
+        self, program: Program, layout: Layout, primitives: PrimitiveWriter, tables: dict[str, TableLayout]
+    ) -> None:
+        self.program = program
+        self.layout = layout
+        self.primitives = primitives
+        self.tables = tables
+        self.numbers = {name: index for index, name in enumerate(tables)}
+
+    def function(self, name: str, pipeline: Pipeline | None) -> list[str]:
+        """`static void <name>(struct ss_state *s, struct ss_phv *base)`."""
+        lines = [
+            f"static void {name}(struct ss_state *s, struct ss_phv *base)",
+            "{",
+            "    struct phv *p = (struct phv *)base;",
+            "    (void)s; (void)p;",
+        ]
+        if pipeline is None or pipeline.first is None:
+            return [*lines, "}"]
+        order = reachable(pipeline)
+        for position, node in enumerate(order):
+            if position:
+                lines.append(f"{self._label(pipeline, node)}:;")
+            following = order[position + 1] if position + 1 < len(order) else None
+            item = pipeline.nodes[node]
+            if item.source:
+                lines.append(f"    /* {comment(f'{item.source} {item.source.fragment}')} */")
+            if isinstance(item, Conditional):
+                condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
+                lines.append(f"    if (!({condition})) {self._goto(pipeline, item.if_false)}")
+                lines += self._fall(pipeline, item.if_true, following)
+            elif isinstance(item, ActionCall):
+                lines += self._call(self.program.actions[item.action], "NULL")
+                lines += self._fall(pipeline, item.next, following)
+            else:
+                lines += self._table(pipeline, item, following)
+        return [*lines, "done:;", "}"]
+
+    def _label(self, pipeline: Pipeline, node: str) -> str:
+        return self.layout.identifiers.get(f"n_{pipeline.name}_", node)
+
+    def _goto(self, pipeline: Pipeline, node: str | None) -> str:
+        return "goto done;" if node is None else f"goto {self._label(pipeline, node)};"
+
+    def _fall(self, pipeline: Pipeline, node: str | None, following: str | None) -> list[str]:
+        return [] if node is not None and node == following else [f"    {self._goto(pipeline, node)}"]
+
+    def _call(self, action: Action, data: str) -> list[str]:
+        lines = [f"    {self.primitives.action_name(action)}(s, p, {data});"]
+        if any(p.op in _EXITING for p in action.primitives):
+            lines.append("    if (p->base.exit) goto done;")
+        return lines
+
+    # -- tables -----------------------------------------------------------------------------------------------------
+
+    def _table(self, pipeline: Pipeline, table: Table, following: str | None) -> list[str]:
+        if not table.keys and table.const_default and table.default_action is not None and not table.by_hit:
+            return self._statement(pipeline, table, table.default_action, following)
+        layout, number = self.tables[table.name], self.numbers[table.name]
+        lines = ["    {", f"    const struct ss_table *t = &s->tables[{number}];"]
+        lines += self._lookup(table, layout)
+        lines += [
+            "    uint32_t action = e ? e->action : t->default_action;",
+            f"    const uint64_t *data = e ? e->words + {self._data_offset(layout)} : t->default_data;",
+            "    (void)data;",
+        ]
+        if table.counter is not None:
+            lines.append("    if (e) { e->counter.packets++; e->counter.octets += p->base.received; }")
+        lines.append("    switch (action) {")
+        for identifier in table.actions:
+            lines.append(f"    case {identifier}:")
+            lines += [f"    {line}" for line in self._call(self.program.actions[identifier], "data")]
+            lines.append(
+                "        break;" if table.by_hit else f"        {self._goto(pipeline, table.next[identifier])}"
+            )
+        lines.append("    }")
+        if table.by_hit:
+            lines.append(f"    if (e) {self._goto(pipeline, table.next_hit)}")
+            lines.append("    }")
+            return lines + self._fall(pipeline, table.next_miss, following)
+        # no entry and no default action: nothing runs
+        lines.append("    }")
+        return lines + self._fall(pipeline, self._without_action(table), following)
+
+    @staticmethod
+    def _without_action(table: Table) -> str | None:
+        targets = set(table.next.values())
+        return targets.pop() if len(targets) == 1 else None
+
+    def _statement(self, pipeline: Pipeline, table: Table, identifier: int, following: str | None) -> list[str]:
+        """A table that p4c made of a statement: it can only run its one action."""
+        action = self.program.actions[identifier]
+        lines, data = [], "NULL"
+        if action.parameters:
+            words = pack_parameters(action, table.default_parameters)
+            lines.append(f"    {{ static const uint64_t data[] = {{{', '.join(constant(w) for w in words)}}};")
+            data = "data"
+        lines += self._call(action, data)
+        if action.parameters:
+            lines.append("    }")
+        return lines + self._fall(pipeline, table.next[identifier], following)
+
+    @staticmethod
+    def _data_offset(layout: TableLayout) -> int:
+        return layout.words * (2 if layout.match is Match.RANGED else 1)
+
+    def _lookup(self, table: Table, layout: TableLayout) -> list[str]:
+        if not table.keys:
+            return ["    struct ss_entry *e = NULL;"]
+        words: list[list[str]] = [[] for _ in range(layout.words)]
+        lines = []
+        for position, (key, pieces) in enumerate(zip(table.keys, layout.pieces, strict=True)):
+            c_type = "uint64_t" if key.width <= 64 else "u128"
+            value = ExpressionWriter(self.layout, source=table.source).truncated(key.expression, key.width)
+            if key.mask is not None:
+                value = f"({value} & {constant(key.mask, c_type)})"
+            lines.append(f"    const {c_type} k{position} = {value}; /* {comment(key.name)} */")
+            for piece in pieces:
+                words[piece.word].append(self._piece(key, position, piece))
+        lines.append(f"    const uint64_t key[] = {{{', '.join(' | '.join(w) for w in words)}}};")
+        find = {
+            Match.EXACT: f"ss_find_exact(t, key, {layout.words})",
+            Match.PREFIX: f"ss_find_masked(t, key, {layout.words})",
+            Match.MASKED: f"ss_find_masked(t, key, {layout.words})",
+            Match.RANGED: f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})",
+        }[layout.match]
+        return [*lines, f"    struct ss_entry *e = {find};"]
+
+    @staticmethod
+    def _piece(key: TableKey, position: int, piece: Piece) -> str:
+        text = f"k{position}"
+        if piece.low:
+            text = f"({text} >> {piece.low})"
+        if key.width > 64:
+            text = f"(uint64_t){text}"
+            if piece.width < 64:
+                text = f"({text} & {constant((1 << piece.width) - 1)})"
+        return f"{text} << {piece.shift}" if piece.shift else text
+
+
+def pack_parameters(action: Action, values: tuple[int, ...]) -> list[int]:
+    """Action data in words, low word first."""
+    words = []
+    for parameter, value in zip(action.parameters, values, strict=True):
+        masked = value & ((1 << parameter.width) - 1)
+        words += [(masked >> low) & (2**64 - 1) for low in range(0, parameter.width, 64)]
+    return words
+
+
+def reachable(pipeline: Pipeline) -> list[str]:
+    """Nodes that control can come to, each before what follows it (so that gotos mostly fall through)."""
+    from softswitch.bmv2.pipelines import successors
+
+    order: list[str] = []
+    seen: set[str] = set()
+    stack: list[tuple[str, list[str]]] = []
+
+    def enter(name: str | None) -> None:
+        if name is not None and name not in seen:
+            seen.add(name)
+            stack.append((name, [s for s in successors(pipeline.nodes[name]) if s is not None]))
+
+    enter(pipeline.first)
+    while stack:
+        name, rest = stack[-1]
+        if rest:
+            enter(rest.pop())
+        else:
+            order.append(name)
+            stack.pop()
+    return order[::-1]

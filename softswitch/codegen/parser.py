@@ -1,0 +1,181 @@
+"""The parser in C: one label a state, an error leaves with what was parsed so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey, UnsupportedProgram
+from softswitch.codegen.expressions import ExpressionWriter, constant
+from softswitch.codegen.layout import Layout
+from softswitch.codegen.wire import Wire
+
+CORE_ERRORS = (
+    "NoError",
+    "PacketTooShort",
+    "NoMatch",
+    "StackOutOfBounds",
+    "HeaderTooShort",
+    "ParserTimeout",
+    "ParserInvalidArgument",
+)
+
+
+class ParserWriter:
+    """Writes `parse`. In it `d` points at what is not parsed yet and `left` counts its bytes."""
+
+    def __init__(self, program: Program, layout: Layout, primitive: Callable[[Primitive], list[str]]) -> None:
+        self.program = program
+        self.layout = layout
+        self.wire = Wire(layout)
+        self.primitive = primitive
+
+    def function(self) -> list[str]:
+        """The whole function, checksum verification not included."""
+        lines = [
+            "static void parse_states(struct ss_state *s, struct phv *p, const uint8_t *d, uint32_t left)",
+            "{",
+            "    uint32_t error = 0;",
+            "    (void)s;",
+        ]
+        lines += [f"    {self.layout.header(h.name)}.valid = 0;" for h in self.layout.headers()]
+        lines += [f"    {self.layout.stack(name)}.next = 0;" for name in self.program.stacks]
+        if self.program.parser_start is not None:
+            lines.append(f"    goto {self._label(self.program.parser_start)};")
+        for state in self.program.parser_states.values():
+            lines += self._state(state)
+        lines += [
+            "accept:",
+            "    p->base.std.parser_error = error;",
+            "    p->base.payload = d;",
+            "    p->base.payload_length = left;",
+            "}",
+        ]
+        return lines
+
+    def _label(self, state: str | None) -> str:
+        return "accept" if state is None else self.layout.identifiers.get("state_", state)
+
+    def _fail(self, error: str) -> str:
+        return f"{{ error = {self.program.errors.get(error, CORE_ERRORS.index(error))}; goto accept; }}"
+
+    def _state(self, state: ParserState) -> list[str]:
+        lines = [f"{self._label(state.name)}: {{"]
+        for op in state.ops:
+            lines += [f"    {line}" for line in self._op(op)]
+        lines += [f"    {line}" for line in self._select(state)]
+        return [*lines, "}"]
+
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    def _op(self, op: ParserOp) -> list[str]:
+        writer = ExpressionWriter(self.layout, source=op.source)
+        if op.op == "extract":
+            return self._extract(op, writer)
+        if op.op == "set":
+            return self._set(op, writer)
+        if op.op == "verify":
+            assert op.condition is not None and op.expression is not None
+            error = writer.truncated(op.expression, 32)
+            return [f"if (!({writer.boolean(op.condition)})) {{ error = (uint32_t){error}; goto accept; }}"]
+        if op.op == "advance":
+            assert op.expression is not None
+            bits = writer.truncated(op.expression, 64)
+            return [
+                f"{{ uint64_t bits = {bits};",
+                f"    if (bits % 8) {self._fail('ParserInvalidArgument')}",
+                f"    if (bits / 8 > left) {self._fail('PacketTooShort')}",
+                "    d += bits / 8; left -= (uint32_t)(bits / 8); }",
+            ]
+        assert op.primitive is not None
+        return self.primitive(op.primitive)
+
+    def _extract(self, op: ParserOp, writer: ExpressionWriter) -> list[str]:
+        lines = []
+        if op.stack:
+            stack = self.program.stacks[op.target]
+            header_type, text = stack.type, self.layout.stack(op.target)
+            lines.append(f"if ({text}.next >= {len(stack.headers)}) {self._fail('StackOutOfBounds')}")
+            header = f"{text}.element[{text}.next]"
+        else:
+            header_type, header = self.program.headers[op.target].type, self.layout.header(op.target)
+        self.wire.check(header_type)
+        fixed = header_type.width // 8
+        if op.expression is None:
+            lines.append(f"if (left < {fixed}) {self._fail('PacketTooShort')}")
+        else:
+            limit = next(f.width for f in header_type.fields if f.varbit)
+            lines += [
+                f"{{ uint64_t bits = {writer.truncated(op.expression, 32)};",
+                f"    if (bits % 8) {self._fail('ParserInvalidArgument')}",
+                f"    if (left < {fixed} + bits / 8) {self._fail('PacketTooShort')}",
+                f"    if (bits > {limit}) {self._fail('HeaderTooShort')}",
+                f"    {header}.varbit = (uint16_t)(bits / 8); }}",
+            ]
+        lines += self.wire.extract(header, header_type, "d")
+        length = self.wire.length(header, header_type)
+        lines.append(f"d += {length}; left -= {length};")
+        if op.stack:
+            lines.append(f"{self.layout.stack(op.target)}.next++;")
+        return lines
+
+    def _set(self, op: ParserOp, writer: ExpressionWriter) -> list[str]:
+        assert op.field is not None
+        target, info = self.layout.field(op.field), self.layout.field_info(op.field)
+        if op.lookahead is None:
+            assert op.expression is not None
+            return [f"{target} = {writer.stored(op.expression, info)};"]
+        offset, width = op.lookahead
+        value = f"ss_load_bits(d, {offset}, {width})"
+        if info.signed:
+            value = f"ss_sign128({value}, {info.width})"
+        elif info.width < width:
+            value = f"({value} & {constant((1 << info.width) - 1, 'u128')})"
+        return [self._look(offset, width), f"{target} = {value};"]
+
+    def _look(self, offset: int, width: int) -> str:
+        if width > 128:
+            raise UnsupportedProgram(f"lookahead of {width} bits")
+        return f"if (left * UINT64_C(8) < {offset + width}) {self._fail('PacketTooShort')}"
+
+    # -- select -----------------------------------------------------------------------------------------------------
+
+    def _select(self, state: ParserState) -> list[str]:
+        lines: list[str] = []
+        default = "accept"
+        shifts, total = [], 0
+        for key in reversed(state.key):
+            shifts.append(total)
+            total += (key.width + 7) // 8 * 8
+        shifts.reverse()
+        for number, key in enumerate(state.key):
+            lines += self._key(number, key)
+        full = (1 << total) - 1
+        for transition in state.transitions:
+            if transition.value is None:
+                default = self._label(transition.next_state)
+                continue
+            mask = full if transition.mask is None else transition.mask
+            tests = []
+            for number, (key, shift) in enumerate(zip(state.key, shifts, strict=True)):
+                ones = (1 << key.width) - 1
+                part, wanted = mask >> shift & ones, (transition.value & mask) >> shift & ones
+                c_type = "uint64_t" if key.width <= 64 else "u128"
+                left = f"k{number}" if part == ones else f"(k{number} & {constant(part, c_type)})"
+                if part:
+                    tests.append(f"{left} == {constant(wanted, c_type)}")
+            lines.append(f"if ({' && '.join(tests) or 'true'}) goto {self._label(transition.next_state)};")
+        return [*lines, f"goto {default};"]
+
+    def _key(self, number: int, key: TransitionKey) -> list[str]:
+        c_type = "uint64_t" if key.width <= 64 else "u128"
+        if key.width > 128:
+            raise UnsupportedProgram(f"select on {key.width} bits")
+        if key.lookahead is not None:
+            offset, width = key.lookahead
+            return [
+                self._look(offset, width),
+                f"const {c_type} k{number} = ({c_type})ss_load_bits(d, {offset}, {width});",
+            ]
+        assert key.expression is not None
+        value = ExpressionWriter(self.layout).truncated(key.expression, key.width)
+        return [f"const {c_type} k{number} = {value};"]

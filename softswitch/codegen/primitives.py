@@ -1,0 +1,362 @@
+"""Primitives in C: one method each, and actions as sequences of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from softswitch.bmv2.expressions import Const, Expression, FieldRef, StackLast
+from softswitch.bmv2.program import (
+    Action,
+    Field,
+    Operand,
+    Primitive,
+    Program,
+    RegisterArray,
+    Source,
+    UnsupportedProgram,
+)
+from softswitch.codegen.calculations import CalculationWriter
+from softswitch.codegen.expressions import ExpressionWriter, constant
+from softswitch.codegen.layout import Layout, c_width
+
+JUMPS = frozenset(["_jump", "_jump_if_zero"])
+
+
+def quoted(text: str) -> str:
+    """A C string literal."""
+    return '"' + "".join(c if " " <= c <= "~" and c not in '"\\' else f"\\{ord(c) & 0xFF:03o}" for c in text) + '"'
+
+
+def comment(text: str) -> str:
+    """Text that is safe inside a C comment, on one line."""
+    return re.sub(r"\s+", " ", text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+
+
+class PrimitiveWriter:
+    """Statements for primitives. In generated code `s` is the program's state and `p` the packet."""
+
+    def __init__(self, program: Program, layout: Layout, calculations: CalculationWriter) -> None:
+        self.program = program
+        self.layout = layout
+        self.calculations = calculations
+        self.registers = {name: index for index, name in enumerate(program.registers)}
+        indirect = [name for name, array in program.counters.items() if array.table is None]
+        self.counters = {name: index for index, name in enumerate(indirect)}
+        self._handlers: dict[str, Callable[[Primitive, ExpressionWriter], list[str]]] = {
+            "assign": self._assign,
+            "modify_field": self._assign,
+            "assign_header": self._assign_header,
+            "assign_header_stack": self._assign_stack,
+            "add_header": self._add_header,
+            "remove_header": self._remove_header,
+            "push": self._push,
+            "pop": self._pop,
+            "mark_to_drop": self._mark_to_drop,
+            "drop": self._mark_to_drop,
+            "register_read": self._register_read,
+            "register_write": self._register_write,
+            "count": self._count,
+            "modify_field_with_hash_based_offset": self._hash,
+            "modify_field_rng_uniform": self._random,
+            "generate_digest": self._digest,
+            "clone_ingress_pkt_to_egress": self._clone,
+            "clone_egress_pkt_to_egress": self._clone,
+            "resubmit": self._resubmit,
+            "recirculate": self._recirculate,
+            "truncate": self._truncate,
+            "exit": lambda primitive, writer: ["p->base.exit = 1;"],
+            "no_op": lambda primitive, writer: [],
+            "log_msg": self._log,
+            "assert": self._assert,
+            "assume": self._assert,
+        }
+
+    def statements(self, primitive: Primitive, action: Action | None = None) -> list[str]:
+        """C for one primitive. Raises UnsupportedProgram for those that do not exist here."""
+        handler = self._handlers.get(primitive.op)
+        if handler is None:
+            raise UnsupportedProgram(f"primitive {primitive.op!r}", primitive.source)
+        try:
+            return handler(primitive, ExpressionWriter(self.layout, action, primitive.source))
+        except (IndexError, AssertionError) as error:
+            raise UnsupportedProgram(f"operands of primitive {primitive.op!r}", primitive.source) from error
+
+    # -- actions ----------------------------------------------------------------------------------------------------
+
+    def action_name(self, action: Action) -> str:
+        """The C function of an action; ids are unique, names are not."""
+        return self.layout.identifiers.get("action_", f"{action.id}_{action.name}")
+
+    def action(self, action: Action) -> list[str]:
+        """`static void action_…(struct ss_state *s, struct phv *p, const uint64_t *data)`."""
+        where = f" /* {comment(str(action.source))} */" if action.source else ""
+        parameters = "struct ss_state *s, struct phv *p, const uint64_t *data"
+        lines = [
+            f"static inline void {self.action_name(action)}({parameters}){where}",
+            "{",
+            "    (void)s; (void)p; (void)data;",
+        ]
+        word = 0
+        for index, parameter in enumerate(action.parameters):
+            if parameter.width > 128:
+                raise UnsupportedProgram(
+                    f"action parameter {parameter.name!r} of {parameter.width} bits", action.source
+                )
+            if parameter.width > 64:
+                lines.append(f"    const u128 a{index} = (u128)data[{word + 1}] << 64 | data[{word}];")
+                word += 2
+            else:
+                lines.append(f"    const uint64_t a{index} = data[{word}];")
+                word += 1
+            lines.append(f"    (void)a{index};")
+        targets = {self._jump_target(p) for p in action.primitives if p.op in JUMPS}
+        line = None
+        for index, primitive in enumerate(action.primitives):
+            if index in targets:
+                lines.append(f"L{index}:;")
+            if primitive.source and primitive.source.line != line:
+                line = primitive.source.line
+                lines.append(f"    /* {comment(f'{primitive.source} {primitive.source.fragment}')} */")
+            lines += [f"    {text}" for text in self._in_action(primitive, action)]
+        if len(action.primitives) in targets:
+            lines.append(f"L{len(action.primitives)}:;")
+        return [*lines, "}"]
+
+    def _jump_target(self, primitive: Primitive) -> int:
+        target = primitive.operands[-1].expression
+        if not isinstance(target, Const):
+            raise UnsupportedProgram(f"{primitive.op} to no constant", primitive.source)
+        return target.value
+
+    def _in_action(self, primitive: Primitive, action: Action) -> list[str]:
+        if primitive.op not in JUMPS:
+            return self.statements(primitive, action)
+        target = self._jump_target(primitive)
+        if not 0 <= target <= len(action.primitives):
+            raise UnsupportedProgram(f"{primitive.op} out of its action", primitive.source)
+        if primitive.op == "_jump":
+            return [f"goto L{target};"]
+        writer = ExpressionWriter(self.layout, action, primitive.source)
+        condition = self._expression(primitive.operands[0])
+        test = writer.boolean(condition) if writer.is_boolean(condition) else f"{writer.exact(condition).text} != 0"
+        return [f"if (!({test})) goto L{target};"]
+
+    # -- operands ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _expression(operand: Operand) -> Expression:
+        assert operand.expression is not None
+        return operand.expression
+
+    def _target(self, operand: Operand, source: Source | None) -> tuple[str, Field]:
+        """The C lvalue that an operand names, and what fits in."""
+        expression = self._expression(operand)
+        if isinstance(expression, StackLast):
+            stack = self.layout.stack(expression.stack)
+            field = self.program.stacks[expression.stack].type.field(expression.field)
+            return f"{stack}.element[{stack}.next ? {stack}.next - 1 : 0].{self.layout.member(field)}", field
+        if not isinstance(expression, FieldRef):
+            raise UnsupportedProgram(f"store to a {type(expression).__name__}", source)
+        return self.layout.field(expression), self.layout.field_info(expression)
+
+    # -- fields and headers -----------------------------------------------------------------------------------------
+
+    def _assign(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        target, field = self._target(primitive.operands[0], primitive.source)
+        return [f"{target} = {writer.stored(self._expression(primitive.operands[1]), field)};"]
+
+    def _assign_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        names = [self._header_name(o, primitive.source) for o in primitive.operands]
+        return self._copy(self.layout.header(names[0]), self.layout.header(names[1]), names)
+
+    def _copy(self, target: str, origin: str, names: list[str]) -> list[str]:
+        if self.program.headers[names[0]].type.name != self.program.headers[names[1]].type.name:
+            raise UnsupportedProgram(f"assignment of header {names[1]!r} to {names[0]!r} of another type")
+        if self.program.headers[names[0]].metadata:
+            return [f"{target} = {origin};"]
+        # the fields of an invalid source are not copied: the target keeps its last values
+        return [f"if ({origin}.valid) {target} = {origin}; else {target}.valid = 0;"]
+
+    def _header_name(self, operand: Operand, source: Source | None) -> str:
+        if operand.kind != "header" or operand.name not in self.program.headers:
+            raise UnsupportedProgram(f"a {operand.kind} where a header is needed", source)
+        return operand.name
+
+    def _assign_stack(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        target, origin = (self.program.stacks[o.name] for o in primitive.operands)
+        if len(target.headers) != len(origin.headers):
+            raise UnsupportedProgram("assignment between header stacks of different sizes", primitive.source)
+        lines = [f"{self.layout.stack(target.name)}.next = {self.layout.stack(origin.name)}.next;"]
+        for a, b in zip(target.headers, origin.headers, strict=True):
+            lines += self._copy(self.layout.header(a), self.layout.header(b), [a, b])
+        return lines
+
+    def _add_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        name = self._header_name(primitive.operands[0], primitive.source)
+        if self.program.headers[name].metadata:
+            return []
+        text, header_type = self.layout.header(name), self.program.headers[name].type
+        return [
+            f"if (!{text}.valid) {{",
+            f"    memset(&{text}, 0, sizeof {text});",
+            f"    {text}.valid = 1;",
+            f"    p->base.length += {header_type.width // 8};",
+            "}",
+        ]
+
+    def _remove_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        name = self._header_name(primitive.operands[0], primitive.source)
+        if self.program.headers[name].metadata:
+            return []
+        text, header_type = self.layout.header(name), self.program.headers[name].type
+        length = self.calculations.wire.length(text, header_type)
+        return [f"if ({text}.valid) {{ p->base.length -= {length}; {text}.valid = 0; }}"]
+
+    def _push(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        stack, text, count = self._shift_of(primitive)
+        size = len(stack)
+        kept = max(size - count, 0)
+        lines = [f"{text}.next = {text}.next + {count} < {size} ? {text}.next + {count} : {size};"]
+        if kept:
+            lines.append(f"memmove(&{text}.element[{count}], &{text}.element[0], {kept} * sizeof {text}.element[0]);")
+        return lines + [f"{text}.element[{i}].valid = 0;" for i in range(min(count, size))]
+
+    def _pop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        stack, text, count = self._shift_of(primitive)
+        size = len(stack)
+        kept = max(size - count, 0)
+        lines = [f"{text}.next = {text}.next > {count} ? {text}.next - {count} : 0;"]
+        if kept:
+            lines.append(f"memmove(&{text}.element[0], &{text}.element[{count}], {kept} * sizeof {text}.element[0]);")
+        return lines + [f"{text}.element[{i}].valid = 0;" for i in range(kept, size)]
+
+    def _shift_of(self, primitive: Primitive) -> tuple[tuple[str, ...], str, int]:
+        stack = self.program.stacks[primitive.operands[0].name]
+        count = self._expression(primitive.operands[1])
+        if not isinstance(count, Const):
+            raise UnsupportedProgram(f"{primitive.op} of a header stack by no constant", primitive.source)
+        return stack.headers, self.layout.stack(stack.name), count.value
+
+    def _mark_to_drop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        return ["p->base.std.egress_spec = s->host->drop_port;", "p->base.std.mcast_grp = 0;"]
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def _register(self, operand: Operand, source: Source | None) -> tuple[RegisterArray, str]:
+        if operand.name not in self.registers:
+            raise UnsupportedProgram(f"reference to unknown register {operand.name!r}", source)
+        array = self.program.registers[operand.name]
+        if array.width > 128:
+            raise UnsupportedProgram(f"register {array.name!r} of {array.width} bits", source)
+        kind = "u128" if array.width > 64 else f"uint{c_width(array.width)}_t"
+        return array, f"(({kind} *)s->registers[{self.registers[array.name]}])[i]"
+
+    def _in_range(self, what: str, size: int, index: str, body: list[str]) -> list[str]:
+        """BMv2 ignores an access out of range and logs an error."""
+        text = quoted(what.replace("%", "%%") + " at out-of-bounds index %llu (size %u)")
+        return [
+            f"{{ uint64_t i = {index};",
+            f"    if (i < {size}) {{",
+            *[f"        {line}" for line in body],
+            "    } else",
+            f"        s->host->log(s->host, SS_ERROR, {text}, (unsigned long long)i, {size}u); }}",
+        ]
+
+    def _register_read(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        array, cell = self._register(primitive.operands[1], primitive.source)
+        target, field = self._target(primitive.operands[0], primitive.source)
+        value = cell
+        if field.signed:
+            size = 64 if field.width <= 64 else 128
+            value = f"ss_sign{size}({cell}, {field.width})"
+        elif array.width > field.width:
+            c_type = "uint64_t" if array.width <= 64 else "u128"
+            value = f"({cell} & {constant((1 << field.width) - 1, c_type)})"
+        index = writer.truncated(self._expression(primitive.operands[2]), 64)
+        return self._in_range(f"read of register {array.name!r}", array.size, index, [f"{target} = {value};"])
+
+    def _register_write(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        array, cell = self._register(primitive.operands[0], primitive.source)
+        index = writer.truncated(self._expression(primitive.operands[1]), 64)
+        value = writer.truncated(self._expression(primitive.operands[2]), array.width)
+        return self._in_range(f"write of register {array.name!r}", array.size, index, [f"{cell} = {value};"])
+
+    def _count(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        name = primitive.operands[0].name
+        if name not in self.counters:
+            raise UnsupportedProgram(f"reference to unknown counter {name!r}", primitive.source)
+        index = writer.truncated(self._expression(primitive.operands[1]), 64)
+        cell = f"s->counters[{self.counters[name]}][i]"
+        body = [f"{cell}.packets++;", f"{cell}.octets += p->base.received;"]
+        return self._in_range(f"update of counter {name!r}", self.program.counters[name].size, index, body)
+
+    # -- hash, random -----------------------------------------------------------------------------------------------
+
+    def _low(self, text: str, field: Field, c_type: str = "uint64_t") -> str:
+        """A 64-bit C value cut to a field."""
+        if field.signed:
+            return f"ss_sign64({text}, {field.width})" if field.width <= 64 else f"(i128){text}"
+        return text if field.width >= 64 else f"({text} & {constant((1 << field.width) - 1, c_type)})"
+
+    def _hash(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        target, field = self._target(primitive.operands[0], primitive.source)
+        base = writer.truncated(self._expression(primitive.operands[1]), 64)
+        limit = writer.truncated(self._expression(primitive.operands[3]), 64)
+        name = primitive.operands[2].name
+        if name not in self.program.calculations:
+            raise UnsupportedProgram(f"reference to unknown calculation {name!r}", primitive.source)
+        value = f"ss_hash_between({self.calculations.name(name)}(p), {base}, {limit})"
+        return [f"{target} = {self._low(value, field)};"]
+
+    def _random(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        target, field = self._target(primitive.operands[0], primitive.source)
+        low, high = (writer.truncated(self._expression(o), 64) for o in primitive.operands[1:3])
+        value = self._low("ss_random_between(s->host, lo, hi)", field)
+        return [f"{{ uint64_t lo = {low}, hi = {high};", f"    if (lo <= hi) {target} = {value}; }}"]
+
+    # -- requests to the engine, taken up when the pipeline ends ----------------------------------------------------
+
+    def _list(self, operand: Operand, writer: ExpressionWriter) -> str:
+        return f"(uint16_t){writer.truncated(self._expression(operand), 16)}"
+
+    def _digest(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        return [f"p->base.learn_list = {self._list(primitive.operands[1], writer)};"]
+
+    def _clone(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        session, fields = (self._list(o, writer) for o in primitive.operands)
+        return [f"p->base.clone_session = (uint16_t)({session} | SS_CLONE);", f"p->base.clone_list = {fields};"]
+
+    def _resubmit(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        return [f"p->base.resubmit_list = {self._list(primitive.operands[0], writer)};"]
+
+    def _recirculate(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        return [f"p->base.recirculate_list = {self._list(primitive.operands[0], writer)};"]
+
+    def _truncate(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        length = writer.truncated(self._expression(primitive.operands[0]), 32)
+        return [f"{{ uint32_t n = (uint32_t){length}; if (n < p->base.truncate) p->base.truncate = n; }}"]
+
+    # -- diagnostics ------------------------------------------------------------------------------------------------
+
+    def _log(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        text = primitive.operands[0].name
+        values = primitive.operands[1].elements
+        pieces = text.replace("\\{", "\x01").replace("\\}", "\x02").split("{}")
+        if len(pieces) - 1 != len(values):
+            raise UnsupportedProgram(
+                f"log_msg with {len(values)} values for {len(pieces) - 1} places", primitive.source
+            )
+        template = "%lld".join(p.replace("%", "%%").replace("\x01", "{").replace("\x02", "}") for p in pieces)
+        arguments = "".join(f", (long long){writer.modulo(self._expression(v), 64)}" for v in values)
+        return [f"s->host->log(s->host, SS_INFO, {quoted(template)}{arguments});"]
+
+    def _assert(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        """BMv2 aborts the process; here the packet is dropped and the failure logged."""
+        condition = self._expression(primitive.operands[0])
+        test = writer.boolean(condition) if writer.is_boolean(condition) else f"{writer.exact(condition).text} != 0"
+        text = f"{primitive.op} failed" + (
+            f": {primitive.source.fragment} ({primitive.source})" if primitive.source else ""
+        )
+        log = f"s->host->log(s->host, SS_ERROR, {quoted(text.replace('%', '%%'))});"
+        return [f"if (!({test})) {{ {log} p->base.exit = p->base.failed = 1; }}"]

@@ -1,0 +1,201 @@
+"""The whole C file of a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray, UnsupportedProgram
+from softswitch.codegen.calculations import CalculationWriter
+from softswitch.codegen.control import ControlWriter
+from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.layout import STANDARD, Layout, c_width
+from softswitch.codegen.parser import ParserWriter
+from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.table_layout import TableLayout, lay_out
+
+MAX_DIGEST_VALUES = 64
+_EGRESS_CLOCK = ("egress_global_timestamp", "enq_timestamp", "deq_timedelta")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """C text, and how it packs table keys (in the order of the tables' numbers)."""
+
+    text: str
+    tables: dict[str, TableLayout]
+
+
+def register_bytes(array: RegisterArray) -> int:
+    """Bytes of one cell."""
+    return c_width(array.width) // 8
+
+
+def generate(program: Program) -> Generated:
+    """Raises UnsupportedProgram, naming the construct."""
+    return _Generator(program).run()
+
+
+class _Generator:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.layout = Layout(program)
+        self.tables = {name: lay_out(table, program) for name, table in program.tables.items()}
+        self.calculations = CalculationWriter(program, self.layout)
+        self.primitives = PrimitiveWriter(program, self.layout, self.calculations)
+        self.control = ControlWriter(program, self.layout, self.primitives, self.tables)
+        self.parser = ParserWriter(program, self.layout, self.primitives.statements)
+
+    def run(self) -> Generated:
+        lines = ['#include "hash.h"', '#include "table.h"', "", *self.layout.declarations(), ""]
+        lines += [*self.calculations.functions(), ""]
+        for action in self.program.actions.values():
+            lines += [*self.primitives.action(action), ""]
+        lines += [*self.parser.function(), ""]
+        lines += [*self._parse(), ""]
+        for name in ("ingress", "egress"):
+            lines += [*self.control.function(name, self.program.pipelines.get(name)), ""]
+        lines += [*self._deparse(), "", *self._preserve(), "", *self._digest(), "", *self._tables()]
+        return Generated("\n".join(lines) + "\n", self.tables)
+
+    # -- checksums around the parser and the deparser -----------------------------------------------------------------
+
+    def _parse(self) -> list[str]:
+        lines = [
+            "static void parse(struct ss_state *s, struct ss_phv *base, const uint8_t *data, uint32_t length)",
+            "{",
+            "    struct phv *p = (struct phv *)base;",
+            "    parse_states(s, p, data, length);",
+            "    bool bad = false;",
+        ]
+        for checksum in self.program.checksums:
+            if checksum.verify:
+                tests = [f"{self.layout.header(checksum.target.header)}.valid"]
+                if checksum.condition is not None:
+                    tests.append(ExpressionWriter(self.layout, source=checksum.source).boolean(checksum.condition))
+                value = f"{self._calculation(checksum.calculation)}(p)"
+                target = f"(uint64_t){self.layout.field(checksum.target)}"
+                lines.append(f"    if ({' && '.join(f'({t})' for t in tests)} && {value} != {target}) bad = true;")
+        return [*lines, "    p->base.std.checksum_error = bad;", "}"]
+
+    def _calculation(self, name: str) -> str:
+        if name not in self.program.calculations:
+            raise UnsupportedProgram(f"reference to unknown calculation {name!r}")
+        return self.calculations.name(name)
+
+    def _deparse(self) -> list[str]:
+        lines = [
+            "static uint32_t deparse(struct ss_state *s, struct ss_phv *base, uint8_t *out)",
+            "{",
+            "    struct phv *p = (struct phv *)base;",
+            "    uint8_t *q = out;",
+            "    (void)s; (void)p;",
+        ]
+        for checksum in self.program.checksums:
+            if not checksum.update:
+                continue
+            writer = ExpressionWriter(self.layout, source=checksum.source)
+            target, field = self.layout.field(checksum.target), self.layout.field_info(checksum.target)
+            mask = f" & {(1 << field.width) - 1:#x}u" if field.width < 64 else ""
+            condition = "true" if checksum.condition is None else writer.boolean(checksum.condition)
+            lines.append(f"    if ({condition}) {target} = {self._calculation(checksum.calculation)}(p){mask};")
+        for name in self.program.deparser:
+            header = self.program.headers[name]
+            if header.metadata:
+                continue
+            text = self.layout.header(name)
+            self.calculations.wire.check(header.type)
+            lines.append(f"    if ({text}.valid) {{")
+            lines += [f"        {line}" for line in self.calculations.wire.emit(text, header.type, "q")]
+            lines.append(f"        q += {self.calculations.wire.length(text, header.type)};")
+            lines.append("    }")
+        return [*lines, "    return (uint32_t)(q - out);", "}"]
+
+    def _headers_limit(self) -> int:
+        types = [self.program.headers[name].type for name in self.program.deparser]
+        return sum((f.width + 7) // 8 + 1 if f.varbit else 0 for t in types for f in t.fields) + sum(
+            t.width // 8 for t in types
+        )
+
+    # -- what survives, what is told ----------------------------------------------------------------------------------
+
+    def _preserve(self) -> list[str]:
+        lines = [
+            "static void preserve(struct ss_phv *to_base, const struct ss_phv *from_base, uint32_t list)",
+            "{",
+            "    struct phv *to = (struct phv *)to_base;",
+            "    const struct phv *from = (const struct phv *)from_base;",
+            "    (void)to; (void)from;",
+            "    switch (list) {",
+        ]
+        for field_list in self.program.field_lists.values():
+            lines += [f"    case {field_list.id}:", *self._copies(field_list), "        break;"]
+        return [*lines, "    }", "}"]
+
+    def _copies(self, field_list: FieldList) -> list[str]:
+        lines = []
+        for ref in field_list.fields:
+            if self.program.headers[ref.header].metadata:
+                path = self.layout.field(ref).removeprefix("p->")
+                lines.append(f"        to->{path} = from->{path};")
+        return lines
+
+    def _digest(self) -> list[str]:
+        lines = [
+            "static uint32_t digest(const struct ss_phv *base, uint32_t list, u128 *values)",
+            "{",
+            "    const struct phv *p = (const struct phv *)base;",
+            "    uint32_t n = 0;",
+            "    (void)p; (void)values;",
+            "    switch (list) {",
+        ]
+        for learn_list in self.program.learn_lists.values():
+            lines += [f"    case {learn_list.id}:", *self._values(learn_list), "        break;"]
+        return [*lines, "    }", "    return n;", "}"]
+
+    def _values(self, learn_list: LearnList) -> list[str]:
+        if len(learn_list.elements) > MAX_DIGEST_VALUES:
+            raise UnsupportedProgram(f"digest {learn_list.name!r} of more than {MAX_DIGEST_VALUES} fields")
+        writer = ExpressionWriter(self.layout)
+        return [
+            f"        values[n++] = (u128){writer.truncated(element, width)};"
+            for element, width in zip(learn_list.elements, learn_list.widths, strict=True)
+        ]
+
+    # -- tables of contents -------------------------------------------------------------------------------------------
+
+    def _tables(self) -> list[str]:
+        program = self.program
+        lines = ["static const struct ss_table_layout table_layouts[] = {"]
+        for name, layout in self.tables.items():
+            numbers = (program.tables[name].size, layout.words, layout.data_words, layout.ranged, int(layout.match))
+            lines.append(f"    {{{', '.join(map(str, numbers))}}}, /* {comment(name)} */")
+        lines += ["    {0}};", "static const struct ss_array_layout counter_layouts[] = {"]
+        indirect = [c for c in program.counters.values() if c.table is None]
+        lines += [f"    {{{c.size}, sizeof(struct ss_cell)}}, /* {comment(c.name)} */" for c in indirect]
+        lines += ["    {0}};", "static const struct ss_array_layout register_layouts[] = {"]
+        lines += [f"    {{{r.size}, {register_bytes(r)}}}, /* {comment(r.name)} */" for r in program.registers.values()]
+        clock = any((program.headers[STANDARD].type.name, f) in self.layout.usage.used for f in _EGRESS_CLOCK)
+        lines += [
+            "    {0}};",
+            "const struct ss_program ss_program = {",
+            "    .abi = SS_ABI,",
+            "    .phv_size = sizeof(struct phv),",
+            "    .metadata_offset = offsetof(struct phv, metadata),",
+            "    .metadata_size = sizeof(((struct phv *)0)->metadata),",
+            f"    .headers_limit = {self._headers_limit()},",
+            f"    .egress_clock = {int(clock)},",
+            f"    .n_tables = {len(self.tables)},",
+            f"    .n_counters = {len(indirect)},",
+            f"    .n_registers = {len(program.registers)},",
+            "    .tables = table_layouts,",
+            "    .counters = counter_layouts,",
+            "    .registers = register_layouts,",
+            "    .parse = parse,",
+            "    .ingress = ingress,",
+            "    .egress = egress,",
+            "    .deparse = deparse,",
+            "    .preserve = preserve,",
+            "    .digest = digest,",
+            "};",
+        ]
+        return lines

@@ -1,0 +1,120 @@
+"""Which fields a program reads and writes. One that nobody mentions needs no storage: it travels with its header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from softswitch.bmv2.expressions import (
+    Binary,
+    Expression,
+    FieldRef,
+    RegisterCell,
+    StackElement,
+    StackLast,
+    Ternary,
+    Unary,
+    Valid,
+)
+from softswitch.bmv2.program import Conditional, Operand, Primitive, Program, Table
+
+# The operand that each primitive stores to.
+STORES = {
+    "assign": 0,
+    "assign_VL": 0,
+    "modify_field": 0,
+    "register_read": 0,
+    "modify_field_with_hash_based_offset": 0,
+    "modify_field_rng_uniform": 0,
+    "execute_meter": 2,
+}
+
+
+def parts(expression: Expression) -> Iterator[Expression]:
+    """The expression and everything inside it."""
+    yield expression
+    if isinstance(expression, Unary):
+        yield from parts(expression.operand)
+    elif isinstance(expression, Binary):
+        yield from parts(expression.left)
+        yield from parts(expression.right)
+    elif isinstance(expression, Ternary):
+        yield from parts(expression.condition)
+        yield from parts(expression.left)
+        yield from parts(expression.right)
+    elif isinstance(expression, StackElement | RegisterCell):
+        yield from parts(expression.index)
+
+
+@dataclass
+class Usage:
+    """(header type, field) pairs that the program reads or writes, and those it writes."""
+
+    used: set[tuple[str, str]] = field(default_factory=set)
+    written: set[tuple[str, str]] = field(default_factory=set)
+
+
+def find_usage(program: Program) -> Usage:
+    """Looks at every expression and store. Header types are what counts, since headers are assigned to one another."""
+    usage = Usage()
+
+    def mention(expression: Expression | None, store: bool = False) -> None:
+        for part in parts(expression) if expression is not None else ():
+            if isinstance(part, FieldRef):
+                pair = (program.headers[part.header].type.name, part.field)
+            elif isinstance(part, StackLast | StackElement):
+                pair = (program.stacks[part.stack].type.name, part.field)
+            else:
+                continue
+            usage.used.add(pair)
+            if store and part is expression:
+                usage.written.add(pair)
+
+    def operands(items: tuple[Operand, ...], store: int | None = None) -> None:
+        for position, item in enumerate(items):
+            mention(item.expression, store=position == store)
+            operands(item.elements)
+
+    def primitive(item: Primitive) -> None:
+        operands(item.operands, STORES.get(item.op))
+
+    for state in program.parser_states.values():
+        for op in state.ops:
+            mention(op.field, store=True)
+            mention(op.expression)
+            mention(op.condition)
+            if op.primitive is not None:
+                primitive(op.primitive)
+        for key in state.key:
+            mention(key.expression)
+    for action in program.actions.values():
+        for item in action.primitives:
+            primitive(item)
+    for pipeline in program.pipelines.values():
+        for node in pipeline.nodes.values():
+            if isinstance(node, Conditional):
+                mention(node.condition)
+            elif isinstance(node, Table):
+                for table_key in node.keys:
+                    mention(table_key.expression)
+    for checksum in program.checksums:
+        mention(checksum.target, store=checksum.update)
+        mention(checksum.condition)
+    for calculation in program.calculations.values():
+        for source in calculation.inputs:
+            mention(source.field)
+            if source.header:
+                header_type = program.headers[source.header].type
+                usage.used.update((header_type.name, f.name) for f in header_type.fields)
+    for field_list in program.field_lists.values():
+        for ref in field_list.fields:
+            mention(ref, store=True)
+    for learn_list in program.learn_lists.values():
+        for element in learn_list.elements:
+            mention(element)
+    return usage
+
+
+def mentions_validity(expression: Expression) -> bool:
+    """Whether an expression asks if a header is valid."""
+    return any(isinstance(part, Valid) for part in parts(expression))

@@ -1,0 +1,84 @@
+"""Fields as bytes: loads from a received header, stores into one that leaves."""
+
+from __future__ import annotations
+
+from softswitch.bmv2.program import HeaderType, UnsupportedProgram
+from softswitch.codegen.layout import Layout
+
+
+def load(base: str, offset: int, width: int, signed: bool = False) -> str:
+    """C text of the field of `width` bits at bit `offset` behind pointer `base`."""
+    first, last = offset // 8, (offset + width - 1) // 8
+    count, below = last - first + 1, (last + 1) * 8 - offset - width
+    if count > 8:
+        text = f"ss_load_bits({base}, {offset}, {width})"
+        return f"ss_sign128({text}, {width})" if signed else text
+    text = f"ss_load({base} + {first}, {count})"
+    if below:
+        text = f"({text} >> {below})"
+    if signed:
+        return f"ss_sign64({text}, {width})"
+    if count * 8 - below != width:
+        text = f"({text} & {(1 << width) - 1:#x}u)"
+    return text
+
+
+def store(base: str, offset: int, width: int, value: str) -> str:
+    """C statement that writes the low bits of `value`."""
+    if offset % 8 == 0 and width % 8 == 0 and width <= 64:
+        return f"ss_store({base} + {offset // 8}, (uint64_t){value}, {width // 8});"
+    return f"ss_store_bits({base}, {offset}, {width}, (u128){value});"
+
+
+class Wire:
+    """Extraction and emission of whole headers."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def check(self, header_type: HeaderType) -> None:
+        """A header on the wire is whole bytes."""
+        if header_type.width % 8:
+            raise UnsupportedProgram(f"header {header_type.name!r} of {header_type.width} bits, not whole bytes")
+
+    def extract(self, header: str, header_type: HeaderType, base: str) -> list[str]:
+        """Statements that load every stored field of the header at `base`; a varbit's length is set already."""
+        lines = [f"{header}.raw = {base};", f"{header}.valid = 1;"]
+        for field, offset, pointer in self._positions(header, header_type, base):
+            lines.append(f"{header}.{field} = {load(pointer, *offset)};")
+        return lines
+
+    def _positions(
+        self, header: str, header_type: HeaderType, base: str, written_only: bool = False
+    ) -> list[tuple[str, tuple[int, int, bool], str]]:
+        positions, offset, pointer = [], 0, base
+        stored = {f.name for f in self.layout.stored(header_type)}
+        for field in header_type.fields:
+            if field.varbit:
+                if offset % 8:
+                    raise UnsupportedProgram(f"varbit field {header_type.name}.{field.name} off a byte boundary")
+                pointer = f"({base} + {header}.varbit)"
+                continue
+            wanted = field.name in stored and (not written_only or self.layout.is_written(header_type, field))
+            if wanted:
+                positions.append((self.layout.member(field), (offset, field.width, field.signed), pointer))
+            offset += field.width
+        return positions
+
+    def length(self, header: str, header_type: HeaderType) -> str:
+        """C text of a valid header's bytes."""
+        fixed = header_type.width // 8
+        return f"({fixed} + {header}.varbit)" if any(f.varbit for f in header_type.fields) else str(fixed)
+
+    def emit(self, header: str, header_type: HeaderType, base: str) -> list[str]:
+        """Statements that write a header: its bytes as received, over them what the program may have changed."""
+        length = self.length(header, header_type)
+        lines = [
+            f"if ({header}.raw)",
+            f"    memcpy({base}, {header}.raw, {length});",
+            "else",
+            f"    memset({base}, 0, {length});",
+        ]
+        for member, (offset, width, _), pointer in self._positions(header, header_type, base, written_only=True):
+            lines.append(store(pointer, offset, width, f"{header}.{member}"))
+        return lines

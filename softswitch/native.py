@@ -1,0 +1,64 @@
+"""The runtime library by ctypes: declarations of runtime/engine.c and nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import ClassVar
+
+
+class Cell(ctypes.Structure):
+    """`struct ss_cell`."""
+
+    _fields_: ClassVar = [("packets", c_uint64), ("octets", c_uint64)]
+
+
+class ReplicaStruct(ctypes.Structure):
+    """`struct ss_replica`."""
+
+    _fields_: ClassVar = [("port", c_uint32), ("instance", c_uint32)]
+
+
+class PortState(ctypes.Structure):
+    """`struct ss_port_state`."""
+
+    _fields_: ClassVar = [
+        ("number", c_uint32),
+        ("up", c_uint32),
+        ("cut", c_uint64),
+        ("unsent", c_uint64),
+        ("interface", c_char * 16),
+    ]
+
+
+_FUNCTIONS = {
+    "ss_create": (c_void_p, [c_uint32, c_uint32]),
+    "ss_start": (c_int, [c_void_p]),
+    "ss_destroy": (None, [c_void_p]),
+    "ss_event_fd": (c_int, [c_void_p]),
+    "ss_dropped_events": (c_uint64, [c_void_p]),
+    "ss_read_events": (c_size_t, [c_void_p, c_char_p, c_size_t]),
+    "ss_clock_us": (c_uint64, [c_void_p]),
+    "ss_freeze_clock": (None, [c_void_p, c_int64]),
+    "ss_open": (c_void_p, [c_void_p, c_char_p, c_char_p, c_size_t]),
+    "ss_discard": (None, [c_void_p]),
+    "ss_swap": (None, [c_void_p, c_void_p]),
+    "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), POINTER(Cell)]),
+    "ss_keep_default": (None, [c_void_p, c_uint32]),
+    "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_char_p]),
+    "ss_replicate": (c_int, [c_void_p, c_int, c_uint32, POINTER(ReplicaStruct), c_uint32, c_uint32]),
+    "ss_port": (c_int, [c_void_p, c_uint32, c_char_p]),
+    "ss_ports": (c_uint32, [c_void_p, POINTER(PortState), c_uint32]),
+    "ss_inject": (c_size_t, [c_void_p, c_uint32, c_char_p, c_uint32, POINTER(POINTER(c_uint8))]),
+    "ss_release": (None, [POINTER(c_uint8)]),
+}
+
+
+def open_runtime(path: Path) -> ctypes.CDLL:
+    """The library with every function's types set."""
+    library = ctypes.CDLL(str(path))
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

@@ -1,0 +1,204 @@
+/* AF_PACKET: a TPACKET_V2 receive ring (V3 holds packets back for a block timer) and sendmmsg. The transmit side goes through
+ * the interface's queueing discipline like any socket. */
+#define _GNU_SOURCE
+#include "packet_io.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+enum {
+    RING_BYTES = 8 << 20,
+    BLOCK_BYTES = 1 << 17,
+    VLAN_TAG = 4,
+    SEND_BATCH = 128,
+    SEND_BUFFER = 8 << 20,
+};
+
+struct port {
+    struct ss_port_io base;
+    uint8_t *ring;
+    uint32_t frame_bytes;
+    uint32_t frames;
+    uint32_t next; /* frame to look at */
+    uint32_t held; /* frames before `next` that are handed out and not given back */
+    unsigned queued;
+    struct mmsghdr messages[SEND_BATCH];
+    struct iovec parts[SEND_BATCH][2];
+};
+
+static struct tpacket2_hdr *frame(const struct port *p, uint32_t index)
+{
+    return (struct tpacket2_hdr *)(void *)(p->ring + (size_t)index * p->frame_bytes);
+}
+
+static int set(int fd, int option, int value)
+{
+    return setsockopt(fd, SOL_PACKET, option, &value, sizeof value);
+}
+
+static int configure(struct port *p, int ifindex, uint32_t mtu)
+{
+    int fd = p->base.fd, buffer = SEND_BUFFER;
+    p->frame_bytes = 2048;
+    while (p->frame_bytes < mtu + ETH_HLEN + 2 * VLAN_TAG + TPACKET2_HDRLEN + 64 && p->frame_bytes < BLOCK_BYTES)
+        p->frame_bytes *= 2;
+    p->frames = RING_BYTES / p->frame_bytes;
+    struct tpacket_req ring = {
+        .tp_block_size = BLOCK_BYTES,
+        .tp_block_nr = RING_BYTES / BLOCK_BYTES,
+        .tp_frame_size = p->frame_bytes,
+        .tp_frame_nr = p->frames,
+    };
+    struct packet_mreq promiscuous = {.mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC};
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = ifindex};
+    /* Room in front of a frame for a VLAN tag that the kernel took out. */
+    if (set(fd, PACKET_VERSION, TPACKET_V2) || set(fd, PACKET_RESERVE, VLAN_TAG) || set(fd, PACKET_IGNORE_OUTGOING, 1))
+        return -1;
+    if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring))
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer))
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
+    p->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p->ring == MAP_FAILED) {
+        p->ring = NULL;
+        return -1;
+    }
+    if (bind(fd, (struct sockaddr *)&address, sizeof address))
+        return -1;
+    return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous);
+}
+
+static void port_close(struct ss_port_io *io)
+{
+    struct port *p = (struct port *)io;
+    if (p->ring)
+        munmap(p->ring, RING_BYTES);
+    close(p->base.fd);
+    free(p);
+}
+
+static struct ss_port_io *port_open(const char *interface, int ifindex, uint32_t mtu)
+{
+    (void)interface;
+    struct port *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->base.io = &ss_af_packet;
+    /* Protocol 0 receives nothing until bind names the interface: no stray packet of another one. */
+    p->base.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (p->base.fd < 0) {
+        free(p);
+        return NULL;
+    }
+    if (configure(p, ifindex, mtu)) {
+        int error = errno;
+        port_close(&p->base);
+        errno = error;
+        return NULL;
+    }
+    for (unsigned i = 0; i < SEND_BATCH; i++) {
+        p->messages[i].msg_hdr.msg_iov = p->parts[i];
+        p->messages[i].msg_hdr.msg_iovlen = 2;
+    }
+    return &p->base;
+}
+
+/* Puts a VLAN tag back that the kernel had moved into the frame's header. */
+static uint8_t *restore_tag(uint8_t *data, const struct tpacket2_hdr *h)
+{
+    uint16_t protocol = htons(h->tp_status & TP_STATUS_VLAN_TPID_VALID ? h->tp_vlan_tpid : ETH_P_8021Q);
+    uint16_t tag = htons(h->tp_vlan_tci);
+    memmove(data - VLAN_TAG, data, 2 * ETH_ALEN);
+    data -= VLAN_TAG;
+    memcpy(data + 2 * ETH_ALEN, &protocol, sizeof protocol);
+    memcpy(data + 2 * ETH_ALEN + 2, &tag, sizeof tag);
+    return data;
+}
+
+static unsigned port_receive(struct ss_port_io *io, struct ss_received *packets, unsigned limit, uint64_t *cut)
+{
+    struct port *p = (struct port *)io;
+    unsigned n = 0;
+    /* A frame handed out must not come round again before it was given back. */
+    while (n < limit && p->held < p->frames) {
+        struct tpacket2_hdr *h = frame(p, p->next);
+        uint32_t status = __atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE);
+        if (!(status & TP_STATUS_USER))
+            break;
+        p->next = p->next + 1 == p->frames ? 0 : p->next + 1;
+        p->held++;
+        if (h->tp_snaplen < h->tp_len) {
+            ++*cut;
+        } else {
+            uint8_t *data = (uint8_t *)h + h->tp_mac;
+            uint32_t length = h->tp_snaplen;
+            if (status & TP_STATUS_VLAN_VALID) {
+                data = restore_tag(data, h);
+                length += VLAN_TAG;
+            }
+            packets[n++] = (struct ss_received){data, length};
+        }
+    }
+    return n;
+}
+
+static void port_release(struct ss_port_io *io)
+{
+    struct port *p = (struct port *)io;
+    for (; p->held > 0; p->held--) {
+        uint32_t index = p->next >= p->held ? p->next - p->held : p->next + p->frames - p->held;
+        __atomic_store_n(&frame(p, index)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+    }
+}
+
+static int port_send(
+    struct ss_port_io *io, const uint8_t *head, size_t head_length, const uint8_t *tail, size_t tail_length)
+{
+    struct port *p = (struct port *)io;
+    if (p->queued == SEND_BATCH)
+        return 0;
+    p->parts[p->queued][0] = (struct iovec){(void *)(uintptr_t)head, head_length};
+    p->parts[p->queued][1] = (struct iovec){(void *)(uintptr_t)tail, tail_length};
+    p->queued++;
+    return 1;
+}
+
+static unsigned port_flush(struct ss_port_io *io)
+{
+    struct port *p = (struct port *)io;
+    unsigned sent = 0, lost = 0;
+    while (sent < p->queued) {
+        int n = sendmmsg(p->base.fd, p->messages + sent, p->queued - sent, MSG_DONTWAIT);
+        if (n > 0) {
+            sent += (unsigned)n;
+        } else if (errno != EINTR) {
+            /* Full queue, packet beyond the MTU, interface down: this one is lost, the rest may go. */
+            sent++;
+            lost++;
+        }
+    }
+    p->queued = 0;
+    return lost;
+}
+
+const struct ss_io ss_af_packet = {
+    .open = port_open,
+    .close = port_close,
+    .receive = port_receive,
+    .release = port_release,
+    .send = port_send,
+    .flush = port_flush,
+};

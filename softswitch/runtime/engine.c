@@ -1,0 +1,321 @@
+/* The calls that Python makes (softswitch/native.py mirrors these declarations). Each is done between two packets. */
+#define _GNU_SOURCE
+#include "engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
+{
+    struct ss_engine *e = calloc(1, sizeof *e);
+    struct timespec t;
+    if (!e)
+        return NULL;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    e->started_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    e->frozen_us = -1;
+    e->cpu_port = cpu_port;
+    e->host.drop_port = drop_port;
+    e->host.log = ss_log;
+    e->host.random[1] = 1; /* xorshift needs a bit that is set */
+    (void)!getrandom(e->host.random, sizeof *e->host.random, 0);
+    pthread_mutex_init(&e->control, NULL);
+    e->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    e->link_fd = ss_links_open();
+    if (ss_events_create(&e->events) || e->wake_fd < 0) {
+        free(e);
+        return NULL;
+    }
+    return e;
+}
+
+int ss_start(struct ss_engine *e)
+{
+    int error = 0;
+    pthread_mutex_lock(&e->control);
+    if (!e->running) {
+        e->stop = false;
+        error = pthread_create(&e->thread, NULL, ss_loop, e);
+        e->running = error == 0;
+    }
+    pthread_mutex_unlock(&e->control);
+    return error;
+}
+
+static void stop(struct ss_engine *e)
+{
+    uint64_t one = 1;
+    pthread_mutex_lock(&e->control);
+    if (e->running) {
+        __atomic_store_n(&e->stop, true, __ATOMIC_RELEASE);
+        (void)!write(e->wake_fd, &one, sizeof one);
+        pthread_join(e->thread, NULL);
+        e->running = false;
+    }
+    pthread_mutex_unlock(&e->control);
+}
+
+void ss_destroy(struct ss_engine *e)
+{
+    stop(e);
+    while (e->n_attached)
+        ss_port_detach(e, e->attached[0]->number);
+    ss_program_close(e->loaded);
+    for (size_t i = 0; i < sizeof e->multicast / sizeof *e->multicast; i++)
+        free(e->multicast[i]);
+    for (size_t i = 0; i < sizeof e->clones / sizeof *e->clones; i++)
+        free(e->clones[i]);
+    ss_events_destroy(&e->events);
+    close(e->wake_fd);
+    if (e->link_fd >= 0)
+        close(e->link_fd);
+    pthread_mutex_destroy(&e->control);
+    free(e);
+}
+
+int ss_event_fd(struct ss_engine *e) { return e->events.fd; }
+
+uint64_t ss_dropped_events(struct ss_engine *e) { return __atomic_load_n(&e->events.dropped, __ATOMIC_RELAXED); }
+
+size_t ss_read_events(struct ss_engine *e, uint8_t *out, size_t room)
+{
+    return ss_events_take(&e->events, out, room);
+}
+
+uint64_t ss_clock_us(struct ss_engine *e) { return ss_now_us(e); }
+
+struct freeze {
+    struct ss_command command;
+    int64_t us;
+};
+
+static void do_freeze(struct ss_engine *e, struct ss_command *c) { e->frozen_us = ((struct freeze *)c)->us; }
+
+void ss_freeze_clock(struct ss_engine *e, int64_t us)
+{
+    struct freeze f = {{.run = do_freeze}, us};
+    ss_execute(e, &f.command);
+}
+
+/* -- programs ----------------------------------------------------------------------------------------------------- */
+
+struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room)
+{
+    return ss_program_open(e, path, error, room);
+}
+
+void ss_discard(struct ss_loaded *l) { ss_program_close(l); }
+
+struct swap {
+    struct ss_command command;
+    struct ss_loaded *loaded;
+};
+
+static void do_swap(struct ss_engine *e, struct ss_command *c)
+{
+    struct swap *s = (struct swap *)c;
+    struct ss_loaded *old = e->loaded;
+    ss_flush(e);
+    e->loaded = s->loaded;
+    s->loaded = old;
+}
+
+/* Makes a program the running one and forgets the one before. */
+void ss_swap(struct ss_engine *e, struct ss_loaded *l)
+{
+    struct swap s = {{.run = do_swap}, l};
+    ss_execute(e, &s.command);
+    ss_program_close(s.loaded);
+}
+
+/* -- tables ------------------------------------------------------------------------------------------------------- */
+
+struct apply {
+    struct ss_command command;
+    struct ss_loaded *loaded; /* NULL: the running program */
+    const uint8_t *ops;
+    uint32_t n;
+    int32_t *results;
+    struct ss_cell *cells; /* one for each operation, or NULL */
+};
+
+static void do_apply(struct ss_engine *e, struct ss_command *c)
+{
+    struct apply *a = (struct apply *)c;
+    struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
+    const uint8_t *at = a->ops;
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct ss_op *op = (const struct ss_op *)(const void *)at;
+        a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->table], op, a->cells ? &a->cells[i] : NULL);
+        at += op->bytes;
+    }
+}
+
+void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, struct ss_cell *cells)
+{
+    struct apply a = {{.run = do_apply}, l, ops, n, results, cells};
+    if (l)
+        do_apply(e, &a.command);
+    else
+        ss_execute(e, &a.command);
+}
+
+/* Remembers a table's present default as the one that SS_RESET_DEFAULT restores. */
+void ss_keep_default(struct ss_loaded *l, uint32_t table)
+{
+    struct ss_table *t = &l->state.tables[table];
+    t->initial_action = t->default_action;
+    memcpy(t->initial_data, t->default_data, t->layout->data_words * sizeof(uint64_t));
+}
+
+/* -- arrays ------------------------------------------------------------------------------------------------------- */
+
+struct array {
+    struct ss_command command;
+    bool registers, write;
+    uint32_t which, first, count;
+    uint8_t *values;
+};
+
+static void do_array(struct ss_engine *e, struct ss_command *c)
+{
+    struct array *a = (struct array *)c;
+    const struct ss_program *p = e->loaded->program;
+    size_t cell = a->registers ? p->registers[a->which].cell : sizeof(struct ss_cell);
+    uint8_t *cells = a->registers ? e->loaded->state.registers[a->which] : (void *)e->loaded->state.counters[a->which];
+    cells += a->first * cell;
+    if (a->write)
+        memcpy(cells, a->values, a->count * cell);
+    else
+        memcpy(a->values, cells, a->count * cell);
+}
+
+/* Reads or writes cells of counter array (or register array) `which`; Python has checked the bounds. */
+void ss_array(struct ss_engine *e, int registers, int write, uint32_t which, uint32_t first, uint32_t count, uint8_t *values)
+{
+    struct array a = {{.run = do_array}, registers, write, which, first, count, values};
+    ss_execute(e, &a.command);
+}
+
+/* -- packet replication ------------------------------------------------------------------------------------------- */
+
+struct replication {
+    struct ss_command command;
+    struct ss_group_list **slot;
+    struct ss_group_list *list;
+};
+
+static void do_replication(struct ss_engine *e, struct ss_command *c)
+{
+    struct replication *r = (struct replication *)c;
+    struct ss_group_list *old = *r->slot;
+    (void)e;
+    *r->slot = r->list;
+    r->list = old;
+}
+
+/* Replaces a multicast group or clone session, `count` UINT32_MAX deletes it. Returns whether it existed, or -1. */
+int ss_replicate(struct ss_engine *e, int clone, uint32_t id, const struct ss_replica *replicas, uint32_t count, uint32_t packet_length)
+{
+    struct replication r = {{.run = do_replication}, clone ? &e->clones[id] : &e->multicast[id], NULL};
+    if (count != UINT32_MAX) {
+        r.list = malloc(sizeof *r.list + count * sizeof *replicas);
+        if (!r.list)
+            return -1;
+        r.list->count = count;
+        r.list->packet_length = packet_length;
+        if (count)
+            memcpy(r.list->replicas, replicas, count * sizeof *replicas);
+    }
+    ss_execute(e, &r.command);
+    int existed = r.list != NULL;
+    free(r.list);
+    return existed;
+}
+
+/* -- ports and packets -------------------------------------------------------------------------------------------- */
+
+struct port_change {
+    struct ss_command command;
+    uint32_t number;
+    const char *interface; /* NULL detaches */
+    int error;
+};
+
+static void do_port(struct ss_engine *e, struct ss_command *c)
+{
+    struct port_change *p = (struct port_change *)c;
+    ss_flush(e);
+    p->error = p->interface ? ss_port_attach(e, p->number, p->interface) : ss_port_detach(e, p->number);
+}
+
+/* Returns 0 or an errno. */
+int ss_port(struct ss_engine *e, uint32_t number, const char *interface)
+{
+    struct port_change p = {{.run = do_port}, number, interface, 0};
+    ss_execute(e, &p.command);
+    return p.error;
+}
+
+struct port_query {
+    struct ss_command command;
+    struct ss_port_state {
+        uint32_t number, up;
+        uint64_t cut, unsent;
+        char interface[16];
+    } *states;
+    uint32_t room, count;
+};
+
+static void do_ports(struct ss_engine *e, struct ss_command *c)
+{
+    struct port_query *q = (struct port_query *)c;
+    for (uint32_t i = 0; i < e->n_attached && q->count < q->room; i++) {
+        const struct ss_port *port = e->attached[i];
+        struct ss_port_state *s = &q->states[q->count++];
+        *s = (struct ss_port_state){.number = port->number, .up = port->up, .cut = port->cut, .unsent = port->unsent};
+        memcpy(s->interface, port->interface, sizeof s->interface);
+    }
+}
+
+uint32_t ss_ports(struct ss_engine *e, struct ss_port_state *states, uint32_t room)
+{
+    struct port_query q = {{.run = do_ports}, states, room, 0};
+    ss_execute(e, &q.command);
+    return q.count;
+}
+
+struct injection {
+    struct ss_command command;
+    uint32_t port;
+    const uint8_t *data;
+    uint32_t length;
+    struct ss_capture *capture;
+};
+
+static void do_inject(struct ss_engine *e, struct ss_command *c)
+{
+    struct injection *i = (struct injection *)c;
+    e->capture = i->capture;
+    ss_switch_packet(e, i->port, i->data, i->length);
+    e->capture = NULL;
+    ss_flush(e);
+}
+
+/* Runs one packet. With `out`, what would leave is put there instead (to be freed by ss_release): port, length, bytes. */
+size_t ss_inject(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out)
+{
+    struct ss_capture capture = {0};
+    struct injection i = {{.run = do_inject}, port, data, length, out ? &capture : NULL};
+    ss_execute(e, &i.command);
+    if (out)
+        *out = capture.data;
+    return capture.length;
+}
+
+void ss_release(uint8_t *data) { free(data); }

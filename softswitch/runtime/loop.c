@@ -1,0 +1,97 @@
+/* The packet thread: packets in bursts, commands between bursts, sleep when there is neither. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+/* Without packet thread the caller does the work itself; `control` makes callers take turns. */
+void ss_execute(struct ss_engine *e, struct ss_command *command)
+{
+    pthread_mutex_lock(&e->control);
+    if (e->running) {
+        uint64_t one = 1;
+        sem_init(&command->done, 0, 0);
+        __atomic_store_n(&e->command, command, __ATOMIC_RELEASE);
+        (void)!write(e->wake_fd, &one, sizeof one);
+        while (sem_wait(&command->done) && errno == EINTR)
+            ;
+        sem_destroy(&command->done);
+    } else {
+        command->run(e, command);
+        ss_events_signal(&e->events);
+    }
+    pthread_mutex_unlock(&e->control);
+}
+
+static void run_command(struct ss_engine *e)
+{
+    struct ss_command *command = __atomic_exchange_n(&e->command, NULL, __ATOMIC_ACQUIRE);
+    if (!command)
+        return;
+    command->run(e, command);
+    sem_post(&command->done);
+}
+
+static unsigned burst(struct ss_engine *e)
+{
+    unsigned total = 0;
+    for (uint32_t i = 0; i < e->n_attached; i++) {
+        struct ss_port *port = e->attached[i];
+        struct ss_received packets[SS_BURST];
+        if (!port->io)
+            continue;
+        unsigned n = port->io->io->receive(port->io, packets, SS_BURST, &port->cut);
+        for (unsigned k = 0; k < n; k++) {
+            if (k + 1 < n)
+                __builtin_prefetch(packets[k + 1].data);
+            ss_switch_packet(e, port->number, packets[k].data, packets[k].length);
+        }
+        if (n)
+            ss_flush(e);
+        port->io->io->release(port->io);
+        total += n;
+    }
+    return total;
+}
+
+static void rest(struct ss_engine *e)
+{
+    enum { OURS = 2 };
+    struct pollfd fds[OURS + sizeof e->attached / sizeof *e->attached];
+    struct ss_port *ports[sizeof e->attached / sizeof *e->attached];
+    nfds_t n = OURS;
+    fds[0] = (struct pollfd){.fd = e->wake_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = e->link_fd, .events = POLLIN};
+    for (uint32_t i = 0; i < e->n_attached; i++)
+        if (e->attached[i]->io) {
+            ports[n - OURS] = e->attached[i];
+            fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = POLLIN};
+        }
+    if (poll(fds, n, -1) <= 0)
+        return;
+    if (fds[0].revents) {
+        uint64_t count;
+        (void)!read(e->wake_fd, &count, sizeof count);
+    }
+    for (nfds_t i = OURS; i < n; i++)
+        if (fds[i].revents & (POLLERR | POLLNVAL | POLLHUP))
+            ss_port_failed(e, ports[i - OURS]);
+    if (fds[1].revents)
+        ss_links_read(e);
+}
+
+void *ss_loop(void *engine)
+{
+    struct ss_engine *e = engine;
+    while (!__atomic_load_n(&e->stop, __ATOMIC_ACQUIRE)) {
+        unsigned n = burst(e);
+        run_command(e);
+        ss_events_signal(&e->events);
+        if (n == 0)
+            rest(e);
+    }
+    return NULL;
+}

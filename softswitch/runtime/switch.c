@@ -1,0 +1,313 @@
+/* One packet to completion, in the order of BMv2's simple_switch: parser, ingress, then clone, digest, resubmit, multicast,
+ * drop or unicast; egress, clone, drop, deparser, recirculate. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine.h"
+
+/* simple_switch without --priority-queues has one queue a port and drops what asks for another. */
+enum { QUEUES = 1 };
+
+static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port);
+
+uint64_t ss_now_us(const struct ss_engine *e)
+{
+    if (e->frozen_us >= 0)
+        return (uint64_t)e->frozen_us;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - e->started_ns) / 1000) & SS_CLOCK_MASK;
+}
+
+static struct ss_phv *phv_at(const struct ss_engine *e, uint32_t index)
+{
+    return (struct ss_phv *)(void *)(e->loaded->phvs + index * e->loaded->phv_stride);
+}
+
+static void reset_metadata(const struct ss_engine *e, struct ss_phv *phv)
+{
+    const struct ss_program *p = e->loaded->program;
+    memset(&phv->std, 0, sizeof phv->std);
+    memset((uint8_t *)phv + p->metadata_offset, 0, p->metadata_size);
+}
+
+/* A PHV as at the parser's start, for a packet of `length` bytes. */
+static void begin(const struct ss_engine *e, struct ss_phv *phv, uint32_t received, uint32_t length)
+{
+    memset(phv, 0, sizeof *phv);
+    memset((uint8_t *)phv + e->loaded->program->metadata_offset, 0, e->loaded->program->metadata_size);
+    phv->received = received;
+    phv->length = length;
+    phv->truncate = UINT32_MAX;
+    phv->std.packet_length = length;
+}
+
+static void clear_requests(struct ss_phv *phv)
+{
+    phv->clone_session = phv->clone_list = phv->learn_list = phv->resubmit_list = phv->recirculate_list = 0;
+    phv->truncate = UINT32_MAX;
+    phv->exit = 0;
+}
+
+static bool another_pass(struct ss_engine *e)
+{
+    if (++e->passes <= SS_PASSES)
+        return true;
+    if (e->passes == SS_PASSES + 1)
+        ss_log(&e->host, SS_ERROR, "a packet was resubmitted, recirculated or cloned %d times: dropped", SS_PASSES);
+    return false;
+}
+
+/* -- leaving ------------------------------------------------------------------------------------------------------ */
+
+void ss_flush(struct ss_engine *e)
+{
+    for (uint32_t i = 0; i < e->n_attached; i++) {
+        struct ss_port *port = e->attached[i];
+        if (port->io)
+            port->unsent += port->io->io->flush(port->io);
+    }
+    e->heads_used = 0;
+}
+
+static void capture(struct ss_capture *c, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
+{
+    uint32_t prefix[2] = {port, head_length + tail_length};
+    size_t need = c->length + sizeof prefix + head_length + tail_length;
+    if (need > c->room) {
+        uint8_t *larger = realloc(c->data, need * 2);
+        if (!larger)
+            return;
+        c->data = larger;
+        c->room = need * 2;
+    }
+    memcpy(c->data + c->length, prefix, sizeof prefix);
+    memcpy(c->data + c->length + sizeof prefix, head, head_length);
+    if (tail_length)
+        memcpy(c->data + c->length + sizeof prefix + head_length, tail, tail_length);
+    c->length = need;
+}
+
+static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
+{
+    if (e->capture) {
+        capture(e->capture, port, head, head_length, tail, tail_length);
+        return;
+    }
+    if (port == e->cpu_port) {
+        ss_events_put(&e->events, SS_EVENT_PACKET_IN, head_length + tail_length, 0, head, head_length, tail, tail_length);
+        return;
+    }
+    struct ss_port *out = port < SS_MAX_PORTS ? e->ports[port] : NULL;
+    if (!out || !out->io)
+        return;
+    if (!out->io->io->send(out->io, head, head_length, tail, tail_length)) {
+        out->unsent += out->io->io->flush(out->io);
+        out->io->io->send(out->io, head, head_length, tail, tail_length);
+    }
+    e->heads_used++;
+}
+
+static uint8_t *head_room(struct ss_engine *e)
+{
+    if (e->heads_used == SS_HEADS)
+        ss_flush(e);
+    return e->loaded->heads + e->heads_used * e->loaded->head_stride;
+}
+
+static void recirculate(struct ss_engine *e, const struct ss_phv *phv, const uint8_t *head, uint32_t head_length)
+{
+    const struct ss_program *p = e->loaded->program;
+    uint32_t length = head_length + phv->payload_length;
+    if (e->recirculating_waiting == SS_RECIRCULATING || length > SS_FRAME_LIMIT) {
+        ss_log(&e->host, SS_WARNING, "the recirculation queue is full: packet dropped");
+        return;
+    }
+    uint32_t slot = (e->recirculating_first + e->recirculating_waiting++) % SS_RECIRCULATING;
+    uint8_t *at = e->loaded->recirculating + slot * e->loaded->recirculating_stride;
+    struct ss_phv *copy = (struct ss_phv *)(void *)at;
+    begin(e, copy, length, length);
+    p->preserve(copy, phv, phv->recirculate_list);
+    copy->std.instance_type = SS_RECIRCULATED;
+    copy->std.packet_length = length;
+    memcpy(at + e->loaded->phv_stride, head, head_length);
+    if (phv->payload_length)
+        memcpy(at + e->loaded->phv_stride + head_length, phv->payload, phv->payload_length);
+}
+
+/* -- copies ------------------------------------------------------------------------------------------------------- */
+
+static void enqueue(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
+{
+    if (phv->std.priority >= QUEUES) {
+        ss_log(&e->host, SS_ERROR, "priority %u out of range, packet dropped", phv->std.priority);
+        return;
+    }
+    egress(e, phv, port);
+}
+
+static void replicate(struct ss_engine *e, const struct ss_phv *phv, const struct ss_group_list *group)
+{
+    struct ss_phv *copy = phv_at(e, SS_PHV_REPLICA);
+    for (uint32_t i = 0; i < group->count; i++) {
+        memcpy(copy, phv, e->loaded->program->phv_size);
+        clear_requests(copy);
+        if (group->packet_length)
+            copy->truncate = group->packet_length;
+        copy->std.egress_rid = group->replicas[i].instance;
+        enqueue(e, copy, group->replicas[i].port);
+    }
+}
+
+/* An ingress clone is the packet as it came in, parsed again; only the preserved metadata survives. */
+static void clone_ingress(struct ss_engine *e, const struct ss_phv *phv, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    const struct ss_program *p = e->loaded->program;
+    const struct ss_group_list *session = e->clones[phv->clone_session & ~SS_CLONE];
+    if (!session)
+        return;
+    struct ss_phv *clone = phv_at(e, SS_PHV_CLONE);
+    begin(e, clone, phv->received, length);
+    clone->std.ingress_port = port;
+    p->parse(&e->loaded->state, clone, data, length);
+    reset_metadata(e, clone);
+    p->preserve(clone, phv, phv->clone_list);
+    clone->std.instance_type = SS_INGRESS_CLONE;
+    replicate(e, clone, session);
+}
+
+static void clone_egress(struct ss_engine *e, const struct ss_phv *phv)
+{
+    if (!e->clones[phv->clone_session & ~SS_CLONE] || !another_pass(e))
+        return;
+    if (e->clones_waiting == SS_CLONES) {
+        ss_log(&e->host, SS_WARNING, "the egress queue is full: clone dropped");
+        return;
+    }
+    struct ss_phv *clone = phv_at(e, SS_PHVS + (e->clones_first + e->clones_waiting++) % SS_CLONES);
+    memcpy(clone, phv, e->loaded->program->phv_size);
+    reset_metadata(e, clone);
+    e->loaded->program->preserve(clone, phv, phv->clone_list);
+    clone->std.instance_type = SS_EGRESS_CLONE;
+}
+
+static void run_clones(struct ss_engine *e)
+{
+    while (e->clones_waiting) {
+        const struct ss_phv *clone = phv_at(e, SS_PHVS + e->clones_first);
+        const struct ss_group_list *session = e->clones[clone->clone_session & ~SS_CLONE];
+        replicate(e, clone, session);
+        e->clones_first = (e->clones_first + 1) % SS_CLONES;
+        e->clones_waiting--;
+    }
+}
+
+static void learn(struct ss_engine *e, const struct ss_phv *phv)
+{
+    u128 values[SS_DIGEST_VALUES];
+    uint32_t n = e->loaded->program->digest(phv, phv->learn_list, values);
+    ss_events_put(&e->events, SS_EVENT_DIGEST, phv->learn_list, n, values, n * sizeof *values, NULL, 0);
+}
+
+/* -- the two halves ----------------------------------------------------------------------------------------------- */
+
+static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
+{
+    const struct ss_program *p = e->loaded->program;
+    if (p->egress_clock) {
+        phv->std.egress_global_timestamp = ss_now_us(e);
+        phv->std.enq_timestamp = (uint32_t)phv->std.egress_global_timestamp;
+    }
+    phv->std.enq_qdepth = phv->std.deq_qdepth = phv->std.deq_timedelta = 0;
+    phv->std.egress_port = port;
+    /* BMv2 stores drop port + 1 in the nine bits of egress_spec, so that nothing is dropped unasked. */
+    phv->std.egress_spec = (e->host.drop_port + 1) & 0x1ff;
+    phv->std.packet_length = phv->length;
+    p->egress(&e->loaded->state, phv);
+    if (phv->failed)
+        return;
+    if (phv->clone_session) {
+        clone_egress(e, phv);
+        phv->clone_session = phv->clone_list = 0;
+    }
+    if (phv->std.egress_spec == e->host.drop_port)
+        return;
+    uint8_t *head = head_room(e);
+    uint32_t head_length = p->deparse(&e->loaded->state, phv, head), tail_length = phv->payload_length;
+    if (phv->recirculate_list) {
+        if (another_pass(e))
+            recirculate(e, phv, head, head_length);
+        return;
+    }
+    if (head_length > phv->truncate)
+        head_length = phv->truncate;
+    if (tail_length > phv->truncate - head_length)
+        tail_length = phv->truncate - head_length;
+    leave(e, port, head, head_length, phv->payload, tail_length);
+}
+
+/* Everything from the parser on. `phv` has its metadata set. */
+static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    const struct ss_program *p = e->loaded->program;
+    for (;;) {
+        p->parse(&e->loaded->state, phv, data, length);
+        p->ingress(&e->loaded->state, phv);
+        phv->exit = 0;
+        if (phv->failed)
+            return;
+        if (phv->clone_session) {
+            clone_ingress(e, phv, port, data, length);
+            phv->clone_session = phv->clone_list = 0;
+        }
+        if (phv->learn_list)
+            learn(e, phv);
+        if (!phv->resubmit_list)
+            break;
+        if (!another_pass(e))
+            return;
+        struct ss_phv *again = phv_at(e, phv == phv_at(e, SS_PHV_FIRST) ? SS_PHV_SECOND : SS_PHV_FIRST);
+        begin(e, again, phv->received, length);
+        p->preserve(again, phv, phv->resubmit_list);
+        again->std.instance_type = SS_RESUBMITTED;
+        again->std.packet_length = length;
+        phv = again;
+    }
+    if (phv->std.mcast_grp) {
+        const struct ss_group_list *group = e->multicast[phv->std.mcast_grp & 0xffff];
+        phv->std.instance_type = SS_REPLICATED;
+        if (group)
+            replicate(e, phv, group);
+        else
+            ss_log(&e->host, SS_WARNING, "multicast group %u does not exist", phv->std.mcast_grp);
+        return;
+    }
+    if (phv->std.egress_spec == e->host.drop_port)
+        return;
+    phv->std.instance_type = SS_NORMAL;
+    enqueue(e, phv, phv->std.egress_spec);
+}
+
+void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    if (!e->loaded)
+        return;
+    struct ss_phv *phv = phv_at(e, SS_PHV_FIRST);
+    begin(e, phv, length, length);
+    phv->std.ingress_port = port;
+    phv->std.ingress_global_timestamp = ss_now_us(e);
+    e->passes = 0;
+    ingress(e, phv, port, data, length);
+    run_clones(e);
+    while (e->recirculating_waiting) {
+        uint8_t *at = e->loaded->recirculating + e->recirculating_first * e->loaded->recirculating_stride;
+        struct ss_phv *again = (struct ss_phv *)(void *)at;
+        ingress(e, again, port, at + e->loaded->phv_stride, again->length);
+        run_clones(e);
+        /* What is queued still points into the slot. */
+        ss_flush(e);
+        e->recirculating_first = (e->recirculating_first + 1) % SS_RECIRCULATING;
+        e->recirculating_waiting--;
+    }
+}

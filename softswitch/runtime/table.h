@@ -1,0 +1,161 @@
+/* Match-action tables. One structure serves every match kind: entries that share a mask form a group with a hash of its
+ * own, groups are searched by falling priority and the search ends when no group left can win (Srinivasan, Suri, Varghese,
+ * "Packet Classification using Tuple Space Search", 1999). An exact table is one group; an LPM table has one for each
+ * prefix length in use, its priority. Tables with range keys are a list in order of priority. */
+#ifndef SOFTSWITCH_TABLE_H
+#define SOFTSWITCH_TABLE_H
+
+#include "bits.h"
+
+struct ss_entry {
+    struct ss_cell counter;
+    struct ss_entry *next; /* same key and mask, lower priority; or the next free entry */
+    uint64_t order; /* when it was inserted: the elder wins a tie */
+    int32_t priority; /* greater wins */
+    uint32_t action;
+    uint64_t words[]; /* key; in ranged tables then mask, with the upper ends of ranges; then action data */
+};
+
+struct ss_slot {
+    uint32_t hash;
+    uint32_t entry; /* index + 1; 0 is empty */
+};
+
+struct ss_group {
+    struct ss_slot *slots;
+    uint32_t last; /* number of slots - 1, a power of two - 1 */
+    uint32_t used;
+    int32_t priority; /* no entry has more */
+    uint64_t mask[];
+};
+
+struct ss_table {
+    struct ss_group **groups; /* by falling priority */
+    uint32_t n_groups;
+    uint32_t default_action;
+    uint64_t *default_data;
+    uint8_t *entries;
+    size_t stride;
+    uint32_t count;
+    uint32_t fresh; /* entries never used start here */
+    struct ss_entry *free;
+    struct ss_entry **list; /* ranged tables: by falling priority */
+    uint64_t inserted;
+    struct ss_cell default_counter;
+    const struct ss_table_layout *layout;
+    uint64_t *initial_data;
+    uint32_t initial_action;
+};
+
+SS_INLINE uint32_t ss_hash_words(const uint64_t *key, unsigned words)
+{
+    uint64_t h = 0x9e3779b97f4a7c15u;
+    for (unsigned i = 0; i < words; i++) {
+        h = (h ^ key[i]) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+    }
+    return (uint32_t)h;
+}
+
+SS_INLINE struct ss_entry *ss_entry_at(const struct ss_table *t, uint32_t index)
+{
+    return (struct ss_entry *)(t->entries + index * t->stride);
+}
+
+/* The best entry of a group for a key already masked. `words` is a constant where the packet path calls this. */
+SS_INLINE struct ss_entry *ss_group_find(
+    const struct ss_table *t, const struct ss_group *g, const uint64_t *key, unsigned words)
+{
+    uint32_t hash = ss_hash_words(key, words);
+    for (uint32_t i = hash & g->last;; i = (i + 1) & g->last) {
+        struct ss_slot slot = g->slots[i];
+        if (slot.entry == 0)
+            return NULL;
+        if (slot.hash != hash)
+            continue;
+        struct ss_entry *e = ss_entry_at(t, slot.entry - 1);
+        unsigned same = 0;
+        while (same < words && e->words[same] == key[same])
+            same++;
+        if (same == words)
+            return e;
+    }
+}
+
+SS_INLINE struct ss_entry *ss_find_exact(const struct ss_table *t, const uint64_t *key, unsigned words)
+{
+    return t->n_groups ? ss_group_find(t, t->groups[0], key, words) : NULL;
+}
+
+SS_INLINE bool ss_entry_beats(const struct ss_entry *a, const struct ss_entry *b)
+{
+    return a->priority > b->priority || (a->priority == b->priority && a->order < b->order);
+}
+
+SS_INLINE struct ss_entry *ss_find_masked(const struct ss_table *t, const uint64_t *key, unsigned words)
+{
+    struct ss_entry *best = NULL;
+    uint64_t masked[words];
+    for (uint32_t i = 0; i < t->n_groups; i++) {
+        const struct ss_group *g = t->groups[i];
+        if (best && best->priority > g->priority)
+            break;
+        for (unsigned w = 0; w < words; w++)
+            masked[w] = key[w] & g->mask[w];
+        struct ss_entry *e = ss_group_find(t, g, masked, words);
+        if (e && (!best || ss_entry_beats(e, best)))
+            best = e;
+    }
+    return best;
+}
+
+SS_INLINE struct ss_entry *ss_find_ranged(const struct ss_table *t, const uint64_t *key, unsigned words, unsigned ranged)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct ss_entry *e = t->list[i];
+        const uint64_t *low = e->words, *high = e->words + words;
+        unsigned w = 0;
+        while (w < words - ranged && (key[w] & high[w]) == low[w])
+            w++;
+        while (w >= words - ranged && w < words && key[w] >= low[w] && key[w] <= high[w])
+            w++;
+        if (w == words)
+            return e;
+    }
+    return NULL;
+}
+
+enum ss_operation {
+    SS_INSERT,
+    SS_MODIFY,
+    SS_DELETE,
+    SS_SET_DEFAULT,
+    SS_RESET_DEFAULT,
+    SS_READ_COUNTER,
+    SS_WRITE_COUNTER,
+};
+
+enum ss_result { SS_OK, SS_EXISTS, SS_ABSENT, SS_FULL, SS_NO_MEMORY };
+
+/* One operation as Python packs it: this header, then the key, the mask (none in exact tables), the data of the action. */
+struct ss_op {
+    uint32_t bytes; /* to the next one */
+    uint32_t table;
+    uint32_t operation;
+    uint32_t action;
+    int32_t priority;
+    uint32_t reserved;
+    uint64_t words[];
+};
+
+int ss_table_create(struct ss_table *t, const struct ss_table_layout *layout);
+void ss_table_destroy(struct ss_table *t);
+/* `cell` is read or written by the counter operations. */
+enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, struct ss_cell *cell);
+
+static inline const uint64_t *ss_entry_data(const struct ss_table_layout *layout, const struct ss_entry *e)
+{
+    return e->words + layout->words * (layout->match == SS_RANGED ? 2 : 1);
+}
+
+#endif
