@@ -61,6 +61,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             meta.flow_key = hdr.ipv4.protocol ++ hdr.ipv4.src ++ hdr.ipv4.dst ++ meta.src_port ++ meta.dst_port;
         } else if (hdr.invocation.isValid() && hdr.invocation.version == INVOCATION_VERSION) {
             meta.flow_key = hdr.ipv4.protocol ++ hdr.invocation.client_id ++ hdr.invocation.request_id;
+            starts = hdr.invocation.type == INVOCATION_REQUEST;
         } else {
             meta.drop = drop_t.INVOCATION;
         }
@@ -73,7 +74,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             meta.slot = found.slot;
             meta.has_slot = true;
             read_instance();
-            // A TCP segment revives an entry that nobody took. A SYN after FIN or RST is a new flow on old ports. Dead is
+            // What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow on old ports. Dead is
             // who has been silent for `dead_after`, and who was another's slot when the flow began.
             if ((!starts || (found.live && !(hdr.tcp.isValid() && found.state == flow_state_t.CLOSING)))
                 && found.generation == generation && elapsed(meta.now, arrival) <= meta.dead_after) {

@@ -2,13 +2,13 @@
 // taken out of the tree, and the packet goes round to choose again.
 
 control Commit(inout metadata_t meta) {
-    generation_t   reported_as;
-    usec_t         arrival;
-    rank_t         rank;
-    bit<3>         damping;
-    usec_t         left;
-    bit<32>        sent;
-    bit<32>        interval;
+    generation_t reported_as;
+    usec_t       arrival;
+    rank_t       rank;
+    bit<3>       damping;
+    usec_t       left;
+    bit<32>      sent;
+    bit<32>      interval;
 
     // The instance's node, where requests to it are routed. An instance whose reports came under another generation is gone.
     @id(0x01000030) @name(".at_node")
@@ -53,7 +53,6 @@ control Commit(inout metadata_t meta) {
     }
 
     @hidden action move_host() {
-        reg_left.write(meta.service ++ meta.event_from[5:0], meta.now);
         reg_host.write(meta.service, 1w1 ++ meta.member);
         reg_moved.write(meta.service, meta.now);
         reg_damping.write(meta.service, damping);
@@ -83,7 +82,7 @@ control Commit(inout metadata_t meta) {
             evict(event_t.EVICT_STALE);
         } else {
             if (meta.event != event_t.NONE) {
-                // A return within ten dwells of having left doubles the dwell, another move for the better restores it.
+                // To come back within ten dwells of having left doubles the dwell; any other move for the better restores it.
                 read_moves();
                 usec_t dwell = meta.dwell << damping;
                 if (meta.event != event_t.BETTER) {
@@ -93,6 +92,7 @@ control Commit(inout metadata_t meta) {
                 } else if (damping != MAX_DAMPING) {
                     damping = damping + 1;
                 }
+                if (meta.event_from[6:6] == 1) { reg_left.write(meta.service ++ meta.event_from[5:0], meta.now); }
                 move_host();
             }
             if (meta.kind == kind_t.REQUEST) {

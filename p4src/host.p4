@@ -61,7 +61,7 @@ control Host(in bool by_report, inout metadata_t meta) {
         }
         meta.event = event;
         meta.event_from = host;
-        meta.event_from_rank = held;
+        meta.event_from_rank = none ? NOT_ELIGIBLE : held;
         meta.host_overdue = !none && late && status != (bit<2>)status_t.ABSENT;
     }
 }

@@ -18,10 +18,23 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
            NO_LIVE=10, FALLBACK=11, NO_ENTRY=12, NO_SLOT=13, REPORT=14]
     counter<bit<8>>(REASONS, CounterType.packets) events;
 
-    @hidden action tell(bit<8> from_member, bit<8> to_member, bit<16> node_id, bit<32> epoch, bit<32> sequence) {
-        events.count(meta.event);
+    bit<8>  from_member;
+    bit<8>  to_member;
+    bit<16> node_id;
+    bit<32> epoch;
+    bit<32> sequence;
+
+    // The only digest call: each would get a list of its own in BMv2, and P4Runtime configures the first.
+    @hidden action tell() {
+        events.count((bit<8>)meta.event);
         digest<steering_event_t>(1, { meta.service, (bit<8>)meta.event, from_member, to_member, meta.event_from_rank,
             meta.event_to_rank, meta.now, node_id, epoch, sequence });
+    }
+
+    @hidden action decided_by_report() {
+        node_id = hdr.report.node_id;
+        epoch = hdr.report.epoch;
+        sequence = hdr.report.sequence;
     }
 
     @hidden action to_cpu() {
@@ -32,16 +45,17 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 
     apply {
         if (meta.event != event_t.NONE) {
-            bit<8> to = (bit<8>)meta.member;
+            from_member = meta.event_from[6:6] == 1 ? (bit<8>)meta.event_from[5:0] : NO_MEMBER;
+            to_member = (bit<8>)meta.member;
             if (meta.event == event_t.EVICT_STALE || meta.event == event_t.EVICT_GONE) {
-                to = (bit<8>)meta.best;
+                to_member = meta.best_rank == NOT_ELIGIBLE ? NO_MEMBER : (bit<8>)meta.best;
                 meta.event_to_rank = meta.best_rank;
-                if (meta.best_rank == NOT_ELIGIBLE) { to = NO_MEMBER; }
             }
-            bit<8> from = NO_MEMBER;
-            if (meta.event_from[6:6] == 1) { from = (bit<8>)meta.event_from[5:0]; }
-            if (meta.kind == kind_t.REPORT) { tell(from, to, hdr.report.node_id, hdr.report.epoch, hdr.report.sequence); }
-            else { tell(from, to, 0, 0, 0); }
+            node_id = 0;
+            epoch = 0;
+            sequence = 0;
+            if (meta.kind == kind_t.REPORT) { decided_by_report(); }
+            tell();
         }
         if (meta.met_no_live) { events.count(event_t.NO_LIVE); }
         if (meta.fell_back) { events.count(event_t.FALLBACK); }

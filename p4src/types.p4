@@ -34,9 +34,10 @@ const bit<8>  TTL_OF_ANSWERS = 64;
 
 const bit<16> REPORT_MAGIC       = 0x4854;
 const bit<8>  REPORT_VERSION     = 1;
-const bit<16> REPORT_UDP_LENGTH  = 60;  // UDP header and 52 bytes
+const bit<16> REPORT_UDP_LENGTH  = 60;   // UDP header and 52 bytes
 const bit<16> INVOCATION_MAGIC   = 0x4849;
 const bit<8>  INVOCATION_VERSION = 1;
+const bit<8>  INVOCATION_REQUEST = 1;   // the type that starts one; the client's acks follow it
 
 // Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 const rank_t NOT_ELIGIBLE = 0;

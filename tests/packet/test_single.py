@@ -1,0 +1,216 @@
+"""`single`: one host at a time, moved by reports: by margin and dwell, at once from a host that is leaving."""
+
+import time
+
+from tests.packet.bench import Bench, Service, node_port, until
+
+FIRST, BETTER, DRAINING, STALE, GONE, EVICT_STALE, EVICT_GONE = 1, 2, 3, 5, 6, 8, 9
+NOT_READY = 4
+LONG = 60_000_000
+
+
+def single(bench: Bench, *, margin: int = 400, dwell: int = 0, **options: float) -> Service:
+    """A service under `single` with member 0 as its host and member 1 as good."""
+    service = bench.service(policy=("single", {"margin": margin, "dwell": dwell}), **options)
+    service.report(0)
+    service.report(1)
+    assert service.host() == 0
+    return service
+
+
+def reasons(service: Service, count: int) -> list[int]:
+    """The reasons of a service's digests so far; there must be `count`."""
+    told = [digest["reason"] for digest in service.digests(count)]
+    assert len(told) == count, told
+    return told
+
+
+def test_the_first_report_makes_the_host(bench: Bench) -> None:
+    service = bench.service()
+    assert service.host() is None
+    with bench.drops_one("NO_LIVE"):
+        bench.send(1, service.datagram())
+    service.report(2, cpu=900)
+    assert service.host() == 2
+    assert service.ask() == 2
+
+
+def test_every_packet_goes_to_the_host_with_layer_4_untouched(bench: Bench) -> None:
+    service = single(bench)
+    sent = service.datagram(b"hello")
+    answer = bench.exchange(1, sent)
+    assert answer is not None
+    frame = answer[1]
+    assert (frame.src, frame["IP"].dst, frame["IP"].ttl) == ("02:00:00:00:ff:fe", service.address, 63)
+    assert bytes(frame["IP"].payload) == bytes(sent["IP"].payload)
+    assert [service.ask(sport) for sport in range(5000, 5020)] == [0] * 20
+
+
+def test_a_packet_with_no_life_left_is_not_steered(bench: Bench) -> None:
+    service = single(bench)
+    packet = service.datagram()
+    packet["IP"].ttl = 1
+    with bench.drops_one("TTL"):
+        bench.send(1, packet)
+    assert service.probe(0)["sent"] == 0
+
+
+def test_it_moves_when_another_is_better_by_more_than_the_margin(bench: Bench) -> None:
+    service = single(bench)
+    service.report(0, cpu=400)
+    assert service.host() == 0
+    service.report(0, cpu=401)
+    assert service.host() == 1
+    assert service.ask() == 1
+    assert reasons(service, 2) == [FIRST, BETTER]
+
+
+def test_what_the_service_itself_uses_does_not_count_against_its_host(bench: Bench) -> None:
+    service = single(bench)
+    service.report(0, cpu=1000, cpu_own=700)
+    assert service.host() == 0
+    service.report(0, cpu=1000, cpu_own=500)
+    assert service.host() == 1
+
+
+def test_requests_never_move_the_host(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    service.report(0, cpu=1000)
+    assert service.host() == 0
+    service.set_policy("single", margin=400, dwell=0)
+    assert service.ask() == 0
+    assert service.host() == 0
+    service.report(1)
+    assert service.host() == 1
+
+
+def test_it_dwells_before_it_moves_again(bench: Bench) -> None:
+    service = single(bench, dwell=300_000)
+    start = service.digests(1)[0]["switch_time"]
+    service.report(0, cpu=1000)
+    assert service.host() == 0, "it moved before the dwell was over"
+    until(lambda: service.report(0, cpu=1000) or service.host() == 1, "the move after the dwell")
+    move = service.digests(2)[1]
+    assert move["reason"] == BETTER
+    assert 300_000 <= move["switch_time"] - start < 900_000
+
+
+def test_it_leaves_a_draining_host_at_once(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    service.report(0, draining=True)
+    assert service.host() == 1
+    assert reasons(service, 2) == [FIRST, DRAINING]
+
+
+def test_the_only_instance_goes_on_serving_while_it_drains(bench: Bench) -> None:
+    service = bench.service(policy=("single", {"margin": 400, "dwell": LONG}))
+    service.report(0)
+    service.report(0, draining=True)
+    assert service.ask() == 0
+    service.report(1, draining=True)
+    assert service.ask() == 0, "a draining host has no reason to make room for a draining one"
+    service.report(1)
+    assert service.ask() == 1
+
+
+def test_it_leaves_a_host_that_is_not_ready_at_once(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    service.report(0, ready=False)
+    assert service.host() == 1
+    assert reasons(service, 2) == [FIRST, NOT_READY]
+
+
+def test_a_host_that_is_not_ready_makes_room_for_the_next_one_that_is(bench: Bench) -> None:
+    service = bench.service(policy=("single", {"margin": 400, "dwell": LONG}))
+    service.report(0)
+    service.report(0, ready=False)
+    assert service.host() == 0
+    with bench.drops_one("NO_LIVE"):
+        bench.send(1, service.datagram())
+    service.report(1, cpu=1000)
+    assert service.host() == 1
+    assert reasons(service, 2) == [FIRST, NOT_READY]
+
+
+def test_the_first_packet_leaves_a_stale_host(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    time.sleep(0.4)
+    service.report(1, sequence=100)
+    service.configure(stale_after=0.3)
+    assert service.ask() == 1
+    assert reasons(service, 3) == [FIRST, EVICT_STALE, STALE]
+    assert service.probe(0)["status"] == 0
+    assert service.host() == 1
+
+
+def test_a_report_leaves_a_stale_host_where_no_packet_comes(bench: Bench) -> None:
+    service = single(bench, dwell=LONG, stale_after=0.3)
+    time.sleep(0.4)
+    service.report(1)
+    assert service.host() == 1
+    assert reasons(service, 3) == [FIRST, EVICT_STALE, STALE]
+
+
+def test_a_report_does_not_make_a_dead_winner_the_host(bench: Bench) -> None:
+    service = bench.service(policy=("single", {"margin": 100, "dwell": 0}), stale_after=60)
+    service.report(0, cpu=500)
+    service.report(2, cpu=900)
+    service.configure(stale_after=0.3)
+    service.set_policy("single", margin=5000, dwell=0)
+    service.report(1, cpu=0)
+    time.sleep(0.4)
+    service.report(2, cpu=200)
+    service.set_policy("single", margin=100, dwell=0)
+    # Members 0 (the host) and 1 (the tree's root) are stale by now: both go, and the only live one takes over.
+    service.report(2, cpu=200)
+    assert service.host() == 2
+    assert {digest["from_member"] for digest in service.digests(3) if digest["reason"] == EVICT_STALE} == {0, 1}
+
+
+def test_an_instance_of_another_generation_is_gone(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    bench.client.modify(service.instance(0, generation=2))
+    assert service.ask() == 1
+    assert reasons(service, 3) == [FIRST, EVICT_GONE, GONE]
+
+
+def test_an_instance_without_an_entry_is_gone(bench: Bench) -> None:
+    service = single(bench, dwell=LONG)
+    bench.client.delete(service.instance(0))
+    assert service.ask() == 1
+    assert reasons(service, 3) == [FIRST, EVICT_GONE, GONE]
+
+
+def swing(service: Service, moves: int) -> list[int]:
+    """Make the other instance the better one, all the time, until the host has moved so often; the moves' times (µs)."""
+    told = service.bench.client.digests_of
+    deadline = time.monotonic() + 30
+    while len(told(service.index, 0, 0)) <= moves:
+        assert time.monotonic() < deadline, "the host does not move"
+        host = told(service.index, 0, 0)[-1]["to_member"]
+        for member in (0, 1):
+            payload = service.payload(member, cpu=1000 if member == host else 0)
+            service.bench.send(node_port(member), service.report_frame(member, payload))
+        time.sleep(0.001)
+    return [digest["switch_time"] for digest in told(service.index, 0, 0)]
+
+
+def test_each_return_within_ten_dwells_doubles_the_dwell_up_to_64_times(bench: Bench) -> None:
+    dwell = 10_000
+    service = single(bench, dwell=dwell)
+    times = swing(service, 10)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    # The first move is no return; what follows is.
+    for gap, factor in zip(gaps, [1, 1, 2, 4, 8, 16, 32, 64, 64, 64], strict=True):
+        assert factor * dwell <= gap < 2 * factor * dwell + 60_000, gaps
+    assert gaps[9] < 100 * dwell, gaps
+
+
+def test_a_late_return_restores_the_dwell(bench: Bench) -> None:
+    dwell = 40_000
+    service = single(bench, dwell=dwell)
+    swing(service, 4)
+    time.sleep(10 * 8 * dwell / 1e6 + 0.1)
+    times = swing(service, 6)
+    assert times[5] - times[4] > 10 * 8 * dwell
+    assert dwell <= times[6] - times[5] < 8 * dwell
