@@ -19,8 +19,8 @@ HANDSHAKE_TIMEOUT = 5.0
 """Seconds a switch may take to answer the arbitration."""
 BATCH = 1000
 """Updates in one Write at most: gRPC's message limit is 4 MB."""
-DIGEST_CONFIG = {"max_list_size": 32, "max_timeout_ns": 1_000_000, "ack_timeout_ns": 1_000_000_000}
-"""A digest waits 1 ms at most for others, and is sent again after 1 s without an ack."""
+DIGEST_CONFIG = {"max_list_size": 1, "max_timeout_ns": 0, "ack_timeout_ns": 1_000_000_000}
+"""Each digest at once: BMv2 sweeps a list that may wait for more every 100 ms at best."""
 
 
 class SwitchError(Exception):

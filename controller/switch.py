@@ -31,6 +31,8 @@ PROBE_TIMEOUT = 2.0
 """Seconds a probe may take."""
 POLL_INTERVAL = 1.0
 """Seconds between two looks at ranks, hosts and counters."""
+DIGEST_PATIENCE = 1.5
+"""Seconds that a digest may be on its way when the probe has already shown another host."""
 FIRST_RETRY = 0.1
 """Seconds to the first attempt to connect again; doubled with every one that fails, up to `LAST_RETRY`."""
 LAST_RETRY = 3.0
@@ -57,7 +59,7 @@ class SwitchSession:
         self._ready = asyncio.Event()
         self._probes: dict[tuple[int, int], asyncio.Future[fy.P4PacketIn]] = {}
         self._subscribers: WeakSet[asyncio.Queue[SteeringEvent]] = WeakSet()
-        self._suspects: dict[str, str | None] = {}
+        self._untold: dict[str, tuple[str | None, float]] = {}
 
     async def run(self) -> None:
         """Keep the switch connected and provisioned until cancelled."""
@@ -207,15 +209,18 @@ class SwitchSession:
         self.state.counters = await self.counters()
 
     def _compare(self, service: str, host: str | None) -> None:
+        """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
         known = self.state.hosts.get(service)
-        if host == known:
-            self.state.hosts[service] = host
-            self._suspects.pop(service, None)
-        elif service not in self.state.hosts or self._suspects.get(service, known) == host:
-            self._publish(self._unheard(service, known, host))
-        else:
-            # The digest may still be on its way: believe the probe when the next one says the same.
-            self._suspects[service] = host
+        self.state.hosts[service] = host
+        now = time.monotonic()
+        if host != known:
+            self._untold.setdefault(service, (known, now))
+        elif service in self._untold:
+            before, since = self._untold[service]
+            if before == host:
+                del self._untold[service]
+            elif now - since >= DIGEST_PATIENCE:
+                self._publish(self._unheard(service, before, host))
 
     def _unheard(self, service: str, known: str | None, host: str | None) -> SteeringEvent:
         members = self.state.members
@@ -261,7 +266,7 @@ class SwitchSession:
     def _publish(self, event: SteeringEvent) -> None:
         if event.reason.moves:
             self.state.hosts[event.service] = event.to_node
-            self._suspects.pop(event.service, None)
+            self._untold.pop(event.service, None)
             if event.from_node is not None:
                 self.state.migrations[event.service, event.reason.name] += 1
         for queue in self._subscribers:

@@ -1,0 +1,364 @@
+"""A session against real targets: what it writes, what it leaves alone, what it hears."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import finsy as fy
+import pytest
+
+from controller.diff import Changes, Kind, Update
+from controller.entries import Act, Overrides, Place, desired_entries
+from controller.fabric import Fabric, load
+from controller.p4runtime import Connection, Program, SwitchError
+from controller.policy import Event, ServiceSteering, settings
+from controller.status import MemberStatus, Reason, SteeringEvent
+from controller.switch import SwitchSession
+from hitless.report import Report
+from tests.controller.frames import report_frame
+from tests.controller.targets import Target, missing, running
+
+PAIR = Path(__file__).parents[2] / "topologies" / "pair.yaml"
+INJECT = 2
+PATIENCE = 20.0
+
+Body = Callable[[], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(params=["bmv2", "softswitch"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    reason = missing(request.param)
+    if reason:
+        pytest.skip(reason)
+    with running(request.param, tmp_path) as started:
+        yield started
+
+
+def fabric_at(target: Target, *, dwell_ms: int = 0, stale_after_ms: int = 3_600_000) -> Fabric:
+    """The example fabric on this target, with the clock taken out of its decisions."""
+    fabric = load(PAIR)
+    switch = fabric.switches["s1"].model_copy(update={"p4runtime": target.address})
+    services = {
+        name: service.model_copy(
+            update={
+                "stale_after_ms": stale_after_ms,
+                "policy": service.policy.model_copy(
+                    update={"single": service.policy.chosen.model_copy(update={"dwell_ms": dwell_ms})}
+                ),
+            }
+        )
+        for name, service in fabric.services.items()
+    }
+    return fabric.model_copy(update={"switches": {"s1": switch}, "services": services})
+
+
+@asynccontextmanager
+async def connected(fabric: Fabric) -> AsyncIterator[SwitchSession]:
+    session = SwitchSession(fabric, "s1")
+    task = asyncio.create_task(session.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await session.ready()
+        yield session
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def run(body: Body) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(4 * PATIENCE):
+            await body()
+
+    asyncio.run(limited())
+
+
+async def inject(session: SwitchSession, node: str, report: Report) -> None:
+    """Hand the switch a report as if it had come from the node's port."""
+    frame = report_frame(session.fabric, node, report)
+    connection = session._connected()
+    port = session.fabric.hosts[node].port
+    await connection.send(fy.P4PacketOut(frame, op=INJECT, port=port, service=0, member=0))
+
+
+def report_of(fabric: Fabric, service: str, node: str, sequence: int, **fields: Any) -> Report:
+    return Report(
+        service_id=fabric.services[service].service_id,
+        node_id=fabric.nodes[node].node_id,
+        epoch=fields.pop("epoch", 7),
+        sequence=sequence,
+        ready=fields.pop("ready", True),
+        **fields,
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - a state that nothing announces
+            await asyncio.sleep(0.02)
+
+
+async def heard(events: AsyncIterator[SteeringEvent]) -> SteeringEvent:
+    async with asyncio.timeout(PATIENCE):
+        return await anext(events)
+
+
+async def entries_of(session: SwitchSession) -> dict[Place, Act]:
+    return await session._connected().read_entries()
+
+
+def test_provisioning_twice_changes_nothing(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            assert session.state.pushes == 1
+            assert await entries_of(session) == desired_entries(fabric, "s1")
+            assert not await session.apply(Overrides())
+        async with connected(fabric) as session:
+            assert session.state.pushes == 0
+            assert not await session.apply(Overrides())
+
+    run(body)
+
+
+def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            events = session.events()
+            await inject(session, "edge2", report_of(fabric, "detect", "edge2", 5, cpu=100))
+            assert (await heard(events)).to_node == "edge2"
+        async with connected(fabric) as session:
+            events = session.events()
+            state = (await session.probe("detect", "edge2"))[0]
+            assert (state.status, state.rank, state.host) == (MemberStatus.READY, 65535 - 100, "edge2")
+            assert (state.epoch, state.sequence) == (7, 5)
+            caught_up = await heard(events)
+            assert (caught_up.service, caught_up.reason, caught_up.to_node) == ("detect", Reason.UNHEARD, "edge2")
+            assert session.state.hosts["detect"] == "edge2"
+            assert not session.state.migrations
+
+    run(body)
+
+
+def test_a_digest_tells_who_moved_and_which_report_decided(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            events = session.events()
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 1))
+            first = await heard(events)
+            assert (first.reason, first.from_node, first.to_node) == (Reason.FIRST, None, "edge1")
+            await inject(session, "edge2", report_of(fabric, "detect", "edge2", 1))
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 2, cpu=400, cpu_own=0))
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 3, cpu=900, cpu_own=499))
+            moved = await heard(events)
+            assert (moved.switch, moved.service, moved.reason) == ("s1", "detect", Reason.BETTER)
+            assert (moved.from_node, moved.to_node) == ("edge1", "edge2")
+            assert (moved.from_rank, moved.to_rank) == (65535 - 401, 65535)
+            assert (moved.node, moved.epoch, moved.sequence) == ("edge1", 7, 3)
+            assert session.state.hosts["detect"] == "edge2"
+            assert session.state.migrations == {("detect", "BETTER"): 1}
+            counters = await session.counters()
+            assert counters.events["REPORT"] == 4
+            assert counters.events["BETTER"] == 1
+
+    run(body)
+
+
+def test_a_pin_is_one_modify_and_letting_go_moves_nothing(target: Target) -> None:
+    fabric = fabric_at(target, dwell_ms=60_000)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            events = session.events()
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 1))
+            await inject(session, "edge2", report_of(fabric, "detect", "edge2", 1, cpu=900))
+            assert (await heard(events)).to_node == "edge1"
+            changes = await session.apply(Overrides({"detect": "edge2"}))
+            (update,) = changes.updates
+            assert (update.kind, update.place.table, update.act.name) == (Kind.MODIFY, "policies", "pinned")
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 2))
+            pinned = await heard(events)
+            assert (pinned.reason, pinned.from_node, pinned.to_node) == (Reason.PINNED, "edge1", "edge2")
+            changes = await session.apply(Overrides())
+            assert [update.act.name for update in changes.updates] == ["single"]
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 3))
+            await inject(session, "edge2", report_of(fabric, "detect", "edge2", 2, cpu=900))
+            states = await session.probe("detect")
+            assert {state.host for state in states} == {"edge2"}
+            assert [state.sequence for state in states] == [3, 2]
+
+    run(body)
+
+
+def test_a_refused_report_counts_by_reason(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 4))
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 4))
+            await inject(session, "client", report_of(fabric, "detect", "edge1", 5))
+            await session.probe("detect")
+            drops = (await session.counters()).drops
+            assert (drops["REPORT_OLD"].packets, drops["REPORT_UNBOUND"].packets) == (1, 1)
+
+    run(body)
+
+
+def test_what_others_wrote_is_put_right(target: Target) -> None:
+    fabric = fabric_at(target)
+    wanted = desired_entries(fabric, "s1")
+    stray = Place("routes", (("address", (0x0A630000, 16)),))
+    lost = next(place for place in wanted if place.table == "arp")
+    changed = next(place for place in wanted if place.table == "policies")
+    act = Act("forward", (("port", 9), ("source", 1), ("destination", 2)))
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            await session._connected().write(
+                Changes(
+                    (
+                        (
+                            Update(Kind.INSERT, stray, act),
+                            Update(Kind.DELETE, lost, wanted[lost]),
+                            Update(Kind.MODIFY, changed, Act("spread", (("load_penalty", 31),))),
+                        ),
+                    )
+                )
+            )
+            changes = await session.apply(Overrides())
+            assert [(update.kind, update.place) for update in changes.updates] == [
+                (Kind.INSERT, lost),
+                (Kind.MODIFY, changed),
+                (Kind.DELETE, stray),
+            ]
+            assert await entries_of(session) == wanted
+
+    run(body)
+
+
+def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            target.kill()
+            await until(lambda: not session.state.connected)
+            assert session.state.error is not None
+            assert target.address in session.state.error
+            with pytest.raises(SwitchError):
+                await session.probe("detect")
+            with pytest.raises(SwitchError):
+                await session.apply(Overrides({"detect": "edge2"}))
+            target.start()
+            async with asyncio.timeout(PATIENCE):
+                await session.ready()
+            assert (session.state.connects, session.state.pushes) == (2, 2)
+            # What was asked for while it was away is there now.
+            assert await entries_of(session) == desired_entries(fabric, "s1", Overrides({"detect": "edge2"}))
+
+    run(body)
+
+
+def test_a_second_controller_waits_until_the_first_is_gone(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        second = SwitchSession(fabric, "s1")
+        async with connected(fabric) as first:
+            task = asyncio.create_task(second.run())
+            await until(lambda: second.state.error is not None)
+            assert "another controller is in charge" in str(second.state.error)
+            assert first.state.connected
+            assert not await first.apply(Overrides())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await second.ready()
+            assert second.state.pushes == 0
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    run(body)
+
+
+def test_another_program_is_replaced(target: Target, tmp_path: Path) -> None:
+    fabric = fabric_at(target)
+    compiled = Program.compiled()
+    other = Program(compiled.p4info, tmp_path / "other.json")
+    other.json.write_bytes(compiled.json.read_bytes() + b"\n")
+
+    async def body() -> None:
+        async with Connection("s1", target.address, 1, other.schema()) as connection:
+            await connection.become_primary()
+            await connection.push()
+        async with connected(fabric) as session:
+            assert session.state.pushes == 1
+            assert await session._connected().cookie() == session.state.cookie == compiled.schema().p4cookie
+            assert await entries_of(session) == desired_entries(fabric, "s1")
+
+    run(body)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_switch_decides_as_the_policy_module_does(target: Target, seed: int) -> None:
+    """The same reports to both; time plays no part (no dwell, nothing goes stale)."""
+    fabric = fabric_at(target)
+    chance = random.Random(seed)
+    members = {node: instance.member for node, instance in fabric.services["detect"].instances.items()}
+    nodes = {member: node for node, member in members.items()}
+
+    async def body() -> None:
+        model = ServiceSteering(settings(fabric, "detect"))
+        async with connected(fabric) as session:
+            events = session.events()
+            expected_events: list[Event] = []
+            pin: str | None = None
+            for sequence in range(1, 120):
+                if chance.random() < 0.1:
+                    pin = chance.choice([None, "edge1", "edge2"])
+                    await session.apply(Overrides({"detect": pin} if pin else {}))
+                    model.settings = settings(fabric, "detect", pin)
+                node = chance.choice(["edge1", "edge2"])
+                report = report_of(
+                    fabric,
+                    "detect",
+                    node,
+                    max(1, sequence - chance.choice([0, 0, 0, 2])),
+                    ready=chance.random() < 0.9,
+                    draining=chance.random() < 0.2,
+                    cpu=chance.randrange(1001),
+                    cpu_own=chance.randrange(200),
+                    queue_depth=chance.randrange(9),
+                )
+                await inject(session, node, report)
+                outcome = model.report(sequence, members[node], report)
+                expected_events.extend(outcome.events)
+                for state in await session.probe("detect"):
+                    believed = model.probe(sequence, state.member)
+                    assert (state.status, state.eligible, state.rank) == (
+                        believed.status,
+                        believed.eligible,
+                        believed.rank,
+                    )
+                    assert (state.epoch, state.sequence) == (believed.epoch, believed.sequence)
+                    assert state.host == (None if believed.host is None else nodes[believed.host])
+                    assert state.best == (None if believed.best is None else nodes[believed.best])
+            assert len(expected_events) > 10
+            for expected in expected_events:
+                event = await heard(events)
+                assert event.reason == expected.reason
+                assert event.from_node == (None if expected.from_member is None else nodes[expected.from_member])
+                assert event.to_node == (None if expected.to_member is None else nodes[expected.to_member])
+                assert (event.from_rank, event.to_rank) == (expected.from_rank, expected.to_rank)
+                assert (event.epoch, event.sequence) == (expected.epoch, expected.sequence)
+
+    run(body)
