@@ -224,8 +224,8 @@ def _set_up_logging(options: argparse.Namespace) -> None:
         logging.basicConfig(filename=options.log_file, level=_LEVELS[options.log_level], format=form)
     except OSError as error:
         raise StartError(f"cannot write the log file {options.log_file}: {error.strerror}") from error
-    # asyncio tells of every selector it chooses.
-    logging.getLogger("asyncio").setLevel(max(logging.INFO, _LEVELS[options.log_level]))
+    for chatty in ("asyncio", "grpc"):
+        logging.getLogger(chatty).setLevel(max(logging.INFO, _LEVELS[options.log_level]))
 
 
 def _tell_meaningless(options: argparse.Namespace) -> None:
