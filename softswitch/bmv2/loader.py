@@ -69,7 +69,7 @@ def _load(root: Json) -> Program:
         calculations={c["name"]: _calculation(c, names) for c in root["calculations"]},
         checksums=tuple(_checksum(c, names) for c in root["checksums"]),
         counters={
-            c["name"]: CounterArray(c["name"], c["size"], c.get("binding") if c.get("is_direct") else None)
+            c["name"]: CounterArray(c["name"], c.get("size", 0), c.get("binding") if c.get("is_direct") else None)
             for c in root["counter_arrays"]
         },
         registers={r["name"]: RegisterArray(r["name"], r["bitwidth"], r["size"]) for r in root["register_arrays"]},
