@@ -171,7 +171,7 @@ class Connection:
             async for reply in self._client.request_iter(request):
                 found.extend(reply.entities)
         except fy.P4ClientError as error:
-            if error.code == fy.GRPCStatusCode.NOT_FOUND:
+            if error.code == fy.GRPCStatusCode.NOT_FOUND or (error.details and error.is_not_found_only):
                 return []
             raise self._error("reading", error) from error
         decoders: dict[str, Any] = {

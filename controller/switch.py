@@ -1,6 +1,7 @@
 """A switch kept as the fabric wants it: connects, provisions by diff, listens, probes, connects again."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -57,7 +58,8 @@ class SwitchSession:
         self._connection: Connection | None = None
         self._writing = asyncio.Lock()
         self._ready = asyncio.Event()
-        self._probes: dict[tuple[int, int], asyncio.Future[fy.P4PacketIn]] = {}
+        self._probes: dict[bytes, asyncio.Future[fy.P4PacketIn]] = {}
+        self._probe_numbers = itertools.count()
         self._subscribers: WeakSet[asyncio.Queue[SteeringEvent]] = WeakSet()
         self._untold: dict[str, tuple[str | None, float]] = {}
 
@@ -147,7 +149,6 @@ class SwitchSession:
         for waiting in self._probes.values():
             if not waiting.done():
                 waiting.set_exception(error)
-                waiting.exception()  # nobody may be waiting any more
         self._probes.clear()
 
     def _connected(self) -> Connection:
@@ -162,7 +163,7 @@ class SwitchSession:
                     self._heard(fields)
                 await connection.send(message.ack())
             elif message["op"] == PROBE:
-                waiting = self._probes.pop((message["service"], message["member"]), None)
+                waiting = self._probes.pop(message.payload, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
         raise AssertionError("messages() ends by an exception")
@@ -277,22 +278,21 @@ class SwitchSession:
 
     async def _ask(self, service: str, spec: Service, node: str) -> MemberState:
         connection = self._connected()
-        key = (spec.index, spec.instances[node].member)
-        answer = self._probes.get(key)
-        if answer is None:
-            answer = self._probes[key] = asyncio.get_running_loop().create_future()
-            await connection.send(fy.P4PacketOut(b"", op=PROBE, port=0, service=key[0], member=key[1]))
+        # The answer carries the probe's own payload.
+        token = next(self._probe_numbers).to_bytes(8)
+        answer = self._probes[token] = asyncio.get_running_loop().create_future()
+        member = spec.instances[node].member
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                # Others may wait for the same answer, so the end of one wait must not cancel it.
-                packet = await asyncio.shield(answer)
+                await connection.send(fy.P4PacketOut(token, op=PROBE, port=0, service=spec.index, member=member))
+                return _member_state(service, spec, node, await answer)
         except TimeoutError:
-            self._probes.pop(key, None)
             raise NoAnswer(
                 f"{self.name} ({self.state.target}): no answer to a probe of {service} on {node} "
                 f"within {PROBE_TIMEOUT:g} s"
             ) from None
-        return _member_state(service, spec, node, packet)
+        finally:
+            self._probes.pop(token, None)
 
 
 def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn) -> MemberState:
