@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -48,8 +49,9 @@ class Bus:
         subscriptions: Iterable[str],
         *,
         on_connected: Callable[[], None],
-        on_message: Callable[[str, bytes], None],
+        on_message: Callable[[str, bytes, bool], None],
     ) -> None:
+        """`on_message` takes topic, payload, and whether the broker had kept the message for whoever subscribes."""
         self.broker = broker
         self.error: str | None = "not connected yet"
         """Why there is no session; None while there is one."""
@@ -74,12 +76,13 @@ class Bus:
         """Keep a session until cancelled."""
         retry = FIRST_RETRY_S
         while True:
+            problem = "connection closed"
             try:
                 async with self._client() as client:
                     retry = FIRST_RETRY_S
                     await self._session(client)
             except* aiomqtt.MqttError as errors:
-                problem = str(errors.exceptions[0])
+                problem = re.sub(r"^\[Errno \d+\] ", "", str(errors.exceptions[0]))
             where = f"{self.broker.host}:{self.broker.port}"
             if self.error != problem:
                 log.warning("broker %s: %s; trying again, switches and nodes go on without it", where, problem)
@@ -121,6 +124,6 @@ class Bus:
             payload = message.payload
             data = payload if isinstance(payload, bytes) else str(payload or "").encode()
             try:
-                self._on_message(message.topic.value, data)
+                self._on_message(message.topic.value, data, message.retain)
             except Exception:  # a message of another's making must not end the session
                 log.exception("message on %s could not be handled", message.topic.value)

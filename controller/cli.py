@@ -139,7 +139,7 @@ def status(socket_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        _console().print(tables.status(document))
+        _console().print(tables.status(document), soft_wrap=True)
 
 
 @main.command()

@@ -79,6 +79,7 @@ class Controller:
 
     async def status(self) -> Document:
         """What there is and how it is now: asks the switches, and waits for nobody who does not answer."""
+        seen = await self._steering.look()
         return overview.document(
             overview.View(
                 fabric=self.fabric,
@@ -86,8 +87,8 @@ class Controller:
                 switches=self._steering.switches,
                 broker_error=self._bus.error,
                 nodes={node: self._nodes.view(node) for node in self.fabric.nodes},
-                instances=await self._steering.look(),
-                hosts=self._steering.hosts,
+                hosts=seen.hosts,
+                instances=seen.instances,
                 overrides=self._commands.overrides,
                 drains=self._commands.drains,
                 now=time.monotonic(),
@@ -214,7 +215,7 @@ class Controller:
         self._nodes.bus_connected()
         self._publish_endpoints()
 
-    def _message(self, topic: str, payload: bytes) -> None:
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
             if levels := topics.METRICS.match(topic):
                 if self._metric_steering is not None:
@@ -225,7 +226,7 @@ class Controller:
                 ack = EndpointAck.decode(payload)
                 log.info("client %s uses endpoint %d.%d of %s", levels["client"], ack.term, ack.version, ack.service)
             else:
-                self._nodes.message(topic, payload)
+                self._nodes.message(topic, payload, retained)
         except MessageError as error:
             log.warning("%s: %s", topic, error)
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 
 from controller.bus import Bus
 from controller.fabric import Fabric
-from controller.overview import InstanceView
 from controller.reconfigure import MICROSECONDS, Decision, Reconfiguration
 from controller.status import SwitchState
-from controller.steering import SteeringError
+from controller.steering import Sight, SteeringError
 from hitless.messages import Metrics
 
 log = logging.getLogger(__name__)
@@ -52,9 +51,9 @@ class MetricSteering:
         """A node has come or gone."""
         self._tell(self._pure.presence(_now_us(), node, online))
 
-    async def look(self) -> Mapping[tuple[str, str], InstanceView]:
-        """Every instance by its metrics."""
-        return self._pure.views(_now_us())
+    async def look(self) -> Sight:
+        """Every service by its metrics."""
+        return Sight(self.hosts, self._pure.views(_now_us()))
 
     def check(self, service: str) -> None:
         """Endpoints travel by the broker."""

@@ -46,7 +46,7 @@ class Nodes:
         fabric: Fabric,
         term: int,
         events: EventLog,
-        publish: Callable[[Publication], object],
+        publish: Callable[[Publication], bool],
         presence: Callable[[str, bool], None],
     ) -> None:
         """`presence` is called when a node comes or goes."""
@@ -59,7 +59,6 @@ class Nodes:
         self._epochs: dict[str, int] = {}
         self._online: dict[str, bool] = {}
         self._handlers: tuple[tuple[Topic, type[Message], Callable[..., None]], ...] = (
-            (topics.PRESENCE, Presence, self._presence),
             (topics.HEALTH, Health, self._health),
             (topics.JOBS_START_NEXT, StartNext, self._start_next),
             (topics.JOB_UPDATE, JobUpdate, self._job_update),
@@ -80,15 +79,18 @@ class Nodes:
         self._online.clear()
         self._epochs.clear()
 
-    def message(self, topic: str, payload: bytes) -> bool:
-        """Handle a message; False when its topic is none of the nodes'. Raises MessageError."""
+    def message(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Handle a message, unless it is of a node that the fabric does not have. Raises MessageError."""
+        if levels := topics.PRESENCE.match(topic):
+            if levels["node"] in self._fabric.nodes:
+                self._presence(Presence.decode(payload), levels["node"], known=retained)
+            return
         for family, kind, handle in self._handlers:
             levels = family.match(topic)
             if levels is not None:
                 if levels["node"] in self._fabric.nodes:
                     handle(kind.decode(payload), **levels)
-                return True
-        return False
+                return
 
     def view(self, node: str) -> NodeView:
         """What is known of a node."""
@@ -98,14 +100,17 @@ class Nodes:
         """Whether the node is connected to the broker, by its own word or its last will."""
         return self._online.get(node, False)
 
-    def _presence(self, presence: Presence, node: str) -> None:
+    def _presence(self, presence: Presence, node: str, *, known: bool) -> None:
+        """`known`: it came before our session did, so the node will not ask for its job by itself."""
         if not presence.online and presence.epoch < self._epochs.get(node, 0):
             return  # the last will of a connection that the node has replaced since
         self._epochs[node] = presence.epoch
         if self._online.get(node) != presence.online:
             self._online[node] = presence.online
             self._events.add("node", node=node, what="online" if presence.online else "offline", epoch=presence.epoch)
-        self._send_job(self._rollout.presence(node, presence.online))
+        self._rollout.presence(node, presence.online)
+        if presence.online and known:
+            self._send_job(self._rollout.remind(node))
         self._tell_presence(node, presence.online)
         if presence.online:
             self._send_deltas(self._shadows.present(node))
@@ -147,11 +152,12 @@ class Nodes:
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:
             return
-        log.info("job %s to %s: %s", job.message.execution.job_id, job.node, job.reason)
-        self._publish(Publication(topics.JOBS_NOTIFY_NEXT.of(node=job.node), job.message.encode()))
+        if self._publish(Publication(topics.JOBS_NOTIFY_NEXT.of(node=job.node), job.message.encode())):
+            log.info("job %s to %s: %s", job.message.execution.job_id, job.node, job.reason)
 
     def _send_deltas(self, deltas: Mapping[Key, ShadowDelta]) -> None:
         for (node, component), delta in deltas.items():
-            log.info("%s on %s: role %s, draining %s", component, node, delta.state.role, delta.state.draining)
             topic = topics.SHADOW_UPDATE_DELTA.of(node=node, component=component)
-            self._publish(Publication(topic, delta.encode()))
+            if self._publish(Publication(topic, delta.encode())):
+                role = delta.state.role or "no role"
+                log.info("told %s on %s: %s%s", component, node, role, ", drain" if delta.state.draining else "")

@@ -56,13 +56,15 @@ class Rollout:
         state.wanted = wanted
         return self._offer(node) if state.online else None
 
-    def presence(self, node: str, online: bool) -> Job | None:
-        """A node has come or gone, or is known to be there after our own connection was gone."""
+    def presence(self, node: str, online: bool) -> None:
+        """A node has come or gone. One that comes says what it has and asks for its job; until then it has nothing."""
         state = self._node(node)
         state.online = online
         if not online:
             state.reported = None
-            return None
+
+    def remind(self, node: str) -> Job | None:
+        """The job of a node that may have asked for it, or been sent it, while nobody of us listened."""
         return self._offer(node, again=True)
 
     def start_next(self, node: str) -> NextJob:

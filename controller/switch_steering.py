@@ -8,9 +8,9 @@ from contextlib import suppress
 from controller.entries import Overrides
 from controller.events import EventLog
 from controller.fabric import Fabric
-from controller.overview import InstanceView, of_member
-from controller.status import SteeringEvent, SwitchState
-from controller.steering import SteeringError
+from controller.overview import of_member
+from controller.status import MemberState, SteeringEvent, SwitchState
+from controller.steering import Sight, SteeringError
 from controller.switch import Program, SwitchError, SwitchSession
 
 log = logging.getLogger(__name__)
@@ -47,32 +47,35 @@ class SwitchSteering:
                 hosts[service] = hosts[service] or host
         return hosts
 
-    async def look(self) -> Mapping[tuple[str, str], InstanceView]:
+    async def look(self) -> Sight:
         """Probe every instance on every connected switch; an answer that is late is replaced by the last one."""
         connected = [session for session in self._sessions.values() if session.state.connected]
-        views: dict[tuple[str, str], InstanceView] = {}
+        members: dict[tuple[str, str], MemberState] = {}
         for session in connected:
-            views |= {key: of_member(member) for key, member in session.state.members.items()}
+            members |= session.state.members
 
         async def probe(session: SwitchSession, service: str) -> None:
             try:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
                     for member in await session.probe(service):
-                        views[service, member.node] = of_member(member)
+                        members[service, member.node] = member
             except (TimeoutError, SwitchError) as error:
                 log.debug("%s: probe of %s: %s", session.name, service, error)
 
         await asyncio.gather(
             *(probe(session, service) for session in connected for service, _ in self._fabric.services_on(session.name))
         )
-        return views
+        hosts = dict(self.hosts)
+        for (service, _), member in members.items():
+            hosts[service] = member.host or hosts[service]
+        return Sight(hosts, {key: of_member(member) for key, member in members.items()})
 
     def check(self, service: str) -> None:
         """Every switch that steers the service must be there."""
         for session in self._sessions.values():
             steers = any(name == service for name, _ in self._fabric.services_on(session.name))
             if steers and not session.state.connected:
-                raise SteeringError(f"switch {session.name} is not connected: {session.state.error or 'connecting'}")
+                raise SteeringError(f"switch {session.state.error or f'{session.name}: not connected yet'}")
 
     async def pin(self, pins: Mapping[str, str]) -> None:
         """Write the pins to every switch; one that is away gets them when it is back."""
@@ -110,7 +113,7 @@ class SwitchSteering:
             for name, state in self.switches.items():
                 if before.get(name, False) != state.connected:
                     before[name] = state.connected
-                    what = f"connected, {state.target}" if state.connected else f"not connected: {state.error}"
+                    what = f"connected at {state.target}" if state.connected else f"lost: {state.error}"
                     self._events.add("switch", switch=name, what=what, connected=state.connected)
             await asyncio.sleep(WATCH_S)
 

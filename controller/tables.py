@@ -33,10 +33,10 @@ def _headline(document: Document) -> Text:
 
 
 def _switch(name: str, switch: Document) -> Text:
-    text = Text(f"switch {name} at {switch['target']} ")
     if switch["connected"]:
+        text = Text(f"switch {name} ({switch['target']}): ")
         return text.append("connected", "green").append(f", pipeline {switch['cookie']}")
-    return text.append(f"not connected: {switch['error'] or 'connecting'}", "red")
+    return Text("switch ").append(switch["error"] or f"{name} ({switch['target']}): connecting", "red")
 
 
 def _services(document: Document) -> Table:

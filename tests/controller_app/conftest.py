@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller.fabric import Fabric, load
-from tests.controller_app.support import FABRIC, Ports, RunningBroker, free_port, write_component
+from tests.controller_app.support import FABRIC, Ports, Running, RunningBroker, free_port, write_component
+from topologies.processes import stop
 
 
 @pytest.fixture
@@ -40,3 +41,11 @@ def broker(tmp_path: Path, ports: Ports) -> Iterator[RunningBroker]:
     running.start()
     yield running
     running.kill()
+
+
+@pytest.fixture
+def running(tmp_path: Path, fabric_path: Path, components_path: Path) -> Iterator[Running]:
+    controller = Running(tmp_path, fabric_path, components_path)
+    yield controller
+    if controller.process is not None:
+        stop([controller.process])

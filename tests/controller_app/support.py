@@ -1,12 +1,20 @@
-"""A small fabric, small components and a real broker, to build the controller's tests from."""
+"""A small fabric, small components, a real broker and a controller as a process, to build tests from."""
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from controller.api_client import Client, NoControllerError
+from topologies.processes import Process, start
+
+ROOT = Path(__file__).resolve().parents[2]
 
 FABRIC = """\
 fabric: small
@@ -128,3 +136,50 @@ class RunningBroker:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class Running:
+    """A controller process, which can be ended and started again with the same state."""
+
+    def __init__(self, folder: Path, fabric: Path, components: Path) -> None:
+        self.socket = folder / "c.sock"
+        self.log = folder / "controller.log"
+        self.event_log = folder / "events.ndjson"
+        credentials = folder / "credentials.json"
+        credentials.write_text(json.dumps({"username": "controller", "password": "secret"}))
+        self._command = [sys.executable, "-m", "controller", "controller", str(fabric)]
+        self._command += ["--components", str(components), "--socket", str(self.socket)]
+        self._command += ["--credentials", str(credentials), "--state", str(folder / "state")]
+        self._command += ["--event-log", str(self.event_log)]
+        self.client = Client(self.socket)
+        self.process: Process | None = None
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        self.process = start("controller", [*self._command, *options], self.log, cwd=ROOT)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self.client.get("/v1/status")
+                return
+            except NoControllerError:
+                self.process.check()
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.02)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal; returns its exit code."""
+        assert self.process is not None
+        self.process.signal(number)
+        return self.process.handle.wait(10)
+
+    def status(self) -> dict[str, Any]:
+        return self.client.get("/v1/status")
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.client.lines("/v1/events") if event["kind"] == kind]
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `hitless` against it."""
+        command = [sys.executable, "-m", "controller", *words, "--socket", str(self.socket)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)

@@ -45,6 +45,13 @@ def update(status: Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"], re
     return JobUpdate(status=status, status_details=JobStatusDetails(reason=reason), client_token="t")
 
 
+def come(rollout: Rollout) -> Job | None:
+    """A node comes and asks for its job."""
+    rollout.presence("edge1", True)
+    answer = rollout.start_next("edge1")
+    return Job("edge1", answer, "") if answer.execution else None
+
+
 def job_id(job: Job | None) -> str:
     assert job is not None
     assert job.message.execution is not None
@@ -54,7 +61,7 @@ def job_id(job: Job | None) -> str:
 def test_a_node_that_comes_gets_its_job_and_after_it_nothing() -> None:
     rollout = Rollout(term=1)
     assert rollout.want("edge1", deployment("a")) is None, "nobody is there to take it"
-    first = job_id(rollout.presence("edge1", True))
+    first = job_id(come(rollout))
     assert rollout.update("edge1", first, update("IN_PROGRESS")) == (None, None)
     outcome, following = rollout.update("edge1", first, update("SUCCEEDED"))
     assert outcome is not None
@@ -72,8 +79,8 @@ def test_a_restarted_controller_leaves_a_node_alone_that_has_what_it_should() ->
     rollout = Rollout(term=2)
     rollout.health("edge1", health("a"))
     assert rollout.want("edge1", deployment("a")) is None
-    assert rollout.presence("edge1", True) is None
-    assert rollout.start_next("edge1").execution is None
+    assert come(rollout) is None
+    assert rollout.remind("edge1") is None
     assert rollout.standing("edge1") == "done"
 
 
@@ -87,12 +94,10 @@ def test_a_node_that_has_something_else_gets_a_job(said: Health) -> None:
 def test_a_job_under_way_is_repeated_with_its_id_and_not_made_twice() -> None:
     rollout = Rollout(term=1)
     rollout.want("edge1", deployment("a"))
-    first = job_id(rollout.presence("edge1", True))
+    first = job_id(come(rollout))
     assert rollout.health("edge1", health(None)) is None
-    answer = rollout.start_next("edge1").execution
-    assert answer is not None
-    assert answer.job_id == first
-    assert job_id(rollout.presence("edge1", True)) == first
+    assert job_id(come(rollout)) == first
+    assert job_id(rollout.remind("edge1")) == first
 
 
 def test_a_newer_deployment_replaces_the_job_and_the_older_ones_end_means_nothing() -> None:
@@ -116,12 +121,9 @@ def test_back_to_an_earlier_deployment_is_a_new_job() -> None:
         ids.append(job_id(rollout.want("edge1", deployment(name))))
         rollout.update("edge1", ids[-1], update("SUCCEEDED"))
     assert len(set(ids)) == 3, "a node carries out each job id once"
-    assert job_id(Rollout(term=2).presence("edge1", True) or _offer(Rollout(term=2))) not in ids
-
-
-def _offer(rollout: Rollout) -> Job | None:
-    rollout.presence("edge1", True)
-    return rollout.want("edge1", deployment("a"))
+    restarted = Rollout(term=2)
+    restarted.want("edge1", deployment("a"))
+    assert job_id(come(restarted)) not in ids
 
 
 def test_a_failed_deployment_is_not_tried_again_until_another_is_wanted() -> None:
@@ -145,4 +147,9 @@ def test_a_node_that_was_away_must_say_again_what_it_has() -> None:
     rollout.update("edge1", job, update("SUCCEEDED"))
     rollout.presence("edge1", False)
     assert rollout.standing("edge1") == "waiting"
-    assert rollout.presence("edge1", True) is not None, "its disk may be another one"
+    assert come(rollout) is not None, "its disk may be another one"
+    again = Rollout(term=1)
+    again.want("edge1", deployment("a"))
+    again.presence("edge1", True)
+    again.health("edge1", health("a"))
+    assert again.start_next("edge1").execution is None
