@@ -83,15 +83,6 @@ def test_digest_configuration(client: Client, primary: Stream, names: Names, swi
     assert silent(primary)
 
 
-def test_packet_in(primary: Stream, switch: RunningSwitch) -> None:
-    packet = message(2, tag=7) + b"payload"
-    switch.engine.process(300, packet)
-    received = primary.receive().packet
-    assert received.payload == packet
-    # ingress_port and reason, in the shortest form.
-    assert [(m.metadata_id, m.value) for m in received.metadata] == [(1, b"\x01\x2c"), (2, b"\x05")]
-
-
 def packet_out(*metadata: tuple[int, bytes], payload: bytes = b"out") -> p4r.PacketOut:
     out = p4r.PacketOut(payload=payload)
     for identifier, value in metadata:
@@ -99,13 +90,14 @@ def packet_out(*metadata: tuple[int, bytes], payload: bytes = b"out") -> p4r.Pac
     return out
 
 
-def test_packet_out_reaches_the_pipeline(client: Client, primary: Stream) -> None:
-    # The packet-out goes to port 510, the CPU's: it comes back as it is, without a packet_in header to strip, so its
-    # own first bytes are read as one.
-    primary.send(packet=packet_out((1, b"\x01\xfe"), (2, b"\x00"), payload=b"\x00\x86rest"))
+def test_packet_out_comes_back_as_packet_in(primary: Stream) -> None:
+    # Injected, a packet of kind 2 goes to the controller, which sees where it came from: the CPU port, 510.
+    packet = message(2, tag=7) + b"payload"
+    primary.send(packet=packet_out((2, b"\x01"), (1, b"\x00"), payload=packet))
     received = primary.receive().packet
-    assert received.payload == b"rest"
-    assert [m.value for m in received.metadata] == [b"\x01", b"\x06"]
+    assert received.payload == packet
+    # ingress_port and reason, in the shortest form.
+    assert [(m.metadata_id, m.value) for m in received.metadata] == [(1, b"\x01\xfe"), (2, b"\x05")]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 // One of each P4Runtime entity, for the server's conformance tests.
 //
-// Packets are a 6-byte header {kind 8, tag 16, value 16, pad 8}. Every packet is reported as a digest when its kind
-// is 1, goes to the controller when its kind is 2, and is otherwise forwarded by `exact_table` on its tag.
+// Packets are a 6-byte header {kind 8, tag 16, value 16, pad 8}. A packet is also reported as a digest when its kind
+// is 1, goes to the controller when it is 2, is forwarded by `keyless_table` when it is 3 and by `const_table` when it
+// is 7, and by the first of `exact_table`, `lpm_table`, `ternary_table` that knows it otherwise. A pad of 0xff clones it.
 #include <core.p4>
 #include <v1model.p4>
 
@@ -16,7 +17,7 @@ header packet_in_t {
 @controller_header("packet_out")
 header packet_out_t {
     bit<9> egress_port;
-    bit<7> unused;
+    bit<7> inject;  // 1: into the pipeline, as a packet of the CPU port
 }
 
 header message_t {
@@ -48,7 +49,10 @@ parser EverythingParser(packet_in packet, out headers_t hdr, inout metadata_t me
     }
     state parse_packet_out {
         packet.extract(hdr.packet_out);
-        transition accept;
+        transition select(hdr.packet_out.inject) {
+            1: parse_message;
+            default: accept;
+        }
     }
     state parse_message {
         packet.extract(hdr.message);
@@ -109,7 +113,8 @@ control EverythingIngress(inout headers_t hdr, inout metadata_t meta, inout stan
         if (hdr.packet_out.isValid()) {
             smeta.egress_spec = hdr.packet_out.egress_port;
             hdr.packet_out.setInvalid();
-        } else if (hdr.message.isValid()) {
+        }
+        if (hdr.message.isValid()) {
             by_kind.count((bit<32>)hdr.message.kind);
             if (hdr.message.kind == 1) {
                 digest<seen_t>(1, { hdr.message.tag, hdr.message.value });
