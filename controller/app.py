@@ -59,7 +59,7 @@ def run(settings: Settings) -> None:
 async def _main(settings: Settings) -> None:
     fabric = load(settings.fabric)
     components = repository.pack_all(settings.components, repository.base_url(fabric))
-    deployments.check(fabric, components)
+    deployments.check(fabric, components, at_nodes_addresses=settings.mode == "reconfiguration")
     broker = _broker(fabric, settings.credentials)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:
         controller = Controller(

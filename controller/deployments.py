@@ -15,11 +15,15 @@ class DeploymentError(Exception):
     """The fabric file and the components do not fit; the message has a line for each mistake."""
 
 
-def check(fabric: Fabric, components: Mapping[str, Component]) -> None:
-    """Raises DeploymentError unless every service has a component, and no node one for two services."""
+def check(fabric: Fabric, components: Mapping[str, Component], *, at_nodes_addresses: bool = False) -> None:
+    """Raises DeploymentError unless every service has a component, and no node one for two services.
+
+    `at_nodes_addresses`: no switch steers, so the services of a node must differ in port or protocol.
+    """
     known = ", ".join(sorted(components)) or "none"
     mistakes = []
     taken: dict[tuple[str, str], str] = {}
+    ports: dict[tuple[str, str, int], str] = {}
     for name, service in fabric.services.items():
         if service.component not in components:
             mistakes.append(f"service {name}: expected one of the components {known}, got {service.component}")
@@ -27,6 +31,10 @@ def check(fabric: Fabric, components: Mapping[str, Component]) -> None:
             other = taken.setdefault((node, service.component), name)
             if other != name:
                 mistakes.append(f"service {name}: {service.component} already serves {other} on {node}")
+            other = ports.setdefault((node, service.protocol, service.port), name)
+            if at_nodes_addresses and other != name:
+                place = f"{service.protocol} port {service.port} of {node}"
+                mistakes.append(f"service {name}: expected a port of its own, but {other} has {place} too")
     if mistakes:
         raise DeploymentError("\n".join(mistakes))
 

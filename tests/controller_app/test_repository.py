@@ -137,3 +137,12 @@ def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabr
     twice = fabric.model_copy(update={"services": {**fabric.services, "web": both}})
     with pytest.raises(deployments.DeploymentError, match=r"web: org\.example\.Resize already serves resize on edge1"):
         deployments.check(twice, components)
+
+
+def test_without_switches_the_services_of_a_node_need_ports_of_their_own(fabric: Fabric, components_path: Path) -> None:
+    components = repository.pack_all(components_path, URL)
+    resize = fabric.services["resize"].model_copy(update={"protocol": "tcp", "port": 80})
+    same = fabric.model_copy(update={"services": {**fabric.services, "resize": resize}})
+    deployments.check(same, components)
+    with pytest.raises(deployments.DeploymentError, match=r"service web: .* resize has tcp port 80 of edge1 too"):
+        deployments.check(same, components, at_nodes_addresses=True)

@@ -1,0 +1,89 @@
+"""The command where no controller is needed: checking files; and what its tables show."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from controller import tables
+from tests.controller_app.support import ROOT
+
+
+def hitless(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "controller", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_check_finds_nothing_wrong_with_what_is_right(fabric_path: Path, components_path: Path) -> None:
+    done = hitless("check", str(fabric_path), "--components", str(components_path))
+    assert done.returncode == 0, done.stderr
+    assert "2 services on 2 nodes" in done.stdout
+    assert "2 components" in done.stdout
+
+
+def test_check_names_every_mistake_by_line_and_field(fabric_path: Path) -> None:
+    text = fabric_path.read_text().replace("port: 9000", "port: 90000").replace("member: 1", "member: 64")
+    fabric_path.write_text(text)
+    done = hitless("check", str(fabric_path))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"{fabric_path}:") for line in lines)
+    assert "services.resize.port: expected" in lines[0]
+
+
+def test_check_looks_at_the_components_too(fabric_path: Path, components_path: Path) -> None:
+    recipe = components_path / "web" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("ComponentVersion: 1.0.0", "ComponentVersion: one"))
+    done = hitless("check", str(fabric_path), "--components", str(components_path))
+    assert done.returncode == 1
+    assert f"{recipe}:3: ComponentVersion: expected a semantic version such as 1.0.0, got 'one'" in done.stderr
+
+
+def test_a_controller_does_not_start_with_a_mistake(fabric_path: Path, components_path: Path, tmp_path: Path) -> None:
+    fabric_path.write_text(fabric_path.read_text().replace("device_id: 1", "device: 1"))
+    done = hitless(
+        "controller",
+        str(fabric_path),
+        *("--components", str(components_path), "--socket", str(tmp_path / "c.sock"), "--state", str(tmp_path / "s")),
+    )
+    assert done.returncode == 1
+    assert "switches.s1.device: unknown field" in done.stderr
+    assert not (tmp_path / "c.sock").exists()
+
+
+def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
+    instance = {"age_us": 4200, "epoch": 3, "sequence": 17, "steered_packets": 9, "eligible": True, "draining": False}
+    status: dict[str, Any] = {
+        "fabric": "small",
+        "mode": "in-network",
+        "broker": {"address": "10.0.0.100:1883", "connected": False, "error": "Connection refused"},
+        "switches": {"s1": {"connected": True, "target": "10.0.0.1:9559", "cookie": "00ab", "error": None}},
+        "nodes": {"edge1": {"online": True, "deployment": "done", "components": {"org.example.Web": "RUNNING"}}},
+        "services": {
+            "web": {
+                "policy": "single (margin 400, dwell 3000 ms)",
+                "host": "edge1",
+                "held": True,
+                "held_on": "edge1",
+                "held_for_s": 1.5,
+                "instances": {
+                    "edge1": instance | {"status": "ready", "rank": 65435},
+                    "edge2": instance | {"status": "draining", "rank": 1, "age_us": None},
+                },
+            }
+        },
+    }
+    console = Console(width=160, record=True)
+    console.print(tables.status(status))
+    lines = console.export_text().splitlines()
+    assert "broker 10.0.0.100:1883 not connected: Connection refused" in lines[0]
+    assert "connected, pipeline 00ab" in lines[1]
+    (first,) = (line for line in lines if line.startswith("web"))
+    assert first.split()[-5:] == ["ready", "65435", "4.2", "3/17", "9"]
+    assert "held on edge1 1.5 s more" in first
+    assert "host" in first
+    (second,) = (line for line in lines if "edge2" in line)
+    assert second.split() == ["edge2", "draining", "1", "never", "3/17", "9"]
