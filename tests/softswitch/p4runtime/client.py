@@ -194,7 +194,8 @@ class Client:
 
 
 def _batch_error(error: grpc.RpcError) -> BatchError | None:
-    for key, value in error.trailing_metadata() or ():
+    metadata: Any = error.trailing_metadata()
+    for key, value in metadata or ():
         if key == "grpc-status-details-bin":
             status = rpc_status.Status.FromString(value)
             assert status.code == grpc.StatusCode.UNKNOWN.value[0] == error.code().value[0]

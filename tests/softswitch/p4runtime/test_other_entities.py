@@ -32,7 +32,7 @@ def read_code(client: Client, entity: p4r.Entity) -> int:
     with pytest.raises(BatchError) as caught:
         client.read(entity)
     (code,) = caught.value.codes
-    return code
+    return int(code)
 
 
 def test_counter_cells(client: Client, names: Names, switch: RunningSwitch) -> None:
