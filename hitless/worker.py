@@ -38,7 +38,7 @@ class Worker:
         self._upstream = BlockingClient()
 
     def run(self) -> None:
-        """Say hello and serve until the gateway says Shutdown or SIGTERM comes; requests in hand are finished first.
+        """Say hello and serve until the gateway says Shutdown or SIGTERM comes; what was sent before is finished first.
 
         Must run in the main thread. Raises GatewayLost, WorkerProtocolError and OSError.
         """

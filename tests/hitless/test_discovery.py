@@ -73,10 +73,13 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @asynccontextmanager
-async def following(endpoints: Endpoints, identity: Broker) -> AsyncIterator[None]:
-    task = asyncio.create_task(follow_endpoints(endpoints, identity, reconnect_after=0.1))
+async def following(endpoints: Endpoints, identity: Broker) -> AsyncIterator[list[tuple[str, EndpointUpdate]]]:
+    changes: list[tuple[str, EndpointUpdate]] = []
+    task = asyncio.create_task(
+        follow_endpoints(endpoints, identity, on_change=lambda *change: changes.append(change), reconnect_after=0.1)
+    )
     try:
-        yield
+        yield changes
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -104,7 +107,7 @@ async def test_retained_newer_and_older(mosquitto: Mosquitto) -> None:
     async with mosquitto.controller() as controller:
         await publish(controller, update(1, 1, 11))
         await publish(controller, update(9, 9, 99), service="another")
-        async with following(endpoints, mosquitto.identity("client-camera")):
+        async with following(endpoints, mosquitto.identity("client-camera")) as changes:
             acknowledged = await next_ack(controller)
             assert acknowledged == ("client-camera", EndpointAck(service="svc", term=1, version=1))
             assert endpoints.current("svc").port == 11, "in force before it is acknowledged"
@@ -117,6 +120,7 @@ async def test_retained_newer_and_older(mosquitto: Mosquitto) -> None:
             await controller.publish(ENDPOINT.of(service="svc"), b"nonsense", qos=1)
             await publish(controller, update(2, 0, 20))
             assert (await next_ack(controller))[1] == EndpointAck(service="svc", term=2, version=0)
+            assert changes == [("svc", update(1, 1, 11)), ("svc", update(1, 2, 12)), ("svc", update(2, 0, 20))]
 
 
 async def test_the_endpoint_outlives_the_broker(mosquitto: Mosquitto) -> None:

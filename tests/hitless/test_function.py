@@ -134,16 +134,18 @@ def test_an_upstream_call_never_outlasts_the_client(running: Runtime) -> None:
 
 
 @pytest.mark.parametrize("how", ["shutdown", "sigterm"])
-def test_the_request_in_hand_is_finished(running: Runtime, how: str) -> None:
+def test_requests_that_were_sent_are_finished(running: Runtime, how: str) -> None:
     worker = running.worker
-    sent = worker.request(b"slow")
+    sent = [worker.request(b"slow")]
+    time.sleep(0.2)
+    sent.append(worker.request(b"slow"))  # waits in the socket while the first one runs
     if how == "shutdown":
         worker.send(Shutdown())
     else:
-        time.sleep(0.2)
         running.process.send_signal(signal.SIGTERM)
-    response = worker.receive()
-    assert isinstance(response, Response) and response.id == sent.id and response.body == b"slept"
+    for request in sent:
+        response = worker.receive()
+        assert isinstance(response, Response) and response.id == request.id and response.body == b"slept"
     assert worker.receive() is None
     assert running.end() == (0, "")
 

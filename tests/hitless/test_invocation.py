@@ -94,6 +94,14 @@ def test_two_sources_with_the_same_ids_do_not_mix() -> None:
     assert whole is not None and whole.payload == b"a" * 2000
 
 
+def test_duplicates_are_counted() -> None:
+    reassembler = Reassembler()
+    datagrams = fragments(request(bytes(3000)))
+    for datagram in (*datagrams[:2], *datagrams[:2]):
+        assert reassembler.receive(datagram, SOURCE, 0.0) is None
+    assert reassembler.counts.duplicates == 2 and reassembler.counts.messages == 0
+
+
 def test_fragments_of_two_attempts_complete_one_request() -> None:
     first, second = fragments(request(bytes(3000))), fragments(request(bytes(3000), attempt=1))
     reassembler = Reassembler()
