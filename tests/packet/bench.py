@@ -42,8 +42,6 @@ REPORTS = ("10.96.255.254", 9600)
 PATIENCE = 3.0
 """Seconds until something that must happen is taken not to happen."""
 
-DROPS = {"NONE": 0}
-EVENTS: dict[str, int] = {}
 READY, DRAINING, NOT_READY = 1, 2, 3
 
 
@@ -115,7 +113,7 @@ class Bench:
         return (Path(self._scratch.name) / "p4runtime").exists()
 
     def _lay_out(self) -> None:
-        """The entries that every test relies on: reports, the gateway, routes to the client, the nodes and a fallback."""
+        """The entries that every test relies on: reports, the gateway, the client, the nodes and a fallback."""
         hosts = [(CLIENT, CLIENT_PORT, CLIENT_MAC), (FALLBACK, 4, FALLBACK_MAC)]
         hosts += [(node_address(member), node_port(member), node_mac(member)) for member in range(MEMBERS)]
         self.client.insert(

@@ -1,4 +1,4 @@
-"""`pinned`: the operator's choice overrides rank, drain and readiness, not death; letting go moves nothing by itself."""
+"""`pinned`: the operator's choice beats rank, drain and readiness, not death; letting go moves nothing by itself."""
 
 import time
 

@@ -1,6 +1,7 @@
 """`single`: one host at a time, moved by reports: by margin and dwell, at once from a host that is leaving."""
 
 import time
+from itertools import pairwise
 
 from tests.packet.bench import Bench, Service, node_port, until
 
@@ -182,7 +183,7 @@ def test_an_instance_without_an_entry_is_gone(bench: Bench) -> None:
 
 
 def swing(service: Service, moves: int) -> list[int]:
-    """Make the other instance the better one, all the time, until the host has moved so often; the moves' times (µs)."""
+    """Make the other instance the better one until the host has moved so often; the moves' times (µs)."""
     told = service.bench.client.digests_of
     deadline = time.monotonic() + 30
     while len(told(service.index, 0, 0)) <= moves:
@@ -199,7 +200,7 @@ def test_each_return_within_ten_dwells_doubles_the_dwell_up_to_64_times(bench: B
     dwell = 10_000
     service = single(bench, dwell=dwell)
     times = swing(service, 10)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     # The first move is no return; what follows is.
     for gap, factor in zip(gaps, [1, 1, 2, 4, 8, 16, 32, 64, 64, 64], strict=True):
         assert factor * dwell <= gap < 2 * factor * dwell + 60_000, gaps

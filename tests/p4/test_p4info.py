@@ -1,0 +1,158 @@
+"""The P4Info is the control plane's contract: its ids and names never change once they are given."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from finsy.proto import p4i
+from google.protobuf import text_format
+
+from hitless import report
+from p4src import build
+
+TABLES = {
+    0x02000001: ("arp", {"address": 32}, ["reply", "no_reply"]),
+    0x02000002: (
+        "endpoints",
+        {"address": 32, "protocol": 8, "port": 16},
+        ["to_service", "to_reports", "to_ping", "elsewhere"],
+    ),
+    0x02000010: ("services", {"service": 8}, ["configure", "unconfigured"]),
+    0x02000011: ("scoring", {"service": 8}, ["score"]),
+    0x02000012: ("policies", {"service": 8}, ["single", "spread", "pinned", "no_policy"]),
+    0x02000020: ("bindings", {"port": 9, "source": 32, "service_id": 16, "node_id": 16}, ["bind", "unbound"]),
+    0x02000030: ("instances", {"instance": 14}, ["at_node", "NoAction"]),
+    0x02000040: ("routes", {"address": 32}, ["forward", "no_route"]),
+}  # fmt: skip
+ACTIONS = {
+    0x01000001: ("reply", {"mac": 48, "home": 9}),
+    0x01000002: ("no_reply", {}),
+    0x01000003: ("to_service", {"service": 8}),
+    0x01000004: ("to_reports", {}),
+    0x01000005: ("to_ping", {}),
+    0x01000006: ("elsewhere", {}),
+    0x01000010: (
+        "configure",
+        {
+            "affinity": 2, "members": 7, "idle_after": 48, "stale_after": 48, "dead_after": 48, "on_no_live": 2,
+            "fallback": 32,
+        },
+    ),
+    0x01000011: ("unconfigured", {}),
+    0x01000012: ("score", {"w_cpu": 8, "w_memory": 8, "w_queue": 8, "busy_after": 16, "w_interval": 8}),
+    0x01000013: ("single", {"margin": 48, "dwell": 48}),
+    0x01000014: ("spread", {"load_penalty": 8}),
+    0x01000015: ("pinned", {"member": 6}),
+    0x01000016: ("no_policy", {}),
+    0x01000020: ("bind", {"service": 8, "member": 6, "generation": 8, "path_cost": 16, "copy_group": 16}),
+    0x01000021: ("unbound", {}),
+    0x01000030: ("at_node", {"node": 32, "generation": 8}),
+    0x01000040: ("forward", {"port": 9, "source": 48, "destination": 48}),
+    0x01000041: ("no_route", {}),
+}  # fmt: skip
+COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events"}
+PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}
+PACKET_IN = {
+    "op": 8, "port": 16, "service": 16, "member": 16, "status": 8, "eligible": 8, "rank": 48, "age": 48, "epoch": 32,
+    "sequence": 32, "sent": 32, "host": 16, "best": 16, "best_rank": 48, "now": 48,
+}  # fmt: skip
+DIGEST = {
+    "service": 8, "reason": 8, "from_member": 8, "to_member": 8, "from_rank": 48, "to_rank": 48, "switch_time": 48,
+    "node_id": 16, "epoch": 32, "sequence": 32,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def p4info() -> p4i.P4Info:
+    """The committed P4Info."""
+    return text_format.Parse((build.ROOT / build.P4INFO).read_text(), p4i.P4Info())
+
+
+def test_tables_keys_and_actions(p4info: p4i.P4Info) -> None:
+    names = {action.preamble.id: action.preamble.name for action in p4info.actions}
+    assert {
+        table.preamble.id: (
+            table.preamble.name,
+            {key.name: key.bitwidth for key in table.match_fields},
+            [names[reference.id] for reference in table.action_refs],
+        )
+        for table in p4info.tables
+    } == TABLES
+    for table in p4info.tables:
+        assert [key.id for key in table.match_fields] == list(range(1, len(table.match_fields) + 1))
+        assert table.const_default_action_id, f"{table.preamble.name}: a client could change what a miss does"
+
+
+def test_actions_and_their_parameters(p4info: p4i.P4Info) -> None:
+    told = {
+        action.preamble.id: (action.preamble.name, {parameter.name: parameter.bitwidth for parameter in action.params})
+        for action in p4info.actions
+        if action.preamble.name != "NoAction"
+    }
+    assert told == ACTIONS, "only what an entry can name is an action of the P4Info"
+    for action in p4info.actions:
+        assert [parameter.id for parameter in action.params] == list(range(1, len(action.params) + 1))
+
+
+def test_counters_digest_and_packet_io(p4info: p4i.P4Info) -> None:
+    assert {counter.preamble.id: counter.preamble.name for counter in p4info.counters} == COUNTERS
+    headers = {
+        header.preamble.name: {field.name: field.bitwidth for field in header.metadata}
+        for header in p4info.controller_packet_metadata
+    }
+    assert headers == {"packet_out": PACKET_OUT, "packet_in": PACKET_IN}
+    (digest,) = p4info.digests
+    assert digest.preamble.name == "steering_event_t"
+    members = p4info.type_info.structs["steering_event_t"].members
+    assert {member.name: member.type_spec.bitstring.bit.bitwidth for member in members} == DIGEST
+
+
+def preambles(p4info: p4i.P4Info) -> Iterator[p4i.Preamble]:
+    """Everything that has an id and a name."""
+    for kind in (p4info.tables, p4info.actions, p4info.counters, p4info.digests, p4info.registers):
+        yield from (entity.preamble for entity in kind)
+
+
+def test_ids_names_and_aliases_are_unique(p4info: p4i.P4Info) -> None:
+    for attribute in ("id", "name", "alias"):
+        values = [getattr(preamble, attribute) for preamble in preambles(p4info)]
+        assert len(values) == len(set(values)), attribute
+
+
+def test_it_says_what_it_is(p4info: p4i.P4Info) -> None:
+    assert p4info.pkg_info.name == "steering.p4"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", p4info.pkg_info.version)
+
+
+@pytest.mark.parametrize(("counter", "enum"), [("drops", "drop_t"), ("events", "event_t")])
+def test_the_names_of_reasons_are_those_of_the_program(p4info: p4i.P4Info, counter: str, enum: str) -> None:
+    source = re.sub(r"//.*", "", (build.ROOT / "p4src" / "types.p4").read_text())
+    body = re.search(rf"enum bit<8> {enum} {{(.*?)}}", source, re.DOTALL)
+    assert body is not None
+    declared = {name: int(value) for name, value in re.findall(r"(\w+)\s*=\s*(\d+)", body[1])}
+    assert declared.pop("NONE") == 0
+    told = {
+        pair.key: pair.value.int64_value
+        for entity in p4info.counters
+        if entity.preamble.name == counter
+        for annotation in entity.preamble.structured_annotations
+        for pair in annotation.kv_pair_list.kv_pairs
+    }
+    assert told == declared
+
+
+def test_the_report_codec_has_the_layout_of_the_program() -> None:
+    source = re.sub(r"//.*", "", (build.ROOT / "p4src" / "headers.p4").read_text())
+    body = re.search(r"header report_h {(.*?)}", source, re.DOTALL)
+    assert body is not None
+    fields = [(name, int(width)) for width, name in re.findall(r"bit<(\d+)>\s+(\w+);", body[1])]
+    assert sum(width for _, width in fields) == 8 * report.SIZE
+    values = {name: (index * 2654435761 + 1) % 2**width for index, (name, width) in enumerate(fields)}
+    values |= {"magic": report.MAGIC, "version": report.VERSION, "reserved_flags": 0, "reserved": 0}
+    word = 0
+    for name, width in fields:
+        word = word << width | values[name]
+    decoded = report.decode(word.to_bytes(report.SIZE, "big"))
+    for name in values.keys() - {"magic", "version", "reserved_flags", "reserved"}:
+        assert int(getattr(decoded, name)) == values[name], name
+    assert decoded.encode() == word.to_bytes(report.SIZE, "big")

@@ -1,0 +1,94 @@
+"""Request affinity: all fragments of one request meet at one instance; requests are steered one by one."""
+
+import pytest
+from scapy.packet import Packet, Raw
+
+from tests.packet.bench import Bench, Service
+
+SECOND = 1_000_000
+REQUEST_AFFINITY = 2
+ACK = 4
+
+
+def spread(bench: Bench, **options: object) -> Service:
+    """A request-affine service that alternates between members 0 and 1."""
+    service = bench.service(affinity=REQUEST_AFFINITY, policy=("spread", {"load_penalty": 31}), **options)
+    service.report(0, backlog=SECOND, service_interval=SECOND)
+    service.report(1, backlog=SECOND + SECOND // 2, service_interval=SECOND)
+    return service
+
+
+def test_fragments_meet_and_requests_spread(bench: Bench) -> None:
+    service = spread(bench)
+    first = [service.member_of(service.fragment(request)) for request in range(10)]
+    assert first == [0, 1] * 5
+    for index in (2, 1, 0):
+        assert [service.member_of(service.fragment(request, index)) for request in range(10)] == first
+    assert (service.probe(0)["sent"], service.probe(1)["sent"]) == (5, 5)
+
+
+def test_any_fragment_can_be_the_first(bench: Bench) -> None:
+    service = spread(bench)
+    member = service.member_of(service.fragment(1, 2))
+    assert [service.member_of(service.fragment(1, index)) for index in (0, 1)] == [member] * 2
+
+
+def test_requests_of_different_clients_are_different(bench: Bench) -> None:
+    service = spread(bench)
+    assert service.member_of(service.fragment(1, client_id=1)) == 0
+    assert service.member_of(service.fragment(1, client_id=2)) == 1
+    assert service.member_of(service.fragment(1, client_id=1)) == 0
+    assert service.member_of(service.fragment(2**63 + 1, client_id=1)) == 0
+    assert service.member_of(service.fragment(1, client_id=2)) == 1
+
+
+def test_a_request_stays_when_the_host_moves(bench: Bench) -> None:
+    service = bench.service(affinity=REQUEST_AFFINITY, policy=("single", {"margin": 400, "dwell": 0}))
+    service.report(0)
+    service.report(1)
+    assert service.member_of(service.fragment(1, 0)) == 0
+    service.report(0, draining=True)
+    assert service.host() == 1
+    assert service.member_of(service.fragment(1, 1)) == 0
+    assert service.member_of(service.fragment(2, 0)) == 1
+
+
+def test_an_ack_follows_its_request_and_is_no_new_work(bench: Bench) -> None:
+    service = spread(bench)
+    members = [service.member_of(service.fragment(request)) for request in range(2)]
+    assert [service.member_of(service.fragment(request, kind=ACK)) for request in range(2)] == members
+    with bench.counts("events", "NO_ENTRY"):
+        stray = service.member_of(service.fragment(99, kind=ACK))
+    assert stray in (0, 1)
+    assert service.member_of(service.fragment(99, 1, kind=ACK)) == stray
+    assert service.probe(0)["sent"] + service.probe(1)["sent"] == 2
+
+
+def broken(packet: Packet, offset: int, value: int) -> Packet:
+    """A packet with one byte of its payload changed."""
+    payload = bytearray(packet[Raw].load)
+    payload[offset] = value
+    packet[Raw].load = bytes(payload)
+    return packet
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_what_is_no_invocation_is_dropped(bench: Bench, offset: int) -> None:
+    service = spread(bench)
+    with bench.drops_one("INVOCATION"):
+        bench.send(1, broken(service.fragment(1), offset, 0x7F))
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 41])
+def test_a_header_that_is_too_short_is_dropped(bench: Bench, length: int) -> None:
+    service = spread(bench)
+    with bench.drops_one("INVOCATION"):
+        bench.send(1, service.datagram(bytes(service.fragment(1)[Raw].load[:length])))
+    assert service.member_of(service.datagram(bytes(service.fragment(1)[Raw].load[:42]))) == 0
+
+
+def test_without_affinity_every_packet_is_steered_by_itself(bench: Bench) -> None:
+    service = bench.service(affinity=0, policy=("spread", {"load_penalty": 31}))
+    service.report(0, backlog=SECOND, service_interval=SECOND)
+    service.report(1, backlog=SECOND + SECOND // 2, service_interval=SECOND)
+    assert [service.ask(sport=1) for _ in range(6)] == [0, 1, 0, 1, 0, 1]

@@ -1,0 +1,100 @@
+"""An instance that went silent is taken out by the first packet that would have gone there, however many there are."""
+
+import time
+
+import pytest
+
+from tests.packet.bench import FALLBACK_MAC, Bench, Service, node_port, until
+
+LAST, FALLBACK, DROP = 0, 1, 2
+EVICT_STALE = 8
+SECOND = 1_000_000
+
+
+def report_all(service: Service, members: range) -> None:
+    """Every member reports, as fast as they can."""
+    for member in members:
+        payload = service.payload(member, cpu=member)
+        service.bench.send(node_port(member), service.report_frame(member, payload))
+    until(lambda: all(service.probe(member)["sequence"] for member in members), "all reports to be accepted")
+
+
+@pytest.mark.parametrize("policy", [("single", {"margin": 0, "dwell": 0}), ("spread", {"load_penalty": 0})])
+def test_one_packet_finds_the_only_live_one_of_64(bench: Bench, policy: tuple[str, dict[str, int]]) -> None:
+    service = bench.service(members=64, policy=policy)
+    report_all(service, range(64))
+    time.sleep(0.4)
+    service.report(37, cpu=1000)
+    service.configure(stale_after=0.3)
+    with bench.counts("events", "EVICT_STALE", 63):
+        assert service.ask() == 37
+    assert service.ask() == 37
+    evicted = [told for told in service.digests(64) if told["reason"] == EVICT_STALE]
+    assert sorted(told["from_member"] for told in evicted) == [member for member in range(64) if member != 37]
+    assert (service.probe(5)["status"], service.probe(5)["rank"]) == (0, 0)
+
+
+def silent(bench: Bench, on_no_live: int, policy: str = "single") -> Service:
+    """A service whose two instances were served from, the last time from member 1, and have gone silent."""
+    arguments = {"margin": 400, "dwell": 0} if policy == "single" else {"load_penalty": 31}
+    service = bench.service(on_no_live=on_no_live, policy=(policy, arguments))
+    service.report(0, service_interval=10 * SECOND)
+    assert service.ask() == 0
+    service.report(1)
+    service.report(0, cpu=1000, service_interval=10 * SECOND)
+    assert service.ask() == 1
+    time.sleep(0.35)
+    service.configure(stale_after=0.3)
+    return service
+
+
+@pytest.mark.parametrize("policy", ["single", "spread"])
+def test_reports_may_be_all_that_is_lost(bench: Bench, policy: str) -> None:
+    service = silent(bench, LAST, policy)
+    with bench.counts("events", "NO_LIVE", 3):
+        assert [service.ask(sport) for sport in range(3)] == [1, 1, 1]
+
+
+def test_a_fallback_address_takes_over(bench: Bench) -> None:
+    service = silent(bench, FALLBACK)
+    with bench.counts("events", "NO_LIVE"), bench.counts("events", "FALLBACK"):
+        answer = bench.exchange(1, service.datagram())
+    assert answer is not None
+    assert (answer[0], answer[1].dst, answer[1]["IP"].dst) == (4, FALLBACK_MAC, service.address)
+
+
+def test_or_the_packet_is_dropped(bench: Bench) -> None:
+    service = silent(bench, DROP)
+    with bench.counts("events", "NO_LIVE"), bench.drops_one("NO_LIVE"):
+        bench.send(1, service.datagram())
+
+
+def test_the_last_one_must_still_exist(bench: Bench) -> None:
+    service = silent(bench, LAST)
+    bench.client.delete(service.instance(1))
+    with bench.drops_one("NO_LIVE"):
+        bench.send(1, service.datagram())
+
+
+@pytest.mark.parametrize("on_no_live", [LAST, FALLBACK, DROP])
+def test_the_first_new_report_restores(bench: Bench, on_no_live: int) -> None:
+    service = silent(bench, on_no_live)
+    bench.send(1, service.datagram())
+    until(lambda: service.probe(1)["status"] == 0, "the silent host to be taken out")
+    service.report(0, cpu=900)
+    assert service.ask() == 0
+
+
+def test_an_instance_that_nobody_asks_for_is_not_taken_out(bench: Bench) -> None:
+    service = bench.service(stale_after=0.2)
+    service.report(0)
+    time.sleep(0.3)
+    told = service.probe(0)
+    assert (told["status"], told["eligible"], told["best"]) == (1, 1, 0)
+    assert told["age"] > 200_000
+
+
+def test_a_service_that_never_had_an_instance_drops(bench: Bench) -> None:
+    service = bench.service(on_no_live=LAST)
+    with bench.drops_one("NO_LIVE"):
+        bench.send(1, service.datagram())
