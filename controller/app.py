@@ -17,6 +17,7 @@ from controller.bus import Broker
 from controller.control import Controller
 from controller.events import EventLog
 from controller.fabric import Fabric, load
+from controller.metrics import MetricsError, MetricsServer
 from controller.state import StateError, StateFile
 from controller.steering import Mode
 from controller.switch import SwitchError
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
     logging.getLogger("controller").setLevel(logging.DEBUG if settings.verbose else logging.INFO)
     try:
         asyncio.run(_main(settings))
-    except (LocatedError, deployments.DeploymentError, StateError, SwitchError, api.ApiError) as error:
+    except (LocatedError, deployments.DeploymentError, StateError, SwitchError, api.ApiError, MetricsError) as error:
         raise StartError(str(error)) from error
 
 
@@ -71,6 +72,7 @@ async def _main(settings: Settings) -> None:
             async with (
                 _serving(files, lambda runner: web.TCPSite(runner, place.host, place.port), "the repository"),
                 _serving(api.application(controller), lambda runner: web.SockSite(runner, listener), "the API"),
+                MetricsServer(fabric.metrics.host, fabric.metrics.port, controller.collector()),
             ):
                 log.info("fabric %s, %s: commands at %s", fabric.name, settings.mode, settings.socket)
                 await _until_told_to_end(controller)

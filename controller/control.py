@@ -12,6 +12,7 @@ from controller.endpoints import Endpoints
 from controller.events import EventLog
 from controller.fabric import Fabric
 from controller.metric_steering import MetricSteering
+from controller.metrics import FabricCollector
 from controller.nodes import SUBSCRIPTIONS, Nodes
 from controller.reconfigure import Decision
 from controller.repository import Component
@@ -69,6 +70,14 @@ class Controller:
                 self._endpoints.set(name, str(service.address), service.port, "switches steer")
         self._deploy()
         self._play()
+
+    def collector(self) -> FabricCollector:
+        """What Prometheus reads of this controller."""
+        steering = self._steering
+        if self._metric_steering is None:
+            return FabricCollector(self.mode, lambda: steering.hosts, lambda: steering.switches)
+        own = self._metric_steering
+        return FabricCollector(self.mode, lambda: own.hosts, instances=own.views, migrations=lambda: own.migrations)
 
     async def run(self) -> None:
         """Work until cancelled. No part's failure to reach its peer ends another part."""

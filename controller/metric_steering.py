@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from controller.bus import Bus
 from controller.fabric import Fabric
+from controller.overview import InstanceView
 from controller.reconfigure import MICROSECONDS, Decision, Reconfiguration
 from controller.status import SwitchState
 from controller.steering import Sight, SteeringError
@@ -31,6 +33,8 @@ class MetricSteering:
         self._pure = Reconfiguration(fabric, pins)
         self._bus = bus
         self._decided = decided
+        self.migrations: Counter[tuple[str, str]] = Counter()
+        """(service, reason) -> how often it moved from one node to another."""
         stale = min((service.stale_after_ms for service in fabric.services.values()), default=1000)
         self._interval_s = stale / 1000 / LOOKS_PER_STALENESS
 
@@ -51,9 +55,13 @@ class MetricSteering:
         """A node has come or gone."""
         self._tell(self._pure.presence(_now_us(), node, online))
 
+    def views(self) -> Mapping[tuple[str, str], InstanceView]:
+        """Every instance by its metrics, by (service, node)."""
+        return self._pure.views(_now_us())
+
     async def look(self) -> Sight:
         """Every service by its metrics."""
-        return Sight(self.hosts, self._pure.views(_now_us()))
+        return Sight(self.hosts, self.views())
 
     def check(self, service: str) -> None:
         """Endpoints travel by the broker."""
@@ -71,6 +79,9 @@ class MetricSteering:
             self._tell(self._pure.look(_now_us()))
 
     def _tell(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if decision.before is not None:
+                self.migrations[decision.service, decision.reason.name] += 1
         if decisions:
             self._decided(decisions)
 

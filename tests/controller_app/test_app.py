@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -169,6 +170,12 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             move = next(event for event in running.events("endpoint") if event["to"] == "edge2")
             assert (move["from"], move["reason"], move["node"]) == ("edge1", "BETTER", "edge1")
             assert move["sequence"] > 0
+            metrics_text = await asyncio.to_thread(_prometheus, fabric)
+            assert 'hitless_host{node="edge2",service="resize"} 1.0' in metrics_text
+            assert (
+                'hitless_migrations_total{mode="reconfiguration",reason="BETTER",service="resize"} 1.0' in metrics_text
+            )
+            assert 'hitless_rank{node="edge1",service="resize"} 64635.0' in metrics_text
 
             running.end(signal.SIGKILL)
             running.start("--mode", "reconfiguration")
@@ -182,6 +189,11 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             metrics.cancel()
 
     asyncio.run(scenario())
+
+
+def _prometheus(fabric: Fabric) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{fabric.metrics.port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def _endpoint(node: FakeNode, component: str, service: str) -> str | None:
