@@ -1,7 +1,8 @@
 """What a fabric file must mean, beyond its shape: names that exist, ids and addresses that are used once."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
+from itertools import combinations
 
 from controller.fabric_schema import SERVICE_NETWORK, Fabric, Fallback, Pinned, Service
 from hitless.located import Location
@@ -97,8 +98,21 @@ def _services(fabric: Fabric) -> Iterator[Problem]:
          for name, service in services.items()),
         "give each service its own address or port",
     )  # fmt: skip
+    yield from _shared_ports(services)
     for name, service in services.items():
         yield from _service(fabric, name, service)
+
+
+def _shared_ports(services: Mapping[str, Service]) -> Iterator[Problem]:
+    """An instance also answers at its node's own address, so services that share a node need different ports."""
+    for (first, one), (second, other) in combinations(services.items(), 2):
+        shared = sorted(one.instances.keys() & other.instances.keys())
+        if shared and (one.protocol, one.port) == (other.protocol, other.port):
+            yield (
+                ("services", second, "port"),
+                f"{other.protocol} port {other.port} on {shared[0]} is taken by services.{first}.port: "
+                + "give services that share a node ports of their own",
+            )
 
 
 def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:

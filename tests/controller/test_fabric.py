@@ -67,7 +67,7 @@ def test_credentials_are_relative_to_the_file(tmp_path: Path) -> None:
         ("  edge2: {node_id", "  edge9: {node_id", "nodes.edge9", "expected the name of a host"),
         ("service_id: 2", "service_id: 1", "services.detect.service_id", "service id 1 is taken by"),
         ("index: 2", "index: 1", "services.detect.index", "index 1 is taken by services.preprocess.index"),
-        ("10.96.0.2", "10.96.0.1", "services.detect.address", "10.96.0.1 udp 9000 is taken by"),
+        ("port: 9001", "port: 9000", "services.detect.port", "udp port 9000 on edge1 is taken by services.preprocess"),
         ("10.96.0.2", "10.97.0.2", "services.detect.address", "expected an address in 10.96.0.0/16"),
         ("10.96.0.2", "10.96.255.254", "services.detect.address", "where reports go"),
         ("10.0.0.12", "10.96.7.7", "hosts.edge2.address", "expected an address outside 10.96.0.0/16"),
@@ -133,6 +133,12 @@ def test_the_line_is_the_mistaken_fields_own(tmp_path: Path) -> None:
     path = changed(tmp_path, ("address: 10.96.0.2", "address: 10.97.0.2"))
     (told,) = complaints(path)
     assert told.startswith(f"{path}:{line_of(path, '10.97.0.2')}: services.detect.address: ")
+
+
+def test_services_at_one_address_need_different_ports(tmp_path: Path) -> None:
+    path = changed(tmp_path, ("10.96.0.2", "10.96.0.1"), ("port: 9001", "port: 9000"))
+    told = complaints(path)
+    assert any("services.detect.address: 10.96.0.1 udp 9000 is taken by services.preprocess.address" in t for t in told)
 
 
 def test_all_mistakes_are_told_at_once_in_the_files_order(tmp_path: Path) -> None:

@@ -1,0 +1,253 @@
+"""Intent to entries, and the way from one set of entries to another without a hole on the way."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import finsy as fy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.diff import Changes, Kind, Update, diff
+from controller.entries import Act, Overrides, Place, desired_entries
+from controller.fabric import Fabric, Instance, Service, Spread, load
+from controller.fabric_schema import Fallback, Host, Node, Pinned, Policy
+from controller.p4runtime import Program
+
+ROOT = Path(__file__).parents[2]
+PAIR = load(ROOT / "topologies" / "pair.yaml")
+
+
+def address(text: str) -> int:
+    return int(IPv4Address(text))
+
+
+def act(entries: Mapping[Place, Act], table: str, **key: int | tuple[int, int]) -> tuple[str, dict[str, int]]:
+    found = entries[Place(table, tuple(key.items()))]
+    return found.name, dict(found.params)
+
+
+def test_what_the_example_means() -> None:
+    entries = desired_entries(PAIR, "s1")
+    reports = address("10.96.255.254")
+    gateway = 0x02000000FFFE
+    assert act(entries, "endpoints", address=address("10.96.0.2"), protocol=17, port=9001) == (
+        "to_service",
+        {"service": 2},
+    )
+    assert act(entries, "endpoints", address=address("10.96.0.3"), protocol=6, port=80) == (
+        "to_service",
+        {"service": 3},
+    )
+    assert act(entries, "endpoints", address=reports, protocol=17, port=9600) == ("to_reports", {})
+    for pinged in ("10.0.0.254", "10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.255.254"):
+        assert act(entries, "endpoints", address=address(pinged), protocol=1, port=0) == ("to_ping", {})
+    assert act(entries, "services", service=1) == (
+        "configure",
+        {
+            "affinity": 2,
+            "members": 2,
+            "idle_after": 60_000_000,
+            "stale_after": 200_000,
+            "dead_after": 2_000_000,
+            "on_no_live": 0,
+            "fallback": 0,
+        },
+    )
+    assert act(entries, "services", service=3)[1]["affinity"] == 1
+    assert act(entries, "policies", service=1) == ("single", {"margin": 400, "dwell": 3_000_000})
+    assert act(entries, "scoring", service=1) == (
+        "score",
+        {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 4, "w_interval": 31},
+    )
+    assert act(entries, "bindings", port=3, source=address("10.0.0.12"), service_id=2, node_id=2) == (
+        "bind",
+        {"service": 2, "member": 1, "generation": 1, "path_cost": 0, "copy_group": 0},
+    )
+    assert act(entries, "instances", instance=2 << 6 | 1) == (
+        "at_node",
+        {"node": address("10.0.0.12"), "generation": 1},
+    )
+    assert act(entries, "routes", address=(address("10.0.0.11"), 32)) == (
+        "forward",
+        {"port": 2, "source": gateway, "destination": 0x020000000011},
+    )
+    assert act(entries, "arp", address=(address("10.0.0.11"), 32)) == ("reply", {"mac": gateway, "home": 2})
+    assert act(entries, "arp", address=(address("10.0.0.254"), 32)) == ("reply", {"mac": gateway, "home": 511})
+    assert act(entries, "arp", address=(address("10.96.0.0"), 16)) == ("reply", {"mac": gateway, "home": 511})
+    assert len(entries) == 40
+
+
+def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
+    service = fabric.services[name].model_copy(update=changes)
+    return fabric.model_copy(update={"services": {**fabric.services, name: service}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "table", "expected"),
+    [
+        ({"policy": Policy(spread=Spread())}, "policies", ("spread", {"load_penalty": 31})),
+        ({"policy": Policy(pinned=Pinned(node="edge2"))}, "policies", ("pinned", {"member": 1})),
+    ],
+)
+def test_policies(changes: dict[str, object], table: str, expected: tuple[str, dict[str, int]]) -> None:
+    entries = desired_entries(with_service(PAIR, "detect", **changes), "s1")
+    assert act(entries, table, service=2) == expected
+
+
+def test_a_fallback_is_an_address() -> None:
+    fabric = with_service(PAIR, "detect", on_no_live=Fallback.model_validate({"fallback": "10.0.0.11"}))
+    params = act(desired_entries(fabric, "s1"), "services", service=2)[1]
+    assert (params["on_no_live"], params["fallback"]) == (1, address("10.0.0.11"))
+
+
+def test_draws_reach_the_last_slot() -> None:
+    fabric = with_service(PAIR, "detect", instances={"edge1": Instance(member=9)})
+    assert act(desired_entries(fabric, "s1"), "services", service=2)[1]["members"] == 10
+
+
+def test_a_pin_changes_one_entry() -> None:
+    before, after = desired_entries(PAIR, "s1"), desired_entries(PAIR, "s1", Overrides({"detect": "edge2"}))
+    (update,) = diff(before, after).updates
+    assert update == Update(Kind.MODIFY, Place("policies", (("service", 2),)), Act("pinned", (("member", 1),)))
+
+
+def test_every_entry_fits_the_program() -> None:
+    """Table, key, action and parameter names, their order and widths are those of the compiled program."""
+    schema = Program.compiled().schema()
+    for place, found in desired_entries(PAIR, "s1").items():
+        table = schema.tables[place.table]
+        assert [field.alias for field in table.match_fields] == [name for name, _ in place.key]
+        action = next(action for action in table.actions if action.alias == found.name)
+        assert [parameter.name for parameter in action.params] == [name for name, _ in found.params]
+        entry = fy.P4TableEntry(
+            place.table, match=fy.Match(dict(place.key)), action=fy.Action(found.name, **dict(found.params))
+        )
+        assert fy.P4TableEntry.decode(entry.encode(schema), schema).match == dict(place.key)
+
+
+@st.composite
+def fabrics(draw: st.DrawFn) -> Fabric:
+    """Fabrics as an operator changes them: hosts move, services come and go, instances are added and renumbered."""
+    count = draw(st.integers(1, 4))
+    ports = draw(st.permutations(range(1, 8)))
+    hosts = {
+        f"h{number}": Host.model_validate(
+            {
+                "switch": "s1",
+                "port": ports[number],
+                "address": f"10.0.0.{draw(st.sampled_from([10, 50])) + number}",
+                "mac": f"02:00:00:00:00:{number + 1:02x}",
+            }
+        )
+        for number in range(count)
+    }
+    nodes = {name: Node(node_id=number + 1) for number, name in enumerate(hosts)}
+    services: dict[str, Service] = {}
+    for number in draw(st.sets(st.integers(1, 3))):
+        where = draw(st.sets(st.sampled_from(sorted(hosts)), min_size=1))
+        slots = draw(st.permutations(range(6)))
+        services[f"service{number}"] = PAIR.services["detect"].model_copy(
+            update={
+                "service_id": number,
+                "index": draw(st.sampled_from([number, 10 + number])),
+                "address": IPv4Address(f"10.96.0.{number}"),
+                "port": draw(st.sampled_from([9000, 9001])),
+                "policy": draw(st.sampled_from([Policy(spread=Spread()), PAIR.services["detect"].policy])),
+                "instances": {
+                    node: Instance(member=slots[place], generation=draw(st.integers(1, 2)))
+                    for place, node in enumerate(sorted(where))
+                },
+            }
+        )
+    return PAIR.model_copy(update={"hosts": hosts, "nodes": nodes, "services": services})
+
+
+def carried_out(present: Mapping[Place, Act], update: Update) -> dict[Place, Act]:
+    """One write, as strictly as a switch takes it."""
+    after = dict(present)
+    if update.kind is Kind.INSERT:
+        assert update.place not in after
+        after[update.place] = update.act
+    elif update.kind is Kind.MODIFY:
+        assert update.place in after
+        after[update.place] = update.act
+    else:
+        assert after.pop(update.place) == update.act
+    return after
+
+
+def holes(entries: Mapping[Place, Act]) -> list[str]:
+    """What a packet could run into: a service without its entries, an instance without a route."""
+    found = []
+    routed = {key[0][1] for table, key in ((place.table, place.key) for place in entries) if table == "routes"}
+    for place, does in entries.items():
+        if does.name == "to_service":
+            service = dict(does.params)["service"]
+            found += [
+                f"{place} leads to service {service}, which has no {table}"
+                for table in ("services", "policies", "scoring")
+                if Place(table, (("service", service),)) not in entries
+            ]
+            if not any(
+                other.table == "instances" and other.key[0][1] >> 6 == service  # type: ignore[operator]
+                for other in entries
+            ):
+                found.append(f"{place} leads to service {service}, which has no instance")
+        if does.name == "at_node" and (dict(does.params)["node"], 32) not in routed:
+            found.append(f"{place} has no route")
+        if does.name == "bind":
+            params = dict(does.params)
+            instance = params["service"] << 6 | params["member"]
+            if Place("instances", (("instance", instance),)) not in entries:
+                found.append(f"{place} reports for instance {instance}, which is not there")
+    return found
+
+
+@given(fabrics(), fabrics(), st.randoms(use_true_random=False))
+def test_no_order_of_a_batch_leaves_a_hole(before: Fabric, after: Fabric, chance: random.Random) -> None:
+    entries: dict[Place, Act] = desired_entries(before, "s1")
+    wanted = desired_entries(after, "s1")
+    changes = diff(entries, wanted)
+    for batch in changes.batches:
+        shuffled = list(batch)
+        chance.shuffle(shuffled)
+        for update in shuffled:
+            entries = carried_out(entries, update)
+            assert not holes(entries)
+    assert entries == wanted
+    assert not diff(entries, wanted)
+
+
+@given(fabrics())
+def test_running_twice_changes_nothing(fabric: Fabric) -> None:
+    entries = desired_entries(fabric, "s1")
+    assert diff(entries, desired_entries(fabric, "s1")) == Changes()
+    assert diff({}, entries).updates
+    assert {update.kind for update in diff({}, entries).updates} == {Kind.INSERT}
+    assert {update.kind for update in diff(entries, {}).updates} == {Kind.DELETE}
+
+
+def test_the_commit_point_of_a_new_service_is_its_endpoint() -> None:
+    services = {name: service for name, service in PAIR.services.items() if name != "detect"}
+    without = desired_entries(PAIR.model_copy(update={"services": services}), "s1")
+    whole = desired_entries(PAIR, "s1")
+    added, removed = diff(without, whole), diff(whole, without)
+    assert {update.place.table for update in added.batches[-1]} == {"endpoints"}
+    assert {update.place.table for update in removed.batches[0]} == {"endpoints"}
+    assert "~" not in str(added)
+    assert str(diff(whole, whole)) == "nothing to change"
+
+
+def test_moving_an_endpoint_is_one_modify() -> None:
+    whole = desired_entries(PAIR, "s1")
+    moved = desired_entries(with_service(PAIR, "detect", index=12), "s1")
+    changes = diff(whole, moved)
+    of_endpoints = [update for update in changes.updates if update.place.table == "endpoints"]
+    assert [update.kind for update in of_endpoints] == [Kind.MODIFY]
+    made = changes.updates.index(of_endpoints[0])
+    assert all(update.kind is not Kind.DELETE for update in changes.updates[:made])
+    assert replace(of_endpoints[0], act=Act("to_service", (("service", 12),))) == of_endpoints[0]
