@@ -22,8 +22,8 @@ from typing import Any, TextIO
 
 import aiohttp
 import uvloop
-from apps.frames import frames
 
+from apps.frames import Camera
 from experiments.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
 from hitless.call import DeadlineExceeded
 from hitless.client import Client
@@ -120,10 +120,9 @@ class Load:
     async def _send_all(self) -> None:
         cameras, rate = self.options["cameras"], self.options["frames_per_second"]
         duration, seed = self.options["duration_s"], self.options["seed"]
-        pictures = [frames(FRAMES_OF_A_CAMERA, seed=seed * 1000 + camera) for camera in range(cameras)]
-        clients = [
-            Client(self.endpoints, client_id=1 + camera, on_stray=self._answered_again) for camera in range(cameras)
-        ]
+        films = [Camera(seed * 1000 + camera) for camera in range(cameras)]
+        pictures = [[film.frame(number) for number in range(FRAMES_OF_A_CAMERA)] for film in films]
+        clients = [Client(self.endpoints, on_stray=self._answered_again) for _ in range(cameras)]
         start_ns = time.monotonic_ns() + 200_000_000
         plan = [
             ((at, camera) for at in camera_times(start_ns, duration, rate, (camera + self.chance.random()) / cameras))
@@ -145,31 +144,23 @@ class Load:
                         tasks.create_task(self._call(session, number, at))
                     else:
                         picture = pictures[who][number % FRAMES_OF_A_CAMERA]
-                        tasks.create_task(self._send_frame(clients[who], 1 + who, picture, at))
+                        tasks.create_task(self._send_frame(clients[who], picture, at))
 
     def _answered_again(self, header: Any, _: object) -> None:
         self.rows.answers[header.client_id, header.request_id] += 1
 
-    async def _send_frame(self, client: Client, camera: int, frame: bytes, intended_ns: int) -> None:
+    async def _send_frame(self, client: Client, frame: bytes, intended_ns: int) -> None:
         try:
             answer = await client.invoke(self.application, frame, self.patience_s)
         except DeadlineExceeded as lost:
-            self.rows.add(
-                Request(lost.request_id, camera, self.application, intended_ns, lost.sent_ns, None, None, LOST, 0)
-            )
-            return
-        outcome = FAILED if answer.failed or answer.status >= 400 else OK
+            number, sent_ns, received_ns, outcome = lost.request_id, lost.sent_ns, None, LOST
+        else:
+            number, sent_ns, received_ns = answer.request_id, answer.sent_ns, answer.received_ns
+            outcome = FAILED if answer.failed or answer.status >= 400 else OK
+        answers = int(received_ns is not None)
         self.rows.add(
             Request(
-                answer.request_id,
-                camera,
-                self.application,
-                intended_ns,
-                answer.sent_ns,
-                answer.received_ns,
-                None,
-                outcome,
-                1,
+                number, client.client_id, self.application, intended_ns, sent_ns, received_ns, None, outcome, answers
             )
         )
 
