@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -144,7 +144,7 @@ async def _run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     make_engine = partial(Engine, cpu_port=options.cpu_port, drop_port=options.drop_port)
-    with make_engine() as engine:
+    with _engine(make_engine) as engine:
         _add_ports(engine, options.interface)
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:
@@ -166,6 +166,18 @@ async def _run(options: argparse.Namespace) -> None:
             LOGGER.info("stopping")
         finally:
             await server.stop()
+
+
+def _engine(make: Callable[[], Engine]) -> Engine:
+    try:
+        return make()
+    except CompilerMissing as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
+        raise StartError(
+            f"cannot keep compiled programs in {reason} (set XDG_CACHE_HOME to a folder of yours)"
+        ) from error
 
 
 def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:

@@ -109,8 +109,8 @@ class Device:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:
             raise invalid(f"p4_device_config: {error}") from error
-        except CompilerMissing as error:
-            raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, str(error)) from error
+        except (CompilerMissing, OSError) as error:
+            raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
         return _Verified(config, text, schema.build(config.p4info, program), program)
 
     def _install(self, verified: _Verified) -> None:

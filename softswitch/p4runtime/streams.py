@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
 
-from softswitch.entries import DigestEvent, Event, PacketInEvent
+from softswitch.entries import DigestEvent, Event, PacketInEvent, PortEvent
 from softswitch.p4runtime.arbitration import Notification
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.device import Device
@@ -79,9 +79,8 @@ class Streams:
                 case DigestEvent(name, values):
                     if pipeline is not None:
                         self._digest(pipeline, name, values, now)
-                case _:
-                    state = "up" if event.up else "down"
-                    LOGGER.warning("port %d (%s) is %s", event.port, event.interface, state)
+                case PortEvent():
+                    pass  # P4Runtime has no message for it; the engine has logged it
 
     def deliver_due(self, now: int) -> None:
         """Send the digest lists whose time has come."""

@@ -130,6 +130,12 @@ def test_mistakes_get_one_sentence(start: Start, arguments: list[str], sentence:
     assert sentence in failure(start(*arguments))
 
 
+def test_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    process = Process("--no-p4", "--", "--grpc-server-addr", FREE, cache=tmp_path / "file")
+    assert "cannot keep compiled programs" in failure(process)
+
+
 def test_taken_port_is_said(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
