@@ -1,0 +1,110 @@
+"""What becomes of a batch when the engine refuses an update that the models had accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from finsy.proto import p4r
+from grpc import StatusCode
+
+from softswitch.engine import Engine
+from softswitch.entries import EntryError, ErrorKind, Operation, TableOperation
+from softswitch.p4runtime.device import Device
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
+from tests.softswitch.p4runtime.switches import message
+
+FULL = EntryError(ErrorKind.RESOURCE_EXHAUSTED, "no room")
+
+
+class PickyEngine(Engine):
+    """Refuses, when told to, operations that would forward to port 9."""
+
+    picky = False
+
+    def apply(self, operations: Sequence[TableOperation]) -> list[EntryError | None]:
+        """Do the operations, each on its own, but the refused ones."""
+        results: list[EntryError | None] = []
+        for operation in operations:
+            if self.picky and operation.operation is not Operation.DELETE and operation.parameters == (9,):
+                results.append(FULL)
+            else:
+                results += super().apply([operation])
+        return results
+
+
+@pytest.fixture
+def device(names: Names, program_cache: Path) -> Iterator[Device]:
+    """A device with the program, entries for tags 1 and 2, and an engine that has become picky."""
+    engine = PickyEngine(cache_dir=program_cache)
+    with engine:
+        device = Device(1, engine, lambda: Engine(cache_dir=program_cache), cpu_port=None)
+        device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
+        assert codes(device, insert(exact_entry(names, 1, port=3)), insert(exact_entry(names, 2, port=3))) == [None] * 2
+        engine.picky = True
+        yield device
+        device.close()
+
+
+def codes(
+    device: Device, *updates: p4r.Update, atomicity: int = p4r.WriteRequest.CONTINUE_ON_ERROR
+) -> list[StatusCode | None]:
+    return [error.code if error else None for error in device.write(updates, atomicity)]
+
+
+def entries(device: Device, names: Names) -> list[p4r.Entity]:
+    responses, _ = device.read([p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"]))])
+    return [entity for response in responses for entity in response.entities]
+
+
+def leaves(device: Device, tag: int, kind: int = 0) -> list[int]:
+    return [port for port, _ in device.engine.process(1, message(kind, tag=tag))]
+
+
+def test_refused_updates_are_not_in_the_model(device: Device, names: Names) -> None:
+    assert codes(
+        device,
+        modify(exact_entry(names, 1, port=9)),
+        insert(exact_entry(names, 3, port=9)),
+        insert(exact_entry(names, 4, port=5)),
+        modify(default_entry(names, "keyless_table", "forward", b"\x09")),
+    ) == [StatusCode.RESOURCE_EXHAUSTED, StatusCode.RESOURCE_EXHAUSTED, None, StatusCode.RESOURCE_EXHAUSTED]
+    kept = [exact_entry(names, 1, port=3), exact_entry(names, 2, port=3), exact_entry(names, 4, port=5)]
+    assert entries(device, names) == kept
+    assert codes(device, insert(exact_entry(names, 3, port=5))) == [None]
+    assert leaves(device, 0, kind=3) == [5]
+
+
+def test_later_update_of_a_refused_entry_stands(device: Device, names: Names) -> None:
+    assert codes(device, modify(exact_entry(names, 1, port=9)), modify(exact_entry(names, 1, port=4))) == [
+        StatusCode.RESOURCE_EXHAUSTED,
+        None,
+    ]
+    assert entries(device, names)[0] == exact_entry(names, 1, port=4)
+    assert leaves(device, 1) == [4]
+
+
+def test_refused_chain_leaves_nothing(device: Device, names: Names) -> None:
+    entry = exact_entry(names, 3, port=9)
+    assert codes(device, insert(entry), delete(entry)) == [StatusCode.RESOURCE_EXHAUSTED, StatusCode.NOT_FOUND]
+    assert len(entries(device, names)) == 2
+
+
+def test_rollback_brings_engine_and_model_back(device: Device, names: Names) -> None:
+    before = entries(device, names)
+    assert codes(
+        device,
+        modify(exact_entry(names, 1, port=4)),
+        delete(exact_entry(names, 2, port=3)),
+        insert(exact_entry(names, 5, port=5)),
+        insert(group(7, (1, 0))),
+        modify(default_entry(names, "keyless_table", "forward", b"\x04")),
+        insert(exact_entry(names, 3, port=9)),
+        atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR,
+    ) == [*[StatusCode.ABORTED] * 5, StatusCode.RESOURCE_EXHAUSTED]
+    assert sorted(entries(device, names), key=str) == sorted(before, key=str)
+    assert (leaves(device, 1), leaves(device, 2), leaves(device, 5)) == ([3], [3], [0])
+    assert leaves(device, 0, kind=3) == [5]
+    assert codes(device, insert(group(7, (1, 0)))) == [None]
