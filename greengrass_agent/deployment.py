@@ -99,7 +99,16 @@ class Changed:
     reason: str | None = None
 
 
-Event = Offered | Unreadable | NothingOffered | RecipesFetched | ArtifactsFetched | Failed | Notified | Changed
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The steps of a plan have been taken: what had to go has gone, what had to start is starting."""
+
+    serial: int
+
+
+Event = (
+    Offered | Unreadable | NothingOffered | RecipesFetched | ArtifactsFetched | Failed | Notified | Changed | Applied
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +153,12 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Record `target` as what runs on the node, then take the plan's steps; tell each state as Changed."""
+    """Record `target` as what runs on the node, then take the plan's steps.
 
+    Answer with Applied once they have been taken, and tell each state of a component as Changed.
+    """
+
+    serial: int
     deployment_id: str
     plan: Plan
     target: Components
@@ -181,6 +194,8 @@ class Deployer:
     _target: Mapping[str, Installed] = field(default_factory=dict)
     _before: tuple[str, Components] = ("", {})
     _reason: str = ""
+    _applies: int = 0
+    _applied: int = 0
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event and say what is to be done, in order."""
@@ -195,6 +210,9 @@ class Deployer:
             case Changed(component, state, reason):
                 self.states[component] = state
                 return self._judge(f"{component}: {reason}" if reason else f"{component} is {state}")
+            case Applied(serial):
+                self._applied = max(self._applied, serial)
+                return self._judge("")
         if self._job is None or event.job != self._job.job:
             return []
         match event:
@@ -268,7 +286,8 @@ class Deployer:
         # States from before the merge say nothing about what is started now.
         for name in steps.touched + steps.start:
             self.states.pop(name, None)
-        return [Apply(deployment_id, steps, target), *self._judge("")]
+        self._applies += 1
+        return [Apply(self._applies, deployment_id, steps, target)]
 
     def _judge(self, reason: str) -> list[Effect]:
         """See whether the components' states decide a deployment that has merged."""
@@ -276,7 +295,7 @@ class Deployer:
             return []
         states = {name: self.states.get(name) for name in self.current}
         broken = sorted(name for name, state in states.items() if state is State.BROKEN)
-        settled = all(state in SETTLED for state in states.values())
+        settled = self._applied == self._applies and all(state in SETTLED for state in states.values())
         if self.phase is Phase.TRACK and broken:
             return self._failed(self._job, reason or f"{', '.join(broken)} broken")
         if self.phase is Phase.TRACK and settled:

@@ -20,6 +20,11 @@ class CgroupSettings(BaseModel):
     version: Literal[1, 2]
     paths: dict[Literal["cpu", "cpuacct", "unified"], Path]
 
+    @classmethod
+    def of(cls, group: Group) -> CgroupSettings:
+        """The settings that name a group."""
+        return cls.model_validate({"version": group.version, "paths": dict(group.paths)})
+
     def group(self) -> Group:
         """The group."""
         return Group(self.version, {str(tree): path for tree, path in self.paths.items()})

@@ -47,6 +47,7 @@ class Gateway:
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit)
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
+        self._closed = False
         self._flushed = 0.0
 
     async def open(self) -> None:
@@ -92,6 +93,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close everything."""
+        self._closed = True
         if self._worker_server is not None:
             self._worker_server.close()
         self.udp.close()
@@ -159,6 +161,8 @@ class Gateway:
 
     def _left(self, worker: WorkerConnection) -> None:
         self._workers.discard(worker)
+        if self._closed:
+            return
         self._note(self._dispatcher.left(worker))
         self._publish(poke=True)
         self._tell(Status(workers=self._dispatcher.workers))

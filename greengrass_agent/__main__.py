@@ -1,0 +1,48 @@
+"""`python -m greengrass_agent --node NODE --config FILE`: runs a node's agent until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from greengrass_agent import config as configuration
+from greengrass_agent.agent import Agent
+from greengrass_agent.cgroup import CgroupError
+from greengrass_agent.config import AgentConfig, ConfigError
+from greengrass_agent.files import StateError
+from greengrass_agent.network import NetworkError
+
+
+@click.command()
+@click.option("--node", required=True, metavar="NAME", help="The node's name; must be the configuration's `thing`.")
+@click.option("--config", required=True, metavar="FILE", type=click.Path(path_type=Path), help="YAML or JSON.")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+def main(node: str, config: Path, log_level: str) -> None:
+    """Carry out deployments and run functions on this node."""
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = configuration.load(config)
+        if settings.thing != node:
+            raise click.ClickException(f"{config}: thing is {settings.thing}, expected {node}")
+        uvloop.run(_run(settings))
+    except (ConfigError, StateError, CgroupError, NetworkError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _run(settings: AgentConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Agent(settings).run(stop)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m greengrass_agent")

@@ -1,0 +1,62 @@
+"""The agent's configuration file: one model, mistakes named by line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from greengrass_agent.emitter.settings import BrokerSettings, CgroupSettings, ReportSettings
+from hitless.located import LocatedError, read, validate
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Address = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")]
+
+
+class ConfigError(LocatedError):
+    """A configuration file that cannot be used; a line for each mistake."""
+
+
+class AgentConfig(BaseModel):
+    """A node and what it belongs to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thing: Name
+    """The node's name: MQTT identity and topics."""
+    node_id: Annotated[int, Field(ge=1, lt=1 << 16)]
+    node_address: Address
+    gateway_address: Address | None = None
+    """Next hop for calls to services; without it, the default route's."""
+    broker: BrokerSettings
+    reports: ReportSettings
+    root: Path
+    """Folder of what must survive a restart: deployment, packages, start counters."""
+    log_dir: Path
+    """Folder of execution and report logs, and of the components' output."""
+    cgroup: CgroupSettings
+    """The node's CPU budget, made beforehand."""
+    memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """The node's memory budget; without it, the machine's memory."""
+    metrics_over_mqtt: bool = False
+    mode: Literal["in-network", "reconfiguration"] = "in-network"
+    """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
+
+    @property
+    def in_network(self) -> bool:
+        """Whether a switch steers."""
+        return self.mode == "in-network"
+
+    @property
+    def memory_bytes(self) -> int:
+        """The node's memory budget in bytes."""
+        if self.memory_mb is not None:
+            return self.memory_mb << 20
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def load(path: Path) -> AgentConfig:
+    """Read a configuration file (YAML, or JSON, which is YAML too). Raises ConfigError."""
+    return validate(read(path, ConfigError), AgentConfig, ConfigError)

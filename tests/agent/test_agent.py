@@ -1,0 +1,253 @@
+"""The agent as a whole, with a real broker, a real repository and real workers."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hitless.blocking import BlockingClient
+from hitless.call import Endpoint
+from tests.agent.support import (
+    ROOT,
+    AgentFolder,
+    Controller,
+    Repository,
+    agent_command,
+    agent_folder,
+    alive,
+    broker,
+    child,
+    children_of,
+    controller,
+    free_port,
+    repository,
+    until,
+)
+from topologies.cgroups import Hierarchy
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")]
+
+NAME = "org.example.Echo"
+RUN = "exec python3 -m hitless.function --handler echo.lambda_handler --artifacts {artifacts:path}"
+HANDLER = """
+import json, os
+
+def lambda_handler(event, context):
+    return json.dumps({"pid": os.getpid(), "greeting": context.configuration["greeting"], "version": "VERSION"})
+"""
+
+
+@dataclass
+class Bench:
+    """Everything a test needs."""
+
+    own: AgentFolder
+    agent: subprocess.Popen[bytes]
+    controller: Controller
+    repository: Repository
+    port: int
+    broker_port: int
+
+    def component(self, version: str = "1.0.0", **options: bool) -> dict[str, str]:
+        return self.repository.publish(
+            NAME,
+            version,
+            {"echo.py": HANDLER.replace("VERSION", version)},
+            script=RUN,
+            configuration={"service": "echo", "greeting": "hello"},
+            **options,
+        )
+
+    def wanted(self, version: str = "1.0.0", **merge: object) -> dict[str, object]:
+        endpoints = {"echo": {"address": "127.0.0.1", "port": self.port, "service_id": 7, "protocol": "udp"}}
+        update = {"merge": json.dumps({"endpoints": endpoints, **merge})}
+        return {NAME: {"componentVersion": version, "configurationUpdate": update}}
+
+    def call(self) -> dict[str, object]:
+        answer: dict[str, object] = json.loads(
+            BlockingClient().invoke(Endpoint(7, "127.0.0.1", self.port), b"x", 5.0).result()
+        )
+        return answer
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    budget = f"test-agent-{os.getpid()}"
+    broker_port = free_port()
+    Hierarchy.detect().create(budget, 0.6)
+    own = agent_folder(
+        tmp_path,
+        budget,
+        {
+            "node_address": "127.0.0.1",
+            "broker": {"host": "127.0.0.1", "port": broker_port},
+            "reports": {"address": "127.0.0.1", "interval_ms": 10},
+            "metrics_over_mqtt": True,
+            "mode": "reconfiguration",
+        },
+    )
+    try:
+        with (
+            broker(tmp_path, broker_port),
+            repository(tmp_path / "repository") as components,
+            controller(broker_port) as voice,
+            child(agent_command(own), cwd=ROOT) as agent,
+        ):
+            until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
+            yield Bench(own, agent, voice, components, free_port(), broker_port)
+    finally:
+        Hierarchy.detect().remove(budget)
+        shutil.rmtree(own.root)
+
+
+def test_deploy_serve_reconfigure_remove(bench: Bench) -> None:
+    """A function is deployed, serves, changes its configuration without a restart, and goes."""
+    told = bench.controller
+    source = bench.component()
+    told.offer("job-1", bench.wanted(), {NAME: source})
+    assert told.result("job-1")["statusDetails"]["detailedStatus"] == "SUCCESSFUL"
+    assert told.states() == {NAME: "RUNNING"}
+    first = bench.call()
+    assert first["greeting"] == "hello"
+    pid = int(str(first["pid"]))
+    assert pid in Hierarchy.detect().node(f"test-agent-{os.getpid()}").child(NAME).pids()
+
+    metrics = until(lambda: [m for m in told.of("metrics/echo") if m["received"]], "metrics that know of the call")
+    assert metrics[0]["service_id"] == 7
+    assert metrics[0]["ready"] is True
+
+    told.offer("job-2", bench.wanted(greeting="bonjour"), {NAME: source})
+    assert told.result("job-2")["statusDetails"]["detailedStatus"] == "SUCCESSFUL"
+    assert bench.call() == {"pid": pid, "greeting": "bonjour", "version": "1.0.0"}
+
+    told.offer("job-3", bench.wanted("1.1.0"), {NAME: bench.component("1.1.0")})
+    assert told.result("job-3")["status"] == "SUCCEEDED"
+    third = bench.call()
+    assert third["version"] == "1.1.0"
+    assert third["pid"] != pid
+    assert third["greeting"] == "bonjour"
+
+    told.offer("job-4", {}, {}, componentUpdatePolicy={"action": "SKIP_NOTIFY_COMPONENTS"})
+    assert told.result("job-4")["status"] == "SUCCEEDED"
+    until(lambda: told.states() == {}, "a health without components")
+    assert not alive(int(str(third["pid"])))
+    assert not Hierarchy.detect().node(f"test-agent-{os.getpid()}").child(NAME).exists()
+    rows = (bench.own.logs / "executions-echo.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3
+    assert {row.split(",")[-1] for row in rows[1:]} == {"200"}
+
+
+def test_a_wrong_digest_changes_nothing(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("good", bench.wanted(), {NAME: bench.component()})
+    assert told.result("good")["status"] == "SUCCEEDED"
+    before = bench.call()
+    saved = (bench.own.root / "deployment.json").read_text()
+
+    told.offer("bad", bench.wanted("2.0.0"), {NAME: bench.component("2.0.0", wrong_digest=True)})
+    result = told.result("bad")
+    assert result["status"] == "FAILED"
+    assert result["statusDetails"]["detailedStatus"] == "FAILED_NO_STATE_CHANGE"
+    assert "SHA-256" in result["statusDetails"]["reason"]
+    assert bench.call() == before
+    assert json.loads(saved)["components"] == json.loads((bench.own.root / "deployment.json").read_text())["components"]
+
+    forged = bench.component("3.0.0") | {"sha256": "0" * 64}
+    told.offer("forged", bench.wanted("3.0.0"), {NAME: forged})
+    assert told.result("forged")["statusDetails"]["detailedStatus"] == "FAILED_NO_STATE_CHANGE"
+    assert bench.call() == before
+
+
+def test_a_component_that_cannot_run_is_rolled_back(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("good", bench.wanted(), {NAME: bench.component()})
+    assert told.result("good")["status"] == "SUCCEEDED"
+    broken = bench.repository.publish(
+        NAME, "2.0.0", {"echo.py": "1/0"}, script=RUN, configuration={"service": "echo", "greeting": "hello"}
+    )
+    told.offer("broken", bench.wanted("2.0.0"), {NAME: broken})
+    result = told.result("broken", 60)
+    assert result["statusDetails"]["detailedStatus"] == "FAILED_ROLLBACK_COMPLETE"
+    assert "run" in result["statusDetails"]["reason"]
+    assert bench.call()["version"] == "1.0.0"
+
+
+def test_a_repeated_job_is_answered_and_not_repeated(bench: Bench) -> None:
+    told = bench.controller
+    source = bench.component()
+    told.offer("once", bench.wanted(), {NAME: source})
+    assert told.result("once")["status"] == "SUCCEEDED"
+    pid = bench.call()["pid"]
+    count = len(told.of("jobs/once/update"))
+    told.offer("once", bench.wanted(), {NAME: source})
+    updates = until(lambda: told.of("jobs/once/update")[count:], "an answer to the repeated job")
+    assert [update["status"] for update in updates] == ["SUCCEEDED"]
+    assert bench.call()["pid"] == pid
+
+
+def test_an_unreadable_job_is_rejected(bench: Bench) -> None:
+    execution = {"jobId": "junk", "status": "QUEUED", "jobDocument": {"components": 5}}
+    bench.controller.client.publish("hitless/things/n1/jobs/notify-next", json.dumps({"execution": execution}), qos=1)
+    result = bench.controller.result("junk")
+    assert result["status"] == "REJECTED"
+    assert "components" in result["statusDetails"]["reason"]
+
+
+def test_shadow_drains_and_is_reported(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("job", bench.wanted(), {NAME: bench.component()})
+    assert told.result("job")["status"] == "SUCCEEDED"
+    told.shadow(NAME, 5, role="standby", draining=True)
+    until(lambda: told.of("metrics/echo")[-1]["draining"], "a report that says draining")
+    wanted = {"version": 5, "state": {"reported": {"role": "standby", "draining": True}}}
+    until(lambda: wanted in told.of(f"shadow/name/{NAME}/update"), "the state reported")
+    told.shadow(NAME, 4, draining=False)
+    told.shadow(NAME, 6, role="host", draining=False)
+    until(lambda: not told.of("metrics/echo")[-1]["draining"], "a report that says no longer draining")
+
+
+def test_what_is_deployed_survives_agent_and_broker(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("job", bench.wanted(greeting="still"), {NAME: bench.component()})
+    assert told.result("job")["status"] == "SUCCEEDED"
+    epoch = told.of("metrics/echo")[-1]["epoch"]
+    inside = children_of(bench.agent.pid)
+    bench.agent.send_signal(signal.SIGKILL)
+    bench.agent.wait()
+    until(lambda: not any(alive(pid) for pid in inside), "everything of a killed agent ends with it", 5)
+    until(lambda: told.of("presence")[-1]["online"] is False, "the last will", 15)
+    with child(agent_command(bench.own), cwd=ROOT) as again:
+        until(lambda: told.states() == {NAME: "RUNNING"} and told.of("presence")[-1]["online"], "the component is back")
+        assert bench.call()["greeting"] == "still"
+        newer = until(lambda: [m for m in told.of("metrics/echo") if m["epoch"] > epoch], "reports of a newer epoch")
+        assert newer[0]["epoch"] == epoch + 1
+        inside = children_of(again.pid)
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(15) == 0
+    assert not any(alive(pid) for pid in inside)
+    assert told.of("presence")[-1]["online"] is False
+
+
+def test_a_killed_gateway_or_emitter_comes_back(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("job", bench.wanted(), {NAME: bench.component()})
+    assert told.result("job")["status"] == "SUCCEEDED"
+    epoch = told.of("metrics/echo")[-1]["epoch"]
+
+    def reported(in_epoch: int) -> bool:
+        return bool(told.of("metrics/echo")[-1]["epoch"] == in_epoch)
+
+    for part in ("greengrass_agent.emitter", "greengrass_agent.gateway"):
+        (pid,) = [pid for pid in children_of(bench.agent.pid) if part in Path(f"/proc/{pid}/cmdline").read_text()]
+        os.kill(pid, signal.SIGKILL)
+        epoch += 1
+        until(partial(reported, epoch), f"reports after {part} was killed")
+    until(lambda: told.of("metrics/echo")[-1]["ready"], "the function is back")
+    assert bench.call()["greeting"] == "hello"
