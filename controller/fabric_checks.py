@@ -108,11 +108,8 @@ def _shared_ports(services: Mapping[str, Service]) -> Iterator[Problem]:
     for (first, one), (second, other) in combinations(services.items(), 2):
         shared = sorted(one.instances.keys() & other.instances.keys())
         if shared and (one.protocol, one.port) == (other.protocol, other.port):
-            yield (
-                ("services", second, "port"),
-                f"{other.protocol} port {other.port} on {shared[0]} is taken by services.{first}.port: "
-                + "give services that share a node ports of their own",
-            )
+            taken = f"{other.protocol} port {other.port} on {shared[0]} is taken by services.{first}.port"
+            yield ("services", second, "port"), f"{taken}: give services that share a node ports of their own"
 
 
 def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:

@@ -17,8 +17,7 @@ from controller.fabric import Fabric, Instance, Service, Spread, load
 from controller.fabric_schema import Fallback, Host, Node, Pinned, Policy
 from controller.p4runtime import Program
 
-ROOT = Path(__file__).parents[2]
-PAIR = load(ROOT / "topologies" / "pair.yaml")
+FABRIC = load(Path(__file__).with_name("fabric.yaml"))
 
 
 def address(text: str) -> int:
@@ -31,7 +30,7 @@ def act(entries: Mapping[Place, Act], table: str, **key: int | tuple[int, int]) 
 
 
 def test_what_the_example_means() -> None:
-    entries = desired_entries(PAIR, "s1")
+    entries = desired_entries(FABRIC, "s1")
     reports = address("10.96.255.254")
     gateway = 0x02000000FFFE
     assert act(entries, "endpoints", address=address("10.96.0.2"), protocol=17, port=9001) == (
@@ -94,23 +93,23 @@ def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
     ],
 )
 def test_policies(changes: dict[str, object], table: str, expected: tuple[str, dict[str, int]]) -> None:
-    entries = desired_entries(with_service(PAIR, "detect", **changes), "s1")
+    entries = desired_entries(with_service(FABRIC, "detect", **changes), "s1")
     assert act(entries, table, service=2) == expected
 
 
 def test_a_fallback_is_an_address() -> None:
-    fabric = with_service(PAIR, "detect", on_no_live=Fallback.model_validate({"fallback": "10.0.0.11"}))
+    fabric = with_service(FABRIC, "detect", on_no_live=Fallback.model_validate({"fallback": "10.0.0.11"}))
     params = act(desired_entries(fabric, "s1"), "services", service=2)[1]
     assert (params["on_no_live"], params["fallback"]) == (1, address("10.0.0.11"))
 
 
 def test_draws_reach_the_last_slot() -> None:
-    fabric = with_service(PAIR, "detect", instances={"edge1": Instance(member=9)})
+    fabric = with_service(FABRIC, "detect", instances={"edge1": Instance(member=9)})
     assert act(desired_entries(fabric, "s1"), "services", service=2)[1]["members"] == 10
 
 
 def test_a_pin_changes_one_entry() -> None:
-    before, after = desired_entries(PAIR, "s1"), desired_entries(PAIR, "s1", Overrides({"detect": "edge2"}))
+    before, after = desired_entries(FABRIC, "s1"), desired_entries(FABRIC, "s1", Overrides({"detect": "edge2"}))
     (update,) = diff(before, after).updates
     assert update == Update(Kind.MODIFY, Place("policies", (("service", 2),)), Act("pinned", (("member", 1),)))
 
@@ -118,7 +117,7 @@ def test_a_pin_changes_one_entry() -> None:
 def test_every_entry_fits_the_program() -> None:
     """Table, key, action and parameter names, their order and widths are those of the compiled program."""
     schema = Program.compiled().schema()
-    for place, found in desired_entries(PAIR, "s1").items():
+    for place, found in desired_entries(FABRIC, "s1").items():
         table = schema.tables[place.table]
         assert [field.alias for field in table.match_fields] == [name for name, _ in place.key]
         action = next(action for action in table.actions if action.alias == found.name)
@@ -150,20 +149,20 @@ def fabrics(draw: st.DrawFn) -> Fabric:
     for number in draw(st.sets(st.integers(1, 3))):
         where = draw(st.sets(st.sampled_from(sorted(hosts)), min_size=1))
         slots = draw(st.permutations(range(6)))
-        services[f"service{number}"] = PAIR.services["detect"].model_copy(
+        services[f"service{number}"] = FABRIC.services["detect"].model_copy(
             update={
                 "service_id": number,
                 "index": draw(st.sampled_from([number, 10 + number])),
                 "address": IPv4Address(f"10.96.0.{number}"),
                 "port": draw(st.sampled_from([9000, 9001])),
-                "policy": draw(st.sampled_from([Policy(spread=Spread()), PAIR.services["detect"].policy])),
+                "policy": draw(st.sampled_from([Policy(spread=Spread()), FABRIC.services["detect"].policy])),
                 "instances": {
                     node: Instance(member=slots[place], generation=draw(st.integers(1, 2)))
                     for place, node in enumerate(sorted(where))
                 },
             }
         )
-    return PAIR.model_copy(update={"hosts": hosts, "nodes": nodes, "services": services})
+    return FABRIC.model_copy(update={"hosts": hosts, "nodes": nodes, "services": services})
 
 
 def carried_out(present: Mapping[Place, Act], update: Update) -> dict[Place, Act]:
@@ -232,9 +231,9 @@ def test_running_twice_changes_nothing(fabric: Fabric) -> None:
 
 
 def test_the_commit_point_of_a_new_service_is_its_endpoint() -> None:
-    services = {name: service for name, service in PAIR.services.items() if name != "detect"}
-    without = desired_entries(PAIR.model_copy(update={"services": services}), "s1")
-    whole = desired_entries(PAIR, "s1")
+    services = {name: service for name, service in FABRIC.services.items() if name != "detect"}
+    without = desired_entries(FABRIC.model_copy(update={"services": services}), "s1")
+    whole = desired_entries(FABRIC, "s1")
     added, removed = diff(without, whole), diff(whole, without)
     assert {update.place.table for update in added.batches[-1]} == {"endpoints"}
     assert {update.place.table for update in removed.batches[0]} == {"endpoints"}
@@ -243,8 +242,8 @@ def test_the_commit_point_of_a_new_service_is_its_endpoint() -> None:
 
 
 def test_moving_an_endpoint_is_one_modify() -> None:
-    whole = desired_entries(PAIR, "s1")
-    moved = desired_entries(with_service(PAIR, "detect", index=12), "s1")
+    whole = desired_entries(FABRIC, "s1")
+    moved = desired_entries(with_service(FABRIC, "detect", index=12), "s1")
     changes = diff(whole, moved)
     of_endpoints = [update for update in changes.updates if update.place.table == "endpoints"]
     assert [update.kind for update in of_endpoints] == [Kind.MODIFY]

@@ -6,11 +6,12 @@ import pytest
 
 from controller.fabric import Fabric, FabricError, Single, load
 
-PAIR = Path(__file__).parents[2] / "topologies" / "pair.yaml"
+ROOT = Path(__file__).parents[2]
+FABRIC = Path(__file__).with_name("fabric.yaml")
 
 
 def changed(tmp_path: Path, *replacements: tuple[str, str]) -> Path:
-    text = PAIR.read_text()
+    text = FABRIC.read_text()
     for old, new in replacements:
         assert old in text, old
         text = text.replace(old, new, 1)
@@ -29,8 +30,12 @@ def complaints(path: Path) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_the_example_is_read_whole() -> None:
-    fabric = load(PAIR)
+def test_the_example_that_users_copy_is_right() -> None:
+    assert load(ROOT / "topologies" / "pair.yaml").name == "pair"
+
+
+def test_a_fabric_is_read_whole() -> None:
+    fabric = load(FABRIC)
     assert isinstance(fabric, Fabric)
     assert fabric.name == "pair"
     preprocess = fabric.services["preprocess"]

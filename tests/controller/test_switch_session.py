@@ -21,7 +21,7 @@ from hitless.report import Report
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
 
-PAIR = Path(__file__).parents[2] / "topologies" / "pair.yaml"
+FABRIC = Path(__file__).with_name("fabric.yaml")
 INJECT = 2
 PATIENCE = 20.0
 
@@ -39,7 +39,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
 
 def fabric_at(target: Target, *, dwell_ms: int = 0, stale_after_ms: int = 3_600_000) -> Fabric:
     """The example fabric on this target, with the clock taken out of its decisions."""
-    fabric = load(PAIR)
+    fabric = load(FABRIC)
     switch = fabric.switches["s1"].model_copy(update={"p4runtime": target.address})
     services = {
         name: service.model_copy(
