@@ -22,6 +22,7 @@ from topologies.requirements import Unmet, check
 from topologies.testbed import REPOSITORY_ROOT, NotReady
 
 RESULTS = REPOSITORY_ROOT / "results"
+WIDTH_OF_A_LOG = 140
 
 
 @click.group()
@@ -42,7 +43,7 @@ def main() -> None:
 @click.option("--seed", type=int, default=1, show_default=True)
 def run_command(target: str, mode: str, steering: str, disturb: str, duration: float, seed: int) -> None:
     """Move a function between two edge nodes, live, and measure it."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
     modes = ["in-network", "reconfiguration"] if mode == "both" else [mode]
     try:
         check()

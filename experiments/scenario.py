@@ -42,8 +42,8 @@ class Options:
     seed: int
     fabric: Path = REPOSITORY_ROOT / "topologies" / "pair.yaml"
     cameras: int = 4
-    frames_per_second: float = 15.0
-    http_per_second: float = 10.0
+    frames_per_second: float = 12.0
+    http_per_second: float = 8.0
 
 
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
