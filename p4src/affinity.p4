@@ -74,8 +74,8 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             meta.slot = found.slot;
             meta.has_slot = true;
             read_instance();
-            // What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow on old ports. Dead is
-            // who has been silent for `dead_after`, and who was another's slot when the flow began.
+            // What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow
+            // on old ports. Dead is who has been silent for `dead_after`, or has got its slot after the flow began.
             if ((!starts || (found.live && !(hdr.tcp.isValid() && found.state == flow_state_t.CLOSING)))
                 && found.generation == generation && elapsed(meta.now, arrival) <= meta.dead_after) {
                 meta.sticky = true;

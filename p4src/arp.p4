@@ -1,9 +1,9 @@
 // Answers ARP for everything that is not behind the asker's own port: gateways, service addresses, and hosts behind
-// other ports (proxy ARP). So every IPv4 packet comes to the switch as to a router, in one subnet as well as in several.
+// other ports (proxy ARP). So every IPv4 packet comes to the switch as to a router, in one subnet or in several.
 
 control Arp(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
-    // Answers with `mac`, unless the asker sits on `home`, where the address's owner answers for itself. DROP_PORT (511)
-    // is nobody's home.
+    // Answers with `mac`, unless the asker sits on `home`, where the address's owner answers for itself. 511 is nobody's
+    // home.
     @id(0x01000001) @name(".reply")
     action reply(mac_t mac, port_t home) {
         hdr.arp.operation = 2;

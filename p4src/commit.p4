@@ -1,5 +1,5 @@
-// Is the chosen instance alive? Then the choice stands, and is booked: a move of the host, a piece of new work. Else it is
-// taken out of the tree, and the packet goes round to choose again.
+// Is the chosen instance alive? Then the choice stands and is booked: a move of the host, a piece of new work. Else the
+// instance is taken out of the tree, and the packet goes round to choose again.
 
 control Commit(inout metadata_t meta) {
     generation_t reported_as;
@@ -10,7 +10,8 @@ control Commit(inout metadata_t meta) {
     bit<32>      sent;
     bit<32>      interval;
 
-    // The instance's node, where requests to it are routed. An instance whose reports came under another generation is gone.
+    // The instance's node, where requests to it are routed. An instance whose reports came under another generation is
+    // gone.
     @id(0x01000030) @name(".at_node")
     action at_node(@id(1) ipv4_t node, @id(2) generation_t generation) {
         meta.next = node;
@@ -82,7 +83,8 @@ control Commit(inout metadata_t meta) {
             evict(event_t.EVICT_STALE);
         } else {
             if (meta.event != event_t.NONE) {
-                // To come back within ten dwells of having left doubles the dwell; any other move for the better restores it.
+                // To come back within ten dwells of having left doubles the dwell. Any other move for the better
+                // restores it; a move that could not wait says nothing about how restless the service is.
                 read_moves();
                 usec_t dwell = meta.dwell << damping;
                 if (meta.event != event_t.BETTER) {
@@ -100,7 +102,8 @@ control Commit(inout metadata_t meta) {
                 if (!meta.sticky && !meta.drawn) {
                     book();
                     if (meta.policy == policy_t.SPREAD && !meta.no_live) {
-                        // It can start the next piece one service interval after this one; a draining one takes its turn.
+                        // It can start the next piece one service interval after this one. A draining instance keeps
+                        // its rank: having been touched, it lets its equals go first.
                         meta.leaf_changed = true;
                         meta.rank = rank;
                         if (rank > LAST_RESORT) {

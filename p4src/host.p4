@@ -1,5 +1,5 @@
-// Who should be the host of a service under `single` or `pinned`? It only reads, and is asked in two places: by each pass
-// that chooses (choose.p4), and once a report has changed the tree, whether that is reason enough for such a pass.
+// Who should be the host of a service under `single` or `pinned`? This only reads, and it is asked in two places: by
+// each pass that chooses (choose.p4), and when a report has changed the tree: is that reason enough for such a pass?
 //
 //   pinned, and the pinned member is alive       -> the pinned member        PINNED
 //   nobody is the host yet                       -> the best                 FIRST

@@ -5,8 +5,9 @@ control Intent(inout metadata_t meta) {
     // `members`: slots in use, a draw's range. Times in µs. `fallback`: where to route a request that meets no live
     // instance, if on_no_live says so.
     @id(0x01000010) @name(".configure")
-    action configure(@id(1) affinity_t affinity, @id(2) bit<7> members, @id(3) usec_t idle_after, @id(4) usec_t stale_after,
-                     @id(5) usec_t dead_after, @id(6) no_live_t on_no_live, @id(7) ipv4_t fallback) {
+    action configure(@id(1) affinity_t affinity, @id(2) bit<7> members, @id(3) usec_t idle_after,
+                     @id(4) usec_t stale_after, @id(5) usec_t dead_after, @id(6) no_live_t on_no_live,
+                     @id(7) ipv4_t fallback) {
         meta.affinity = affinity;
         meta.members = members;
         meta.idle_after = idle_after;
@@ -59,7 +60,8 @@ control Intent(inout metadata_t meta) {
         size = SERVICES;
     }
 
-    // One host at a time. It moves when another's rank is higher by more than `margin` and the last move is `dwell` (µs) ago.
+    // One host at a time. It moves when another's rank is higher by more than `margin` and the last move is at least
+    // `dwell` µs ago.
     @id(0x01000013) @name(".single")
     action single(@id(1) rank_t margin, @id(2) usec_t dwell) {
         meta.policy = policy_t.SINGLE;
@@ -67,7 +69,7 @@ control Intent(inout metadata_t meta) {
         meta.dwell = dwell;
     }
 
-    // The earliest start. `load_penalty`: left shift of the load that is added to an instance's start time in µs, or OFF.
+    // The earliest start. `load_penalty`: left shift of the load, which is then added to the start time in µs, or OFF.
     @id(0x01000014) @name(".spread")
     action spread(@id(1) bit<8> load_penalty) {
         meta.policy = policy_t.SPREAD;

@@ -72,7 +72,7 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 drops.count(meta.drop);
                 mark_to_drop(std);
             } else if (meta.kind == kind_t.REPORT) {
-                // Every switch that steers the service hears it, unchanged. Acceptance happens once, so copies cannot loop.
+                // Every switch that steers the service hears it, unchanged. None accepts it twice, so copies cannot loop.
                 std.mcast_grp = meta.copy_group;
             } else {
                 if (meta.steered) { steered.count(meta.instance); }

@@ -48,7 +48,8 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
             send();
         } else if (hdr.packet_out.op == packet_out_t.INJECT) {
             inject();
-        } else if (hdr.packet_out.op == packet_out_t.PROBE && hdr.packet_out.service < 256 && hdr.packet_out.member < 64) {
+        } else if (hdr.packet_out.op == packet_out_t.PROBE
+                   && (bit<32>)hdr.packet_out.service < SERVICES && (bit<32>)hdr.packet_out.member < MEMBERS) {
             hdr.packet_in.setValid();
             read_state();
             answer();

@@ -27,7 +27,8 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
     }
     state ipv4 {
         packet.extract(hdr.ipv4);
-        transition select(hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+        transition select(hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                          hdr.ipv4.protocol) {
             (4, 5, 0, 0, PROTOCOL_ICMP): icmp;
             (4, 5, 0, 0, PROTOCOL_TCP): tcp;
             (4, 5, 0, 0, PROTOCOL_UDP): udp;

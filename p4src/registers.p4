@@ -1,6 +1,6 @@
-// All steering state. It is touched in ingress only, which BMv2 runs in one thread, so a pass sees no other's half-done
-// work. Zero everywhere means "no such instance". Nothing here comes from the control plane: BMv2 cannot write registers
-// over P4Runtime, so intent lives in table entries.
+// All steering state. It is touched in ingress only, which BMv2 runs in one thread, so no pass sees another's half-done
+// work. Zero everywhere means "no such instance". Nothing here is written by the control plane, since BMv2 cannot do
+// that over P4Runtime: intent lives in table entries.
 
 // Of an instance: its last accepted report,
 register<generation_t, instance_t>(INSTANCES) reg_generation; // of the binding that accepted it

@@ -1,7 +1,7 @@
 // Reports, in two steps with the service's intent (intent.p4) looked up in between:
 //
 //   Binding  whose report is it? Bound port, source and ids, or it goes no further.
-//   Reports  is it newer than the last? Then it is remembered and scored, which changes the instance's leaf of the tree.
+//   Reports  is it newer than the last? Then it is remembered and scored: a new rank for the instance's leaf.
 //
 // A packet that goes round is not accepted again: Reports sees its first pass only.
 
@@ -9,8 +9,8 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     // The instance (`service`, `member`) that the node reports for. `generation` is never zero; a new one accepts any
     // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0.
     @id(0x01000020) @name(".bind")
-    action bind(@id(1) service_t service, @id(2) member_t member, @id(3) generation_t generation, @id(4) bit<16> path_cost,
-                @id(5) bit<16> copy_group) {
+    action bind(@id(1) service_t service, @id(2) member_t member, @id(3) generation_t generation,
+                @id(4) bit<16> path_cost, @id(5) bit<16> copy_group) {
         meta.service = service;
         meta.member = member;
         meta.instance = service ++ member;
@@ -55,10 +55,12 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
 // Sums saturate in 32 bits.
 control Load(in report_h report, in metadata_t meta, out bit<32> load) {
     apply {
+        bit<32> cpu = (bit<32>)(report.cpu |-| report.cpu_own);
+        bit<32> queue = (bit<32>)(report.queue_depth |-| meta.busy_after);
         load = 0;
-        if (meta.w_cpu <= WEIGHT_MAX) { load = (bit<32>)(report.cpu |-| report.cpu_own) << meta.w_cpu; }
+        if (meta.w_cpu <= WEIGHT_MAX) { load = cpu << meta.w_cpu; }
         if (meta.w_memory <= WEIGHT_MAX) { load = load |+| ((bit<32>)report.memory << meta.w_memory); }
-        if (meta.w_queue <= WEIGHT_MAX) { load = load |+| ((bit<32>)(report.queue_depth |-| meta.busy_after) << meta.w_queue); }
+        if (meta.w_queue <= WEIGHT_MAX) { load = load |+| (queue << meta.w_queue); }
         if (meta.w_interval <= WEIGHT_MAX) { load = load |+| (report.service_interval >> meta.w_interval); }
     }
 }
@@ -102,8 +104,8 @@ control Reports(in report_h report, inout metadata_t meta) {
         if (restarted || (epochs != 0 && epochs < 1 << 31) || (epochs == 0 && step != 0 && step < 1 << 31)) {
             meta.accepted = true;
 
-            // Requests on their way when the node looked: sent less received, above its own minimum, which leaks upwards
-            // by 1/64 a report so that what got lost is forgotten.
+            // Requests on their way when the node looked: sent less received, above that difference's own minimum,
+            // which leaks upwards by 1/64 a report so that what got lost is forgotten.
             gap = (sent - report.received) << 6;
             unseen = gap - way;
             if (restarted || epochs != 0 || unseen >= 1 << 31) {

@@ -1,5 +1,5 @@
-// IPv4 routing, for plain packets and for steered ones, which go to their node as over any routed hop: MACs set, TTL down
-// by one, layer 4 untouched. The node owns the service's address and answers the client itself.
+// IPv4 routing, for plain packets and for steered ones, which go to their node as over any routed hop: MACs set, TTL
+// less one, layer 4 untouched. The node owns the service's address and answers the client itself.
 
 control Routing(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     @id(0x01000040) @name(".forward")

@@ -1,22 +1,24 @@
-// The steering program: it reads the reports that edge nodes send about their instances, and steers every request to the
-// best instance, at the next packet, with no controller in the loop.
+// The steering program: it reads the reports that edge nodes send about their instances, and steers every request to
+// the best instance, at the next packet, with no controller in the loop.
 //
-//              packet-out                                            drop, digest,
-//                  |                                                 counters, resubmit
-//   frame -> Guard -> Classify -+-> Arp ----------------------------------> Outcome -> frame
-//                               +-> Ping -------------------------------------^
-//                               +-> Binding -> Intent -> Reports -------+     |
-//                               |     (a report)           |            v     |
-//                               |                          |    Host? again --+
-//                               |                          v                  |
-//                               +-> Intent -> AffinityLookup -> Choose -> Commit -> Tree -> AffinityStore -+
-//                               |     (a request)                                                          v
-//                               +-----------------------------------------------------------------> Routing
+//   packet-out -> PacketIo - send, probe ----------------------------------+
+//                    | inject                                              |
+//   frame -------> Guard -> Classify                                       |
+//     ^                        +- ARP ------> Arp -------------------------+
+//     |                        +- ping -----> Ping ------------------------+
+//     |                        +- report ---> Binding, Intent, Reports,    +--> Outcome --> out, copied or dropped;
+//     |                        |              Tree, Host ------------------+       |        counted, told
+//     |                        +- request --> Intent, AffinityLookup,      |       |
+//     |                        |              Choose, Commit, Tree,        |       |
+//     |                        |              AffinityStore, Routing ------+       |
+//     |                        +- else -----> Routing ---------------------+       |
+//     |                                                                            |
+//     +------- once more round: an instance was taken out, or a host must move ----+
 //
-// Two things move in here. A report changes its instance's rank, one leaf of the service's tournament tree. A request
-// takes the member its policy chooses, if that member is alive; if not, Commit takes it out of the tree and the packet
-// goes round once more. A report that makes a host move goes round in the same way, so that the new host is looked at as
-// closely as a request would. A pass changes one leaf at most, and so every control stands here once.
+// A report changes its instance's rank, one leaf of the service's tournament tree. A request takes the member that the
+// service's policy chooses, if that member is alive; if not, Commit takes it out of the tree and the packet goes round
+// once more. A report that makes a host move goes round in the same way: the new host is looked at as closely as by a
+// request. A pass changes one leaf at most, which is what lets every control stand once.
 
 #define V1MODEL_VERSION 20200408
 #include <core.p4>
@@ -121,4 +123,5 @@ control SteeringEgress(inout headers_t hdr, inout metadata_t meta, inout standar
 }
 
 @pkginfo(name = "steering.p4", version = "0.1.0", organization = "hitless")
-V1Switch(SteeringParser(), SteeringVerify(), SteeringIngress(), SteeringEgress(), SteeringCompute(), SteeringDeparser()) main;
+V1Switch(SteeringParser(), SteeringVerify(), SteeringIngress(), SteeringEgress(), SteeringCompute(),
+         SteeringDeparser()) main;

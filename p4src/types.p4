@@ -15,7 +15,8 @@ typedef bit<64> members_t;      // a set: bit m stands for member m
 typedef bit<104> flow_key_t;    // protocol ++ (addresses and ports | client and request id)
 
 const bit<32> SERVICES      = 256;
-const bit<32> INSTANCES     = 16384;
+const bit<32> MEMBERS       = 64;    // of a service
+const bit<32> INSTANCES     = SERVICES * MEMBERS;
 const bit<32> FLOWS_PER_WAY = 65536;
 const bit<32> REASONS       = 32;    // room in the counters that are indexed by a reason
 
