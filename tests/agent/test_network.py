@@ -1,0 +1,229 @@
+"""The node's network in real namespaces: a node, and a router where the switch would stand."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hitless.report import decode
+from tests.agent.support import ROOT, agent_command, agent_folder, child, until
+from topologies.cgroups import Hierarchy
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+
+SERVICE = "10.96.0.9"
+NODE_ADDRESS = "10.9.0.11"
+GATEWAY = "10.9.0.254"
+
+SET_UP = """
+import sys
+from pathlib import Path
+from greengrass_agent.network import NodeNetwork
+network = NodeNetwork("10.9.0.11", None, Path(sys.argv[1]))
+for step in sys.argv[2:]:
+    getattr(network, step)() if ":" not in step else getattr(network, step.split(":")[0])(step.split(":")[1])
+"""
+
+ASK = f"""
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("{SERVICE}", 9000))
+client.connect(("{SERVICE}", 9000))
+for each in (server, client):
+    each.settimeout(3)
+client.send(b"ping")
+data, source = server.recvfrom(100)
+server.sendto(b"pong " + data, source)
+print(client.recv(100).decode(), source[0], client.getpeername()[0])
+"""
+
+
+def inside(namespace: str) -> list[str]:
+    """Enter the network namespace only: `ip netns exec` would also hide the control groups."""
+    return ["nsenter", f"--net=/run/netns/{namespace}", "--"]
+
+
+@dataclass
+class Wire:
+    """Two namespaces and what runs in them."""
+
+    node: str
+    router: str
+
+    def on(self, namespace: str, *command: str, check: bool = True) -> str:
+        done = subprocess.run([*inside(namespace), *command], capture_output=True, text=True, check=False, cwd=ROOT)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout
+
+    def network(self, saved: Path, *steps: str) -> None:
+        self.on(self.node, sys.executable, "-c", SET_UP, str(saved), *steps)
+
+    def picture(self) -> tuple[str, str, str]:
+        """Everything that the set-up could change."""
+        names = ("rp_filter", "accept_local", "arp_ignore", "arp_announce")
+        files = [f"/proc/sys/net/ipv4/conf/{scope}/{name}" for scope in ("all", "eth0") for name in names]
+        return (
+            self.on(self.node, "ip", "rule", "show"),
+            self.on(self.node, "ip", "-o", "-4", "address", "show"),
+            self.on(self.node, "cat", *files),
+        )
+
+    def forwarded(self) -> int:
+        """Datagrams that the router has passed on."""
+        lines = [line.split() for line in self.on(self.router, "cat", "/proc/net/snmp").splitlines()]
+        names, values = (line for line in lines if line[0] == "Ip:")
+        return int(values[names.index("ForwDatagrams")])
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    own = Wire(f"agent-{os.getpid()}-node", f"agent-{os.getpid()}-router")
+    try:
+        for namespace in (own.node, own.router):
+            subprocess.run(["ip", "netns", "add", namespace], check=True)
+            own.on(namespace, "ip", "link", "set", "lo", "up")
+        own.on(own.node, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", own.router)
+        for namespace, address in ((own.node, NODE_ADDRESS), (own.router, GATEWAY)):
+            own.on(namespace, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+            own.on(namespace, "ip", "link", "set", "eth0", "up")
+        own.on(own.node, "ip", "route", "add", "default", "via", GATEWAY)
+        # The router stands for the switch: what goes to the service comes back to the node.
+        own.on(own.router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0")
+        own.on(own.router, "sysctl", "-qw", "net.ipv4.conf.eth0.send_redirects=0")
+        own.on(own.router, "ip", "route", "add", "10.96.0.0/16", "via", NODE_ADDRESS)
+        yield own
+    finally:
+        for namespace in (own.node, own.router):
+            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+
+
+def test_an_own_call_leaves_through_the_switch_and_comes_back(wire: Wire, tmp_path: Path) -> None:
+    wire.network(tmp_path / "saved", "set_up", f"add:{SERVICE}")
+    before = wire.forwarded()
+    assert wire.on(wire.node, sys.executable, "-c", ASK).split() == ["pong", "ping", NODE_ADDRESS, SERVICE]
+    assert wire.forwarded() - before == 1, "the call passes the switch, the answer goes straight back"
+
+
+def test_without_the_set_up_the_call_would_not_leave(wire: Wire) -> None:
+    wire.on(wire.node, "ip", "address", "add", f"{SERVICE}/32", "dev", "lo")
+    before = wire.forwarded()
+    wire.on(wire.node, sys.executable, "-c", ASK)
+    assert wire.forwarded() == before
+
+
+def test_the_node_answers_arp_for_itself_only(wire: Wire, tmp_path: Path) -> None:
+    def neighbour(address: str) -> str:
+        wire.on(wire.router, "ip", "route", "replace", f"{address}/32", "dev", "eth0")
+        wire.on(wire.router, "ping", "-c1", "-W1", address, check=False)
+        return wire.on(wire.router, "ip", "neighbour", "show", "to", address)
+
+    wire.network(tmp_path / "saved", "set_up", f"add:{SERVICE}")
+    assert "lladdr" not in neighbour(SERVICE)
+    assert "lladdr" in neighbour(NODE_ADDRESS)
+
+
+def test_everything_is_idempotent_and_undone(wire: Wire, tmp_path: Path) -> None:
+    before = wire.picture()
+    wire.network(tmp_path / "saved", "set_up", f"add:{SERVICE}", "set_up", f"add:{SERVICE}")
+    once = wire.picture()
+    assert once != before
+    # As after an agent that was killed: another process sets up, and undoes what the first one found.
+    wire.network(tmp_path / "saved", "set_up", f"add:{SERVICE}")
+    assert wire.picture() == once
+    wire.network(tmp_path / "saved", "undo", "undo")
+    assert wire.picture() == before
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_node_without_its_address_is_told(wire: Wire, tmp_path: Path) -> None:
+    wire.on(wire.node, "ip", "address", "flush", "dev", "eth0")
+    with pytest.raises(AssertionError, match=r"no interface has the node's address 10\.9\.0\.11"):
+        wire.network(tmp_path / "saved", "set_up")
+
+
+def test_the_agent_owns_its_service_address_and_reports_from_its_node_address(wire: Wire, tmp_path: Path) -> None:
+    """A node whose deployment is on its disk serves and reports without broker or controller."""
+    budget = f"test-network-{os.getpid()}"
+    Hierarchy.detect().create(budget, 0.5)
+    own = agent_folder(
+        tmp_path,
+        budget,
+        {
+            "node_address": NODE_ADDRESS,
+            "broker": {"host": GATEWAY, "port": 1},
+            "reports": {"address": "10.96.255.254", "port": 9600, "interval_ms": 10},
+        },
+    )
+    name, digest = "org.example.Echo", "ab" * 32
+    recipe = {
+        "RecipeFormatVersion": "2020-01-25",
+        "ComponentName": name,
+        "ComponentVersion": "1.0.0",
+        "Manifests": [
+            {
+                "Lifecycle": {
+                    "run": "exec python3 -m hitless.function --handler echo.lambda_handler --artifacts {artifacts:path}"
+                }
+            }
+        ],
+    }
+    packages = own.root / "packages"
+    code = packages / "artifacts" / name / "1.0.0" / digest[:16] / "echo.py"
+    for folder in (packages / "recipes", code.parent):
+        folder.mkdir(parents=True)
+    (packages / "recipes" / f"{name}-1.0.0-{digest[:16]}.yaml").write_text(json.dumps(recipe))
+    code.write_text("def lambda_handler(event, context): return 'hello'\n")
+    endpoint = {"address": SERVICE, "port": 8080, "service_id": 3, "protocol": "tcp"}
+    configuration = {"service": "echo", "endpoints": {"echo": endpoint}}
+    (own.root / "deployment.json").write_text(
+        json.dumps(
+            {
+                "format": 1,
+                "deployment_id": "d",
+                "components": {name: {"version": "1.0.0", "digest": digest, "configuration": configuration}},
+                "results": {},
+                "information": None,
+            }
+        )
+    )
+    before = wire.picture()
+    wire.on(wire.router, "ip", "address", "add", "10.96.255.254/32", "dev", "lo")
+    listen = (
+        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.bind(('10.96.255.254', 9600))\n"
+        "while True:\n d, a = s.recvfrom(100)\n print(a[0], d.hex(), flush=True)\n"
+    )
+    try:
+        with (
+            child([*inside(wire.router), sys.executable, "-c", listen], stdout=subprocess.PIPE) as heard,
+            child([*inside(wire.node), *agent_command(own)], cwd=ROOT),
+        ):
+            assert heard.stdout is not None
+            url = f"http://{SERVICE}:8080/"
+            answer = until(
+                lambda: wire.on(wire.router, "curl", "-s", "-i", "-m", "2", url, check=False), "an answer to curl"
+            )
+            assert "200 OK" in answer
+            assert "X-Hitless-Node: n1" in answer
+            assert "hello" in answer
+            # The node calls its own service: once around through the router, by both addresses.
+            assert wire.on(wire.node, "curl", "-s", "-m", "2", url) == "hello"
+            assert wire.on(wire.router, "curl", "-s", "-m", "2", f"http://{NODE_ADDRESS}:8080/") == "hello"
+            received = []
+            while not received or received[-1].received < 3:
+                source, payload = heard.stdout.readline().decode().split()
+                assert source == NODE_ADDRESS
+                received.append(decode(bytes.fromhex(payload)))
+            assert [report.sequence for report in received] == list(range(1, len(received) + 1))
+            assert (received[-1].service_id, received[-1].node_id, received[-1].ready) == (3, 1, True)
+        assert wire.picture() == before
+    finally:
+        Hierarchy.detect().remove(budget)
+        shutil.rmtree(own.root)
