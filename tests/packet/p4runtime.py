@@ -132,7 +132,7 @@ class Client:
 def _digests(batch: fy.P4DigestList) -> Iterator[dict[str, int]]:
     for item in batch.data:
         assert isinstance(item, dict)
-        yield {name: int(value) for name, value in item.items()}  # type: ignore[arg-type]
+        yield {name: int(value) for name, value in item.items()}
 
 
 def entry(table: str, action: str | None = None, /, *, match: dict[str, Any], **arguments: Any) -> fy.P4TableEntry:

@@ -1,6 +1,7 @@
 """`pinned`: the operator's choice beats rank, drain and readiness, not death; letting go moves nothing by itself."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_it_works_from_the_first_report_on(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"cpu": 1000}, {"draining": True}, {"ready": False}])
-def test_it_overrides_rank_drain_and_readiness(bench: Bench, fields: dict[str, int]) -> None:
+def test_it_overrides_rank_drain_and_readiness(bench: Bench, fields: dict[str, Any]) -> None:
     service = pinned(bench)
     service.report(1, **fields)
     assert service.ask() == 1

@@ -1,5 +1,7 @@
 """A report counts only from the bound port and source, and only if it is newer than the last one."""
 
+from typing import Any
+
 import finsy as fy
 import pytest
 
@@ -9,7 +11,7 @@ from tests.packet.bench import CLIENT_PORT, DRAINING, NOT_READY, READY, Bench, S
 from tests.packet.p4runtime import entry
 
 
-def accepted(service: Service, member: int = 0, **fields: int) -> bool:
+def accepted(service: Service, member: int = 0, **fields: Any) -> bool:
     """Whether a report with this epoch and sequence is accepted; else it must be counted as old."""
     before, events = service.bench.drops("REPORT_OLD"), service.bench.events("REPORT")
     service.bench.send(node_port(member), service.report_frame(member, service.payload(member, **fields)))
@@ -156,7 +158,7 @@ SCORES = [
     Score(cpu=31, interval=31),
     Score(cpu=31, memory=16, queue=16, interval=0),
 ]
-LOADS = [
+LOADS: list[dict[str, Any]] = [
     {"cpu": 300, "cpu_own": 100, "memory": 250, "queue_depth": 7, "service_interval": 9000},
     {"cpu": 100, "cpu_own": 300, "memory": 1000, "queue_depth": 4, "service_interval": 7},
     {"cpu": 65535, "cpu_own": 0, "memory": 65535, "queue_depth": 65535, "service_interval": 2**32 - 1},

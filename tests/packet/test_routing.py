@@ -1,5 +1,7 @@
 """What is no service, report or control packet is IPv4 routing; the switch answers pings to its own addresses."""
 
+from typing import Any
+
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
@@ -18,7 +20,7 @@ from tests.packet.bench import (
 )
 
 
-def datagram(destination: str, *, payload: bytes = b"payload", **fields: int) -> Packet:
+def datagram(destination: str, *, payload: bytes = b"payload", **fields: Any) -> Packet:
     """A datagram from the client."""
     ip = IP(src=CLIENT, dst=destination, **{"id": 1, "ttl": 9, **fields})
     return Ether(src=CLIENT_MAC, dst=SWITCH_MAC) / ip / UDP(sport=1, dport=2) / Raw(payload)
@@ -45,7 +47,7 @@ def test_a_routed_packet_has_new_macs_one_hop_less_and_nothing_else_changed(benc
 @pytest.mark.parametrize(
     "fields", [{"flags": 1}, {"flags": 1, "frag": 100}, {"frag": 200}, {"flags": 2}, {"tos": 0x2E}]
 )
-def test_fragments_and_marks_pass_as_they_are(bench: Bench, fields: dict[str, int]) -> None:
+def test_fragments_and_marks_pass_as_they_are(bench: Bench, fields: dict[str, Any]) -> None:
     sent = datagram(node_address(1), **fields)
     answer = bench.exchange(CLIENT_PORT, sent)
     assert answer is not None

@@ -101,7 +101,12 @@ def test_it_dwells_before_it_moves_again(bench: Bench) -> None:
     start = service.digests(1)[0]["switch_time"]
     service.report(0, cpu=1000)
     assert service.host() == 0, "it moved before the dwell was over"
-    until(lambda: service.report(0, cpu=1000) or service.host() == 1, "the move after the dwell")
+
+    def moved() -> bool:
+        service.report(0, cpu=1000)
+        return service.host() == 1
+
+    until(moved, "the move after the dwell")
     move = service.digests(2)[1]
     assert move["reason"] == BETTER
     assert 300_000 <= move["switch_time"] - start < 900_000

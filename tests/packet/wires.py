@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -46,9 +47,7 @@ class Wires:
                     for offload in OFFLOADS:
                         inside("ethtool", "-K", end, offload, "off", netns=self.name)
                     inside("ip", "link", "set", end, "up", netns=self.name)
-            self._sockets = {
-                port: in_namespace(self.name, lambda port=port: _raw(f"t{port}")) for port in self.interfaces
-            }
+            self._sockets = {port: in_namespace(self.name, partial(_raw, f"t{port}")) for port in self.interfaces}
         except BaseException:
             self._remove()
             raise
