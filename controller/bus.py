@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiomqtt
@@ -14,6 +15,7 @@ FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0
 KEEPALIVE_S = 5
 PUBLISH_TIMEOUT_S = 10.0
+GOODBYE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class Bus:
         while True:
             problem = "connection closed"
             try:
-                async with self._client() as client:
+                async with self._connection() as client:
                     retry = FIRST_RETRY_S
                     await self._session(client)
-            except* aiomqtt.MqttError as errors:
-                problem = re.sub(r"^\[Errno \d+\] ", "", str(errors.exceptions[0]))
+            except aiomqtt.MqttError as error:
+                problem = re.sub(r"^\[Errno \d+\] ", "", str(error))
             where = f"{self.broker.host}:{self.broker.port}"
             if self.error != problem:
                 log.warning("broker %s: %s; trying again, switches and nodes go on without it", where, problem)
@@ -90,8 +92,9 @@ class Bus:
             await asyncio.sleep(retry)
             retry = min(2 * retry, LAST_RETRY_S)
 
-    def _client(self) -> aiomqtt.Client:
-        return aiomqtt.Client(
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
+        client = aiomqtt.Client(
             self.broker.host,
             self.broker.port,
             username=self.broker.username,
@@ -99,6 +102,14 @@ class Bus:
             keepalive=KEEPALIVE_S,
             timeout=PUBLISH_TIMEOUT_S,
         )
+        await client.__aenter__()
+        try:
+            yield client
+        finally:
+            # aiomqtt waits a whole `timeout` for a broker that has just died to say goodbye.
+            with suppress(TimeoutError, aiomqtt.MqttError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await client.__aexit__(None, None, None)
 
     async def _session(self, client: aiomqtt.Client) -> None:
         if self._subscriptions:
@@ -108,9 +119,19 @@ class Bus:
         self.error = None
         try:
             self._on_connected()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._send(client, self._outgoing))
-                tasks.create_task(self._receive(client))
+            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
+            ends = {
+                asyncio.create_task(self._send(client, self._outgoing)),
+                asyncio.create_task(self._receive(client)),
+            }
+            try:
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
+            for end in done:
+                end.result()
         finally:
             self._outgoing = None
 

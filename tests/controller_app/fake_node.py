@@ -70,10 +70,11 @@ class FakeNode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._listening.cancel()
-        with suppress(aiomqtt.MqttError):  # the broker has gone
+        with suppress(aiomqtt.MqttError, TimeoutError):  # the broker has gone
             presence = Presence(online=False, epoch=self.epoch)
             await self._client.publish(topics.PRESENCE.of(node=self.name), presence.encode(), 1, True)
-            await self._client.__aexit__(None, None, None)
+            async with asyncio.timeout(0.3):
+                await self._client.__aexit__(None, None, None)
 
     def role(self, component: str) -> str | None:
         """The role that it was told last."""

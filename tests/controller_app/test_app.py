@@ -42,6 +42,15 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert "Traceback" not in running.log.read_text()
 
 
+def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: RunningBroker) -> None:
+    running.start()
+    asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
+    broker.kill()
+    before = time.monotonic()
+    assert running.end() == 0
+    assert time.monotonic() - before < 3
+
+
 def test_nodes_get_their_deployment_once_also_over_a_restart(
     running: Running, fabric: Fabric, broker: RunningBroker
 ) -> None:
@@ -52,8 +61,8 @@ def test_nodes_get_their_deployment_once_also_over_a_restart(
             await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done")
             assert edge1.deployment is not None
             assert set(edge1.deployment.components) == {"org.example.Resize", "org.example.Web"}
-            components = running.status()["nodes"]["edge1"]["components"]
-            assert components == {"org.example.Resize": "RUNNING", "org.example.Web": "RUNNING"}
+            both = {"org.example.Resize": "RUNNING", "org.example.Web": "RUNNING"}
+            await until(lambda: running.status()["nodes"]["edge1"]["components"] == both, "not told as running")
             await _nothing_new(edge1, 1)
 
             first = edge1.deployment.deployment_id
