@@ -1,0 +1,193 @@
+"""BMv2 as the reference: the same program and packets through simple_switch_grpc, over gRPC, without root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from finsy.proto import p4i, p4r, p4r_grpc
+from google.protobuf import text_format
+
+BINARY = shutil.which("simple_switch_grpc")
+PROGRAMS = Path(__file__).parent.parent / "programs"
+CPU_PORT = 510
+_SPACING_S = 0.001
+_QUIET_S = 0.5
+
+Outputs = list[tuple[int, bytes]]
+Packets = Sequence[tuple[int, bytes]]
+Replicas = Mapping[int, Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """p4.bm.PacketStreamRequest and PacketStreamResponse, which have the same fields."""
+
+    id: int
+    device: int
+    port: int
+    data: bytes
+
+    def encode(self) -> bytes:
+        """Protobuf wire format."""
+        fields = ((1, self.id), (2, self.device), (3, self.port))
+        body = b"".join(_varint(number << 3) + _varint(value) for number, value in fields)
+        return body + _varint(4 << 3 | 2) + _varint(len(self.data)) + self.data
+
+    @classmethod
+    def decode(cls, wire: bytes) -> Packet:
+        """The reverse."""
+        values: dict[int, int] = {}
+        data, at = b"", 0
+        while at < len(wire):
+            tag, at = _read_varint(wire, at)
+            value, at = _read_varint(wire, at)
+            if tag & 7 == 2:
+                data, at = wire[at : at + value], at + value
+            else:
+                values[tag >> 3] = value
+        return cls(values.get(1, 0), values.get(2, 0), values.get(3, 0), data)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _read_varint(wire: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = wire[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def run(program: str, packets: Packets, groups: Replicas = {}, sessions: Replicas = {}) -> list[Outputs]:  # noqa: B006
+    """What each packet made leave, as (port, bytes), sorted. `groups` and `sessions` are multicast groups and clone
+    sessions."""
+    assert BINARY is not None
+    with tempfile.TemporaryDirectory(prefix="bmv2-") as folder:
+        control, plane = f"unix:{folder}/control", f"unix:{folder}/plane"
+        device = os.getpid() % 1_000_000 + 1
+        command = [BINARY, "--no-p4", "--device-id", str(device), "-L", "off", "--", "--grpc-server-addr", control]
+        process = subprocess.Popen(
+            [*command, "--dp-grpc-server-addr", plane, "--cpu-port", str(CPU_PORT)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        try:
+            with _primary(control, device) as session:
+                session.push(program)
+                session.replicate(groups, sessions)
+                return _exchange(plane, device, packets)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _exchange(address: str, device: int, packets: Packets) -> list[Outputs]:
+    outputs: list[Outputs] = [[] for _ in packets]
+    last = time.monotonic()
+    requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        stream = channel.stream_stream(
+            "/p4.bm.DataplaneInterface/PacketStream",
+            request_serializer=Packet.encode,
+            response_deserializer=Packet.decode,
+        )(iter(requests.get, None))
+
+        def collect() -> None:
+            nonlocal last
+            with contextlib.suppress(grpc.RpcError):
+                for packet in stream:
+                    outputs[packet.id - 1].append((packet.port, packet.data))
+                    last = time.monotonic()
+
+        reader = threading.Thread(target=collect, daemon=True)
+        reader.start()
+        for number, (port, data) in enumerate(packets, 1):
+            requests.put(Packet(number, device, port, data))
+            time.sleep(_SPACING_S)  # its egress queues hold 64 packets
+        last = time.monotonic()
+        while time.monotonic() - last < _QUIET_S:
+            time.sleep(_QUIET_S / 4)
+        stream.cancel()
+        reader.join()
+    return [sorted(o) for o in outputs]
+
+
+class _Session:
+    def __init__(self, stub: Any, device: int) -> None:
+        self._stub = stub
+        self._device = device
+        self._election = p4r.Uint128(low=1)
+
+    def push(self, program: str) -> None:
+        """Install a program of the folder `programs`."""
+        info = text_format.Parse((PROGRAMS / f"{program}.p4info.txtpb").read_text(), p4i.P4Info())
+        config = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=(PROGRAMS / f"{program}.json").read_bytes())
+        self._stub.SetForwardingPipelineConfig(
+            p4r.SetForwardingPipelineConfigRequest(
+                device_id=self._device,
+                election_id=self._election,
+                action=p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT,
+                config=config,
+            )
+        )
+
+    def replicate(self, groups: Replicas, sessions: Replicas) -> None:
+        """Create multicast groups and clone sessions."""
+        entries = [
+            p4r.PacketReplicationEngineEntry(
+                multicast_group_entry=p4r.MulticastGroupEntry(multicast_group_id=i, replicas=_replicas(pairs))
+            )
+            for i, pairs in groups.items()
+        ] + [
+            p4r.PacketReplicationEngineEntry(
+                clone_session_entry=p4r.CloneSessionEntry(session_id=i, replicas=_replicas(pairs))
+            )
+            for i, pairs in sessions.items()
+        ]
+        for item in entries:
+            update = p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(packet_replication_engine_entry=item))
+            self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
+
+
+def _replicas(pairs: Sequence[tuple[int, int]]) -> list[p4r.Replica]:
+    return [p4r.Replica(egress_port=port, instance=instance) for port, instance in pairs]
+
+
+@contextmanager
+def _primary(address: str, device: int) -> Iterator[_Session]:
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        stub = p4r_grpc.P4RuntimeStub(channel)
+        requests: queue.SimpleQueue[p4r.StreamMessageRequest | None] = queue.SimpleQueue()
+        update = p4r.MasterArbitrationUpdate(device_id=device, election_id=p4r.Uint128(low=1))
+        requests.put(p4r.StreamMessageRequest(arbitration=update))
+        stream = stub.StreamChannel(iter(requests.get, None))
+        next(iter(stream))
+        try:
+            yield _Session(stub, device)
+        finally:
+            requests.put(None)
+            stream.cancel()  # type: ignore[no-untyped-call]

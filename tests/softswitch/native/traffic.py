@@ -1,0 +1,107 @@
+"""Packets that drive the programs of `../programs` through all they do; the same seed gives the same packets."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Replicas = Mapping[int, Sequence[tuple[int, int]]]
+PORT = 1
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Packets with their ports, and the multicast groups and clone sessions they need."""
+
+    packets: list[tuple[int, bytes]]
+    groups: Replicas = field(default_factory=dict)
+    sessions: Replicas = field(default_factory=dict)
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071."""
+    padded = data + bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f">{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def parsing(rng: random.Random, count: int) -> Traffic:
+    """Every parser state, short packets, full stacks, bad lengths."""
+    types = [0x1000, 0x2000, 0x20FF, 0x3000, 0x30FF, 0x4000, 0x5000, 0x6000, 0x6010, 0x6123, 0x6124, 0x6456, 0x7000]
+    packets = []
+    for _ in range(count):
+        kind, source = rng.choice(types), rng.choice([0, 1, 2, 3, 6])
+        body = rng.randbytes(rng.choice([0, 1, 2, 3, 5, 8, 12, 20, 40]))
+        if kind == 0x1000 or rng.random() < 0.3:
+            hops = [rng.choice([0x7F, 0x3F, 5, 0x7FFF]) for _ in range(rng.randrange(1, 6))]
+            hops[-1] |= 0x8000
+            body = struct.pack(f">{len(hops)}H", *hops) + body
+        if kind >> 8 == 0x20:
+            body = bytes([rng.randrange(11)]) + body
+        if kind >> 8 == 0x30 and rng.random() < 0.5:
+            body = b"\xbe\xef\x07" + body
+        if kind == 0x5000 and rng.random() < 0.5:
+            body = rng.randbytes(2) + b"\x07" + body
+        data = rng.randbytes(6) + bytes(5) + bytes([source]) + struct.pack(">H", kind) + body
+        packets.append((PORT, data[: rng.randrange(1, 14)] if rng.random() < 0.1 else data))
+    return Traffic(packets)
+
+
+def matching(rng: random.Random, count: int) -> Traffic:
+    """Keys around the edges of the const entries."""
+    prefixes = [0x0A000000, 0x0A0A0000, 0x0A0A0A01, 0x0A0B0000, 0x0B000000, 0, 5, 10, 11]
+    wide = [0x0123456789ABCDEF0011223344556677, 0, 2**128 - 1]
+    packets = []
+    for _ in range(count):
+        b = rng.choice([0x1234, 0x1200, 0x12FF, 99, 100, 150, 175, 200, 250, 300, 301])
+        head = struct.pack(
+            ">BBHI", rng.choice([0, 1, 2, 3, 4]), rng.choice([0, 1, 2, 3, 5, 7, 8]), b, rng.choice(prefixes)
+        )
+        packets.append((PORT, head + rng.choice(wide).to_bytes(16, "big") + rng.randbytes(rng.randrange(5))))
+    return Traffic(packets)
+
+
+def copies(rng: random.Random, count: int) -> Traffic:
+    """Every way to copy, repeat, cut or drop a packet."""
+    packets = []
+    for _ in range(count):
+        op = rng.randrange(12)
+        limits = {1: (1, 4), 2: (0, 6), 6: (0, 60), 7: (0, 6), 8: (1, 4), 10: (1, 4)}
+        head = struct.pack(">BBH", op, rng.randrange(*limits.get(op, (0, 256))), rng.randrange(4))
+        packets.append((PORT, head + rng.randbytes(rng.randrange(40))))
+    return Traffic(packets, {1: [(2, 10), (3, 11), (4, 12)], 2: [(2, 0)]}, {1: [(5, 0)], 2: [(6, 3), (7, 4)]})
+
+
+def state(rng: random.Random, count: int) -> Traffic:
+    """Registers, counters, hashes, checksums right and wrong, exit, odd widths. No index out of range: a BMv2 built
+    without assertions does not check it."""
+    packets = []
+    for _ in range(count):
+        op, index = rng.choice([1, 2, 3, 4, 6, 7, 9, 10, 20, 21, 22, 30]), rng.choice([0, 1, 2, 3])
+        value = rng.choice([rng.randbytes(6), bytes(6), b"\xff" * 6, b"\0\0\0\0\0\x05"])
+        head = struct.pack(">BI", op, index) + value + rng.randbytes(1)
+        if op in (20, 21, 22):
+            payload = rng.randbytes(rng.randrange(30))
+            wrong = int(rng.random() < 0.3)
+            sums = internet_checksum(head) ^ wrong, internet_checksum(head[:5] + payload) ^ wrong * 2
+            packets.append((PORT, head + struct.pack(">HHB", *sums, 0) + payload))
+        else:
+            packets.append((PORT, head + rng.randbytes(rng.choice([39, 40, 50]) if op == 30 else rng.randrange(10))))
+    return Traffic(packets)
+
+
+GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
+    "parsing": parsing,
+    "matching": matching,
+    "copies": copies,
+    "state": state,
+}
+
+
+def traffic(program: str, seed: int, count: int) -> Traffic:
+    """The packets for one of the programs."""
+    return GENERATORS[program](random.Random(seed), count)
