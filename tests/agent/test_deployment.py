@@ -1,0 +1,300 @@
+"""Deployments: phases, results, rollback, cancelling, repetition; and plans."""
+
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greengrass_agent.deployment import (
+    Abandon,
+    Applied,
+    Apply,
+    ArtifactsFetched,
+    Changed,
+    Deployer,
+    Effect,
+    Failed,
+    FetchArtifacts,
+    FetchRecipes,
+    NothingOffered,
+    Notified,
+    Notify,
+    Offered,
+    Phase,
+    RecipesFetched,
+    Remember,
+    Result,
+    Tell,
+    Unreadable,
+)
+from greengrass_agent.lifecycle import State
+from greengrass_agent.plan import Installed, Plan, ResolveError, manifest_for, plan
+from hitless.messages import DeploymentDocument
+from hitless.recipe import Recipe
+
+T = TypeVar("T")
+
+
+def recipe(name: str, version: str = "1.0.0", **extra: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "RecipeFormatVersion": "2020-01-25",
+            "ComponentName": name,
+            "ComponentVersion": version,
+            "Manifests": [{"Platform": {"os": "linux"}, "Lifecycle": {"run": "true"}}],
+            **extra,
+        }
+    )
+
+
+def document(components: dict[str, Any], policy: str = "ROLLBACK", notify: bool = False) -> DeploymentDocument:
+    """`components`: name -> version, or (version, merge)."""
+    wanted = {name: value if isinstance(value, tuple) else (value, {}) for name, value in components.items()}
+    return DeploymentDocument.model_validate(
+        {
+            "deploymentId": f"d-{sorted(wanted.items())}",
+            "components": {
+                name: {"componentVersion": version, "configurationUpdate": {"merge": merge}}
+                for name, (version, merge) in wanted.items()
+            },
+            "recipes": {
+                name: {"uri": "http://x/r", "sha256": f"{hash((name, version)) & 0xFFFF:064x}"}
+                for name, (version, _) in wanted.items()
+            },
+            "deploymentPolicies": {
+                "failureHandlingPolicy": policy,
+                "componentUpdatePolicy": {"action": "NOTIFY_COMPONENTS" if notify else "SKIP_NOTIFY_COMPONENTS"},
+            },
+        }
+    )
+
+
+def only(effects: list[Effect], kind: type[T]) -> T:
+    """The one effect of a kind."""
+    (found,) = [effect for effect in effects if isinstance(effect, kind)]
+    return found
+
+
+def merge(deployer: Deployer, job: str, wanted: DeploymentDocument, recipes: dict[str, Recipe]) -> list[Effect]:
+    """Take a job up to its merge."""
+    assert only(deployer.handle(Offered(job, wanted)), FetchRecipes).sources == dict(wanted.recipes)
+    only(deployer.handle(RecipesFetched(job, recipes)), FetchArtifacts)
+    return deployer.handle(ArtifactsFetched(job))
+
+
+def running(deployer: Deployer, effects: list[Effect]) -> list[Effect]:
+    """Carry out the merge: everything that it starts runs."""
+    apply = only(effects, Apply)
+    for name in apply.plan.start + apply.plan.replace:
+        assert deployer.handle(Changed(name, State.RUNNING)) == []
+    return deployer.handle(Applied(apply.serial))
+
+
+def deployed(names: dict[str, Any]) -> Deployer:
+    """A deployer on which these components run."""
+    deployer = Deployer()
+    wanted = document(names)
+    recipes = {name: recipe(name, one.component_version) for name, one in wanted.components.items()}
+    assert only(running(deployer, merge(deployer, "first", wanted, recipes)), Tell).result.status == "SUCCEEDED"
+    return deployer
+
+
+def test_a_deployment_succeeds_when_all_of_it_runs() -> None:
+    deployer = Deployer()
+    wanted = document({"A": "1.0.0"})
+    effects = merge(deployer, "j", wanted, {"A": recipe("A")})
+    assert only(effects, Apply).plan == Plan(start=("A",))
+    assert deployer.handle(Applied(1)) == []
+    assert deployer.handle(Changed("A", State.STARTING)) == []
+    success = Result("SUCCEEDED", "SUCCESSFUL")
+    assert deployer.handle(Changed("A", State.RUNNING)) == [Remember("j", success), Tell("j", success)]
+    assert deployer.phase is Phase.IDLE
+    assert deployer.deployment_id == wanted.deployment_id
+
+
+@pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.DOWNLOAD])
+def test_a_failure_before_the_merge_changes_nothing(phase: Phase) -> None:
+    deployer = deployed({"A": "1.0.0"})
+    before = (dict(deployer.current), deployer.deployment_id)
+    deployer.handle(Offered("j", document({"A": "2.0.0"})))
+    if phase is Phase.DOWNLOAD:
+        deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")}))
+    assert deployer.phase is phase
+    effects = deployer.handle(Failed("j", "SHA-256 is ..."))
+    assert only(effects, Tell).result == Result("FAILED", "FAILED_NO_STATE_CHANGE", "SHA-256 is ...")
+    assert not [effect for effect in effects if isinstance(effect, Apply)]
+    assert (dict(deployer.current), deployer.deployment_id) == before
+
+
+def test_a_recipe_that_is_not_what_was_asked_for_fails() -> None:
+    deployer = Deployer()
+    deployer.handle(Offered("j", document({"A": "2.0.0"})))
+    result = only(deployer.handle(RecipesFetched("j", {"A": recipe("A", "1.0.0")})), Tell).result
+    assert result.detail == "FAILED_NO_STATE_CHANGE"
+    assert result.reason == "A 2.0.0: its recipe is of A 1.0.0"
+
+
+def broken(policy: str) -> tuple[Deployer, list[Effect]]:
+    deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
+    wanted = document({"A": "2.0.0"}, policy)
+    effects = merge(deployer, "j", wanted, {"A": recipe("A", "2.0.0")})
+    assert only(effects, Apply).plan == Plan(remove=("B",), replace=("A",))
+    return deployer, deployer.handle(Changed("A", State.BROKEN, "run exited with code 1"))
+
+
+def test_what_does_not_run_is_rolled_back() -> None:
+    deployer, effects = broken("ROLLBACK")
+    back = only(effects, Apply)
+    assert back.plan == Plan(replace=("A",), start=("B",))
+    assert {name: one.version for name, one in back.target.items()} == {"A": "1.0.0", "B": "1.0.0"}
+    result = only(running(deployer, effects), Tell).result
+    assert result == Result("FAILED", "FAILED_ROLLBACK_COMPLETE", "A: run exited with code 1")
+    assert set(deployer.current) == {"A", "B"}
+
+
+def test_a_rollback_can_fail() -> None:
+    deployer, effects = broken("ROLLBACK")
+    deployer.handle(Applied(only(effects, Apply).serial))
+    result = only(deployer.handle(Changed("B", State.BROKEN, "gone")), Tell).result
+    assert result.detail == "FAILED_UNABLE_TO_ROLLBACK"
+
+
+def test_no_rollback_unless_it_is_wanted() -> None:
+    deployer, effects = broken("DO_NOTHING")
+    assert only(effects, Tell).result.detail == "FAILED_ROLLBACK_NOT_REQUESTED"
+    assert {name: one.version for name, one in deployer.current.items()} == {"A": "2.0.0"}
+
+
+def test_success_waits_until_what_goes_has_gone() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    effects = merge(deployer, "j", document({}), {})
+    assert not [effect for effect in effects if isinstance(effect, Tell)]
+    assert only(deployer.handle(Applied(only(effects, Apply).serial)), Tell).result.status == "SUCCEEDED"
+
+
+def test_a_changed_configuration_restarts_nothing() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    effects = merge(deployer, "j", document({"A": ("1.0.0", {"x": 1})}), {"A": recipe("A")})
+    apply = only(effects, Apply)
+    assert apply.plan == Plan(reconfigure=("A",))
+    assert apply.target["A"].configuration == {"x": 1}
+    assert only(deployer.handle(Applied(apply.serial)), Tell).result.status == "SUCCEEDED"
+
+
+def test_a_broken_component_is_started_again_by_the_next_deployment() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Changed("A", State.BROKEN))
+    effects = merge(deployer, "j", document({"A": "1.0.0"}), {"A": recipe("A")})
+    assert only(effects, Apply).plan == Plan(replace=("A",))
+
+
+def test_a_repeated_job_is_answered_with_its_result() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    assert deployer.handle(Offered("first", document({"A": "9.0.0"}))) == [
+        Tell("first", Result("SUCCEEDED", "SUCCESSFUL"))
+    ]
+    deployer.handle(Offered("j", document({"A": "2.0.0"})))
+    assert deployer.handle(Offered("j", document({"A": "2.0.0"}))) == []
+
+
+def test_before_the_merge_a_job_can_be_cancelled() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Offered("j", document({"A": "2.0.0"})))
+    assert deployer.handle(NothingOffered()) == [Abandon("j")]
+    assert deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")})) == []
+    assert deployer.current["A"].version == "1.0.0"
+
+
+def test_a_newer_job_takes_the_place_of_one_that_has_not_merged() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Offered("old", document({"A": "2.0.0"})))
+    effects = deployer.handle(Offered("new", document({"A": "3.0.0"})))
+    assert effects[0] == Abandon("old")
+    assert only(effects, FetchRecipes).job == "new"
+
+
+def test_a_job_that_comes_during_the_merge_waits() -> None:
+    deployer = Deployer()
+    merge(deployer, "j", document({"A": "1.0.0"}), {"A": recipe("A")})
+    assert deployer.handle(Offered("next", document({"A": "2.0.0"}))) == []
+    deployer.handle(Applied(1))
+    effects = deployer.handle(Changed("A", State.RUNNING))
+    assert only(effects, FetchRecipes).job == "next"
+
+
+def test_components_that_go_are_notified_first() -> None:
+    deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
+    effects = merge(deployer, "j", document({"A": "1.0.0"}, notify=True), {"A": recipe("A")})
+    assert effects == [Notify("j", ("B",), 60)]
+    assert only(deployer.handle(Notified("j")), Apply).plan == Plan(remove=("B",))
+
+
+def test_a_job_that_cannot_be_read_is_rejected_once() -> None:
+    deployer = Deployer()
+    effects = deployer.handle(Unreadable("j", "components: expected"))
+    assert only(effects, Tell).result == Result("REJECTED", "REJECTED", "components: expected")
+    assert deployer.handle(Unreadable("j", "again")) == [
+        Tell("j", Result("REJECTED", "REJECTED", "components: expected"))
+    ]
+
+
+def needs(name: str, requirement: str, kind: str = "HARD") -> dict[str, Any]:
+    return {"ComponentDependencies": {name: {"VersionRequirement": requirement, "DependencyType": kind}}}
+
+
+@pytest.mark.parametrize(
+    ("recipes", "problem"),
+    [
+        ({"A": recipe("A", **needs("B", "^1.0.0"))}, "lacks"),
+        ({"A": recipe("A", **needs("B", "^2.0.0")), "B": recipe("B")}, "has 1.0.0"),
+        ({"A": recipe("A", **needs("B", "*")), "B": recipe("B", **needs("A", "*"))}, "circle"),
+    ],
+)
+def test_dependencies_that_are_not_met_are_named(recipes: dict[str, Recipe], problem: str) -> None:
+    deployer = Deployer()
+    deployer.handle(Offered("j", document(dict.fromkeys(recipes, "1.0.0"))))
+    result = only(deployer.handle(RecipesFetched("j", recipes)), Tell).result
+    assert problem in (result.reason or "")
+
+
+def test_dependencies_start_first_and_end_last() -> None:
+    def installed(one: Recipe) -> Installed:
+        return Installed(one, "d", {})
+
+    both = {"A": installed(recipe("A", **needs("B", "*"))), "B": installed(recipe("B"))}
+    assert plan({}, both).start == ("B", "A")
+    assert plan(both, {}).remove == ("A", "B")
+
+
+def test_the_first_manifest_that_fits_is_taken() -> None:
+    manifests = [
+        {"Name": "w", "Platform": {"os": "windows"}},
+        {"Name": "arm", "Platform": {"os": "linux", "architecture": "aarch64"}},
+        {"Name": "either", "Platform": {"os": "/darwin|linux/", "runtime": "*"}},
+        {"Name": "any", "Platform": {"os": "*"}},
+    ]
+    one = recipe("A", Manifests=manifests)
+    assert manifest_for(one, architecture="amd64").name == "either"
+    assert manifest_for(one, architecture="aarch64").name == "arm"
+    with pytest.raises(ResolveError, match="no manifest"):
+        manifest_for(recipe("A", Manifests=manifests[:2]), architecture="amd64")
+
+
+versions = st.dictionaries(st.sampled_from("ABCD"), st.tuples(st.sampled_from("123"), st.integers(0, 1)))
+
+
+@given(versions, versions)
+def test_a_plan_leads_from_what_runs_to_what_is_wanted(
+    before: dict[str, tuple[str, int]], after: dict[str, tuple[str, int]]
+) -> None:
+    def components(of: dict[str, tuple[str, int]]) -> dict[str, Installed]:
+        return {name: Installed(recipe(name, f"{v}.0.0"), v, {"x": x}) for name, (v, x) in of.items()}
+
+    steps = plan(components(before), components(after))
+    running = {name: before[name] for name in before if name not in steps.remove}
+    running |= {name: after[name] for name in steps.start + steps.replace + steps.reconfigure}
+    assert running == after
+    changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
+    assert set(steps.replace) | set(steps.reconfigure) == changed
+    assert all(before[name][0] == after[name][0] for name in steps.reconfigure)

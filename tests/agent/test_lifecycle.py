@@ -1,0 +1,148 @@
+"""The life of a component: the documented path, errors, and what holds on every path."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greengrass_agent.lifecycle import (
+    FORGIVE_S,
+    Action,
+    Component,
+    Elapsed,
+    Event,
+    Exited,
+    Kill,
+    Ready,
+    RunStep,
+    Start,
+    State,
+    Stop,
+    Terminate,
+)
+
+
+def fail(machine: Component, now: float) -> float:
+    """Let a started component fail once, and have its retry begin; the time then."""
+    machine.handle(Exited("run", 1), now)
+    if machine.state is State.ERRORED:
+        assert machine.deadline is not None
+        now = machine.deadline
+        assert machine.handle(Elapsed(), now) == [RunStep("run")]
+    return now
+
+
+def test_a_served_function_runs_when_its_workers_are_there() -> None:
+    machine = Component({"install": None, "run": None}, serves=True)
+    assert machine.handle(Start(), 0) == [RunStep("install")]
+    assert machine.state is State.NEW
+    assert machine.handle(Ready(), 0) == []
+    assert machine.handle(Exited("install", 0), 1) == [RunStep("run")]
+    assert machine.state is State.STARTING
+    machine.handle(Ready(), 2)
+    assert machine.state is State.RUNNING
+    assert machine.deadline is None
+    assert machine.handle(Stop(), 3) == [Terminate()]
+    assert machine.state is State.STOPPING
+    assert machine.handle(Exited("run", -15), 3) == [Kill()]
+    assert machine.state is State.INSTALLED
+
+
+def test_a_script_without_a_service_runs_at_once_and_may_finish() -> None:
+    machine = Component({"run": None})
+    machine.handle(Start(), 0)
+    assert machine.state is State.RUNNING
+    machine.handle(Exited("run", 0), 1)
+    assert machine.state is State.FINISHED
+
+
+def test_three_errors_break_and_an_hour_forgives() -> None:
+    machine = Component({"run": None}, serves=True)
+    machine.handle(Start(), 0)
+    now = fail(machine, 1)
+    now = fail(machine, now)
+    fail(machine, now)
+    assert machine.state is State.BROKEN
+    assert machine.error == "run exited with code 1"
+    assert machine.deadline == now + FORGIVE_S
+    assert machine.handle(Elapsed(), now + FORGIVE_S) == [RunStep("run")]
+    assert machine.state is State.STARTING
+
+
+def test_errors_an_hour_apart_do_not_add_up() -> None:
+    machine = Component({"run": None}, serves=True)
+    machine.handle(Start(), 0)
+    now = 0.0
+    for _ in range(6):
+        now = fail(machine, now + FORGIVE_S)
+        assert machine.state is State.STARTING
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 120.0), (5.0, 5.0)])
+def test_a_start_has_a_time_limit(limit: float | None, expected: float) -> None:
+    machine = Component({"startup": limit})
+    machine.handle(Start(), 10)
+    assert machine.deadline == 10 + expected
+    assert machine.handle(Elapsed(), 10 + expected - 0.1) == []
+    assert machine.handle(Elapsed(), 10 + expected) == [Kill()]
+    assert machine.state is State.ERRORED
+
+
+def test_recover_runs_between_error_and_retry() -> None:
+    machine = Component({"run": None, "recover": None}, serves=True)
+    machine.handle(Start(), 0)
+    assert machine.handle(Exited("run", 3), 1) == [Kill(), RunStep("recover")]
+    machine.handle(Exited("recover", 1), 2)
+    assert machine.deadline is not None
+    assert machine.handle(Elapsed(), machine.deadline) == [RunStep("run")]
+    assert machine.errors == 1
+
+
+def test_shutdown_runs_before_the_process_is_asked_to_end() -> None:
+    machine = Component({"run": None, "shutdown": None})
+    machine.handle(Start(), 0)
+    assert machine.handle(Stop(remove=True), 1) == [RunStep("shutdown")]
+    assert machine.deadline == 16
+    assert machine.handle(Exited("shutdown", 0), 2) == [Terminate()]
+    assert machine.state is State.UNINSTALLING
+    assert machine.handle(Elapsed(), 16) == [Kill()]
+    assert machine.state is State.UNINSTALLED
+
+
+def test_a_served_function_that_ends_by_itself_has_failed() -> None:
+    machine = Component({"run": None}, serves=True)
+    machine.handle(Start(), 0)
+    machine.handle(Ready(), 1)
+    machine.handle(Exited("run", 0), 2)
+    assert machine.state is State.ERRORED
+
+
+STEPS = ("bootstrap", "install", "startup", "run", "shutdown", "recover")
+events: st.SearchStrategy[Event | str] = st.one_of(
+    st.just(Start()),
+    st.builds(Stop, st.booleans()),
+    st.builds(Exited, st.sampled_from(STEPS), st.sampled_from([0, 1, -9])),
+    st.just(Ready()),
+    st.just(Elapsed()),
+    st.just("wait for the deadline"),
+)
+
+
+@given(st.sets(st.sampled_from(STEPS)), st.booleans(), st.lists(events, max_size=40))
+def test_whatever_happens_a_component_can_be_ended(steps: set[str], serves: bool, story: list[Event | str]) -> None:
+    machine = Component(dict.fromkeys(steps), serves=serves)
+    now = 0.0
+    for event in story:
+        now += 0.25
+        if isinstance(event, str):
+            now = max(now, machine.deadline or now)
+        actions: list[Action] = machine.handle(Elapsed() if isinstance(event, str) else event, now)
+        assert {action.step for action in actions if isinstance(action, RunStep)} <= steps
+        assert machine.errors <= 3
+        # Nothing that has a time limit or is to be tried again is ever without a deadline.
+        if machine.state in (State.STARTING, State.ERRORED, State.STOPPING, State.UNINSTALLING, State.BROKEN):
+            assert machine.deadline is not None
+    machine.handle(Stop(remove=True), now)
+    if machine.state is not State.UNINSTALLED:
+        assert machine.deadline is not None
+        assert Kill() in machine.handle(Elapsed(), machine.deadline)
+    assert machine.state is State.UNINSTALLED
