@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import aiomqtt
 from aiohttp import web
 
 from controller import api, deployments, repository
@@ -51,6 +53,7 @@ def run(settings: Settings) -> None:
     """Run a controller until SIGINT or SIGTERM. Raises StartError."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s")
     logging.getLogger("controller").setLevel(logging.DEBUG if settings.verbose else logging.INFO)
+    logging.getLogger("mqtt").setLevel(logging.CRITICAL)  # what it has to say of a lost session, the bus says better
     try:
         asyncio.run(_main(settings))
     except (LocatedError, deployments.DeploymentError, StateError, SwitchError, api.ApiError, MetricsError) as error:
@@ -58,6 +61,7 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
+    asyncio.get_running_loop().set_exception_handler(_unread)
     fabric = load(settings.fabric)
     components = repository.pack_all(settings.components, repository.base_url(fabric))
     deployments.check(fabric, components, at_nodes_addresses=settings.mode == "reconfiguration")
@@ -78,6 +82,12 @@ async def _main(settings: Settings) -> None:
                 await _until_told_to_end(controller)
         finally:
             settings.socket.unlink(missing_ok=True)
+
+
+def _unread(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A session that is lost while it is ended leaves an error that nobody waits for any more, which is no news."""
+    if not isinstance(context.get("exception"), aiomqtt.MqttError):
+        loop.default_exception_handler(context)
 
 
 async def _until_told_to_end(controller: Controller) -> None:

@@ -49,6 +49,7 @@ def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, br
     before = time.monotonic()
     assert running.end() == 0
     assert time.monotonic() - before < 3
+    assert "never retrieved" not in running.log.read_text()
 
 
 def test_nodes_get_their_deployment_once_also_over_a_restart(
