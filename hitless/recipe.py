@@ -29,7 +29,7 @@ class RecipeError(LocatedError):
 
 
 def _version(value: object) -> object:
-    if isinstance(value, str) and not re.match(VERSION, value):
+    if not isinstance(value, str) or not re.match(VERSION, value):
         raise ValueError("expected a semantic version such as 1.0.0")
     return value
 

@@ -1,0 +1,319 @@
+"""A gateway process with real workers, over loopback UDP and HTTP."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greengrass_agent.page import Page, QueueNumbers
+from greengrass_agent.processes import environment
+from hitless.blocking import BlockingClient
+from hitless.call import Endpoint, Response
+from hitless.invocation import Message, MessageType, Reassembler, fragments
+from tests.agent.support import ROOT, child, free_port, until
+
+SERVICE_ID = 7
+FUNCTION = """
+import base64, json, os, time
+
+def lambda_handler(event, context):
+    body = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event.get("body", "").encode()
+    if body.startswith(b"sleep "):
+        time.sleep(float(body.split()[1]))
+    if body == b"die":
+        os._exit(3)
+    if body == b"raise":
+        raise RuntimeError("not today")
+    if body == b"configuration":
+        return dict(context.configuration)
+    if event["rawPath"] == "/teapot":
+        return {"statusCode": 418, "headers": {"X-Pot": "short"}, "body": json.dumps(event["requestContext"]["http"])}
+    return {"statusCode": 200, "body": base64.b64encode(body[::-1]).decode(), "isBase64Encoded": True}
+"""
+
+
+@dataclass
+class Gateway:
+    """A gateway process and the agent's end of it."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    poke: socket.socket
+    start_worker: Callable[[], subprocess.Popen[bytes]]
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def send(self, **command: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return line
+
+    def configure(self, **configuration: Any) -> None:
+        limits = {
+            "concurrency": configuration.pop("concurrency", 1),
+            "queue_limit": configuration.pop("queue_limit", 8),
+            "timeout_ms": configuration.pop("timeout_ms", 3000),
+        }
+        self.send(command="configure", configuration=configuration, **limits)
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until it has joined."""
+        process = self.start_worker()
+        self.hear()
+        return process
+
+    def call(self, payload: bytes, address: str = "127.0.0.1", deadline: float = 5.0) -> Response:
+        with BlockingClient() as client:
+            return client.invoke(Endpoint(SERVICE_ID, address, self.port), payload, deadline)
+
+    def curl(self, *arguments: str, path: str = "/") -> str:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return subprocess.run(["curl", "-s", *arguments, url], capture_output=True, text=True, check=True).stdout
+
+    def numbers(self) -> QueueNumbers:
+        with Page(self.folder / "page") as page:
+            return page.read()
+
+    def rows(self) -> list[dict[str, str]]:
+        names, *rows = (line.split(",") for line in (self.folder / "executions.csv").read_text().splitlines())
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="gateway-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder)
+        (folder / "function.py").write_text(FUNCTION)
+        port = free_port()
+        settings = {
+            "node": "n1",
+            "component": "c",
+            "service": "echo",
+            "service_id": SERVICE_ID,
+            "addresses": ["127.0.0.1", "127.0.0.2"],
+            "port": port,
+            "protocols": ["udp", "tcp"],
+            "worker_socket": str(folder / "workers.sock"),
+            "page": str(folder / "page"),
+            "poke_socket": str(folder / "poke.sock"),
+            "execution_log": str(folder / "executions.csv"),
+        }
+        (folder / "settings.json").write_text(json.dumps(settings))
+        poke = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        poke.bind(str(folder / "poke.sock"))
+        poke.settimeout(5)
+        process = stack.enter_context(
+            child(
+                [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+            )
+        )
+
+        def start_worker() -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "hitless.function", "--handler", "function.lambda_handler"]
+            variables = {"HITLESS_GATEWAY": str(folder / "workers.sock"), "HITLESS_COMPONENT": "c"}
+            return stack.enter_context(
+                child([*command, "--artifacts", str(folder)], env={**environment(), **variables}, cwd=ROOT)
+            )
+
+        own = Gateway(folder, port, process, poke, start_worker)
+        own.configure(greeting="hello")
+        assert own.hear() == {"workers": 0, "finished": False}
+        yield own
+
+
+def test_udp_serves_on_each_address_and_answers_from_it(gateway: Gateway) -> None:
+    gateway.worker()
+    picture = bytes(range(256)) * 300
+    assert gateway.call(picture).result() == picture[::-1]
+    assert gateway.call(b"ab", address="127.0.0.2").result() == b"ba"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        (datagram,) = fragments(Message(MessageType.REQUEST, SERVICE_ID, 5, 1, b"xy"))
+        sock.sendto(datagram, ("127.0.0.2", gateway.port))
+        assert sock.recvfrom(2000)[1] == ("127.0.0.2", gateway.port)
+    rows = until(lambda: len(gateway.rows()) == 3 and gateway.rows(), "three rows in the log")
+    for row in rows:
+        assert (row["service"], row["node"], row["status"]) == ("echo", "n1", "200")
+        times = [int(row[name]) for name in ("received_ns", "started_ns", "finished_ns")]
+        assert times == sorted(times)
+        assert 0 <= time.monotonic_ns() - times[0] < 60e9
+
+
+def test_http_serves_the_same_function(gateway: Gateway) -> None:
+    gateway.worker()
+    answer = gateway.curl("-i", "-H", "X-Request-Id: 77", "-d", "x=1", path="/teapot?q=1")
+    head, body = answer.split("\n\n")
+    assert head.startswith("HTTP/1.1 418 ")
+    assert "x-hitless-node: n1" in head.lower()
+    assert "x-pot: short" in head.lower()
+    assert json.loads(body)["method"] == "POST"
+    assert gateway.curl("-H", "Content-Type: application/octet-stream", "-d", "abc") == "cba"
+    row = until(lambda: gateway.rows() and gateway.rows()[0], "a row in the log")
+    assert (row["request_id"], row["status"]) == ("77", "418")
+
+
+def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -> None:
+    gateway.worker()
+    request = fragments(Message(MessageType.REQUEST, SERVICE_ID, 9, 1, b"sleep 0.3 " + b"-" * 3000))
+    reassembler = Reassembler()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+
+        def receive() -> Message:
+            while True:
+                data, source = sock.recvfrom(2000)
+                message = reassembler.receive(data, source, time.monotonic())
+                if message is not None:
+                    return message
+
+        for _ in range(3):
+            for fragment in request:
+                sock.sendto(fragment, ("127.0.0.1", gateway.port))
+        messages = [receive() for _ in range(3)]
+        assert [message.type for message in messages] == [MessageType.ACK, MessageType.ACK, MessageType.RESPONSE]
+        for fragment in request:
+            sock.sendto(fragment, ("127.0.0.1", gateway.port))
+        assert receive() == messages[-1]
+    time.sleep(0.15)
+    assert len(gateway.rows()) == 1
+
+
+def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
+    gateway.worker()
+    answer = gateway.call(b"raise")
+    assert (answer.failed, answer.status, answer.payload) == (True, 500, b"RuntimeError: not today")
+    with BlockingClient() as client:
+        wrong = client.invoke(Endpoint(8, "127.0.0.1", gateway.port), b"x", 2.0)
+    assert (wrong.failed, wrong.status) == (True, 404)
+    assert b"service 8 is not served here" in wrong.payload
+
+
+def test_a_worker_that_dies_fails_its_request_and_no_other(gateway: Gateway) -> None:
+    gateway.worker()
+    answer = gateway.call(b"die")
+    assert (answer.failed, answer.status) == (True, 502)
+    assert gateway.hear()["workers"] == 0
+    assert gateway.numbers().ready is False
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gateway.call, b"abc")
+        until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
+        gateway.worker()
+        assert waiting.result().result() == b"cba"
+
+
+def test_a_full_queue_and_a_passed_deadline_are_said(gateway: Gateway) -> None:
+    gateway.configure(queue_limit=1, timeout_ms=500)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gateway.call, b"x")
+        until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
+        full = gateway.call(b"y")
+        assert (full.failed, full.status) == (True, 503)
+        assert gateway.curl("-o", "/dev/null", "-w", "%{http_code}") == "503"
+        late = waiting.result()
+        assert (late.failed, late.status) == (True, 504)
+    assert {row["started_ns"] for row in gateway.rows()} == {"0"}
+
+
+def test_a_configuration_change_reaches_workers_between_requests(gateway: Gateway) -> None:
+    gateway.configure(greeting="hello", concurrency=2)
+    first, second = gateway.worker(), gateway.worker()
+    assert json.loads(gateway.call(b"configuration").result()) == {"greeting": "hello"}
+    assert gateway.numbers().concurrency == 2
+    gateway.configure(greeting="bonjour", concurrency=1)
+    until(lambda: gateway.numbers().concurrency == 1, "the new concurrency")
+    for _ in range(4):
+        assert json.loads(gateway.call(b"configuration").result()) == {"greeting": "bonjour"}
+    assert (first.poll(), second.poll()) == (None, None)
+
+
+def test_a_jump_of_the_queue_wakes_the_emitter(gateway: Gateway) -> None:
+    gateway.worker()
+    assert gateway.poke.recv(100) == b"echo", "a worker has come"
+    with Page(gateway.folder / "page") as page, ThreadPoolExecutor() as pool:
+        calls = [pool.submit(gateway.call, b"sleep 0.1") for _ in range(5)]
+        assert gateway.poke.recv(100) == b"echo"
+        assert page.read().queue_depth >= 4
+        assert all(call.result().status == 200 for call in calls)
+
+
+@pytest.mark.parametrize("state", [{"role": "standby"}, {"draining": True}])
+def test_open_connections_end_with_their_next_answer_when_the_service_moves(
+    gateway: Gateway, state: dict[str, Any]
+) -> None:
+    gateway.worker()
+    with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(request)
+        assert b"connection: close" not in connection.recv(4096).lower()
+        gateway.send(command="role", **state)
+        until(lambda: gateway.numbers().draining == state.get("draining", False), "the role is taken")
+        time.sleep(0.05)
+        connection.sendall(request)
+        answer = b""
+        while data := connection.recv(4096):
+            answer += data
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer.lower()
+    gateway.send(command="role", role="host")
+    time.sleep(0.1)
+    assert "connection: close" not in gateway.curl("-i").lower()
+
+
+def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
+    gateway.worker()
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(gateway.call, b"sleep 0.4")
+        until(lambda: gateway.numbers().in_flight == 1, "the request is executed")
+        gateway.send(command="finish")
+        assert gateway.hear()["finished"] is True
+        assert call.result().status == 200
+    assert gateway.process.wait(5) == 0
+    assert gateway.rows()[-1]["status"] == "200"
+
+
+def test_a_stuck_worker_is_ended(gateway: Gateway) -> None:
+    gateway.configure(timeout_ms=200)
+    worker = gateway.worker()
+    stuck = gateway.call(b"sleep 60")
+    assert (stuck.failed, stuck.status) == (True, 504)
+    assert worker.wait(5) == -signal.SIGKILL
+
+
+def test_rubbish_does_no_harm(gateway: Gateway) -> None:
+    gateway.worker()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for rubbish in (b"", b"\0" * 41, b"HI" * 30, bytes(fragments(Message(MessageType.ACK, 7, 1, 1, b""))[0])):
+            sock.sendto(rubbish, ("127.0.0.1", gateway.port))
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.connect(str(gateway.folder / "workers.sock"))
+        worker.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        worker.settimeout(5)
+        assert worker.recv(10) == b""
+    assert gateway.call(b"ab").result() == b"ba"
+
+
+def test_its_end_is_the_end_of_its_input(gateway: Gateway) -> None:
+    assert gateway.process.stdin is not None
+    gateway.process.stdin.close()
+    assert gateway.process.wait(5) == 0

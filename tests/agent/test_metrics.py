@@ -1,0 +1,157 @@
+"""From readings to report fields: shares, service times, backlog, the shared page, the schedule."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greengrass_agent.emitter.instance import report_of
+from greengrass_agent.emitter.loop import Schedule
+from greengrass_agent.files import StateError, next_epoch
+from greengrass_agent.metrics import Share, backlog_us, permille_of, service_interval_us
+from greengrass_agent.page import Page, QueueNumbers
+
+MS = 1_000_000
+
+
+def test_a_share_settles_at_the_use_and_is_of_the_budget() -> None:
+    share = Share(budget_cores=0.5)
+    for tick in range(200):
+        share.add(tick * 2 * MS, tick * 10 * MS)
+    assert share.permille == pytest.approx(400, abs=1)
+
+
+def test_a_share_follows_a_change_within_a_quarter_of_a_second() -> None:
+    share = Share(budget_cores=1.0)
+    used = 0
+    for tick in range(100):
+        used += 8 * MS if tick >= 75 else 0
+        share.add(used, tick * 10 * MS)
+    assert share.permille > 700
+
+
+def test_a_function_that_works_in_bursts_looks_steady() -> None:
+    """15 frames a second, each 45 ms of the whole budget: 68 %, and never far from it."""
+    share = Share(budget_cores=1.0)
+    seen = []
+    for ms in range(0, 4000, 10):
+        frame, inside = divmod(ms, 66)
+        share.add((frame * 45 + min(inside, 45)) * MS, ms * MS)
+        seen.append(share.permille)
+    settled = seen[100:]
+    assert sum(settled) / len(settled) == pytest.approx(682, abs=15)
+    assert max(settled) - min(settled) < 250
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=60))
+def test_shares_read_at_the_same_times_are_smoothed_alike(steps: list[tuple[int, int, int]]) -> None:
+    """What is left of the whole without the own share is the smoothed use by others."""
+    whole, own, others = Share(1.0), Share(1.0), Share(1.0)
+    now = own_used = others_used = 0
+    for passed, own_step, others_step in steps:
+        now, own_used, others_used = now + passed, own_used + own_step, others_used + others_step
+        own.add(own_used * MS, now * MS)
+        others.add(others_used * MS, now * MS)
+        whole.add((own_used + others_used) * MS, now * MS)
+    assert whole.average - own.average == pytest.approx(others.average, abs=1e-9)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_additional_readings_do_not_change_a_share(gaps: list[int]) -> None:
+    """Steady use is the same however often it is read."""
+    often, seldom = Share(1.0), Share(1.0)
+    now = 0
+    for share in (often, seldom):
+        share.add(0, 0)
+    for gap in gaps:
+        now += gap
+        often.add(now * MS // 2, now * MS)
+    seldom.add(now * MS // 2, now * MS)
+    assert often.average == pytest.approx(seldom.average, rel=1e-6)
+
+
+def test_backlog_is_what_must_be_done_before_new_work() -> None:
+    busy = QueueNumbers(concurrency=2, in_flight=2, service_time_ns=20 * MS, oldest_start_ns=100 * MS)
+    assert backlog_us(QueueNumbers(concurrency=2, in_flight=1, service_time_ns=20 * MS), 0) == 0
+    assert backlog_us(busy, 105 * MS) == 15_000
+    assert backlog_us(busy, 150 * MS) == 0
+    waiting = QueueNumbers(3, 2, 2, service_time_ns=20 * MS, oldest_start_ns=100 * MS)
+    assert backlog_us(waiting, 105 * MS) == 15_000 + 3 * 10_000
+    assert service_interval_us(waiting) == 10_000
+    stopped = QueueNumbers(queue_depth=2, concurrency=0, service_time_ns=20 * MS)
+    assert backlog_us(stopped, 0) == 40_000
+
+
+def test_permille_is_bounded() -> None:
+    assert [permille_of(part, 200) for part in (-1, 0, 100, 999)] == [0, 0, 500, 1000]
+    assert permille_of(1, 0) == 0
+
+
+def test_an_own_share_is_never_more_than_the_whole() -> None:
+    numbers = QueueNumbers(queue_depth=70000, received=(1 << 32) + 5, ready=True)
+    report = report_of(
+        numbers, 0, service_id=1, node_id=2, epoch=3, sequence=(1 << 32) + 4, cpu=400, cpu_own=401, memory=9
+    )
+    assert (report.cpu, report.cpu_own, report.queue_depth) == (400, 400, 65535)
+    assert (report.received, report.sequence, report.ready, report.draining) == (5, 4, True, False)
+    assert len(report.encode()) == 52
+
+
+def test_a_page_carries_every_number(tmp_path: Path) -> None:
+    numbers = QueueNumbers(1, 2, 3, True, True, 4, 5, 1 << 40)
+    with Page(tmp_path / "page", create=True) as writer, Page(tmp_path / "page") as reader:
+        assert reader.read() == QueueNumbers()
+        writer.write(numbers)
+        assert reader.read() == numbers
+        reader.report(17)
+        assert writer.reported() == 17
+        assert reader.read() == numbers
+
+
+def test_a_page_is_never_read_half_written(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    with Page(path, create=True) as writer:
+        stop = threading.Event()
+
+        def write() -> None:
+            count = 0
+            while not stop.is_set():
+                count += 1
+                writer.write(QueueNumbers(count, count, count, service_time_ns=count, received=count))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            with Page(path) as reader:
+                for _ in range(20000):
+                    read = reader.read()
+                    fields = {read.queue_depth, read.in_flight, read.concurrency, read.service_time_ns, read.received}
+                    assert len(fields) == 1
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_a_schedule_does_not_drift_and_leaves_out_what_was_missed() -> None:
+    schedule = Schedule(10, 100)
+    assert not schedule.due(99)
+    assert schedule.due(100)
+    assert schedule.next_ns == 110
+    assert schedule.due(119)
+    assert schedule.next_ns == 120
+    assert schedule.due(155)
+    assert schedule.next_ns == 160
+    assert not schedule.due(159)
+
+
+def test_epochs_count_starts_and_survive(tmp_path: Path) -> None:
+    file = tmp_path / "epochs" / "echo"
+    assert [next_epoch(file) for _ in range(3)] == [1, 2, 3]
+    file.write_text(str(0xFFFFFFFF))
+    assert next_epoch(file) == 0
+    file.write_text("x")
+    with pytest.raises(StateError, match="generation"):
+        next_epoch(file)
+    assert [left.name for left in file.parent.iterdir()] == ["echo"]
