@@ -40,12 +40,31 @@ def number(text: Json) -> int:
     return int(text, 16)
 
 
+def integer(value: Json, least: int = 0, greatest: int = 2**31 - 1) -> int:
+    """A size, width or id. Raises ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= greatest:
+        raise ValueError(f"{value!r} where a number from {least} to {greatest} belongs")
+    return value
+
+
+def word(value: Json) -> str:
+    """A name. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} where a name belongs")
+    return value
+
+
+def optional_word(value: Json) -> str | None:
+    """A name or null. Raises ValueError."""
+    return None if value is None else word(value)
+
+
 def source_of(item: Mapping[str, Json], fallback: Source | None = None) -> Source | None:
     """The P4 position that p4c recorded with a JSON object."""
     info = item.get("source_info")
     if not info:
         return fallback
-    return Source(info.get("filename", ""), info.get("line", 0), info.get("source_fragment", ""))
+    return Source(word(info.get("filename", "")), integer(info.get("line", 0)), word(info.get("source_fragment", "")))
 
 
 class Names:
@@ -95,12 +114,12 @@ class Names:
         if kind == "field":
             return self.field(value, source)
         if kind in ("local", "runtime_data"):
-            return Local(int(value))
+            return Local(integer(value))
         if kind == "stack_field":
             self._check(self.stack(value[0], source).type, value[1], source)
             return StackLast(value[0], value[1])
         if kind == "register":
-            return RegisterCell(value[0], self.expression(value[1], source))
+            return RegisterCell(word(value[0]), self.expression(value[1], source))
         raise UnsupportedProgram(f"expression of type {kind!r}", source)
 
     def _operation(self, value: Json, source: Source | None) -> Expression:

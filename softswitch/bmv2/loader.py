@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from softswitch.bmv2.expressions import FieldRef
-from softswitch.bmv2.json_reader import Json, Names, number, source_of
+from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, source_of, word
 from softswitch.bmv2.parsers import load_states
 from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
 from softswitch.bmv2.program import (
@@ -18,6 +18,7 @@ from softswitch.bmv2.program import (
     Header,
     HeaderType,
     LearnList,
+    ParserState,
     Program,
     RegisterArray,
     Source,
@@ -43,11 +44,13 @@ def _load(root: Json) -> Program:
     if version[0] != 2:
         raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
     _refuse(root)
-    types = {t["name"]: _header_type(t) for t in root["header_types"]}
-    headers = {h["name"]: Header(h["name"], types[h["header_type"]], bool(h["metadata"])) for h in root["headers"]}
+    types = {word(t["name"]): _header_type(t) for t in root["header_types"]}
+    headers = {
+        word(h["name"]): Header(h["name"], types[h["header_type"]], bool(h["metadata"])) for h in root["headers"]
+    }
     by_id = {h["id"]: h["name"] for h in root["headers"]}
     stacks = {
-        s["name"]: Stack(s["name"], types[s["header_type"]], tuple(by_id[i] for i in s["header_ids"]))
+        word(s["name"]): Stack(s["name"], types[s["header_type"]], tuple(by_id[i] for i in s["header_ids"]))
         for s in root["header_stacks"]
     }
     aliases = {name: (target[0], target[1]) for name, target in root.get("field_aliases", ())}
@@ -55,28 +58,40 @@ def _load(root: Json) -> Program:
     if "standard_metadata" not in headers:
         raise UnsupportedProgram("a program without standard_metadata (not v1model)")
     parser, deparser = _only(root, "parsers"), _only(root, "deparsers")
+    states = load_states(parser, names, lambda item, source: load_primitive(item, names, source))
     actions = load_actions(root["actions"], names)
     direct = {c["binding"]: c["name"] for c in root["counter_arrays"] if c.get("is_direct")}
     return Program(
         header_types=types,
         headers=headers,
         stacks=stacks,
-        parser_start=parser["init_state"],
-        parser_states=load_states(parser, names, lambda item, source: load_primitive(item, names, source)),
-        errors=dict(root["errors"]),
+        parser_start=_start(parser, states),
+        parser_states=states,
+        errors={word(name): integer(value) for name, value in root["errors"]},
         deparser=tuple(names.header(h).name for h in _emitted(deparser)),
         actions=actions,
-        calculations={c["name"]: _calculation(c, names) for c in root["calculations"]},
+        calculations={word(c["name"]): _calculation(c, names) for c in root["calculations"]},
         checksums=tuple(_checksum(c, names) for c in root["checksums"]),
         counters={
             c["name"]: CounterArray(c["name"], c.get("size", 0), c.get("binding") if c.get("is_direct") else None)
             for c in root["counter_arrays"]
         },
-        registers={r["name"]: RegisterArray(r["name"], r["bitwidth"], r["size"]) for r in root["register_arrays"]},
-        field_lists={f["id"]: _field_list(f, names) for f in root["field_lists"]},
-        learn_lists={d["id"]: _learn_list(d, names) for d in root["learn_lists"]},
-        pipelines={p["name"]: load_pipeline(p, names, actions, direct) for p in root["pipelines"]},
+        registers={word(r["name"]): _register(r) for r in root["register_arrays"]},
+        field_lists={integer(f["id"]): _field_list(f, names) for f in root["field_lists"]},
+        learn_lists={integer(d["id"]): _learn_list(d, names) for d in root["learn_lists"]},
+        pipelines={word(p["name"]): load_pipeline(p, names, actions, direct) for p in root["pipelines"]},
     )
+
+
+def _start(parser: Json, states: dict[str, ParserState]) -> str | None:
+    start = optional_word(parser["init_state"])
+    if start is not None and start not in states:
+        raise UnsupportedProgram(f"the parser starts in unknown state {start!r}")
+    return start
+
+
+def _register(item: Json) -> RegisterArray:
+    return RegisterArray(item["name"], integer(item["bitwidth"], 1), integer(item["size"]))
 
 
 def _refuse(root: Json) -> None:
@@ -106,13 +121,14 @@ def _emitted(deparser: Json) -> list[str]:
 
 def _header_type(item: Json) -> HeaderType:
     fields = []
-    fixed = sum(f[1] for f in item["fields"] if f[1] != "*")
+    fixed = sum(integer(f[1], 1) for f in item["fields"] if f[1] != "*")
     for entry in item["fields"]:
         signed = len(entry) > 2 and bool(entry[2])
         if entry[1] == "*":
-            fields.append(Field(entry[0], item["max_length"] * 8 - fixed, signed, varbit=True))
+            length = integer(item["max_length"]) * 8 - fixed
+            fields.append(Field(word(entry[0]), integer(length, 1), signed, varbit=True))
         else:
-            fields.append(Field(entry[0], entry[1], signed))
+            fields.append(Field(word(entry[0]), entry[1], signed))
         if len(entry) > 3 and entry[3]:
             raise UnsupportedProgram(f"saturating field {entry[0]!r} of {item['name']!r}")
     return HeaderType(item["name"], tuple(fields))
@@ -120,7 +136,7 @@ def _header_type(item: Json) -> HeaderType:
 
 def _calculation(item: Json, names: Names) -> Calculation:
     source = source_of(item)
-    return Calculation(item["name"], item["algo"], tuple(_input(i, names, source) for i in item["input"]))
+    return Calculation(item["name"], word(item["algo"]), tuple(_input(i, names, source) for i in item["input"]))
 
 
 def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
@@ -129,7 +145,7 @@ def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
         field = names.field(item["value"], source)
         return CalculationInput(kind, field=field, width=names.width(field))
     if kind == "hexstr":
-        return CalculationInput(kind, value=number(item["value"]), width=item["bitwidth"])
+        return CalculationInput(kind, value=number(item["value"]), width=integer(item["bitwidth"], 1))
     if kind == "header":
         header = names.header(item["value"], source)
         return CalculationInput(kind, header=header.name, width=header.type.width)
@@ -144,9 +160,9 @@ def _checksum(item: Json, names: Names) -> Checksum:
         raise UnsupportedProgram(f"checksum of type {item['type']!r}", source)
     condition = item.get("if_cond")
     return Checksum(
-        name=item["name"],
+        name=word(item["name"]),
         target=names.field(item["target"], source),
-        calculation=item["calculation"],
+        calculation=word(item["calculation"]),
         condition=None if condition is None else names.expression(condition, source),
         verify=bool(item.get("verify", True)),
         update=bool(item.get("update", True)),

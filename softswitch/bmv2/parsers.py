@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.bmv2.json_reader import Json, Names, number, source_of
+from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, source_of, word
 from softswitch.bmv2.program import (
     ParserOp,
     ParserState,
@@ -24,7 +24,7 @@ def load_states(parser: Json, names: Names, primitive: ReadPrimitive) -> dict[st
     for item in parser["parse_states"]:
         source = source_of(item)
         key = tuple(_key(k, names, source) for k in item["transition_key"])
-        states[item["name"]] = ParserState(
+        states[word(item["name"])] = ParserState(
             name=item["name"],
             ops=tuple(_op(op, names, primitive, source) for op in item["parser_ops"]),
             key=key,
@@ -46,8 +46,7 @@ def _op(item: Json, names: Names, primitive: ReadPrimitive, outer: Source | None
         target, value = parameters
         field = names.field(target["value"], source)
         if value["type"] == "lookahead":
-            offset, width = value["value"]
-            return ParserOp("set", field=field, lookahead=(offset, width), source=source)
+            return ParserOp("set", field=field, lookahead=_lookahead(value["value"]), source=source)
         return ParserOp("set", field=field, expression=names.expression(value, source), source=source)
     if op == "verify":
         condition, error = parameters
@@ -62,7 +61,7 @@ def _op(item: Json, names: Names, primitive: ReadPrimitive, outer: Source | None
     if op == "advance":
         return ParserOp("advance", expression=names.expression(parameters[0], source), source=source)
     if op == "shift":
-        bits = {"type": "hexstr", "value": hex(int(parameters[0]) * 8)}
+        bits = {"type": "hexstr", "value": hex(integer(parameters[0]) * 8)}
         return ParserOp("advance", expression=names.expression(bits), source=source)
     if op == "primitive":
         return ParserOp("primitive", primitive=primitive(parameters[0], source), source=source)
@@ -86,6 +85,11 @@ def _extract(op: str, parameters: Json, names: Names, source: Source | None) -> 
     )
 
 
+def _lookahead(value: Json) -> tuple[int, int]:
+    offset, width = value
+    return integer(offset), integer(width, 1)
+
+
 def _key(item: Json, names: Names, source: Source | None) -> TransitionKey:
     kind, value = item["type"], item["value"]
     if kind == "field":
@@ -95,15 +99,17 @@ def _key(item: Json, names: Names, source: Source | None) -> TransitionKey:
         width = names.stack(value[0], source).type.field(value[1]).width
         return TransitionKey(width, expression=names.expression(item, source))
     if kind == "lookahead":
-        return TransitionKey(value[1], lookahead=(value[0], value[1]))
+        return TransitionKey(value[1], lookahead=_lookahead(value))
     raise UnsupportedProgram(f"select on a {kind} (header union)", source)
 
 
 def _transition(item: Json, state: str, source: Source | None) -> Transition:
     kind = item.get("type", "hexstr")
     if kind == "default" or item["value"] == "default":
-        return Transition(None, None, item["next_state"])
+        return Transition(None, None, optional_word(item["next_state"]))
     if kind == "hexstr":
         mask = item.get("mask")
-        return Transition(number(item["value"]), None if mask is None else number(mask), item["next_state"])
+        return Transition(
+            number(item["value"]), None if mask is None else number(mask), optional_word(item["next_state"])
+        )
     raise UnsupportedProgram(f"parser state {state!r} selects on a {kind} (value set)", source)

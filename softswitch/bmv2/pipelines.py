@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.json_reader import VALID, Json, Names, number, source_of
+from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, source_of, word
 from softswitch.bmv2.program import (
     Action,
     ActionCall,
@@ -24,21 +24,21 @@ from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 BMV2_MAX_PRIORITY = 2**31 - 1
 """P4Runtime priority p is BMv2 priority BMV2_MAX_PRIORITY - p (PI, targets/bmv2/pi_tables_imp.cpp)."""
 
-_NAMED = frozenset(["header", "header_stack", "calculation", "register_array", "counter_array", "meter_array"])
+_NAMED = frozenset(
+    ["header", "header_stack", "calculation", "register_array", "counter_array", "meter_array", "string"]
+)
 
 
 def load_primitive(item: Json, names: Names, outer: Source | None) -> Primitive:
     """One primitive with its operands."""
     source = source_of(item, outer)
-    return Primitive(item["op"], tuple(_operand(p, names, source) for p in item["parameters"]), source)
+    return Primitive(word(item["op"]), tuple(_operand(p, names, source) for p in item["parameters"]), source)
 
 
 def _operand(item: Json, names: Names, source: Source | None) -> Operand:
     kind = item["type"]
     if kind in _NAMED:
-        return Operand(kind, name=item["value"])
-    if kind == "string":
-        return Operand(kind, name=item["value"])
+        return Operand(kind, name=word(item["value"]))
     if kind == "parameters_vector":
         return Operand(kind, elements=tuple(_operand(e, names, source) for e in item["value"]))
     if kind in ("header_union", "header_union_stack", "extern", "field_list"):
@@ -51,10 +51,10 @@ def load_actions(items: Json, names: Names) -> dict[int, Action]:
     actions = {}
     for item in items:
         source = source_of(item)
-        actions[item["id"]] = Action(
+        actions[integer(item["id"])] = Action(
             id=item["id"],
-            name=item["name"],
-            parameters=tuple(Parameter(p["name"], p["bitwidth"]) for p in item["runtime_data"]),
+            name=word(item["name"]),
+            parameters=tuple(Parameter(word(p["name"]), integer(p["bitwidth"], 1)) for p in item["runtime_data"]),
             primitives=tuple(load_primitive(p, names, source) for p in item["primitives"]),
             source=source,
         )
@@ -68,21 +68,23 @@ def load_pipeline(item: Json, names: Names, actions: dict[int, Action], counters
         profile = item["action_profiles"][0]
         raise UnsupportedProgram(f"action profile {profile['name']!r}", source_of(profile))
     for table in item["tables"]:
-        nodes[table["name"]] = _table(table, names, actions, counters)
+        nodes[word(table["name"])] = _table(table, names, actions, counters)
     for condition in item["conditionals"]:
         source = source_of(condition)
-        nodes[condition["name"]] = Conditional(
+        nodes[word(condition["name"])] = Conditional(
             name=condition["name"],
             condition=names.expression(condition["expression"], source),
-            if_true=condition.get("true_next"),
-            if_false=condition.get("false_next"),
+            if_true=optional_word(condition.get("true_next")),
+            if_false=optional_word(condition.get("false_next")),
             source=source,
         )
     for call in item.get("action_calls", ()):
         if call["action_id"] not in actions or actions[call["action_id"]].parameters:
             raise UnsupportedProgram(f"call of action {call['action_id']}, which is absent or takes parameters")
-        nodes[call["name"]] = ActionCall(call["name"], call["action_id"], call.get("next_node"), source_of(call))
-    pipeline = Pipeline(item["name"], item["init_table"], nodes)
+        nodes[word(call["name"])] = ActionCall(
+            call["name"], call["action_id"], optional_word(call.get("next_node")), source_of(call)
+        )
+    pipeline = Pipeline(item["name"], optional_word(item["init_table"]), nodes)
     _check_edges(pipeline)
     return pipeline
 
@@ -144,12 +146,12 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
     return Table(
         name=name,
         keys=keys,
-        size=len(entries) if "entries" in item else item["max_size"],
+        size=len(entries) if "entries" in item else integer(item["max_size"]),
         actions=identifiers,
         by_hit=by_hit,
-        next={} if by_hit else {i: next_tables[actions[i].name] for i in identifiers},
-        next_hit=next_tables.get("__HIT__"),
-        next_miss=next_tables.get("__MISS__"),
+        next={} if by_hit else {i: optional_word(next_tables[actions[i].name]) for i in identifiers},
+        next_hit=optional_word(next_tables.get("__HIT__")),
+        next_miss=optional_word(next_tables.get("__MISS__")),
         default_action=default_id,
         default_parameters=tuple(number(v) for v in default["action_data"]) if default else (),
         const_default=bool(default and default.get("action_entry_const", False)),
@@ -174,7 +176,7 @@ def _table_key(item: Json, names: Names, table: str, source: Source | None) -> T
         field = names.field(target, source)
     mask = item.get("mask")
     return TableKey(
-        name=item.get("name", f"{field.header}.{field.field}"),
+        name=word(item.get("name", f"{field.header}.{field.field}")),
         kind=kind,
         expression=field,
         width=names.width(field),
@@ -193,7 +195,7 @@ def _entry(
     ordered = match_type in ("ternary", "range")
     return ConstEntry(
         key=matches,
-        priority=BMV2_MAX_PRIORITY - item["priority"] if ordered else 0,
+        priority=BMV2_MAX_PRIORITY - integer(item["priority"]) if ordered else 0,
         action=actions[action["action_id"]].id,
         parameters=tuple(number(v) for v in action["action_data"]),
     )
@@ -205,7 +207,7 @@ def _match(item: Json, key: TableKey) -> MatchKey:
     if key.kind is MatchKind.VALID:
         return Exact(int(bool(item["key"])))
     if key.kind is MatchKind.LPM:
-        return Lpm(number(item["key"]), item["prefix_length"])
+        return Lpm(number(item["key"]), integer(item["prefix_length"]))
     if key.kind is MatchKind.RANGE:
         return Range(number(item["start"]), number(item["end"]))
     return Ternary(number(item["key"]), number(item["mask"]))

@@ -79,8 +79,10 @@ class PrimitiveWriter:
             raise UnsupportedProgram(f"primitive {primitive.op!r}", primitive.source)
         try:
             return handler(primitive, ExpressionWriter(self.layout, action, primitive.source))
-        except (IndexError, AssertionError) as error:
+        except (IndexError, KeyError, ValueError, AssertionError) as error:
             raise UnsupportedProgram(f"operands of primitive {primitive.op!r}", primitive.source) from error
+        except UnsupportedProgram as refusal:
+            raise UnsupportedProgram(refusal.construct, refusal.source or primitive.source) from refusal
 
     # -- actions ----------------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ def _exchange(address: str, device: int, packets: Packets) -> list[Outputs]:
         last = time.monotonic()
         while time.monotonic() - last < _QUIET_S:
             time.sleep(_QUIET_S / 4)
-        stream.cancel()
+        stream.cancel()  # type: ignore[no-untyped-call]
         reader.join()
     return [sorted(o) for o in outputs]
 
@@ -190,4 +190,4 @@ def _primary(address: str, device: int) -> Iterator[_Session]:
             yield _Session(stub, device)
         finally:
             requests.put(None)
-            stream.cancel()  # type: ignore[no-untyped-call]
+            stream.cancel()

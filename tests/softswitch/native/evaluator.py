@@ -15,7 +15,6 @@ from softswitch.bmv2.expressions import (
     Unary,
 )
 
-
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
     "-": operator.sub,

@@ -1,0 +1,174 @@
+"""What cannot run is refused by name and place, whatever part of the JSON it stands in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softswitch.bmv2.expressions import Binary, Const, FieldRef
+from softswitch.bmv2.loader import load_program
+from softswitch.bmv2.program import UnsupportedProgram
+from softswitch.codegen.program import generate
+from softswitch.entries import Lpm, Ternary
+from tests.softswitch.native.bmv2 import PROGRAMS
+from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
+from tests.softswitch.native.traffic import GENERATORS
+
+SOURCE = {"filename": "thing.p4", "line": 42, "column": 7, "source_fragment": "something"}
+
+
+def root() -> dict[str, Any]:
+    """A small valid program."""
+    builder = ProgramBuilder([("a", 32), ("b", 8)], [("c", 8)], [("d", 16)])
+    builder.action("go", [send_to()])
+    made: dict[str, Any] = json.loads(builder.text())
+    return made
+
+
+def refusal(change: Callable[[dict[str, Any]], None]) -> UnsupportedProgram:
+    """How a changed program is refused."""
+    program = root()
+    change(program)
+    with pytest.raises(UnsupportedProgram) as caught:
+        generate(load_program(json.dumps(program)))
+    return caught.value
+
+
+def add_primitive(item: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Appends to the one action, with a source position."""
+    return lambda program: program["actions"][0]["primitives"].append(item | {"source_info": SOURCE})
+
+
+A = FieldRef("in", "a")
+ALIEN = {"type": "header", "value": "alien"}
+IN = {"type": "header", "value": "in"}
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "unknown primitive": (add_primitive(primitive("fly")), "primitive 'fly'"),
+    "unknown operator": (add_primitive(assign("in", "a", Binary("**", A, A))), "operator '**'"),
+    "unknown field": (add_primitive(assign("in", "z", Const(1))), "unknown field 'z'"),
+    "unknown header": (add_primitive(primitive("add_header", ALIEN)), "header"),
+    "meter": (add_primitive(primitive("execute_meter", {"type": "meter_array", "value": "m"})), "execute_meter"),
+    "assignment between types": (
+        add_primitive(primitive("assign_header", IN, {"type": "header", "value": "out"})),
+        "another type",
+    ),
+    "arithmetic too wide": (
+        add_primitive(assign("in", "b", Binary(">>", Binary("<<", A, Const(120)), Const(100)))),
+        "128 bits",
+    ),
+    "jump out of the action": (
+        add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x63"})),
+        "_jump out of its action",
+    ),
+    "whole headers compared": (
+        add_primitive(
+            primitive(
+                "assign",
+                {"type": "field", "value": ["in", "b"]},
+                {"type": "expression", "value": {"op": "==", "left": IN, "right": IN}},
+            )
+        ),
+        "comparison of whole headers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_place(name: str) -> None:
+    change, words = REFUSED[name]
+    error = refusal(change)
+    assert words in error.construct
+    assert error.source is not None and (error.source.filename, error.source.line) == ("thing.p4", 42)
+    assert "thing.p4:42" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("header_unions", "header union"),
+        ("header_union_stacks", "header union stack"),
+        ("parse_vsets", "value set"),
+        ("meter_arrays", "meter"),
+        ("extern_instances", "extern"),
+    ],
+)
+def test_whole_features_refused(key: str, what: str) -> None:
+    error = refusal(lambda program: program.update({key: [{"name": "thing", "source_info": SOURCE}]}))
+    assert what in error.construct and "'thing'" in error.construct
+    assert error.source is not None and error.source.line == 42
+
+
+def test_action_profile_refused() -> None:
+    def change(program: dict[str, Any]) -> None:
+        program["pipelines"][0]["action_profiles"] = [{"name": "select", "source_info": SOURCE}]
+
+    assert "action profile 'select'" in refusal(change).construct
+
+
+def test_loop_in_a_pipeline_refused() -> None:
+    def change(program: dict[str, Any]) -> None:
+        table = program["pipelines"][0]["tables"][0]
+        table["next_tables"] = {"go": "run"}
+
+    assert "loops at 'run'" in refusal(change).construct
+
+
+def test_wide_fields_only_travel() -> None:
+    builder = ProgramBuilder([("a", 320)])
+    builder.action("go", [send_to()])
+    generate(load_program(builder.text()))
+    builder = ProgramBuilder([("a", 320)])
+    builder.action("go", [assign("in", "a", Const(1))])
+    with pytest.raises(UnsupportedProgram, match="field of 320 bits in_t"):
+        generate(load_program(builder.text()))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"header_types": 5}', '{"header_types": [], "headers": []}'])
+def test_not_bmv2_json(text: str) -> None:
+    with pytest.raises((ValueError, UnsupportedProgram)):
+        load_program(text)
+
+
+def test_other_json_version_refused() -> None:
+    assert "version 3.1" in refusal(lambda p: p.update({"__meta__": {"version": [3, 1]}})).construct
+
+
+paths = st.lists(st.integers(0, 40), min_size=1, max_size=8)
+replacements = st.sampled_from([None, 0, -1, 2**70, "", "0xzz", [], {}, True, ["in", "a"], {"type": "field"}])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(GENERATORS)), paths, replacements)
+def test_damaged_json_never_escapes(name: str, path: list[int], replacement: object) -> None:
+    """Whatever one damaged value does, the loader answers with one of its two errors or a program."""
+    program = json.loads((PROGRAMS / f"{name}.json").read_text())
+    at: Any = program
+    for step in path[:-1]:
+        inner = at[sorted(at)[step % len(at)]] if isinstance(at, dict) and at else at
+        inner = at[step % len(at)] if isinstance(at, list) and at else inner
+        if not isinstance(inner, dict | list) or not inner:
+            break
+        at = inner
+    if isinstance(at, dict):
+        at[sorted(at)[path[-1] % len(at)]] = replacement
+    else:
+        at[path[-1] % len(at)] = replacement
+    with contextlib.suppress(ValueError, UnsupportedProgram):
+        generate(load_program(json.dumps(program)))
+
+
+def test_const_entries_are_read() -> None:
+    program = load_program((PROGRAMS / "matching.json").read_text())
+    prefix = next(t for name, t in program.tables.items() if name.endswith("prefix"))
+    assert prefix.const_entries and prefix.size == 4
+    assert Lpm(0x0A0A0000, 16) in [e.key[0] for e in prefix.entries]
+    ternary = next(t for name, t in program.tables.items() if name.endswith("ternary_"))
+    assert [e.priority for e in ternary.entries] == sorted((e.priority for e in ternary.entries), reverse=True)
+    assert ternary.entries[0].key[0] == Ternary(0x1200, 0xFF00)
