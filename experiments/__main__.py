@@ -6,8 +6,6 @@ import asyncio
 import signal
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -54,8 +52,6 @@ def run_command(target: str, mode: str, steering: str, disturb: str, duration: f
         for one in modes:
             results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
             options = Options(target, one, steering == "on", disturb == "cpu", duration, seed)
-            results.mkdir(parents=True)
-            point_latest(results)
             summary = asyncio.run(interruptible(options, results, console))
             summaries.append(summary)
             console.print()
@@ -83,14 +79,6 @@ async def interruptible(options: Options, results: Path, console: Console) -> di
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await run(options, results, console)
-
-
-def point_latest(results: Path) -> None:
-    """Let ``results/latest`` name the newest run."""
-    link = results.parent / "latest"
-    with suppress(FileNotFoundError):
-        link.unlink()
-    link.symlink_to(results.name)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     logs = results / "logs"
     console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}", highlight=False)
     async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY]) as bed:
+        point_latest(results)
         await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
         first = next(iter(bed.fabric.nodes))
         for service in bed.fabric.services:
@@ -60,6 +61,13 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
         console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}", highlight=False)
         trigger_ns = await load_and_disturb(options, bed, results, console)
     return write_results(options, results, trigger_ns)
+
+
+def point_latest(results: Path) -> None:
+    """Let ``latest`` beside a run's results name them."""
+    link = results.parent / "latest"
+    link.unlink(missing_ok=True)
+    link.symlink_to(results.name)
 
 
 async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:

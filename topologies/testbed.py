@@ -229,9 +229,9 @@ async def testbed(
 
 
 def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool) -> None:
-    """Write the broker's configuration, everyone's credentials and the agents' configurations to the runtime folder."""
+    """Begin with an empty runtime folder: the broker's configuration, everyone's credentials, the agents' settings."""
     fabric, runtime = bed.fabric, bed.runtime
-    for name in ("broker", "agents", "credentials"):
+    for name in ("broker", "agents", "controller", "credentials", "nodes"):
         shutil.rmtree(runtime / name, ignore_errors=True)
     runtime.chmod(0o755)
     access = broker.access_list(fabric.nodes, clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -16,6 +17,8 @@ from hitless.report import Report
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 5
+PATIENCE_S = 0.05
+"""How long publications may wait for the connection before newer ones are dropped."""
 
 
 class MetricPublisher:
@@ -27,6 +30,7 @@ class MetricPublisher:
     def __init__(self, node: str, broker: BrokerSettings) -> None:
         self._node = node
         self._topics: dict[str, str] = {}
+        self._clear_at = time.monotonic()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{node}-emitter")
         if broker.username is not None:
             self._client.username_pw_set(broker.username, broker.password)
@@ -38,12 +42,19 @@ class MetricPublisher:
 
     def publish(self, service: str, report: Report) -> None:
         """Publish the numbers of a report, or drop them."""
-        if not self._client.is_connected() or self._client.want_write():
+        if not self._client.is_connected() or self._stuck():
             return
         topic = self._topics.get(service)
         if topic is None:
             topic = self._topics[service] = topics.METRICS.of(node=self._node, service=service)
         self._client.publish(topic, Metrics.of(report).encode(), qos=0)
+
+    def _stuck(self) -> bool:
+        """Whether what was published has waited too long; what another instance just published waits a moment too."""
+        now = time.monotonic()
+        if not self._client.want_write():
+            self._clear_at = now
+        return now - self._clear_at > PATIENCE_S
 
     def close(self) -> None:
         """Disconnect and end the thread."""
