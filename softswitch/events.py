@@ -55,7 +55,7 @@ class EventReader:
             return PacketInEvent(body[:a])
         if kind == _PORT:
             interface = body[:16].rstrip(b"\0").decode()
-            _LOG.warning("port %d (%s) is %s", a, interface, "up" if b else "down")
+            _LOG.log(logging.INFO if b else logging.WARNING, "port %d (%s) is %s", a, interface, "up" if b else "down")
             return PortEvent(a, interface, bool(b))
         if kind == _LINE:
             _LOG.log(a, "%s", body[:b].decode(errors="replace"))

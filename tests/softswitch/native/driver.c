@@ -1,0 +1,77 @@
+/* Runs a compiled program on packets from a file, for sanitizers: argv[1] is the program's library, argv[2] packets as
+ * (port, length, bytes), argv[3] packed table operations after a count, argv[4] where the output goes. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine.h"
+
+struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port);
+void ss_destroy(struct ss_engine *e);
+struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room);
+void ss_swap(struct ss_engine *e, struct ss_loaded *l);
+void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, struct ss_cell *cells);
+int ss_replicate(struct ss_engine *e, int clone, uint32_t id, const struct ss_replica *replicas, uint32_t count, uint32_t packet_length);
+size_t ss_inject(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out);
+void ss_release(uint8_t *data);
+size_t ss_read_events(struct ss_engine *e, uint8_t *out, size_t room);
+
+static uint8_t *slurp(const char *path, size_t *length)
+{
+    FILE *file = fopen(path, "rb");
+    fseek(file, 0, SEEK_END);
+    *length = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *data = malloc(*length + 1);
+    if (fread(data, 1, *length, file) != *length)
+        exit(2);
+    fclose(file);
+    return data;
+}
+
+int main(int argc, char **argv)
+{
+    char error[512];
+    static uint8_t events[1 << 20];
+    size_t length, room;
+    struct ss_engine *e = ss_create(510, 511);
+    struct ss_loaded *l = argc == 5 ? ss_open(e, argv[1], error, sizeof error) : NULL;
+    if (!l)
+        return 3;
+    uint8_t *ops = slurp(argv[3], &room);
+    uint32_t count;
+    memcpy(&count, ops, sizeof count);
+    int32_t *results = calloc(count + 1, sizeof *results);
+    ss_apply(e, l, ops + 8, count, results, NULL);
+    ss_swap(e, l);
+    for (uint32_t i = 1; i < 4; i++) {
+        struct ss_replica replicas[] = {{i + 1, 10}, {i + 2, 11}};
+        ss_replicate(e, 0, i, replicas, 2, 0);
+        ss_replicate(e, 1, i, replicas, 2, 0);
+    }
+    uint8_t *packets = slurp(argv[2], &length);
+    FILE *output = fopen(argv[4], "wb");
+    for (size_t at = 0; at < length;) {
+        uint32_t prefix[2];
+        memcpy(prefix, packets + at, sizeof prefix);
+        at += sizeof prefix;
+        /* a copy of its own, so that the sanitizer sees reads behind the packet's end */
+        uint8_t *packet = malloc(prefix[1]);
+        memcpy(packet, packets + at, prefix[1]);
+        uint8_t *out;
+        size_t n = ss_inject(e, prefix[0], packet, prefix[1], &out);
+        uint64_t size = n;
+        fwrite(&size, sizeof size, 1, output);
+        if (n)
+            fwrite(out, 1, n, output);
+        ss_release(out);
+        free(packet);
+        ss_read_events(e, events, sizeof events);
+        at += prefix[1];
+    }
+    fclose(output);
+    free(packets);
+    free(results);
+    free(ops);
+    ss_destroy(e);
+    return 0;
+}

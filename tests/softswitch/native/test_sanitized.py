@@ -1,0 +1,112 @@
+"""The runtime and generated code under address and undefined-behaviour sanitizers.
+
+Valid, damaged and random packets give the same output as without sanitizers, and no report.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from softswitch.bmv2.loader import load_program
+from softswitch.codegen.program import generate
+from softswitch.compiler import RUNTIME, Compiler
+from softswitch.engine import Engine
+from softswitch.tables import codecs
+from tests.softswitch.native.bmv2 import PROGRAMS
+from tests.softswitch.native.traffic import GENERATORS, traffic
+
+SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+HERE = Path(__file__).parent
+STEERING = PROGRAMS.parent.parent.parent / "p4src" / "compiled" / "steering.json"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runtime with a main function."""
+    target = tmp_path_factory.mktemp("sanitized") / "driver"
+    compiler = shutil.which("gcc")
+    assert compiler is not None
+    sources = [HERE / "driver.c", *sorted(RUNTIME.glob("*.c"))]
+    subprocess.run(
+        [compiler, "-std=gnu11", *SANITIZE, f"-I{RUNTIME}", *map(str, sources), "-o", str(target), "-ldl", "-pthread"],
+        check=True,
+    )
+    return target
+
+
+def frames(rng: random.Random) -> list[tuple[int, bytes]]:
+    """ARP, ICMP, TCP, UDP and tunnelled frames with lengths that fit."""
+    made = []
+    for _ in range(100):
+        protocol = rng.choice([1, 4, 6, 17, 17, 17])
+        ports = struct.pack(">HH", rng.choice([1, 9000]), rng.choice([9600, 9000, 80]))
+        body = (
+            ports + struct.pack(">HH", 60, 0) + b"\x48" + rng.choice([b"\x49", b"\x54"]) + b"\1\1" + rng.randbytes(48)
+        )
+        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, rng.choice([0, 1, 64]), protocol, 0)
+        made.append((rng.randrange(1, 5), bytes(12) + b"\x08\0" + head + rng.randbytes(8) + body))
+    arp = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1)
+    return made + [(1, bytes(12) + b"\x08\x06" + arp + rng.randbytes(20)) for _ in range(10)]
+
+
+def packets_for(name: str) -> list[tuple[int, bytes]]:
+    """Traffic of the program's own, then the same cut, flipped, and noise."""
+    rng = random.Random(5)
+    good = traffic(name, 5, 150).packets if name in GENERATORS else frames(rng)
+    packets = list(good)
+    for _ in range(600):
+        port, data = rng.choice(good)
+        damaged = bytearray(data[: rng.randrange(len(data) + 1)])
+        for _ in range(rng.randrange(4)):
+            if damaged:
+                damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        packets.append((rng.choice([port, 0, 510]), bytes(damaged)))
+    packets += [(rng.randrange(512), rng.randbytes(rng.randrange(200))) for _ in range(200)]
+    return packets
+
+
+@pytest.mark.parametrize("name", [*sorted(GENERATORS), "steering"])
+def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
+    path = STEERING if name == "steering" else PROGRAMS / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    program = load_program(path.read_text())
+    generated = generate(program)
+    # what is random is different each time, and so is what comes out
+    packets = [p for p in packets_for(name) if not (name == "state" and p[1][:1] in (b"\5",))]
+    library = Compiler(tmp_path, flags=SANITIZE).program(generated.text)
+    packed = [
+        item
+        for codec in codecs(program, generated.tables).values()
+        for item in (codec.pack_program_default(), *codec.pack_const_entries())
+    ]
+    (tmp_path / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
+    (tmp_path / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))
+    result = subprocess.run(
+        [str(driver), str(library), str(tmp_path / "in"), str(tmp_path / "ops"), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"},
+    )
+    assert result.returncode == 0, result.stderr[:4000]
+    with Engine(cpu_port=510) as engine:
+        engine.load(path.read_text())
+        for group in (1, 2, 3):
+            engine.set_multicast_group(group, [(group + 1, 10), (group + 2, 11)])
+            engine.set_clone_session(group, [(group + 1, 10), (group + 2, 11)])
+        engine.freeze_clock(0)
+        out, at = (tmp_path / "out").read_bytes(), 0
+        for port, data in packets:
+            (size,) = struct.unpack_from("<Q", out, at)
+            expected = b"".join(struct.pack("<II", p, len(d)) + d for p, d in engine.process(port, data))
+            if name != "steering":
+                assert out[at + 8 : at + 8 + size] == expected, data.hex()
+            at += 8 + size
