@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
 
@@ -18,6 +19,7 @@ FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0
 KEEPALIVE_S = 5
 TIMEOUT_S = 10.0
+GOODBYE_S = 0.5
 
 
 class Connection:
@@ -55,11 +57,11 @@ class Connection:
         retry = FIRST_RETRY_S
         while True:
             try:
-                async with self._client() as client:
+                async with self._connection() as client:
                     retry = FIRST_RETRY_S
                     await self._session(client)
-            except* aiomqtt.MqttError as errors:
-                problem = str(errors.exceptions[0])
+            except aiomqtt.MqttError as error:
+                problem = str(error)
                 if problem != self._problem:
                     where = f"{self._broker.host}:{self._broker.port}"
                     log.warning("broker %s: %s; trying again, functions go on without it", where, problem)
@@ -67,8 +69,9 @@ class Connection:
             await asyncio.sleep(retry)
             retry = min(2 * retry, LAST_RETRY_S)
 
-    def _client(self) -> aiomqtt.Client:
-        return aiomqtt.Client(
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
+        client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
             identifier=self._node,
@@ -78,6 +81,14 @@ class Connection:
             timeout=TIMEOUT_S,
             will=aiomqtt.Will(self._presence_topic, self._presence(False).encode(), qos=1, retain=True),
         )
+        await client.__aenter__()
+        try:
+            yield client
+        finally:
+            # aiomqtt waits a whole `timeout` for a broker that has just died to take our leave.
+            with suppress(TimeoutError, aiomqtt.MqttError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await client.__aexit__(None, None, None)
 
     async def _session(self, client: aiomqtt.Client) -> None:
         await client.subscribe([(topic, 1) for topic in self._subscriptions()])
@@ -87,11 +98,24 @@ class Connection:
         try:
             self.publish(self._presence_topic, self._presence(True), retain=True)
             self._on_connected()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._send(client, self._outgoing))
-                tasks.create_task(self._receive(client))
+            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
+            ends = {
+                asyncio.create_task(self._send(client, self._outgoing)),
+                asyncio.create_task(self._receive(client)),
+            }
+            try:
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
+            for end in done:
+                end.result()
         except asyncio.CancelledError:
-            await client.publish(self._presence_topic, self._presence(False).encode(), qos=1, retain=True)
+            with suppress(TimeoutError, aiomqtt.MqttError):
+                async with asyncio.timeout(GOODBYE_S):
+                    offline = self._presence(False).encode()
+                    await client.publish(self._presence_topic, offline, qos=1, retain=True)
             raise
         finally:
             self._outgoing = None

@@ -1,7 +1,7 @@
 """The queue numbers that a gateway shares with the emitter: one small file, mapped by both.
 
-Each side writes only its own half. A counter that is odd during a write lets the reader see that it read a torn one
-(a sequence lock); the writer never waits.
+Each side writes only its own half. The gateway writes into the slot that is not in force and then puts it in force, so
+the emitter finds whole numbers at any time, also when it runs in the middle of a write and will not let it go on.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from typing import Self
 SIZE = 4096
 _SEQUENCE = struct.Struct("=Q")
 _NUMBERS = struct.Struct("=IIIBBxxQQQ")
-_NUMBERS_AT = 8
+_SLOTS_AT = (64, 192)
 _REPORTED_AT = 2048
 _REPORTED = struct.Struct("=I")
-_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +66,9 @@ class Page:
     def write(self, numbers: QueueNumbers) -> None:
         """Gateway: publish the numbers."""
         self._count += 1
-        _SEQUENCE.pack_into(self._map, 0, self._count)
         _NUMBERS.pack_into(
             self._map,
-            _NUMBERS_AT,
+            _SLOTS_AT[self._count & 1],
             numbers.queue_depth,
             numbers.in_flight,
             numbers.concurrency,
@@ -80,19 +78,18 @@ class Page:
             numbers.oldest_start_ns,
             numbers.received,
         )
-        self._count += 1
         _SEQUENCE.pack_into(self._map, 0, self._count)
 
     def read(self) -> QueueNumbers:
         """Emitter: the numbers as last published."""
-        for _ in range(_TRIES):
+        while True:
             (before,) = _SEQUENCE.unpack_from(self._map, 0)
-            depth, in_flight, concurrency, ready, draining, *times = _NUMBERS.unpack_from(self._map, _NUMBERS_AT)
+            fields = _NUMBERS.unpack_from(self._map, _SLOTS_AT[before & 1])
             (after,) = _SEQUENCE.unpack_from(self._map, 0)
-            if before == after and not before & 1:
+            # Only a writer that has moved on since can have come back to this slot.
+            if before == after:
+                depth, in_flight, concurrency, ready, draining, *times = fields
                 return QueueNumbers(depth, in_flight, concurrency, bool(ready), bool(draining), *times)
-        # The gateway ended within a write: nobody takes work there.
-        return QueueNumbers()
 
     def report(self, queue_depth: int) -> None:
         """Emitter: say which queue depth the last report told."""

@@ -37,7 +37,7 @@ def main(settings: Path) -> None:
 
 
 async def serve(settings: Settings) -> None:
-    """Run the gateway until its input ends, it has finished, or a SIGTERM comes. Raises OSError, ValidationError."""
+    """Run the gateway until its input ends or a SIGTERM comes. Raises OSError, ValidationError."""
     loop = asyncio.get_running_loop()
     this = asyncio.current_task()
     assert this is not None
@@ -57,10 +57,12 @@ async def serve(settings: Settings) -> None:
         commands = asyncio.create_task(obey(gateway, reader))
         work = asyncio.create_task(gateway.run())
         await asyncio.wait((commands, work), return_when=asyncio.FIRST_COMPLETED)
-        for task in (commands, work):
-            if task.done():
-                task.result()
-            task.cancel()
+        if work.done():
+            work.result()
+            # All is answered; the workers keep their connections until the agent has ended them.
+            await commands
+        commands.result()
+        work.cancel()
     except asyncio.CancelledError:
         log.info("ending on SIGTERM")
     finally:

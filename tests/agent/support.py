@@ -62,13 +62,13 @@ def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[b
 
 
 @contextmanager
-def broker(folder: Path, port: int, address: str = "127.0.0.1") -> Iterator[None]:
+def broker(folder: Path, port: int, address: str = "127.0.0.1") -> Iterator[subprocess.Popen[bytes]]:
     """mosquitto for everyone who reaches this address."""
     configuration = folder / "mosquitto.conf"
     configuration.write_text(f"listener {port} {address}\nallow_anonymous true\nuser root\n")
-    with child(["mosquitto", "-c", str(configuration)], stderr=subprocess.DEVNULL):
+    with child(["mosquitto", "-c", str(configuration)], stderr=subprocess.DEVNULL) as process:
         until(lambda: _listens(address, port), "the broker listens")
-        yield
+        yield process
 
 
 def _listens(address: str, port: int) -> bool:

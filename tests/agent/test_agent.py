@@ -53,7 +53,7 @@ class Bench:
     controller: Controller
     repository: Repository
     port: int
-    broker_port: int
+    broker: subprocess.Popen[bytes]
 
     def component(self, version: str = "1.0.0", **options: bool) -> dict[str, str]:
         return self.repository.publish(
@@ -95,13 +95,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     )
     try:
         with (
-            broker(tmp_path, broker_port),
+            broker(tmp_path, broker_port) as mosquitto,
             repository(tmp_path / "repository") as components,
             controller(broker_port) as voice,
             child(agent_command(own), cwd=ROOT) as agent,
         ):
             until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
-            yield Bench(own, agent, voice, components, free_port(), broker_port)
+            yield Bench(own, agent, voice, components, free_port(), mosquitto)
     finally:
         Hierarchy.detect().remove(budget)
         shutil.rmtree(own.root)
@@ -224,10 +224,14 @@ def test_what_is_deployed_survives_agent_and_broker(bench: Bench) -> None:
     until(lambda: not any(alive(pid) for pid in inside), "everything of a killed agent ends with it", 5)
     until(lambda: told.of("presence")[-1]["online"] is False, "the last will", 15)
     with child(agent_command(bench.own), cwd=ROOT) as again:
-        until(lambda: told.states() == {NAME: "RUNNING"} and told.of("presence")[-1]["online"], "the component is back")
-        assert bench.call()["greeting"] == "still"
-        newer = until(lambda: [m for m in told.of("metrics/echo") if m["epoch"] > epoch], "reports of a newer epoch")
+        newer = until(
+            lambda: [m for m in told.of("metrics/echo") if m["epoch"] > epoch and m["ready"]],
+            "reports of a newer epoch",
+        )
         assert newer[0]["epoch"] == epoch + 1
+        assert told.of("presence")[-1]["online"]
+        assert bench.call()["greeting"] == "still"
+        until(lambda: told.states() == {NAME: "RUNNING"}, "the component is back")
         inside = children_of(again.pid)
         again.send_signal(signal.SIGTERM)
         assert again.wait(15) == 0
@@ -251,3 +255,18 @@ def test_a_killed_gateway_or_emitter_comes_back(bench: Bench) -> None:
         until(partial(reported, epoch), f"reports after {part} was killed")
     until(lambda: told.of("metrics/echo")[-1]["ready"], "the function is back")
     assert bench.call()["greeting"] == "hello"
+
+
+@pytest.mark.parametrize("trouble", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_agent_ends_in_time_without_the_broker(bench: Bench, trouble: signal.Signals) -> None:
+    told = bench.controller
+    told.offer("job", bench.wanted(), {NAME: bench.component()})
+    assert told.result("job")["status"] == "SUCCEEDED"
+    inside = children_of(bench.agent.pid)
+    bench.broker.send_signal(trouble)
+    try:
+        bench.agent.send_signal(signal.SIGTERM)
+        assert bench.agent.wait(5) == 0
+    finally:
+        bench.broker.send_signal(signal.SIGCONT)
+    assert not any(alive(pid) for pid in inside)

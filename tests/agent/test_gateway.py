@@ -20,7 +20,7 @@ import pytest
 from greengrass_agent.page import Page, QueueNumbers
 from greengrass_agent.processes import environment
 from hitless.blocking import BlockingClient
-from hitless.call import Endpoint, Response
+from hitless.call import CallError, Endpoint, Response
 from hitless.invocation import Message, MessageType, Reassembler, fragments
 from tests.agent.support import ROOT, child, free_port, until
 
@@ -281,15 +281,17 @@ def test_open_connections_end_with_their_next_answer_when_the_service_moves(
 
 
 def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
-    gateway.worker()
+    worker = gateway.worker()
     with ThreadPoolExecutor() as pool:
         call = pool.submit(gateway.call, b"sleep 0.4")
         until(lambda: gateway.numbers().in_flight == 1, "the request is executed")
         gateway.send(command="finish")
         assert gateway.hear()["finished"] is True
         assert call.result().status == 200
-    assert gateway.process.wait(5) == 0
     assert gateway.rows()[-1]["status"] == "200"
+    with pytest.raises(CallError):
+        gateway.call(b"late", deadline=0.3)
+    assert (worker.poll(), gateway.process.poll()) == (None, None), "the agent ends them, in its own order"
 
 
 def test_a_stuck_worker_is_ended(gateway: Gateway) -> None:

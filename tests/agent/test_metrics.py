@@ -1,5 +1,6 @@
 """From readings to report fields: shares, service times, backlog, the shared page, the schedule."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_a_page_is_never_read_half_written(tmp_path: Path) -> None:
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_page_is_readable_in_the_middle_of_a_write(tmp_path: Path) -> None:
+    """The emitter may run on the gateway's processor with the gateway stopped anywhere: every stop is tried."""
+    path, old, new = tmp_path / "page", QueueNumbers(1, 1, 1, received=1), QueueNumbers(2, 2, 2, received=2)
+    with Page(path, create=True) as writer, Page(path) as reader:
+        writer.write(old)
+        seen = []
+
+        def look(_frame: object, event: str, _argument: object) -> object:
+            sys.settrace(None)
+            seen.append(reader.read())
+            sys.settrace(look)
+            return look
+
+        sys.settrace(look)
+        try:
+            writer.write(new)
+        finally:
+            sys.settrace(None)
+        assert len(seen) > 3
+        assert set(seen) == {old, new}
+        assert reader.read() == new
 
 
 def test_a_schedule_does_not_drift_and_leaves_out_what_was_missed() -> None:
