@@ -139,11 +139,11 @@ def _override(override: Override | None, now: float) -> Document:
 
 
 def policy_name(service: Service) -> str:
-    """The policy that the fabric file gives a service, in words."""
+    """The policy that the fabric file gives a service."""
     match service.policy.chosen:
-        case Single(margin=margin, dwell_ms=dwell):
-            return f"single (margin {margin}, dwell {dwell} ms)"
-        case Pinned(node=node):
-            return f"pinned ({node})"
+        case Single():
+            return "single"
+        case Pinned():
+            return "pinned"
         case _:
             return "spread"

@@ -125,7 +125,9 @@ class Rollout:
         wanted = state.wanted
         if wanted is None:
             return None
-        had = f"has {state.reported or 'nothing known'}, should have {wanted.deployment_id}"
+        under_way = state.offered.job_document.deployment_id if state.offered else None
+        has = f"is at {under_way}" if under_way else f"has {state.reported or 'nothing known'}"
+        had = f"{has}, should have {wanted.deployment_id}"
         if state.offered is not None and state.offered.job_document == wanted:
             return Job(node, NextJob(execution=state.offered), f"{had}, sent before") if again else None
         if state.offered is None and wanted.deployment_id in (state.reported, state.failed):

@@ -40,7 +40,7 @@ def _switch(name: str, switch: Document) -> Text:
 
 
 def _services(document: Document) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("SERVICE", "POLICY", "NODE", "", "STATUS"):
         table.add_column(column, no_wrap=True)
     for column in ("RANK", "AGE ms", "REPORT", "STEERED"):
@@ -49,7 +49,7 @@ def _services(document: Document) -> Table:
         policy = service["policy"]
         if service["held"]:
             left = service["held_for_s"]
-            policy = f"held on {service['held_on']} {'until released' if left is None else f'{left:.1f} s more'}"
+            policy = "held" if left is None else f"held {left:.1f} s"
         for row, (node, instance) in enumerate(service["instances"].items()):
             is_host = node == service["host"]
             age = instance["age_us"]
@@ -59,7 +59,7 @@ def _services(document: Document) -> Table:
                 node,
                 "host" if is_host else "",
                 Text(
-                    instance["status"] + (", drain asked" if instance["draining"] else ""),
+                    instance["status"] + (", to drain" if instance["draining"] else ""),
                     "green" if instance["eligible"] else "red",
                 ),
                 str(instance["rank"]),
@@ -72,7 +72,7 @@ def _services(document: Document) -> Table:
 
 
 def _nodes(document: Document) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("NODE", "", "DEPLOYMENT", "COMPONENTS"):
         table.add_column(column, overflow="fold")
     for name, node in document["nodes"].items():

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -106,12 +107,12 @@ class FakeNode:
         )
         await self._client.publish(topics.HEALTH.of(node=self.name), message.encode(), 1)
 
-    async def tell_metrics(self, service: str, **values: int) -> None:
+    async def tell_metrics(self, service: str, *, cpu: int) -> None:
         """Publish metrics of its instance of a service."""
-        message = Metrics.of(self.report(service, **values))
+        message = Metrics.of(self.report(service, cpu=cpu))
         await self._client.publish(topics.METRICS.of(node=self.name, service=service), message.encode(), 0)
 
-    def report(self, service: str, *, ready: bool = True, **values: int) -> Report:
+    def report(self, service: str, *, cpu: int) -> Report:
         """The next report of its instance of a service."""
         self._sequence += 1
         return Report(
@@ -119,13 +120,13 @@ class FakeNode:
             node_id=self.fabric.nodes[self.name].node_id,
             epoch=self.epoch,
             sequence=self._sequence,
-            ready=ready,
-            **values,
+            ready=True,
+            cpu=cpu,
         )
 
-    def frame(self, service: str, **values: int) -> bytes:
+    def frame(self, service: str, *, cpu: int) -> bytes:
         """The next report as an Ethernet frame to the gateway: IPv4, UDP."""
-        payload = self.report(service, **values).encode()
+        payload = self.report(service, cpu=cpu).encode()
         host, reports = self.fabric.hosts[self.name], self.fabric.reports
         udp = struct.pack("!HHHH", 9600, reports.port, 8 + len(payload), 0)
         ip = struct.pack(
@@ -162,9 +163,8 @@ class FakeNode:
         await self.tell_health()
 
 
-async def until(condition: object, what: str, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
     """Wait until a condition holds; fails with `what` otherwise."""
-    assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what

@@ -64,7 +64,7 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
         "nodes": {"edge1": {"online": True, "deployment": "done", "components": {"org.example.Web": "RUNNING"}}},
         "services": {
             "web": {
-                "policy": "single (margin 400, dwell 3000 ms)",
+                "policy": "single",
                 "host": "edge1",
                 "held": True,
                 "held_on": "edge1",
@@ -76,14 +76,13 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
             }
         },
     }
-    console = Console(width=160, record=True)
+    console = Console(width=100, record=True)
     console.print(tables.status(status))
     lines = console.export_text().splitlines()
     assert "broker 10.0.0.100:1883 not connected: Connection refused" in lines[0]
     assert "connected, pipeline 00ab" in lines[1]
     (first,) = (line for line in lines if line.startswith("web"))
     assert first.split()[-5:] == ["ready", "65435", "4.2", "3/17", "9"]
-    assert "held on edge1 1.5 s more" in first
-    assert "host" in first
+    assert first.split()[:6] == ["web", "held", "1.5", "s", "edge1", "host"]
     (second,) = (line for line in lines if "edge2" in line)
     assert second.split() == ["edge2", "draining", "1", "never", "3/17", "9"]
