@@ -20,7 +20,7 @@ control FlowWay(in metadata_t meta, out flow_entry_t entry)(HashAlgorithm algori
     bit<72>    value;
 
     @hidden action look() {
-        hash(entry.slot, algorithm, base, { meta.flow_key, meta.service }, FLOWS_PER_WAY);
+        hash(entry.slot, algorithm, base, { meta.flow_key }, FLOWS_PER_WAY);
         reg_flow_key.read(key, entry.slot);
         reg_flow.read(value, entry.slot);
         entry.state = (flow_state_t)value[71:70];
@@ -34,7 +34,7 @@ control FlowWay(in metadata_t meta, out flow_entry_t entry)(HashAlgorithm algori
         if (entry.state == flow_state_t.OPENING) { keep = HANDSHAKE_AFTER; }
         else if (entry.state == flow_state_t.CLOSING) { keep = CLOSING_AFTER; }
         entry.live = entry.state != flow_state_t.FREE && elapsed(meta.now, value[47:0]) <= keep;
-        entry.ours = entry.state != flow_state_t.FREE && key == meta.flow_key && entry.instance[13:6] == meta.service;
+        entry.ours = entry.state != flow_state_t.FREE && key == meta.flow_key;
     }
 }
 
@@ -58,9 +58,10 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             starts = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
         }
         if (hdr.tcp.isValid() || meta.affinity == affinity_t.FLOW) {
-            meta.flow_key = hdr.ipv4.protocol ++ hdr.ipv4.src ++ hdr.ipv4.dst ++ meta.src_port ++ meta.dst_port;
+            meta.flow_key = meta.service ++ hdr.ipv4.protocol ++ hdr.ipv4.src ++ hdr.ipv4.dst ++ meta.src_port
+                            ++ meta.dst_port;
         } else if (hdr.invocation.isValid() && hdr.invocation.version == INVOCATION_VERSION) {
-            meta.flow_key = hdr.ipv4.protocol ++ hdr.invocation.client_id ++ hdr.invocation.request_id;
+            meta.flow_key = meta.service ++ hdr.ipv4.protocol ++ hdr.invocation.client_id ++ hdr.invocation.request_id;
             starts = hdr.invocation.type == INVOCATION_REQUEST;
         } else {
             meta.drop = drop_t.INVOCATION;

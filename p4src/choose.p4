@@ -15,7 +15,7 @@ control Choose(inout metadata_t meta) {
     }
 
     @hidden action draw_lot() {
-        hash(start, HashAlgorithm.crc32, 6w0, { meta.flow_key, meta.service }, (bit<32>)meta.members);
+        hash(start, HashAlgorithm.crc32, 6w0, { meta.flow_key }, (bit<32>)meta.members);
     }
 
     apply {

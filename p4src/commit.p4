@@ -84,11 +84,11 @@ control Commit(inout metadata_t meta) {
         } else {
             if (meta.event != event_t.NONE) {
                 // To come back within ten dwells of having left doubles the dwell. Any other move for the better
-                // restores it; a move that could not wait says nothing about how restless the service is.
+                // restores it, and so does the operator's; one that could not wait says nothing about restlessness.
                 read_moves();
                 usec_t dwell = meta.dwell << damping;
                 if (meta.event != event_t.BETTER) {
-                    if (meta.event == event_t.FIRST || meta.event == event_t.PINNED) { damping = 0; }
+                    if (meta.event == event_t.PINNED) { damping = 0; }
                 } else if (left == 0 || meta.now - left >= (dwell << 3) + (dwell << 1)) {
                     damping = 0;
                 } else if (damping != MAX_DAMPING) {

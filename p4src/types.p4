@@ -12,7 +12,7 @@ typedef bit<48> rank_t;         // how good an instance is for the next piece of
 typedef bit<54> entrant_t;      // rank ++ member: what plays in the tournament
 typedef bit<7>  maybe_member_t; // valid ++ member
 typedef bit<64> members_t;      // a set: bit m stands for member m
-typedef bit<104> flow_key_t;    // protocol ++ (addresses and ports | client and request id)
+typedef bit<112> flow_key_t;    // service ++ protocol ++ (addresses and ports | client and request id)
 
 const bit<32> SERVICES      = 256;
 const bit<32> MEMBERS       = 64;    // of a service

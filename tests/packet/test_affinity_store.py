@@ -25,7 +25,7 @@ def crc16(data: bytes) -> int:
 def slots(service: Service, source: int) -> int:
     """Where a UDP flow hashes to, in both ways; `source` is its address and port."""
     address, port = source >> 16, source & 0xFFFF
-    key = struct.pack("!BI4sHHB", 17, address, socket.inet_aton(service.address), port, service.port, service.index)
+    key = struct.pack("!BBI4sHH", service.index, 17, address, socket.inet_aton(service.address), port, service.port)
     return (zlib.crc32(key) & 0xFFFF) << 16 | crc16(key)
 
 

@@ -35,6 +35,20 @@ def test_it_works_from_the_first_report_on(bench: Bench) -> None:
     ]
 
 
+def test_the_pinned_member_can_be_the_first_host(bench: Bench) -> None:
+    service = bench.service(policy=("pinned", {"member": 0}))
+    service.report(0)
+    assert service.host() == 0
+    (told,) = service.digests(1)
+    assert (told["reason"], told["from_member"], told["from_rank"], told["to_member"]) == (PINNED, 255, 0, 0)
+
+
+def test_it_serves_though_nobody_is_eligible(bench: Bench) -> None:
+    service = bench.service(policy=("pinned", {"member": 1}))
+    service.report(1, ready=False)
+    assert service.ask() == 1
+
+
 @pytest.mark.parametrize("fields", [{"cpu": 1000}, {"draining": True}, {"ready": False}])
 def test_it_overrides_rank_drain_and_readiness(bench: Bench, fields: dict[str, Any]) -> None:
     service = pinned(bench)
