@@ -35,6 +35,8 @@ def main() -> None:
     gc.freeze()
     try:
         emitter.run()
+    except CgroupError as error:
+        sys.exit(f"greengrass_agent.emitter: {error}: the node's CPU budget has gone")
     finally:
         emitter.close()
 

@@ -87,10 +87,10 @@ class Emitter:
             jumped = self._jumped() if poke in readable else set()
             now_ns = time.monotonic_ns()
             if schedule.due(now_ns):
-                self._emit(now_ns, self._instances.keys())
+                self._emit(now_ns, list(self._instances))
                 self._housekeeping(now_ns)
             elif jumped:
-                self._emit(now_ns, jumped & self._instances.keys())
+                self._emit(now_ns, jumped)
 
     def close(self) -> None:
         """Write the logs and close everything."""
@@ -107,10 +107,14 @@ class Emitter:
     def _emit(self, now_ns: int, services: Collection[str]) -> None:
         self._share.add(self._usage.read_ns(), now_ns)
         # Every instance is read every time: shares that are read at the same times are smoothed alike.
-        for instance in self._instances.values():
-            instance.read(now_ns)
+        for instance in list(self._instances.values()):
+            try:
+                instance.read(now_ns)
+            except CgroupError as error:
+                log.warning("%s is reported no more: %s", instance.service, error)
+                self._drop(instance.service)
         cpu = self._share.permille
-        for service in services:
+        for service in [service for service in services if service in self._instances]:
             report = self._instances[service].report(now_ns, cpu, self._memory)
             for output in self._outputs:
                 output(service, report)

@@ -129,18 +129,59 @@ def test_reports_come_on_schedule_and_cost_little(bench: Bench) -> None:
     assert statistics.mean(gaps) == pytest.approx(10e6, rel=0.02), "no drift"
 
 
+def observed(bench: Bench) -> tuple[float, float, list[Report]]:
+    """Use of the budget by all and by the instance over a second, in permille as the kernel counts it; the reports."""
+    group = Hierarchy.detect().node(BUDGET)
+    usages = [group.usage(), group.child("leaf").usage()]
+    try:
+        bench.reports(0.5)
+        start, before = time.monotonic_ns(), [usage.read_ns() for usage in usages]
+        reports = bench.reports(1.0)
+        passed = time.monotonic_ns() - start
+        whole, own = (
+            1000 * (usage.read_ns() - used) / (passed * CORES) for usage, used in zip(usages, before, strict=True)
+        )
+    finally:
+        for usage in usages:
+            usage.close()
+    return whole, own, reports
+
+
 def test_own_work_is_told_from_work_that_competes(bench: Bench) -> None:
     bench.add()
     bench.busy("leaf")
-    own = bench.reports(1.0)[-30:]
-    assert statistics.mean(report.cpu for report in own) > 700
-    assert all(report.cpu - report.cpu_own < 120 for report in own), "the instance's own use competes with nobody"
+    whole, _, alone = observed(bench)
+    assert statistics.mean(report.cpu for report in alone) == pytest.approx(whole, abs=80)
+    assert all(report.cpu - report.cpu_own < 120 for report in alone), "the instance's own use competes with nobody"
     bench.busy(OTHER)
-    both = bench.reports(1.0)[-30:]
-    assert statistics.mean(report.cpu for report in both) > 700
+    whole, own, both = observed(bench)
+    assert own < 0.8 * whole
     foreign = statistics.mean(report.cpu - report.cpu_own for report in both)
-    assert 250 < foreign < 750
+    assert foreign == pytest.approx(whole - own, abs=80)
     assert all(report.cpu <= 1000 for report in both)
+
+
+def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> None:
+    bench.add()
+    bench.reports(0.2)
+    other = Hierarchy.detect().node(BUDGET).child("other-leaf")
+    other.create()
+    page = bench.stack.enter_context(Page(bench.folder / "other-page", create=True))
+    page.write(QueueNumbers(ready=True))
+    bench.send(
+        command="add",
+        service="other",
+        service_id=4,
+        cgroup=agent_setting(other),
+        page=str(bench.folder / "other-page"),
+        epoch_file=str(bench.folder / "other-epoch"),
+        log=str(bench.folder / "other.csv"),
+    )
+    while bench.report().service_id != 4:
+        pass
+    other.remove()
+    bench.reports(0.2)
+    assert {(report.service_id, report.epoch) for report in bench.reports(0.3)} == {(3, 1)}
 
 
 def test_foreign_load_is_seen_at_once(bench: Bench) -> None:
