@@ -84,7 +84,7 @@ class Engine:
         """
         loaded = self._compile(bmv2_json)
         message = ctypes.create_string_buffer(512)
-        opened = self._native.ss_open(self._handle, str(loaded.library).encode(), message, len(message))
+        opened = self._native.ss_open(self._open(), str(loaded.library).encode(), message, len(message))
         if not opened:
             raise RuntimeError(f"{loaded.library}: {message.value.decode(errors='replace')}")
         handle = ctypes.c_void_p(opened)
@@ -93,7 +93,7 @@ class Engine:
         except BaseException:
             self._native.ss_discard(handle)
             raise
-        self._native.ss_swap(self._handle, handle)
+        self._native.ss_swap(self._open(), handle)
         self._loaded = loaded
         self._events.program = loaded.program
 
@@ -134,7 +134,7 @@ class Engine:
         """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
         if not 0 <= port < 2**16 or len(interface.encode()) > 15:
             raise ValueError(f"port {port}, interface {interface!r}: a number below 65536, a name of at most 15 bytes")
-        error = self._native.ss_port(self._handle, port, interface.encode())
+        error = self._native.ss_port(self._open(), port, interface.encode())
         if error == errno.EEXIST:
             raise ValueError(f"port {port} is taken, the CPU port or the drop port")
         if error:
@@ -142,33 +142,42 @@ class Engine:
 
     def remove_port(self, port: int) -> None:
         """Detach. Raises KeyError when there is no such port."""
-        if self._native.ss_port(self._handle, port, None):
+        if self._native.ss_port(self._open(), port, None):
             raise KeyError(port)
 
     def ports(self) -> dict[int, tuple[str, bool]]:
         """Number -> (interface, up)."""
         states = (PortState * 1024)()
-        count = self._native.ss_ports(self._handle, states, len(states))
+        count = self._native.ss_ports(self._open(), states, len(states))
         return {s.number: (s.interface.decode(), bool(s.up)) for s in states[:count]}
 
     def port_losses(self) -> dict[int, tuple[int, int]]:
         """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
         states = (PortState * 1024)()
-        count = self._native.ss_ports(self._handle, states, len(states))
+        count = self._native.ss_ports(self._open(), states, len(states))
         return {s.number: (s.cut, s.unsent) for s in states[:count]}
 
     def start(self) -> None:
         """Start the packet thread. Packets that arrive before the first `load` are dropped."""
-        error = self._native.ss_start(self._handle)
+        error = self._native.ss_start(self._open())
         if error:
             raise OSError(error, f"cannot start the packet thread: {os.strerror(error)}")
 
     def close(self) -> None:
-        """End the packet thread and free everything. Idempotent; also on leaving a `with` block."""
+        """End the packet thread and free everything, once no other call is under way; later calls raise RuntimeError.
+
+        Idempotent; also on leaving a `with` block.
+        """
         if self._handle:
             handle, self._handle = self._handle, ctypes.c_void_p()
             self._loaded = None
+            self._events.close()
             self._native.ss_destroy(handle)
+
+    def _open(self) -> ctypes.c_void_p:
+        if not self._handle:
+            raise RuntimeError("the switch is closed")
+        return self._handle
 
     def __enter__(self) -> Engine:
         return self
@@ -201,7 +210,7 @@ class Engine:
         if not count:
             return []
         results = (ctypes.c_int32 * count)()
-        self._native.ss_apply(self._handle, handle, packed, count, results, cells)
+        self._native.ss_apply(self._open(), handle, packed, count, results, cells)
         return list(results)
 
     # -- counters, registers ------------------------------------------------------------------------------------
@@ -270,7 +279,7 @@ class Engine:
         self, registers: bool, number: int, start: int, count: int, size: int, values: bytes | None = None
     ) -> bytes:
         buffer = ctypes.create_string_buffer(values if values is not None else b"", max(count * size, 1))
-        self._native.ss_array(self._handle, registers, values is not None, number, start, count, buffer)
+        self._native.ss_array(self._open(), registers, values is not None, number, start, count, buffer)
         return buffer.raw[: count * size]
 
     # -- packet replication -------------------------------------------------------------------------------------
@@ -283,7 +292,7 @@ class Engine:
 
     def delete_multicast_group(self, group: int) -> None:
         """Raises KeyError when there is no such group."""
-        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._handle, False, group, None, _NO_PORT, 0):
+        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._open(), False, group, None, _NO_PORT, 0):
             raise KeyError(group)
 
     def set_clone_session(self, session: int, replicas: Replicas, packet_length: int = 0) -> None:
@@ -295,14 +304,14 @@ class Engine:
     def delete_clone_session(self, session: int) -> None:
         """Raises KeyError when there is no such session."""
         if not 0 <= session <= MAX_SESSION or not self._native.ss_replicate(
-            self._handle, True, session, None, _NO_PORT, 0
+            self._open(), True, session, None, _NO_PORT, 0
         ):
             raise KeyError(session)
 
     def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
         pairs = [(r.port, r.instance) if isinstance(r, Replica) else r for r in replicas]
         array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
-        if self._native.ss_replicate(self._handle, clone, identifier, array, len(pairs), packet_length) < 0:
+        if self._native.ss_replicate(self._open(), clone, identifier, array, len(pairs), packet_length) < 0:
             raise MemoryError("no memory for a replication list")
 
     # -- packets and events -------------------------------------------------------------------------------------
@@ -312,7 +321,7 @@ class Engine:
         if self.cpu_port is None:
             raise RuntimeError("the switch has no CPU port")
         self._check_packet(data)
-        self._native.ss_inject(self._handle, self.cpu_port, data, len(data), None)
+        self._native.ss_inject(self._open(), self.cpu_port, data, len(data), None)
 
     def process(self, port: int, data: bytes) -> list[tuple[int, bytes]]:
         """Run one packet to completion and return what would leave, as (port, bytes), the CPU port's included.
@@ -322,7 +331,7 @@ class Engine:
         """
         self._check_packet(data)
         out = ctypes.POINTER(ctypes.c_uint8)()
-        length = self._native.ss_inject(self._handle, port, data, len(data), ctypes.byref(out))
+        length = self._native.ss_inject(self._open(), port, data, len(data), ctypes.byref(out))
         if not length:
             return []
         captured = ctypes.string_at(out, length)
@@ -343,7 +352,7 @@ class Engine:
     @property
     def event_fd(self) -> int:
         """Readable (poll, asyncio's add_reader) while `read_events` has something."""
-        return int(self._native.ss_event_fd(self._handle))
+        return int(self._native.ss_event_fd(self._open()))
 
     def read_events(self) -> list[Event]:
         """What the program and the ports have reported since the last call, in order; never blocks."""
@@ -352,15 +361,15 @@ class Engine:
     @property
     def dropped_events(self) -> int:
         """Digests and packet-ins lost since the start because nobody read in time."""
-        return int(self._native.ss_dropped_events(self._handle))
+        return int(self._native.ss_dropped_events(self._open()))
 
     def clock_us(self) -> int:
         """The data plane's clock, as `ingress_global_timestamp` shows it: monotonic µs since construction, 48 bits."""
-        return int(self._native.ss_clock_us(self._handle))
+        return int(self._native.ss_clock_us(self._open()))
 
     def freeze_clock(self, us: int | None) -> None:
         """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""
-        self._native.ss_freeze_clock(self._handle, -1 if us is None else us)
+        self._native.ss_freeze_clock(self._open(), -1 if us is None else us)
 
 
 def _check_bounds(name: str, size: int, start: int, count: int) -> None:

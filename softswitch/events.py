@@ -28,12 +28,20 @@ class EventReader:
         self._fd = int(native.ss_event_fd(handle))
         self._buffer = ctypes.create_string_buffer(_ROOM)
         self._lock = Lock()
+        self._closed = False
         self.program: Program | None = None
+
+    def close(self) -> None:
+        """The ring is about to go."""
+        with self._lock:
+            self._closed = True
 
     def read(self) -> list[Event]:
         """Everything there is now; never blocks."""
         events: list[Event] = []
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the switch is closed")
             # the signal is taken first: what comes in between signals again
             with contextlib.suppress(BlockingIOError):
                 os.read(self._fd, 8)

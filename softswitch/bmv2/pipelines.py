@@ -122,7 +122,7 @@ def successors(node: Node) -> tuple[str | None, ...]:
         return (node.next,)
     if node.by_hit:
         return (node.next_hit, node.next_miss)
-    return tuple(dict.fromkeys(node.next.values()))
+    return tuple(dict.fromkeys([*node.next.values(), node.next_without_action]))
 
 
 def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[str, str]) -> Table:
@@ -152,6 +152,7 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
         next={} if by_hit else {i: optional_word(next_tables[actions[i].name]) for i in identifiers},
         next_hit=optional_word(next_tables.get("__HIT__")),
         next_miss=optional_word(next_tables.get("__MISS__")),
+        next_without_action=optional_word(item.get("base_default_next")),
         default_action=default_id,
         default_parameters=tuple(number(v) for v in default["action_data"]) if default else (),
         const_default=bool(default and default.get("action_entry_const", False)),

@@ -239,8 +239,8 @@ class ConstEntry:
 
 @dataclass(frozen=True)
 class Table:
-    """A match-action table. `next` maps action ids to nodes (None ends the pipeline); `next_hit`, `next_miss` stand
-    when `by_hit`."""
+    """A match-action table. `next` maps action ids to nodes (None ends the pipeline); `next_hit` and `next_miss` stand
+    when `by_hit`; `next_without_action` is for a miss without default action."""
 
     name: str
     keys: tuple[TableKey, ...]
@@ -250,6 +250,7 @@ class Table:
     next: dict[int, str | None]
     next_hit: str | None
     next_miss: str | None
+    next_without_action: str | None
     default_action: int | None
     default_parameters: tuple[int, ...]
     const_default: bool

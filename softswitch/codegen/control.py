@@ -104,12 +104,7 @@ class ControlWriter:
             return lines + self._fall(pipeline, table.next_miss, following)
         # no entry and no default action: nothing runs
         lines.append("    }")
-        return lines + self._fall(pipeline, self._without_action(table), following)
-
-    @staticmethod
-    def _without_action(table: Table) -> str | None:
-        targets = set(table.next.values())
-        return targets.pop() if len(targets) == 1 else None
+        return lines + self._fall(pipeline, table.next_without_action, following)
 
     def _statement(self, pipeline: Pipeline, table: Table, identifier: int, following: str | None) -> list[str]:
         """A table that p4c made of a statement: it can only run its one action."""

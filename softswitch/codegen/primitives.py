@@ -175,8 +175,9 @@ class PrimitiveWriter:
     def _copy(self, target: str, origin: str, names: list[str]) -> list[str]:
         if self.program.headers[names[0]].type.name != self.program.headers[names[1]].type.name:
             raise UnsupportedProgram(f"assignment of header {names[1]!r} to {names[0]!r} of another type")
-        if self.program.headers[names[0]].metadata:
-            return [f"{target} = {origin};"]
+        header = self.program.headers[names[0]]
+        if header.metadata:
+            return [f"{target} = {origin};"] if self.layout.stored(header.type) else []
         # the fields of an invalid source are not copied: the target keeps its last values
         return [f"if ({origin}.valid) {target} = {origin}; else {target}.valid = 0;"]
 

@@ -14,7 +14,6 @@ from softswitch.bmv2.expressions import (
     StackLast,
     Ternary,
     Unary,
-    Valid,
 )
 from softswitch.bmv2.program import Conditional, Operand, Primitive, Program, Table
 
@@ -113,8 +112,3 @@ def find_usage(program: Program) -> Usage:
         for element in learn_list.elements:
             mention(element)
     return usage
-
-
-def mentions_validity(expression: Expression) -> bool:
-    """Whether an expression asks if a header is valid."""
-    return any(isinstance(part, Valid) for part in parts(expression))

@@ -62,7 +62,7 @@ enum {
     SS_RESUBMITTED = 6,
 };
 
-enum ss_log_level { SS_DEBUG = 10, SS_INFO = 20, SS_WARNING = 30, SS_ERROR = 40 };
+enum ss_log_level { SS_INFO = 20, SS_WARNING = 30, SS_ERROR = 40 };
 
 struct ss_cell {
     uint64_t packets;

@@ -19,7 +19,6 @@ enum {
 };
 
 #define SS_CLOCK_MASK ((UINT64_C(1) << 48) - 1)
-#define SS_NO_PORT UINT32_MAX
 
 /* -- events: a ring of records that one reader takes out ---------------------------------------------------------- */
 

@@ -43,7 +43,13 @@ static unsigned burst(struct ss_engine *e)
         struct ss_received packets[SS_BURST];
         if (!port->io)
             continue;
+        uint64_t cut = port->cut;
         unsigned n = port->io->io->receive(port->io, packets, SS_BURST, &port->cut);
+        if (port->cut != cut)
+            ss_log(&e->host, SS_WARNING,
+                   "port %u (%s): a frame longer than the interface's MTU was dropped; "
+                   "turn its segmentation offloads off (ethtool -K %s tso off gso off gro off, on both ends)",
+                   port->number, port->interface, port->interface);
         for (unsigned k = 0; k < n; k++) {
             if (k + 1 < n)
                 __builtin_prefetch(packets[k + 1].data);

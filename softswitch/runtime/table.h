@@ -41,7 +41,6 @@ struct ss_table {
     struct ss_entry *free;
     struct ss_entry **list; /* ranged tables: by falling priority */
     uint64_t inserted;
-    struct ss_cell default_counter;
     const struct ss_table_layout *layout;
     uint64_t *initial_data;
     uint32_t initial_action;

@@ -316,6 +316,9 @@ def test_close_twice() -> None:
     engine.start()
     engine.close()
     engine.close()
+    for attempt in (engine.read_events, engine.ports, engine.clock_us, lambda: engine.event_fd, engine.start):
+        with pytest.raises(RuntimeError, match="closed"):
+            attempt()
 
 
 def test_compiler_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,19 @@ def test_vlan_tag_survives(switch: Engine, wires: list[Wire]) -> None:
     assert data[17:] == frame
 
 
+def test_frame_beyond_the_mtu_is_counted_and_explained(
+    switch: Engine, wires: list[Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    for end in (wires[0].name, wires[0].far.getsockname()[0]):
+        ip("link", "set", end, "mtu", "9000")
+    wires[0].send(copies_packet(0, size=5000))
+    eventually(lambda: switch.port_losses()[3] == (1, 0))
+    switch.read_events()
+    assert f"ethtool -K {wires[0].name}" in caplog.text
+    wires[0].send(copies_packet(0))
+    assert wires[1].receive() is not None
+
+
 def test_control_calls_while_packets_flow(switch: Engine, wires: list[Wire]) -> None:
     """Many threads' calls and a packet stream at once: every call is answered, every packet forwarded."""
     stop, failures = threading.Event(), []
