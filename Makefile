@@ -13,7 +13,7 @@ TARGET   ?= softswitch
 MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
-DURATION ?= 60
+DURATION ?= 70
 SEED     ?= 1
 
 .DEFAULT_GOAL := help

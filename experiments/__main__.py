@@ -38,7 +38,7 @@ def main() -> None:
     "--steering", type=click.Choice(["on", "off"]), default="on", show_default=True, help="off pins every service"
 )
 @click.option("--disturb", type=click.Choice(["cpu", "none"]), default="cpu", show_default=True)
-@click.option("--duration", type=click.FloatRange(10, 3600), default=60.0, show_default=True, help="seconds of load")
+@click.option("--duration", type=click.FloatRange(10, 3600), default=70.0, show_default=True, help="seconds of load")
 @click.option("--seed", type=int, default=1, show_default=True)
 def run_command(target: str, mode: str, steering: str, disturb: str, duration: float, seed: int) -> None:
     """Move a function between two edge nodes, live, and measure it."""

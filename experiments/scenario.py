@@ -42,7 +42,7 @@ class Options:
     seed: int
     fabric: Path = REPOSITORY_ROOT / "topologies" / "pair.yaml"
     cameras: int = 4
-    frames_per_second: float = 12.0
+    frames_per_second: float = 10.0
     http_per_second: float = 8.0
 
 
