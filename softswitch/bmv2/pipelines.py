@@ -208,7 +208,9 @@ def _match(item: Json, key: TableKey) -> MatchKey:
     if key.kind is MatchKind.VALID:
         return Exact(int(bool(item["key"])))
     if key.kind is MatchKind.LPM:
-        return Lpm(number(item["key"]), integer(item["prefix_length"]))
+        length = integer(item["prefix_length"], 0, key.width)
+        return Lpm(number(item["key"]) >> (key.width - length) << (key.width - length), length)
     if key.kind is MatchKind.RANGE:
         return Range(number(item["start"]), number(item["end"]))
-    return Ternary(number(item["key"]), number(item["mask"]))
+    mask = number(item["mask"])
+    return Ternary(number(item["key"]) & mask, mask)

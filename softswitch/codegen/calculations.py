@@ -9,6 +9,7 @@ from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Calculation, CalculationInput, Program, UnsupportedProgram
 from softswitch.codegen.expressions import constant
 from softswitch.codegen.layout import Layout
+from softswitch.codegen.usage import is_varbit
 from softswitch.codegen.wire import Wire, store
 
 ALGORITHMS = {
@@ -36,6 +37,7 @@ class Run:
 
     @property
     def width(self) -> int:
+        """Bits that are always there."""
         return sum(i.width for i in self.inputs)
 
 
@@ -90,13 +92,14 @@ class CalculationWriter:
         return lines
 
     def _varbit_room(self, run: Run) -> int:
-        return sum(
-            (f.width + 7) // 8
-            for i in run.inputs
-            if i.header
-            for f in self.program.headers[i.header].type.fields
-            if f.varbit
-        )
+        if not run.inputs[0].header:
+            return 0
+        header_type = self.program.headers[run.inputs[0].header].type
+        return sum((f.width + 7) // 8 for f in header_type.fields if f.varbit)
+
+    def _varbit(self, run: Run) -> bool:
+        field = run.inputs[0].field
+        return field is not None and is_varbit(self.program, field)
 
     def _guard(self, header: str | None) -> str:
         if header is None or self.program.headers[header].metadata:
@@ -107,7 +110,8 @@ class CalculationWriter:
         runs: list[Run] = []
         for item in inputs:
             header = item.header or (item.field.header if item.field else None)
-            if runs and runs[-1].header == header and not item.header:
+            joins = runs and runs[-1].header == header and not runs[-1].inputs[0].header and not self._varbit(runs[-1])
+            if joins and not item.header and not self._varbit(Run(header, (item,))):
                 runs[-1] = Run(header, (*runs[-1].inputs, item))
             else:
                 runs.append(Run(header, (item,)))
@@ -126,6 +130,8 @@ class CalculationWriter:
             header_type = self.program.headers[run.inputs[0].header].type
             text = self.layout.header(run.inputs[0].header)
             return [*self.wire.emit(text, header_type, "q"), f"q += {self.wire.length(text, header_type)};"]
+        if self._varbit(run):
+            return self._varbit_bytes(run)
         lines, offset = [], 0
         if any(i.width % 8 for i in run.inputs):
             lines.append(f"memset(q, 0, {(run.width + 7) // 8});")
@@ -134,10 +140,20 @@ class CalculationWriter:
             offset += item.width
         return [*lines, f"q += {(run.width + 7) // 8};"]
 
+    def _varbit_bytes(self, run: Run) -> list[str]:
+        """A varbit field as it was received."""
+        assert run.header is not None
+        fields, text = self.program.headers[run.header].type.fields, self.layout.header(run.header)
+        position = next(i for i, f in enumerate(fields) if f.varbit)
+        before = sum(f.width for f in fields[:position])
+        if before % 8:
+            raise UnsupportedProgram(f"hash of varbit field {fields[position].name!r} off a byte boundary")
+        return [f"if ({text}.raw) memcpy(q, {text}.raw + {before // 8}, {text}.varbit);", f"q += {text}.varbit;"]
+
     def _bits(self, run: Run) -> list[str]:
         """Stores at a running bit offset."""
-        if run.inputs[0].header:
-            raise UnsupportedProgram("hash of a whole header after an odd number of bits")
+        if run.inputs[0].header or self._varbit(run):
+            raise UnsupportedProgram("hash of a whole header or varbit field after an odd number of bits")
         lines = []
         for item in run.inputs:
             lines.append(f"ss_store_bits(buffer, at, {item.width}, (u128){self._value(item)});")

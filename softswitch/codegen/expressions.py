@@ -155,11 +155,7 @@ class ExpressionWriter:
             last = f"{stack}.next ? {stack}.next - 1 : 0"
             return self._stored(f"{stack}.element[{last}].{layout.member(field)}", field)
         if isinstance(e, StackElement):
-            stack, size = layout.stack(e.stack), len(layout.program.stacks[e.stack].headers)
-            field = layout.program.stacks[e.stack].type.field(e.field)
-            index = self.exact(e.index)
-            safe = f"({self._compare('<', index, Value(constant(size), size, size))} ? (uint32_t){index.text} : 0)"
-            return self._stored(f"{stack}.element[{safe}].{layout.member(field)}", field)
+            return self._stored(self.element(e), layout.program.stacks[e.stack].type.field(e.field))
         if isinstance(e, StackProperty):
             size = len(layout.program.stacks[e.stack].headers)
             if e.op == "size_stack":
@@ -168,6 +164,16 @@ class ExpressionWriter:
         if isinstance(e, RegisterCell):
             raise self._refuse(f"register {e.register!r} read inside an expression")
         raise self._refuse(f"{self._describe(e)} where a number is needed")
+
+    def element(self, e: StackElement) -> str:
+        """The C lvalue of a field of `stack[index]`."""
+        stack, size = self.layout.stack(e.stack), len(self.layout.program.stacks[e.stack].headers)
+        member = self.layout.member(self.layout.program.stacks[e.stack].type.field(e.field))
+        index = self.exact(e.index)
+        inside = self._compare("<", index, Value(constant(size), size, size))
+        if index.low < 0:
+            inside = f"({index.text} >= 0 && {inside})"
+        return f"{stack}.element[{inside} ? (uint32_t){index.text} : {size}].{member}"
 
     def _stored(self, text: str, field: Field) -> Value:
         low, high = (-(2 ** (field.width - 1)), 2 ** (field.width - 1) - 1) if field.signed else (0, 2**field.width - 1)

@@ -102,7 +102,7 @@ class Layout:
         return f"p->{self.identifiers.get('h_', name)}"
 
     def stack(self, name: str) -> str:
-        """The C lvalue of a header stack."""
+        """The C lvalue of a header stack. It has one element more than in P4, for accesses out of range to go to."""
         return f"p->{self.identifiers.get('s_', name)}"
 
     def type_name(self, header_type: HeaderType) -> str:
@@ -171,9 +171,8 @@ class Layout:
             if header.name not in self._elements:
                 lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
         for stack in self.program.stacks.values():
-            lines.append(
-                f"    struct {{ struct {self.type_name(stack.type)} element[{len(stack.headers)}]; uint32_t next; }}"
-                f" {self.identifiers.get('s_', stack.name)};"
-            )
+            element, name = self.type_name(stack.type), self.identifiers.get("s_", stack.name)
+            size = len(stack.headers) + 1
+            lines.append(f"    struct {{ struct {element} element[{size}]; uint32_t next; }} {name};")
         lines.append("};")
         return lines

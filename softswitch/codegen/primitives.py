@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from softswitch.bmv2.expressions import Const, Expression, FieldRef, StackLast
+from softswitch.bmv2.expressions import Const, Expression, FieldRef, StackElement, StackLast
 from softswitch.bmv2.program import (
     Action,
     Field,
@@ -151,21 +151,24 @@ class PrimitiveWriter:
         assert operand.expression is not None
         return operand.expression
 
-    def _target(self, operand: Operand, source: Source | None) -> tuple[str, Field]:
+    def _target(self, operand: Operand, writer: ExpressionWriter) -> tuple[str, Field]:
         """The C lvalue that an operand names, and what fits in."""
         expression = self._expression(operand)
         if isinstance(expression, StackLast):
             stack = self.layout.stack(expression.stack)
             field = self.program.stacks[expression.stack].type.field(expression.field)
             return f"{stack}.element[{stack}.next ? {stack}.next - 1 : 0].{self.layout.member(field)}", field
+        if isinstance(expression, StackElement):
+            field = self.program.stacks[expression.stack].type.field(expression.field)
+            return writer.element(expression), field
         if not isinstance(expression, FieldRef):
-            raise UnsupportedProgram(f"store to a {type(expression).__name__}", source)
+            raise UnsupportedProgram(f"store to a {type(expression).__name__}", writer.source)
         return self.layout.field(expression), self.layout.field_info(expression)
 
     # -- fields and headers -----------------------------------------------------------------------------------------
 
     def _assign(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        target, field = self._target(primitive.operands[0], primitive.source)
+        target, field = self._target(primitive.operands[0], writer)
         return [f"{target} = {writer.stored(self._expression(primitive.operands[1]), field)};"]
 
     def _assign_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
@@ -268,7 +271,7 @@ class PrimitiveWriter:
 
     def _register_read(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         array, cell = self._register(primitive.operands[1], primitive.source)
-        target, field = self._target(primitive.operands[0], primitive.source)
+        target, field = self._target(primitive.operands[0], writer)
         value = cell
         if field.signed:
             size = 64 if field.width <= 64 else 128
@@ -303,7 +306,7 @@ class PrimitiveWriter:
         return text if field.width >= 64 else f"({text} & {constant((1 << field.width) - 1, c_type)})"
 
     def _hash(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        target, field = self._target(primitive.operands[0], primitive.source)
+        target, field = self._target(primitive.operands[0], writer)
         base = writer.truncated(self._expression(primitive.operands[1]), 64)
         limit = writer.truncated(self._expression(primitive.operands[3]), 64)
         name = primitive.operands[2].name
@@ -313,7 +316,7 @@ class PrimitiveWriter:
         return [f"{target} = {self._low(value, field)};"]
 
     def _random(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        target, field = self._target(primitive.operands[0], primitive.source)
+        target, field = self._target(primitive.operands[0], writer)
         low, high = (writer.truncated(self._expression(o), 64) for o in primitive.operands[1:3])
         value = self._low("ss_random_between(s->host, lo, hi)", field)
         return [f"{{ uint64_t lo = {low}, hi = {high};", f"    if (lo <= hi) {target} = {value}; }}"]

@@ -45,6 +45,11 @@ def parts(expression: Expression) -> Iterator[Expression]:
         yield from parts(expression.index)
 
 
+def is_varbit(program: Program, ref: FieldRef) -> bool:
+    """Whether a field's length varies."""
+    return any(f.varbit and f.name == ref.field for f in program.headers[ref.header].type.fields)
+
+
 @dataclass
 class Usage:
     """(header type, field) pairs that the program reads or writes, and those it writes."""
@@ -101,10 +106,12 @@ def find_usage(program: Program) -> Usage:
         mention(checksum.condition)
     for calculation in program.calculations.values():
         for source in calculation.inputs:
-            mention(source.field)
+            # a varbit field has no storage: its bytes are read where they were received
+            if source.field is not None and not is_varbit(program, source.field):
+                mention(source.field)
             if source.header:
                 header_type = program.headers[source.header].type
-                usage.used.update((header_type.name, f.name) for f in header_type.fields)
+                usage.used.update((header_type.name, f.name) for f in header_type.fields if not f.varbit)
     for field_list in program.field_lists.values():
         for ref in field_list.fields:
             mention(ref, store=True)

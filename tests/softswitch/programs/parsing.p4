@@ -8,7 +8,7 @@ header ethernet_t { bit<48> dst; bit<48> src; bit<16> type; }
 header hop_t { bit<1> bos; bit<15> port; }
 header options_t { bit<8> length; varbit<64> body; }
 header tail_t { bit<16> value; bit<8> check; }
-header note_t { bit<32> parser_error; bit<8> depth; bit<16> ahead; bit<8> state; }
+header note_t { bit<32> parser_error; bit<8> depth; bit<16> ahead; bit<8> state; bit<16> sum; }
 
 struct headers_t { ethernet_t ethernet; note_t note; hop_t[4] hops; options_t options; tail_t tail; }
 struct metadata_t { bit<16> ahead; bit<8> state; }
@@ -78,11 +78,19 @@ control I(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t 
             else if (hdr.hops[0].port == 0x3f) { hdr.hops[1] = hdr.hops[0]; hdr.hops[1].port = hdr.hops[1].port + 1; }
             else { hdr.hops.pop_front(1); }
         }
+        // an index known at run time only
+        bit<2> index = hdr.ethernet.dst[1:0];
+        if (hdr.ethernet.dst[2:2] == 1) { hdr.hops[index].port = hdr.ethernet.dst[22:8]; }
         if (hdr.tail.isValid()) { hdr.tail.value = hdr.tail.value |+| 0x0fff; }
     }
 }
 control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) { apply { } }
-control C(inout headers_t hdr, inout metadata_t meta) { apply { } }
+control C(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        update_checksum(hdr.options.isValid(), { hdr.options.length, hdr.options.body, hdr.ethernet.type, hdr.tail.value },
+            hdr.note.sum, HashAlgorithm.csum16);
+    }
+}
 control D(packet_out packet, in headers_t hdr) {
     apply {
         packet.emit(hdr.note); packet.emit(hdr.ethernet); packet.emit(hdr.hops); packet.emit(hdr.options);
