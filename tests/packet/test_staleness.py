@@ -104,3 +104,15 @@ def test_a_service_that_never_had_an_instance_drops(bench: Bench) -> None:
     service = bench.service(on_no_live=LAST)
     with bench.drops_one("NO_LIVE"):
         bench.send(1, service.datagram())
+
+
+def test_the_last_one_is_the_host_though_no_request_has_reached_it(bench: Bench) -> None:
+    service = bench.service(on_no_live=LAST)
+    service.report(0)
+    assert service.ask() == 0
+    service.report(1)
+    service.report(0, draining=True)
+    assert service.host() == 1
+    time.sleep(0.35)
+    service.configure(stale_after=0.3)
+    assert service.ask() == 1
