@@ -1,0 +1,116 @@
+"""What the integration tests share: a fabric up, the CLI, and clients on its hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topologies import targets
+from topologies.processes import in_namespace
+from topologies.testbed import REPOSITORY_ROOT, Testbed, testbed
+
+FABRIC = REPOSITORY_ROOT / "topologies" / "pair.yaml"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
+
+
+def each_target() -> list[Any]:
+    """A parameter for each P4 target, skipped with the reason where it is not present."""
+    return [
+        pytest.param(
+            name, marks=pytest.mark.skipif(missing is not None, reason=f"{name} is not here: {missing}"), id=name
+        )
+        for name in targets.NAMES
+        for missing in [targets.missing(name)]
+    ]
+
+
+@asynccontextmanager
+async def fabric_up(target: str | None, logs: Path) -> AsyncIterator[Testbed]:
+    """The pair fabric, ready, with everything on edge1."""
+    async with testbed(FABRIC, logs, target=target, clients=["load"]) as bed:
+        await bed.ready(print)
+        for service in bed.fabric.services:
+            hitless(bed, "migrate", service, "edge1")
+        yield bed
+
+
+def hitless(bed: Testbed, *words: str) -> Any:
+    """Run the CLI against the fabric; returns its JSON output. Fails the test if it does not end with 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "controller", *words, "--json"],
+        env={**os.environ, "HITLESS_SOCKET": str(bed.socket)},
+        cwd=REPOSITORY_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, f"hitless {' '.join(words)}: {done.stderr}"
+    return json.loads(done.stdout)
+
+
+async def on_host(bed: Testbed, host: str, *command: str, timeout_s: float = 60) -> str:
+    """Run a command on a host to its end; returns its output."""
+    process = await asyncio.create_subprocess_exec(
+        *in_namespace(bed.namespace(host), command),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), timeout_s)
+    except BaseException:
+        process.kill()
+        raise
+    return output.decode()
+
+
+async def until(condition: Any, seconds: float, what: str) -> None:
+    """Wait until ``condition()`` (which may be awaitable) is true; fails the test with ``what`` after ``seconds``."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return
+        assert loop.time() < deadline, f"after {seconds} s: {what}"
+        await asyncio.sleep(0.1)
+
+
+async def connections(bed: Testbed, node: str, port: int) -> int:
+    """How many TCP connections to a port a node has."""
+    output = await on_host(bed, node, "ss", "-Htn", "state", "established", f"sport = :{port}")
+    return len(output.splitlines())
+
+
+@dataclass(frozen=True)
+class WrkResult:
+    """What wrk said: requests that were answered, and every kind of error it knows."""
+
+    requests: int
+    errors: int
+    output: str
+
+
+def read_wrk(output: str) -> WrkResult:
+    """Read wrk's report; it prints an error line only where there were errors."""
+    total = re.search(r"(\d+) requests in", output)
+    assert total is not None, output
+    errors = sum(
+        int(number) for line in re.findall(r"Socket errors: (.*)", output) for number in re.findall(r"\d+", line)
+    )
+    errors += sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
+    return WrkResult(int(total[1]), errors, output)

@@ -1,0 +1,82 @@
+"""wrk, with connections kept alive, notices nothing of a function's moves."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from experiments.scenario import disturb
+from tests.integration.support import connections, each_target, fabric_up, hitless, needs_root, on_host, read_wrk, until
+from topologies.testbed import Testbed
+
+CONNECTIONS = 4
+SERVICE_PORT = 80
+
+
+async def during_wrk(bed: Testbed, seconds: int, action, old: str, new: str) -> int:  # type: ignore[no-untyped-def]
+    """Do ``action`` while wrk runs; every connection must be on the new node within seconds. Returns wrk's requests."""
+    service = bed.fabric.services["thumbnail"]
+    url = f"http://{service.address}/?width=64"
+    wrk = asyncio.create_task(
+        on_host(bed, "client", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", url)
+    )
+    try:
+
+        async def all_on(node: str) -> bool:
+            return await connections(bed, node, SERVICE_PORT) == CONNECTIONS
+
+        await until(lambda: all_on(old), 5, f"wrk's connections are not on {old}")
+        action()
+        await until(lambda: all_on(new), 6, f"wrk's connections are not on {new}")
+        assert await connections(bed, old, SERVICE_PORT) == 0
+        result = read_wrk(await wrk)
+    finally:
+        wrk.cancel()
+    assert result.errors == 0, result.output
+    assert result.requests > 50, result.output
+    return result.requests
+
+
+def outweigh(groups: list[Path]) -> None:
+    """Let the competing computation win: wrk keeps its function as busy, and equals would share the node evenly."""
+    for group in groups:
+        for name, weight in (("cpu.shares", 16384), ("cpu.weight", 1600)):
+            if (group / name).exists():
+                (group / name).write_text(f"{weight}\n")
+
+
+@needs_root
+@pytest.mark.parametrize("target", each_target())
+def test_keep_alive_connections_follow_their_function_without_an_error(target: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with fabric_up(target, tmp_path) as bed:
+            await during_wrk(bed, 8, lambda: hitless(bed, "migrate", "thumbnail", "edge2"), "edge1", "edge2")
+            await until(lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], 10, "still held")
+            await during_wrk(bed, 8, lambda: hitless(bed, "drain", "thumbnail", "edge2"), "edge2", "edge1")
+            hitless(bed, "drain", "thumbnail", "edge2", "--undo")
+
+            outweigh(bed.competing("edge1"))
+            await during_wrk(bed, 12, lambda: disturb(bed, "edge1"), "edge1", "edge2")
+
+    asyncio.run(scenario())
+
+
+@needs_root
+@pytest.mark.parametrize("target", each_target())
+def test_curl_and_ping_reach_the_service_address(target: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with fabric_up(target, tmp_path) as bed:
+            head = await on_host(
+                bed, "client", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64"
+            )
+            assert "200" in head.splitlines()[0] and "x-hitless-node: edge1" in head.lower()
+            assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "3", "-i", "0.2", "10.96.0.3")
+            assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "3", "-i", "0.2", "10.0.0.12")
+            # A node's own call to a service is steered like any other.
+            hitless(bed, "migrate", "thumbnail", "edge2", "--hold")
+            head = await on_host(
+                bed, "edge1", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64"
+            )
+            assert "x-hitless-node: edge2" in head.lower()
+
+    asyncio.run(scenario())

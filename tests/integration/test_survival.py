@@ -1,0 +1,53 @@
+"""Requests do not notice that the controller and the broker die; the switch still migrates."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import measure, records, scenario
+from experiments.scenario import Options, disturb, load_configuration
+from tests.integration.support import each_target, fabric_up, needs_root, until
+
+
+@needs_root
+@pytest.mark.parametrize("target", each_target())
+def test_killing_controller_and_broker_changes_nothing_for_requests(target: str, tmp_path: Path) -> None:
+    options = Options(target, "in-network", True, True, 15, 1)
+    rows = tmp_path / "load.csv"
+    trigger_ns = 0
+
+    async def story() -> None:
+        nonlocal trigger_ns
+        async with fabric_up(target, tmp_path / "logs") as bed:
+            (tmp_path / "load.json").write_text(json.dumps(load_configuration(options, bed, rows)))
+            load = bed.start(
+                "load", [sys.executable, "-m", "experiments.load", str(tmp_path / "load.json")], host="client", nice=-10
+            )
+            await until(lambda: rows.exists() and rows.stat().st_size > 4000, 20, "the load sent nothing")
+            # What the CLI moved lets go after its dwell, which takes the controller.
+            await asyncio.sleep(4)
+            for name in ("controller", "broker"):
+                process = bed.process(name)
+                process.signal(signal.SIGKILL)
+                process.handle.wait()
+            trigger_ns = disturb(bed, "edge1")
+            await until(lambda: load.handle.poll() is not None, 60, "the load did not end")
+            assert load.handle.returncode == 0, load.log.read_text()
+            assert time.monotonic_ns() > trigger_ns
+
+    asyncio.run(story())
+    nodes = tmp_path / "logs" / "nodes"
+    executions = list(records.read_executions(nodes))
+    requests = measure.serving_nodes(records.read_requests(rows), executions)
+    summary = measure.summarise(
+        requests, executions, [], records.read_emissions(nodes), trigger_ns, scenario.APPLICATION
+    )
+    assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
+    moved = [move for move in summary["migrations"] if move["service"] == scenario.APPLICATION]  # type: ignore[attr-defined]
+    assert [(move["from"], move["to"]) for move in moved] == [("edge1", "edge2")]
+    assert moved[0]["trigger_to_first_steered_ms"] < 3000
