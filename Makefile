@@ -14,6 +14,7 @@ MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
 DURATION ?= 70
+RATE     ?= 10
 SEED     ?= 1
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ SEED     ?= 1
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 	@echo "  knobs of make run: TARGET=softswitch|bmv2 MODE=in-network|reconfiguration|both STEERING=on|off"
-	@echo "                     DISTURB=cpu|none DURATION=seconds SEED=number"
+	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 
 .PHONY: setup
 setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
@@ -39,7 +40,7 @@ $(STAMP): pyproject.toml topologies/install.sh
 .PHONY: run
 run: setup ## move a function between two edge nodes, live, and measure it
 	@$(SUDO) $(PYTHON) -m experiments run --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
-	  --disturb $(DISTURB) --duration $(DURATION) --seed $(SEED)
+	  --disturb $(DISTURB) --duration $(DURATION) --rate $(RATE) --seed $(SEED)
 
 .PHONY: test
 test: setup ## run the tests on every target present

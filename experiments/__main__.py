@@ -39,8 +39,11 @@ def main() -> None:
 )
 @click.option("--disturb", type=click.Choice(["cpu", "none"]), default="cpu", show_default=True)
 @click.option("--duration", type=click.FloatRange(10, 3600), default=70.0, show_default=True, help="seconds of load")
+@click.option(
+    "--rate", type=click.FloatRange(0.1, 100), default=10.0, show_default=True, help="frames a second a camera"
+)
 @click.option("--seed", type=int, default=1, show_default=True)
-def run_command(target: str, mode: str, steering: str, disturb: str, duration: float, seed: int) -> None:
+def run_command(target: str, mode: str, steering: str, disturb: str, duration: float, rate: float, seed: int) -> None:
     """Move a function between two edge nodes, live, and measure it."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
     modes = ["in-network", "reconfiguration"] if mode == "both" else [mode]
@@ -52,7 +55,7 @@ def run_command(target: str, mode: str, steering: str, disturb: str, duration: f
         summaries = []
         for one in modes:
             results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
-            options = Options(target, one, steering == "on", disturb == "cpu", duration, seed)
+            options = Options(target, one, steering == "on", disturb == "cpu", duration, seed, frames_per_second=rate)
             summary = asyncio.run(interruptible(options, results, console))
             summaries.append(summary)
             console.print()

@@ -26,8 +26,8 @@ SHOWN = (APPLICATION, "detect", HTTP)
 CLIENT_HOST = "client"
 LOAD_IDENTITY = "load"
 LOSS_TIMEOUT_S = 5.0
-TRIGGER_SHARE = 1 / 3
-COMPETING_PROCESSES = 2
+TRIGGER_SHARE = 0.4
+COMPETING_PROCESSES = 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,6 @@ async def load_and_disturb(options: Options, bed: Testbed, results: Path, consol
             raise RuntimeError(f"the load did not end in time; see {load.log}")
     if load.handle.returncode != 0:
         load.check()
-    live.tick(time.monotonic_ns(), await controller_status(bed))
     return trigger_ns
 
 
