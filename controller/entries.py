@@ -156,6 +156,11 @@ def _service(fabric: Fabric, switch: str, service: Service, pin: str | None) -> 
                     ("generation", instance.generation),
                     ("path_cost", fabric.nodes[node].path_cost),
                     ("copy_group", 0),
+                    ("key_id", 0),
+                    ("key", 0),
+                    ("next_key_id", 0),
+                    ("next_key", 0),
+                    ("authenticate", 0),
                 ),
             ),
         )

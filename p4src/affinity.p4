@@ -57,7 +57,11 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
         if (hdr.tcp.isValid()) {
             starts = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
         }
-        if (hdr.tcp.isValid() || meta.affinity == affinity_t.FLOW) {
+        if (meta.quotes) {
+            starts = false;
+            meta.flow_key = meta.service ++ hdr.quoted_ipv4.protocol ++ hdr.quoted_ipv4.dst ++ hdr.quoted_ipv4.src
+                            ++ hdr.quoted.dst_port ++ hdr.quoted.src_port;
+        } else if (hdr.tcp.isValid() || meta.affinity == affinity_t.FLOW) {
             meta.flow_key = meta.service ++ hdr.ipv4.protocol ++ hdr.ipv4.src ++ hdr.ipv4.dst ++ meta.src_port
                             ++ meta.dst_port;
         } else if (hdr.invocation.isValid() && hdr.invocation.version == INVOCATION_VERSION) {
@@ -73,7 +77,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             found = b;
             if (a.ours) { found = a; }
             meta.slot = found.slot;
-            meta.has_slot = true;
+            meta.has_slot = !meta.quotes; // an error is no sign of life of its flow
             read_instance();
             // What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow
             // on old ports. Dead is who has been silent for `dead_after`, or has got its slot after the flow began.
@@ -96,6 +100,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             meta.drawn = true;
             meta.no_slot = true;
         }
+        if (meta.quotes && !meta.sticky) { meta.drawn = true; }
     }
 }
 

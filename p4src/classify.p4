@@ -1,6 +1,10 @@
 // What a packet is to this switch: a request to a service, a report, a ping to one of its own addresses, or plain IPv4.
 
 control Classify(in headers_t hdr, inout metadata_t meta) {
+    ipv4_t  address;
+    bit<8>  protocol;
+    bit<16> port;
+
     @id(0x01000003) @name(".to_service")
     action to_service(@id(1) service_t service) {
         meta.kind = kind_t.REQUEST;
@@ -27,9 +31,9 @@ control Classify(in headers_t hdr, inout metadata_t meta) {
     @id(0x02000002) @name(".endpoints")
     table endpoints {
         key = {
-            hdr.ipv4.dst: exact @id(1) @name("address");
-            hdr.ipv4.protocol: exact @id(2) @name("protocol");
-            meta.dst_port: exact @id(3) @name("port");
+            address: exact @id(1) @name("address");
+            protocol: exact @id(2) @name("protocol");
+            port: exact @id(3) @name("port");
         }
         actions = {
             to_service;
@@ -45,6 +49,15 @@ control Classify(in headers_t hdr, inout metadata_t meta) {
         if (hdr.arp.isValid()) {
             meta.kind = kind_t.ARP;
         } else {
+            address = hdr.ipv4.dst;
+            protocol = hdr.ipv4.protocol;
+            port = meta.dst_port;
+            if (hdr.quoted.isValid() && hdr.quoted_ipv4.src == address) {
+                // An ICMP error about a packet that its addressee sent: it concerns the flow which that was of.
+                meta.quotes = true;
+                protocol = hdr.quoted_ipv4.protocol;
+                port = hdr.quoted.src_port;
+            }
             endpoints.apply();
             meta.next = hdr.ipv4.dst;
             // Checked before a piece of new work is booked on anyone.

@@ -1,7 +1,7 @@
 // Is the chosen instance alive? Then the choice stands and is booked: a move of the host, a piece of new work. Else the
 // instance is taken out of the tree, and the packet goes round to choose again.
 
-control Commit(inout metadata_t meta) {
+control Commit(in ipv4_h ipv4, inout metadata_t meta) {
     generation_t reported_as;
     usec_t       arrival;
     rank_t       rank;
@@ -18,6 +18,18 @@ control Commit(inout metadata_t meta) {
         meta.generation = generation;
     }
 
+    // The same for a node behind another switch: there the packet goes through a tunnel, IPv4 in IPv4, which starts at
+    // `tunnel_source` and carries packets of up to `path_mtu` bytes, its own header included.
+    @id(0x01000031) @name(".at_remote_node")
+    action at_remote_node(@id(1) ipv4_t node, @id(2) generation_t generation, @id(3) ipv4_t tunnel_source,
+                          @id(4) bit<16> path_mtu) {
+        meta.next = node;
+        meta.generation = generation;
+        meta.remote = true;
+        meta.tunnel_source = tunnel_source;
+        meta.path_mtu = path_mtu;
+    }
+
     // One entry an instance.
     @id(0x02000030) @name(".instances")
     table instances {
@@ -26,6 +38,7 @@ control Commit(inout metadata_t meta) {
         }
         actions = {
             at_node;
+            at_remote_node;
             @defaultonly NoAction;
         }
         const default_action = NoAction;
@@ -97,11 +110,13 @@ control Commit(inout metadata_t meta) {
                 if (meta.event_from[6:6] == 1) { reg_left.write(meta.service ++ meta.event_from[5:0], meta.now); }
                 move_host();
             }
-            if (meta.kind == kind_t.REQUEST) {
+            if (meta.kind == kind_t.REQUEST && meta.remote && ipv4.total_len |+| IPV4_BYTES > meta.path_mtu) {
+                meta.too_big = true;
+            } else if (meta.kind == kind_t.REQUEST) {
                 meta.steered = true;
                 if (!meta.sticky && !meta.drawn) {
                     book();
-                    if (meta.policy == policy_t.SPREAD && !meta.no_live) {
+                    if (!meta.hosted && !meta.no_live && (meta.policy == policy_t.SPREAD || rank == LAST_RESORT)) {
                         // It can start the next piece one service interval after this one. A draining instance keeps
                         // its rank: having been touched, it lets its equals go first.
                         meta.leaf_changed = true;

@@ -92,7 +92,7 @@ header report_h {
     bit<32> received;         // requests taken since start
     bit<8>  key_id;
     bit<24> reserved;
-    bit<64> tag;              // keyed MAC, zero until authentication is on
+    bit<64> tag;              // SipHash-2-4 of all before it (siphash.p4); its binding says whether that is demanded
 }
 
 // The invocation protocol's header, at the same offset in every fragment of a request.
@@ -111,6 +111,13 @@ header invocation_h {
     bit<16> fragment_index;
     bit<16> fragment_count;
     bit<32> total_length;
+}
+
+// What an ICMP error quotes after the IPv4 header: of TCP and UDP, the ports come first.
+header quoted_h {
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<32> rest;
 }
 
 // From a P4Runtime client. SEND: out of `port` as it is. PROBE: tell what is believed of `service` and `member`.
@@ -150,8 +157,13 @@ struct headers_t {
     packet_in_h  packet_in;
     ethernet_h   ethernet;
     arp_h        arp;
-    ipv4_h       ipv4;
+    ipv4_h       outer;       // put on here: of the tunnel to a remote node, or of an ICMP error
+    icmp_h       notice;      // put on here: it quotes what follows
+    ipv4_h       ipv4;        // the packet's own
+    ipv4_h       inner;       // of IPv4 in IPv4
     icmp_h       icmp;
+    ipv4_h       quoted_ipv4; // what an ICMP error quotes
+    quoted_h     quoted;
     tcp_h        tcp;
     udp_h        udp;
     report_h     report;

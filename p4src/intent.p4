@@ -65,6 +65,7 @@ control Intent(inout metadata_t meta) {
     @id(0x01000013) @name(".single")
     action single(@id(1) rank_t margin, @id(2) usec_t dwell) {
         meta.policy = policy_t.SINGLE;
+        meta.hosted = true;
         meta.margin = margin;
         meta.dwell = dwell;
     }
@@ -76,10 +77,32 @@ control Intent(inout metadata_t meta) {
         meta.load_penalty = load_penalty;
     }
 
+    // The better of two members drawn at random, by the start that each reported last.
+    @id(0x01000017) @name(".two_choices")
+    action two_choices() {
+        meta.policy = policy_t.TWO_CHOICES;
+        meta.load_penalty = OFF;
+    }
+
+    // Each in turn.
+    @id(0x01000018) @name(".round_robin")
+    action round_robin() {
+        meta.policy = policy_t.ROUND_ROBIN;
+        meta.load_penalty = OFF;
+    }
+
+    // Any, at random.
+    @id(0x01000019) @name(".random_choice")
+    action random_choice() {
+        meta.policy = policy_t.RANDOM;
+        meta.load_penalty = OFF;
+    }
+
     // The operator's choice, whatever its rank, until it dies.
     @id(0x01000015) @name(".pinned")
     action pinned(@id(1) member_t member) {
         meta.policy = policy_t.PINNED;
+        meta.hosted = true;
         meta.pinned = member;
     }
 
@@ -98,6 +121,9 @@ control Intent(inout metadata_t meta) {
             single;
             spread;
             pinned;
+            two_choices;
+            round_robin;
+            random_choice;
             @defaultonly no_policy;
         }
         const default_action = no_policy;

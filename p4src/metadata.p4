@@ -12,6 +12,7 @@ struct metadata_t {
     bool    again;     // this pass took an instance out, or found that a host must move: one more pass decides
     bit<16> src_port;  // of TCP or UDP, else zero
     bit<16> dst_port;
+    bool    quotes;    // an ICMP error about a packet that a service sent
 
     // What the control plane says about the service (intent.p4) and about the report's instance (reports.p4).
     service_t    service;
@@ -23,6 +24,7 @@ struct metadata_t {
     no_live_t    on_no_live;
     ipv4_t       fallback;
     policy_t     policy;
+    bool         hosted;      // one host at a time: `single` and `pinned`
     rank_t       margin;
     usec_t       dwell;
     bit<8>       load_penalty;
@@ -35,6 +37,11 @@ struct metadata_t {
     bit<16>      path_cost;
     generation_t generation;
     bit<16>      copy_group;
+    bit<1>       authenticate;
+    bit<8>       key_id;
+    bit<128>     key;
+    bit<8>       next_key_id;
+    bit<128>     next_key;
 
     // The flow store's word on the packet (affinity.p4).
     flow_key_t   flow_key;
@@ -51,6 +58,11 @@ struct metadata_t {
     bool       host_overdue;  // the host's last report is too old, and nobody has taken it out yet
     bool       steered;
     ipv4_t     next;          // the address to route by
+    bool       remote;        // the instance's node is behind another switch: through a tunnel,
+    ipv4_t     tunnel_source; // ... from this address,
+    bit<16>    path_mtu;      // ... which carries IPv4 packets of this length
+    bool       too_big;       // ... and not this one
+    bit<64>    quoted;        // the first 8 bytes after the IPv4 header of the packet that was too big
 
     // The one leaf of the tree that this pass changes (tree.p4), and the root after it.
     bool     leaf_changed;

@@ -30,6 +30,7 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
         transition select(hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
                           hdr.ipv4.protocol) {
             (4, 5, 0, 0, PROTOCOL_ICMP): icmp;
+            (4, 5, 0, 0, PROTOCOL_IPIP): inner;
             (4, 5, 0, 0, PROTOCOL_TCP): tcp;
             (4, 5, 0, 0, PROTOCOL_UDP): udp;
             default: accept;
@@ -37,6 +38,34 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
     }
     state icmp {
         packet.extract(hdr.icmp);
+        transition select(hdr.icmp.type) {
+            ICMP_UNREACHABLE: icmp_error;
+            ICMP_TIME_EXCEEDED: icmp_error;
+            ICMP_PARAMETER: icmp_error;
+            default: accept;
+        }
+    }
+    state icmp_error {
+        transition select(hdr.ipv4.total_len) {
+            0 .. 55: accept; // below ICMP_ERROR_BYTES
+            default: quoted_ipv4;
+        }
+    }
+    state quoted_ipv4 {
+        packet.extract(hdr.quoted_ipv4);
+        transition select(hdr.quoted_ipv4.version, hdr.quoted_ipv4.ihl, hdr.quoted_ipv4.fragment_offset,
+                          hdr.quoted_ipv4.protocol) {
+            (4, 5, 0, PROTOCOL_TCP): quoted;
+            (4, 5, 0, PROTOCOL_UDP): quoted;
+            default: accept;
+        }
+    }
+    state quoted {
+        packet.extract(hdr.quoted);
+        transition accept;
+    }
+    state inner {
+        packet.extract(hdr.inner);
         transition accept;
     }
     state tcp {
@@ -76,8 +105,13 @@ control SteeringDeparser(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
         packet.emit(hdr.arp);
+        packet.emit(hdr.outer);
+        packet.emit(hdr.notice);
         packet.emit(hdr.ipv4);
+        packet.emit(hdr.inner);
         packet.emit(hdr.icmp);
+        packet.emit(hdr.quoted_ipv4);
+        packet.emit(hdr.quoted);
         packet.emit(hdr.tcp);
         packet.emit(hdr.udp);
         packet.emit(hdr.report);

@@ -2,14 +2,14 @@
 
 control Ping(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     @hidden action answer() {
-        hdr.icmp.type = 0;
+        hdr.icmp.type = ICMP_ECHO_REPLY;
         // RFC 1624: the word with the type falls by 0x0800, so the ones' complement checksum rises by it.
         bit<17> sum = (bit<17>)hdr.icmp.checksum + 0x0800;
         hdr.icmp.checksum = sum[15:0] + (bit<16>)sum[16:16];
         ipv4_t address = hdr.ipv4.dst;
         hdr.ipv4.dst = hdr.ipv4.src;
         hdr.ipv4.src = address;
-        hdr.ipv4.ttl = TTL_OF_ANSWERS;
+        hdr.ipv4.ttl = OWN_TTL;
         mac_t mac = hdr.ethernet.dst;
         hdr.ethernet.dst = hdr.ethernet.src;
         hdr.ethernet.src = mac;
@@ -17,7 +17,7 @@ control Ping(inout headers_t hdr, inout metadata_t meta, inout standard_metadata
     }
 
     apply {
-        if (hdr.icmp.isValid() && hdr.icmp.type == 8 && hdr.icmp.code == 0) {
+        if (hdr.icmp.isValid() && hdr.icmp.type == ICMP_ECHO && hdr.icmp.code == 0) {
             answer();
         } else {
             meta.drop = drop_t.ICMP;

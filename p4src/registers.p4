@@ -22,6 +22,7 @@ register<usec_t, instance_t>(INSTANCES)       reg_left;       // when it last ce
 register<entrant_t, service_t>(SERVICES)      reg_best;       // the tree's root
 register<members_t, service_t>(SERVICES)      reg_eligible;   // better than LAST_RESORT: may be drawn
 register<maybe_member_t, service_t>(SERVICES) reg_last;       // where new work went last
+register<member_t, service_t>(SERVICES)       reg_turn;       // round_robin: where to look first
 register<maybe_member_t, service_t>(SERVICES) reg_host;       // single and pinned
 register<usec_t, service_t>(SERVICES)         reg_moved;      // ... when it last moved
 register<bit<3>, service_t>(SERVICES)         reg_damping;    // ... how often its dwell is doubled

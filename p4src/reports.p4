@@ -7,16 +7,23 @@
 
 control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     // The instance (`service`, `member`) that the node reports for. `generation` is never zero; a new one accepts any
-    // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0.
+    // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0. With `authenticate` the
+    // report's tag must verify under the one of the two keys that it names (authentication.p4).
     @id(0x01000020) @name(".bind")
     action bind(@id(1) service_t service, @id(2) member_t member, @id(3) generation_t generation,
-                @id(4) bit<16> path_cost, @id(5) bit<16> copy_group) {
+                @id(4) bit<16> path_cost, @id(5) bit<16> copy_group, @id(6) bit<8> key_id, @id(7) bit<128> key,
+                @id(8) bit<8> next_key_id, @id(9) bit<128> next_key, @id(10) bit<1> authenticate) {
         meta.service = service;
         meta.member = member;
         meta.instance = service ++ member;
         meta.generation = generation;
         meta.path_cost = path_cost;
         meta.copy_group = copy_group;
+        meta.key_id = key_id;
+        meta.key = key;
+        meta.next_key_id = next_key_id;
+        meta.next_key = next_key;
+        meta.authenticate = authenticate;
     }
 
     @id(0x01000021) @name(".unbound")
@@ -125,15 +132,18 @@ control Reports(in report_h report, inout metadata_t meta) {
                 meta.rank = NOT_ELIGIBLE;
             } else if (status == (bit<2>)status_t.DRAINING) {
                 meta.rank = LAST_RESORT;
-            } else if (meta.policy == policy_t.SPREAD) {
+            } else if (meta.hosted) {
+                load = load |+| (bit<32>)meta.path_cost;
+                meta.rank = SINGLE_BEST - (rank_t)(load < SINGLE_MAX_LOAD ? load : SINGLE_MAX_LOAD);
+            } else {
                 bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval
                               + (bit<64>)meta.path_cost;
                 if (meta.load_penalty <= WEIGHT_MAX) { delay = delay + ((bit<64>)load << meta.load_penalty); }
                 if (delay > SPREAD_MAX_DELAY) { delay = SPREAD_MAX_DELAY; }
-                meta.rank = SPREAD_BEST - (meta.now + delay[47:0]);
-            } else {
-                load = load |+| (bit<32>)meta.path_cost;
-                meta.rank = SINGLE_BEST - (rank_t)(load < SINGLE_MAX_LOAD ? load : SINGLE_MAX_LOAD);
+                meta.rank = SPREAD_BEST - delay[47:0];
+                // The other policies book no work between reports, so there a start that comes nearer as time goes by
+                // would only favour whose report is older.
+                if (meta.policy == policy_t.SPREAD) { meta.rank = meta.rank - meta.now; }
             }
             meta.leaf_changed = true;
         } else {

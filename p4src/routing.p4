@@ -30,6 +30,9 @@ control Routing(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     }
 
     apply {
-        routes.apply();
+        if (routes.apply().miss && (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0)) {
+            // To a service, most likely, and only the first fragment says which.
+            meta.drop = drop_t.FRAGMENT;
+        }
     }
 }

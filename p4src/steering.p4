@@ -32,27 +32,33 @@
 #include "checksums.p4"
 #include "packet_io.p4"
 #include "guard.p4"
+#include "tunnel.p4"
 #include "classify.p4"
 #include "arp.p4"
 #include "ping.p4"
 #include "intent.p4"
 #include "reports.p4"
+#include "siphash.p4"
+#include "authentication.p4"
 #include "affinity.p4"
 #include "host.p4"
 #include "draw.p4"
 #include "choose.p4"
 #include "commit.p4"
 #include "tree.p4"
+#include "too_big.p4"
 #include "routing.p4"
 #include "outcome.p4"
 
 control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     PacketIo() packet_io;
     Guard() guard;
+    Decapsulation() decapsulation;
     Classify() classify;
     Arp() arp;
     Ping() ping;
     Binding() binding;
+    Authentication() authentication;
     Intent() intent;
     Reports() reports;
     AffinityLookup() affinity_lookup;
@@ -61,6 +67,8 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
     Tree() tree;
     Host() host;
     AffinityStore() affinity_store;
+    Encapsulation() encapsulation;
+    TooBig() too_big;
     Routing() routing;
     Outcome() outcome;
 
@@ -76,12 +84,19 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
             packet_io.apply(hdr, meta, std);
         }
         if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) { guard.apply(hdr, meta, std); }
-        if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) { classify.apply(hdr, meta); }
+        if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) {
+            if (hdr.ipv4.isValid() && hdr.ipv4.protocol == PROTOCOL_IPIP) { decapsulation.apply(hdr, meta); }
+            if (meta.kind == kind_t.NONE) { classify.apply(hdr, meta); }
+        }
 
         if (meta.drop == drop_t.NONE) {
             if (meta.kind == kind_t.ARP) { arp.apply(hdr, meta, std); }
             else if (meta.kind == kind_t.PING) { ping.apply(hdr, meta, std); }
             else if (meta.kind == kind_t.REPORT) { binding.apply(hdr.report, hdr.ipv4.src, meta); }
+        }
+
+        if (meta.drop == drop_t.NONE && meta.authenticate == 1 && meta.passes == 0) {
+            authentication.apply(hdr.report, meta);
         }
 
         if (meta.drop == drop_t.NONE && (meta.kind == kind_t.REPORT || meta.kind == kind_t.REQUEST)) {
@@ -91,17 +106,17 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
                 if (meta.kind == kind_t.REPORT && first_pass) {
                     reports.apply(hdr.report, meta);
                 } else {
-                    if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid())) {
+                    if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid() || meta.quotes)) {
                         affinity_lookup.apply(hdr, meta);
                     }
                     if (meta.drop == drop_t.NONE && !meta.sticky) { choose.apply(meta); }
                     if (meta.drop == drop_t.NONE && !meta.fell_back
                         && (meta.kind == kind_t.REQUEST || meta.event != event_t.NONE || meta.host_overdue)) {
-                        commit.apply(meta);
+                        commit.apply(hdr.ipv4, meta);
                     }
                 }
                 if (meta.leaf_changed) { tree.apply(meta); }
-                if (meta.accepted && meta.policy != policy_t.SPREAD) {
+                if (meta.accepted && meta.hosted) {
                     host.apply(true, meta);
                     meta.again = meta.event != event_t.NONE || meta.host_overdue;
                     meta.event = event_t.NONE;
@@ -111,7 +126,12 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
         }
 
         if (meta.drop == drop_t.NONE && !meta.again && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
-            routing.apply(hdr, meta, std);
+            if (meta.too_big) {
+                too_big.apply(hdr, meta, std);
+            } else {
+                if (meta.steered && meta.remote) { encapsulation.apply(hdr, meta); }
+                routing.apply(hdr, meta, std);
+            }
         }
         outcome.apply(hdr, meta, std);
     }
@@ -122,6 +142,6 @@ control SteeringEgress(inout headers_t hdr, inout metadata_t meta, inout standar
     apply { }
 }
 
-@pkginfo(name = "steering.p4", version = "0.1.0", organization = "hitless")
+@pkginfo(name = "steering.p4", version = "0.2.0", organization = "hitless")
 V1Switch(SteeringParser(), SteeringVerify(), SteeringIngress(), SteeringEgress(), SteeringCompute(),
          SteeringDeparser()) main;

@@ -29,9 +29,19 @@ const bit<7>  MAX_RESUBMITS      = 64;  // all members of a service can be found
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP  = 0x0806;
 const bit<8>  PROTOCOL_ICMP  = 1;
+const bit<8>  PROTOCOL_IPIP  = 4;   // IPv4 in IPv4 (RFC 2003)
 const bit<8>  PROTOCOL_TCP   = 6;
 const bit<8>  PROTOCOL_UDP   = 17;
-const bit<8>  TTL_OF_ANSWERS = 64;
+const bit<8>  OWN_TTL        = 64;  // of what this switch sends itself
+const bit<16> IPV4_BYTES     = 20;
+
+const bit<8>  ICMP_ECHO_REPLY    = 0;
+const bit<8>  ICMP_UNREACHABLE   = 3;
+const bit<8>  ICMP_ECHO          = 8;
+const bit<8>  ICMP_TIME_EXCEEDED = 11;
+const bit<8>  ICMP_PARAMETER     = 12;
+const bit<8>  FRAGMENTATION_NEEDED = 4; // code of ICMP_UNREACHABLE
+const bit<16> ICMP_ERROR_BYTES   = 56;  // IPv4, ICMP, and what it quotes: IPv4 and 8 bytes more
 
 const bit<16> REPORT_MAGIC       = 0x4854;
 const bit<8>  REPORT_VERSION     = 1;
@@ -80,7 +90,10 @@ enum bit<8> drop_t {
     INVOCATION       = 15,  // request affinity without an invocation header
     NO_LIVE          = 16,  // no live instance, and the service says drop (or never had one)
     RESUBMITS        = 17,  // went round too often
-    PACKET_OUT       = 18   // a packet-out that asks for nothing known
+    PACKET_OUT       = 18,  // a packet-out that asks for nothing known
+    REPORT_FORGED    = 19,  // its tag does not verify under a key of its binding
+    MTU              = 20,  // too big for the tunnel to its instance, and nobody to tell
+    FRAGMENT         = 21   // a fragment, where only a whole packet can be handled
 }
 
 enum bit<2> affinity_t   { NONE = 0, FLOW = 1, REQUEST = 2 }
@@ -93,7 +106,9 @@ enum bit<8> packet_in_t  { PACKET = 0, PROBE = 1 }
 // What a packet is to this switch.
 enum bit<3> kind_t { NONE = 0, CONTROL = 1, ARP = 2, PING = 3, REPORT = 4, REQUEST = 5, PLAIN = 6 }
 
-enum bit<3> policy_t { NONE = 0, SINGLE = 1, SPREAD = 2, PINNED = 3 }
+enum bit<3> policy_t {
+    NONE = 0, SINGLE = 1, SPREAD = 2, PINNED = 3, TWO_CHOICES = 4, ROUND_ROBIN = 5, RANDOM = 6
+}
 
 // What happened to a service: reasons of the digest and index of the counter `events`.
 enum bit<8> event_t {
@@ -111,5 +126,6 @@ enum bit<8> event_t {
     FALLBACK    = 11,  // ... and went to the service's fallback address
     NO_ENTRY    = 12,  // mid-flow without an entry in the flow store
     NO_SLOT     = 13,  // a new flow, and the flow store was full where it hashes
-    REPORT      = 14   // a report was accepted
+    REPORT      = 14,  // a report was accepted
+    TOO_BIG     = 15   // a packet was too big for the tunnel to its instance, and its sender was told
 }

@@ -64,7 +64,18 @@ def test_what_the_example_means() -> None:
     )
     assert act(entries, "bindings", port=3, source=address("10.0.0.12"), service_id=2, node_id=2) == (
         "bind",
-        {"service": 2, "member": 1, "generation": 1, "path_cost": 0, "copy_group": 0},
+        {
+            "service": 2,
+            "member": 1,
+            "generation": 1,
+            "path_cost": 0,
+            "copy_group": 0,
+            "key_id": 0,
+            "key": 0,
+            "next_key_id": 0,
+            "next_key": 0,
+            "authenticate": 0,
+        },
     )
     assert act(entries, "instances", instance=2 << 6 | 1) == (
         "at_node",

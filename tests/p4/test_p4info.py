@@ -19,10 +19,15 @@ TABLES = {
     ),
     0x02000010: ("services", {"service": 8}, ["configure", "unconfigured"]),
     0x02000011: ("scoring", {"service": 8}, ["score"]),
-    0x02000012: ("policies", {"service": 8}, ["single", "spread", "pinned", "no_policy"]),
+    0x02000012: (
+        "policies",
+        {"service": 8},
+        ["single", "spread", "pinned", "two_choices", "round_robin", "random_choice", "no_policy"],
+    ),
     0x02000020: ("bindings", {"port": 9, "source": 32, "service_id": 16, "node_id": 16}, ["bind", "unbound"]),
-    0x02000030: ("instances", {"instance": 14}, ["at_node", "NoAction"]),
+    0x02000030: ("instances", {"instance": 14}, ["at_node", "at_remote_node", "NoAction"]),
     0x02000040: ("routes", {"address": 32}, ["forward", "no_route"]),
+    0x02000050: ("tunnels", {"address": 32}, ["decapsulate", "NoAction"]),
 }  # fmt: skip
 ACTIONS = {
     0x01000001: ("reply", {"mac": 48, "home": 9}),
@@ -44,11 +49,22 @@ ACTIONS = {
     0x01000014: ("spread", {"load_penalty": 8}),
     0x01000015: ("pinned", {"member": 6}),
     0x01000016: ("no_policy", {}),
-    0x01000020: ("bind", {"service": 8, "member": 6, "generation": 8, "path_cost": 16, "copy_group": 16}),
+    0x01000017: ("two_choices", {}),
+    0x01000018: ("round_robin", {}),
+    0x01000019: ("random_choice", {}),
+    0x01000020: (
+        "bind",
+        {
+            "service": 8, "member": 6, "generation": 8, "path_cost": 16, "copy_group": 16, "key_id": 8, "key": 128,
+            "next_key_id": 8, "next_key": 128, "authenticate": 1,
+        },
+    ),
     0x01000021: ("unbound", {}),
     0x01000030: ("at_node", {"node": 32, "generation": 8}),
+    0x01000031: ("at_remote_node", {"node": 32, "generation": 8, "tunnel_source": 32, "path_mtu": 16}),
     0x01000040: ("forward", {"port": 9, "source": 48, "destination": 48}),
     0x01000041: ("no_route", {}),
+    0x01000050: ("decapsulate", {}),
 }  # fmt: skip
 COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events"}
 PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}

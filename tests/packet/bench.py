@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,16 @@ class Bench:
         return {name: int(value) for name, value in answer.metadata.items()}
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The keys that a binding's reports may be signed with; the id 0 is no key."""
+
+    key_id: int = 0
+    key: int = 0
+    next_key_id: int = 0
+    next_key: int = 0
+
+
 @dataclass
 class Service:
     """A service with an index and address of its own. Times in seconds, since tests wait for them."""
@@ -252,7 +262,7 @@ class Service:
     def _policies(self) -> Any:
         return entry("policies", self.policy[0], match={"service": self.index}, **self.policy[1])
 
-    def binding(self, member: int, generation: int = 1, copy_group: int = 0) -> Any:
+    def binding(self, member: int, generation: int = 1, copy_group: int = 0, keys: Keys | None = None) -> Any:
         """The entry that binds a member's reports."""
         return entry(
             "bindings",
@@ -268,6 +278,8 @@ class Service:
             generation=generation,
             path_cost=self.path_costs.get(member, 0),
             copy_group=copy_group,
+            authenticate=int(keys is not None),
+            **asdict(keys or Keys()),
         )
 
     def instance(self, member: int, generation: int = 1) -> Any:

@@ -94,7 +94,7 @@ def test_a_fragment_to_a_service_is_not_steered(bench: Bench) -> None:
     service.report(0)
     packet = service.datagram()
     packet[IP].flags = 1
-    with bench.drops_one("NO_ROUTE"):
+    with bench.drops_one("FRAGMENT"):
         bench.send(CLIENT_PORT, packet)
 
 
