@@ -11,6 +11,8 @@ SMOOTHING_NS = 100_000_000
 """Time constant of the CPU average: a function that works in bursts of some 30 ms looks as steady as its load is."""
 FIRST_SERVICE_TIME_NS = 10_000_000
 """Taken for the service time until the first request was served."""
+SERVICES_AVERAGED = 32
+"""Over how many requests the service time is averaged."""
 PERMILLE = 1000
 _U16 = 0xFFFF
 _U32 = 0xFFFFFFFF
@@ -46,7 +48,11 @@ class Share:
 
 @dataclass(slots=True)
 class ServiceTime:
-    """EWMA of the time that requests take in a worker (weight 1/8 to each, as TCP's smoothed round trip)."""
+    """EWMA of the time that requests take in a worker: the mean of the first ones, then weight 1/32 to each.
+
+    Where service times vary, a heavier weight makes a node look faster or slower than it is and costs `spread` a tenth of
+    its response time (docs/policies.md).
+    """
 
     average_ns: float = 0.0
     samples: int = field(default=0)
@@ -54,7 +60,7 @@ class ServiceTime:
     def add(self, duration_ns: int) -> None:
         """Take a request that took so long."""
         self.samples += 1
-        self.average_ns += (duration_ns - self.average_ns) * (1.0 if self.samples == 1 else 0.125)
+        self.average_ns += (duration_ns - self.average_ns) / min(self.samples, SERVICES_AVERAGED)
 
 
 def service_interval_us(numbers: QueueNumbers) -> int:

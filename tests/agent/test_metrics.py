@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from greengrass_agent.emitter.instance import report_of
 from greengrass_agent.emitter.loop import Schedule
 from greengrass_agent.files import StateError, next_epoch
-from greengrass_agent.metrics import Share, backlog_us, permille_of, service_interval_us
+from greengrass_agent.metrics import ServiceTime, Share, backlog_us, permille_of, service_interval_us
 from greengrass_agent.page import Page, QueueNumbers
 
 MS = 1_000_000
@@ -168,6 +168,19 @@ def test_a_schedule_does_not_drift_and_leaves_out_what_was_missed() -> None:
     assert schedule.due(155)
     assert schedule.next_ns == 160
     assert not schedule.due(159)
+
+
+def test_a_service_time_is_the_mean_at_first_and_then_follows_slowly() -> None:
+    time = ServiceTime()
+    for duration in (10, 30, 20):
+        time.add(duration * MS)
+    assert time.average_ns == pytest.approx(20 * MS)
+    for step in range(200):
+        time.add((0 if step % 2 else 40) * MS)
+    assert time.average_ns == pytest.approx(20 * MS, rel=0.05), "what varies from one to the next is averaged out"
+    for _ in range(100):
+        time.add(60 * MS)
+    assert time.average_ns == pytest.approx(60 * MS, rel=0.05), "a node that has become slower is seen so"
 
 
 def test_epochs_count_starts_and_survive(tmp_path: Path) -> None:
