@@ -50,8 +50,8 @@ class Share:
 class ServiceTime:
     """EWMA of the time that requests take in a worker: the mean of the first ones, then weight 1/32 to each.
 
-    Where service times vary, a heavier weight makes a node look faster or slower than it is and costs `spread` a tenth of
-    its response time (docs/policies.md).
+    Where service times vary, a heavier weight makes a node look faster or slower than it is, and costs `spread` a tenth
+    of its response time (docs/policies.md).
     """
 
     average_ns: float = 0.0
