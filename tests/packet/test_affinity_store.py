@@ -23,9 +23,12 @@ def crc16(data: bytes) -> int:
 
 
 def slots(service: Service, source: int) -> int:
-    """Where a UDP flow hashes to, in both ways; `source` is its address and port."""
+    """Where a flow hashes to, in both ways; `source` is its address and port."""
     address, port = source >> 16, source & 0xFFFF
-    key = struct.pack("!BBI4sHH", service.index, 17, address, socket.inet_aton(service.address), port, service.port)
+    protocol = {"udp": 17, "tcp": 6}[service.protocol]
+    key = struct.pack(
+        "!BBI4sHH", service.index, protocol, address, socket.inet_aton(service.address), port, service.port
+    )
     return (zlib.crc32(key) & 0xFFFF) << 16 | crc16(key)
 
 
