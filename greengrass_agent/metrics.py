@@ -11,7 +11,7 @@ SMOOTHING_NS = 100_000_000
 """Time constant of the CPU average: a function that works in bursts of some 30 ms looks as steady as its load is."""
 FIRST_SERVICE_TIME_NS = 10_000_000
 """Taken for the service time until the first request was served."""
-SERVICES_AVERAGED = 32
+SERVICES_AVERAGED = 64
 """Over how many requests the service time is averaged."""
 PERMILLE = 1000
 _U16 = 0xFFFF
@@ -48,7 +48,7 @@ class Share:
 
 @dataclass(slots=True)
 class ServiceTime:
-    """EWMA of the time that requests take in a worker: the mean of the first ones, then weight 1/32 to each.
+    """EWMA of the time that requests take in a worker: the mean of the first ones, then weight 1/64 to each.
 
     Where service times vary, a heavier weight makes a node look faster or slower than it is, and costs `spread` a tenth
     of its response time (docs/policies.md).
