@@ -24,6 +24,7 @@ from scapy.packet import Packet, Raw
 from hitless.invocation import MAGIC as INVOCATION_MAGIC
 from hitless.report import Report
 from p4src.build import P4INFO, PIPELINE, ROOT
+from tests.packet.clock import Clock
 from tests.packet.p4runtime import Client, entry
 from tests.packet.wires import Frame, Wires, command_inside
 from topologies import targets
@@ -63,8 +64,10 @@ def node_mac(member: int) -> str:
 class Bench:
     """A running target; a context manager."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, clock: Clock | None = None) -> None:
         self.target = target
+        self.clock = clock
+        """Of the switch, if the test is to set it."""
         self.wires = Wires(f"packet-{os.getpid()}-{target}", PORTS)
         self.client: Client
         self._scratch = tempfile.TemporaryDirectory(prefix="packet-")
@@ -80,7 +83,11 @@ class Bench:
         command = targets.command(self.target, device_id=1, ports=self.wires.interfaces, p4runtime=address)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                command_inside(self.wires.name, command), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+                command_inside(self.wires.name, command),
+                cwd=ROOT,
+                env=os.environ | (self.clock.environment if self.clock else {}),
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         try:
             until(self._serves, f"{command[0]} to open its P4Runtime socket", wait=20)
