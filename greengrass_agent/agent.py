@@ -54,6 +54,7 @@ from hitless.messages import (
     ShadowUpdate,
     StartNext,
 )
+from hitless.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,8 @@ class Agent:
             await self._runtime.close()
 
     def _connected(self) -> None:
-        for name, instance in self._runtime.instances.items():
-            self._publish_shadow(name, instance.role.model_copy())
+        for name in self._runtime.instances:
+            self._publish_shadow(name)
         self._publish_health("RECONNECT")
         token = secrets.token_hex(8)
         self._mqtt.publish(topics.JOBS_START_NEXT.of(node=self._config.thing), StartNext(client_token=token))
@@ -145,10 +146,22 @@ class Agent:
         self._shadow_versions[component] = delta.version
         log.info("%s: role %s%s", component, delta.state.role, ", draining" if delta.state.draining else "")
         self._runtime.take_role(component, delta.state)
-        self._publish_shadow(component, delta.state, delta.version)
+        try:
+            self._take_key(component, delta)
+        except (OSError, ReportError) as error:
+            log.error("the key of %s is not taken: %s", component, error)
+        self._publish_shadow(component, delta.version)
 
-    def _publish_shadow(self, component: str, state: Any, version: int | None = None) -> None:
-        update = ShadowUpdate(state=ReportedState(reported=state), version=version)
+    def _take_key(self, component: str, delta: ShadowDelta) -> None:
+        key_id = delta.state.report_key_id
+        if key_id is None:
+            self._runtime.take_key(component, None)
+        elif delta.report_key is not None:
+            self._runtime.take_key(component, Key(key_id, bytes.fromhex(delta.report_key)))
+
+    def _publish_shadow(self, component: str, version: int | None = None) -> None:
+        reported = self._runtime.shadow(component)
+        update = ShadowUpdate(state=ReportedState(reported=reported), version=version)
         self._mqtt.publish(topics.SHADOW_UPDATE.of(node=self._config.thing, component=component), update)
 
     def _changed(self, component: str, state: State, reason: str | None) -> None:
@@ -262,7 +275,8 @@ class Agent:
             ),
             deployment_information=self._information,
         )
-        self._mqtt.publish(topics.HEALTH.of(node=self._config.thing), health)
+        # Retained, so that a controller that starts anew knows what the node has.
+        self._mqtt.publish(topics.HEALTH.of(node=self._config.thing), health, retain=True)
 
 
 def _job_id(payload: bytes) -> str | None:

@@ -13,6 +13,7 @@ from greengrass_agent.cgroup import CgroupError
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.emitter.settings import NodeSettings
 from greengrass_agent.instance import Instance, Node
+from greengrass_agent.keys import Keys
 from greengrass_agent.lifecycle import State
 from greengrass_agent.network import NetworkError, NodeNetwork
 from greengrass_agent.plan import Components, Plan, in_order
@@ -20,6 +21,7 @@ from greengrass_agent.processes import Companion
 from greengrass_agent.service import Service, poke_socket
 from greengrass_agent.store import Store
 from hitless.messages import ShadowState
+from hitless.report import Key
 from hitless.service_configuration import ServiceConfiguration
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class NodeRuntime:
         self._changed = changed
         self._shared = Node(config, store, config.cgroup.group())
         self._roles: dict[str, ShadowState] = {}
+        self._keys = Keys(store.root / "keys.json")
         self._services: dict[str, Service] = {}
         self._network: NodeNetwork | None = None
         if config.in_network:
@@ -97,6 +100,17 @@ class NodeRuntime:
         if component in self.instances:
             self.instances[component].take_role(role)
 
+    def take_key(self, component: str, key: Key | None) -> None:
+        """Tag a component's reports with this key from now on. Raises OSError."""
+        if self._keys.set(component, key) and component in self._services:
+            self._services[component].take_key(key)
+
+    def shadow(self, component: str) -> ShadowState:
+        """What a component's shadow is on this node."""
+        key = self._keys.get(component)
+        role = self._roles.get(component, ShadowState())
+        return role.model_copy(update={"report_key_id": key.id if key is not None else None})
+
     async def close(self) -> None:
         """End everything: clients are steered elsewhere first, what is here is answered."""
         await self.drain(list(self.instances), LEAVE_S)
@@ -131,6 +145,7 @@ class NodeRuntime:
             leaf=self._shared.budget.child(component),
             network=self._network,
             emit=self._emitter.send,
+            key=self._keys.get(component),
         )
         self._services[component] = service
         return service

@@ -12,7 +12,7 @@ from typing import Any
 
 from greengrass_agent.cgroup import Group
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.emitter.settings import Add, CgroupSettings, Remove
+from greengrass_agent.emitter.settings import Add, CgroupSettings, KeySettings, Remove, Tag
 from greengrass_agent.files import write_atomic
 from greengrass_agent.gateway.settings import Configure, Finish, Role, Settings, Status
 from greengrass_agent.network import NodeNetwork
@@ -20,6 +20,7 @@ from greengrass_agent.page import Page, QueueNumbers
 from greengrass_agent.processes import Companion
 from greengrass_agent.store import Store
 from hitless.messages import ShadowState
+from hitless.report import Key
 from hitless.service_configuration import ServiceConfiguration
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Service:
         store: Store,
         leaf: Group,
         network: NodeNetwork | None,
-        emit: Callable[[Add | Remove], None],
+        emit: Callable[[Add | Remove | Tag], None],
+        key: Key | None,
     ) -> None:
         """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
         self.workers = 0
@@ -58,6 +60,7 @@ class Service:
         self._leaf = leaf
         self._network = network
         self._emit = emit
+        self._key = key
         self._whole: dict[str, Any] = {}
         self._role = Role()
         self._opened = asyncio.Event()
@@ -95,6 +98,12 @@ class Service:
         """Take what the controller wants of the instance."""
         self._role = Role(role=role.role, draining=role.draining)
         self._gateway.send(self._role)
+
+    def take_key(self, key: Key | None) -> None:
+        """Tag reports with this key from now on."""
+        self._key = key
+        if self._opened.is_set():
+            self._emit(Tag(service=self._configuration.service, key=KeySettings.of(key)))
 
     async def drain(self, timeout_s: float) -> None:
         """Report that new work should go elsewhere; wait until nothing has come for a while, at most `timeout_s`."""
@@ -177,6 +186,7 @@ class Service:
             page=self._store.run(f"{service}.page"),
             epoch_file=self._store.epoch(service),
             log=self._config.log_dir / f"reports-{service}.csv",
+            key=KeySettings.of(self._key),
         )
 
     @property

@@ -182,6 +182,8 @@ class ShadowState(Message):
     """standby: new work goes elsewhere, so open HTTP connections are closed after their next answer."""
     draining: bool = False
     """The reports say that the instance is a last resort."""
+    report_key_id: int | None = Field(default=None, ge=1, lt=1 << 8)
+    """The key that the reports are tagged with; None: they are not."""
 
 
 class ShadowDelta(Message):
@@ -189,6 +191,8 @@ class ShadowDelta(Message):
 
     version: int = Field(ge=0)
     state: ShadowState
+    report_key: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$", repr=False)
+    """The secret of the state's report_key_id, hexadecimal. Not in the state, since that is reported back."""
 
 
 class ReportedState(Message):

@@ -6,12 +6,19 @@ The layout is defined by `report_h` in `p4src/headers.p4`; this codec is tested 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from siphashc import siphash
 
 MAGIC = 0x4854
 VERSION = 1
 SIZE = 52
 """Length of an encoded report in bytes: the whole UDP payload."""
+
+TAGGED = 44
+"""Bytes that the tag covers: everything before it."""
+KEY_SIZE = 16
+"""Bytes of a key."""
 
 _READY = 0x01
 _DRAINING = 0x02
@@ -75,7 +82,7 @@ class Report:
     key_id: int = 0
     """Key of `tag`; 0 when reports are not authenticated."""
     tag: int = 0
-    """SipHash-2-4 over the report with this field zero; 0 when reports are not authenticated."""
+    """SipHash-2-4 over the bytes before this field; 0 when reports are not authenticated."""
 
     def encode(self) -> bytes:
         """The report as it goes on the wire.
@@ -114,6 +121,35 @@ class Report:
             if not isinstance(value, int) or not 0 <= value < 1 << bits:
                 return f"report field {name} is {value!r}, expected an integer of 0 to {(1 << bits) - 1}"
         return "report cannot be encoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret that an instance shares with the switches that hear it."""
+
+    id: int
+    """1 to 255; what the report names it by."""
+    secret: bytes
+    """`KEY_SIZE` random bytes."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.id <= 255 or len(self.secret) != KEY_SIZE:
+            raise ReportError(f"expected a key of {KEY_SIZE} bytes with an id of 1 to 255, got id {self.id!r}")
+
+    def __repr__(self) -> str:
+        # Keys must not get into logs.
+        return f"Key({self.id})"
+
+
+def tag_of(payload: bytes, secret: bytes) -> int:
+    """The tag of an encoded report: SipHash-2-4 (Aumasson and Bernstein, 2012) of its first `TAGGED` bytes."""
+    return int(siphash(secret, payload[:TAGGED]))
+
+
+def tagged(report: Report, key: Key) -> bytes:
+    """The report as it goes on the wire, authenticated by a key. Raises ReportError as `Report.encode` does."""
+    payload = replace(report, key_id=key.id, tag=0).encode()
+    return payload[:TAGGED] + tag_of(payload, key.secret).to_bytes(8)
 
 
 def decode(payload: bytes | bytearray | memoryview) -> Report:

@@ -74,7 +74,7 @@ SHADOW_UPDATE_DELTA = Topic("things/{node}/shadow/name/{component}/update/delta"
 PRESENCE = Topic("things/{node}/presence")
 """Node to all, retained, also its last will (messages.Presence)."""
 HEALTH = Topic("things/{node}/greengrassv2/health/json")
-"""Node to controller: its components and their states (messages.Health)."""
+"""Node to controller, retained: its components and their states (messages.Health)."""
 METRICS = Topic("things/{node}/metrics/{service}")
 """Node to controller, QoS 0: a report's fields (messages.Metrics)."""
 ENDPOINT = Topic("services/{service}/endpoint")

@@ -10,7 +10,7 @@ from greengrass_agent.emitter.settings import Add
 from greengrass_agent.files import next_epoch
 from greengrass_agent.metrics import Share, backlog_us, saturated, service_interval_us
 from greengrass_agent.page import Page, QueueNumbers
-from hitless.report import Report
+from hitless.report import Report, tagged
 
 COLUMNS = "epoch,sequence,emitted_ns,flags,cpu,cpu_own,queue_depth,in_flight,backlog,service_interval,received\n"
 _U32 = 0xFFFFFFFF
@@ -65,6 +65,8 @@ class Instance:
         self._epoch = next_epoch(added.epoch_file)
         self._sequence = 0
         self._log = _open_log(added.log)
+        self.key = added.key.key() if added.key is not None else None
+        """What the reports are tagged with; None: they are not."""
 
     def read(self, now_ns: int) -> None:
         """Take a reading of the CPU time that the instance has used. Raises CgroupError."""
@@ -92,6 +94,10 @@ class Instance:
             f"{report.in_flight},{report.backlog},{report.service_interval},{report.received}\n"
         )
         return report
+
+    def wire(self, report: Report) -> bytes:
+        """A report as it goes to the switch."""
+        return report.encode() if self.key is None else tagged(report, self.key)
 
     def flush(self) -> None:
         """Hand the log's rows to the operating system."""

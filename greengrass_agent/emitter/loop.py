@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from greengrass_agent.cgroup import CgroupError
 from greengrass_agent.emitter.instance import Instance
 from greengrass_agent.emitter.mqtt import MetricPublisher
-from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove
+from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove, Tag
 from greengrass_agent.files import StateError
 from greengrass_agent.metrics import Share, permille_of
-from hitless.report import Report
+from hitless.report import Report, ReportError
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +119,10 @@ class Emitter:
             for output in self._outputs:
                 output(service, report)
 
-    def _send(self, _service: str, report: Report) -> None:
+    def _send(self, service: str, report: Report) -> None:
         assert self._socket is not None
         try:
-            self._socket.sendto(report.encode(), self._destination)
+            self._socket.sendto(self._instances[service].wire(report), self._destination)
         except OSError as error:
             if not self._sending_fails:
                 log.error("reports to %s:%d cannot be sent: %s", *self._destination, error)
@@ -156,7 +156,7 @@ class Emitter:
         for line in lines:
             try:
                 self._command(line)
-            except (OSError, CgroupError, StateError, ValidationError) as error:
+            except (OSError, CgroupError, StateError, ValidationError, ReportError) as error:
                 log.error("command refused: %s", error)
         return True
 
@@ -165,6 +165,9 @@ class Emitter:
             case Add() as added:
                 self._drop(added.service)
                 self._instances[added.service] = Instance(added, self._settings.node_id, self._budget_cores)
+            case Tag(service=service, key=key):
+                if service in self._instances:
+                    self._instances[service].key = key.key() if key is not None else None
             case Remove(service=service):
                 self._drop(service)
             case NodeSettings():

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from greengrass_agent.cgroup import Group
+from hitless.report import Key
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,6 +73,25 @@ class NodeSettings(BaseModel):
     """Unix datagram socket at which gateways say that a queue has jumped, by the service's name."""
 
 
+class KeySettings(BaseModel):
+    """What an instance's reports are tagged with."""
+
+    model_config = _STRICT
+
+    id: int
+    secret: Annotated[str, Field(repr=False)]
+    """Hexadecimal."""
+
+    @classmethod
+    def of(cls, key: Key | None) -> KeySettings | None:
+        """The settings that carry a key."""
+        return None if key is None else cls(id=key.id, secret=key.secret.hex())
+
+    def key(self) -> Key:
+        """The key."""
+        return Key(self.id, bytes.fromhex(self.secret))
+
+
 class Add(BaseModel):
     """Report an instance from now on, beginning a new epoch."""
 
@@ -86,6 +106,17 @@ class Add(BaseModel):
     """The gateway's queue numbers."""
     epoch_file: Path
     log: Path
+    key: KeySettings | None = None
+
+
+class Tag(BaseModel):
+    """Tag an instance's reports with this key from now on; None: with none."""
+
+    model_config = _STRICT
+
+    command: Literal["tag"] = "tag"
+    service: str
+    key: KeySettings | None
 
 
 class Remove(BaseModel):
@@ -97,5 +128,5 @@ class Remove(BaseModel):
     service: str
 
 
-Command = NodeSettings | Add | Remove
+Command = NodeSettings | Add | Tag | Remove
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])

@@ -177,11 +177,11 @@ class Controller:
         found: dict[str, Any] = until(end, f"the end of job {job}", timeout_s)
         return found
 
-    def shadow(self, component: str, version: int, **state: Any) -> None:
-        """Want a state of a component."""
+    def shadow(self, component: str, version: int, report_key: str | None = None, **state: Any) -> None:
+        """Want a state of a component, and hand it the key that the state names."""
         self.client.publish(
             f"hitless/things/{NODE}/shadow/name/{component}/update/delta",
-            json.dumps({"version": version, "state": state}),
+            json.dumps({"version": version, "state": state} | ({"reportKey": report_key} if report_key else {})),
             qos=1,
         ).wait_for_publish(5)
 

@@ -213,6 +213,23 @@ def test_shadow_drains_and_is_reported(bench: Bench) -> None:
     until(lambda: not told.of("metrics/echo")[-1]["draining"], "a report that says no longer draining")
 
 
+def test_a_key_is_kept_and_only_its_id_is_told(bench: Bench) -> None:
+    told = bench.controller
+    told.offer("job", bench.wanted(), {NAME: bench.component()})
+    assert told.result("job")["status"] == "SUCCEEDED"
+    told.shadow(NAME, 5, "ab" * 16, reportKeyId=7)
+    wanted = {"version": 5, "state": {"reported": {"draining": False, "reportKeyId": 7}}}
+    until(lambda: wanted in told.of(f"shadow/name/{NAME}/update"), "the key's id")
+    file = bench.own.root / "keys.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text())["keys"] == {NAME: {"id": 7, "secret": "ab" * 16}}
+    told.shadow(NAME, 6, reportKeyId=8)
+    kept = {"version": 6, "state": {"reported": {"draining": False, "reportKeyId": 7}}}
+    until(lambda: kept in told.of(f"shadow/name/{NAME}/update"), "an id without its key changes nothing")
+    told.shadow(NAME, 7)
+    until(lambda: not json.loads(file.read_text())["keys"], "the key is taken away")
+
+
 def test_what_is_deployed_survives_agent_and_broker(bench: Bench) -> None:
     told = bench.controller
     told.offer("job", bench.wanted(greeting="still"), {NAME: bench.component()})

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from greengrass_agent.page import Page, QueueNumbers
-from hitless.report import Report, decode
+from hitless.report import Report, decode, tag_of
 from tests.agent.support import ROOT, child
 from topologies.cgroups import OTHER, Hierarchy, agent_setting
 
@@ -127,6 +127,24 @@ def test_reports_come_on_schedule_and_cost_little(bench: Bench) -> None:
     emitted = [int(row[2]) for row in rows[1:]]
     gaps = [later - earlier for earlier, later in itertools.pairwise(emitted)]
     assert statistics.mean(gaps) == pytest.approx(10e6, rel=0.02), "no drift"
+
+
+def test_reports_carry_the_tag_of_the_key_that_is_in_force(bench: Bench) -> None:
+    bench.add()
+    assert (bench.report().key_id, bench.report().tag) == (0, 0)
+    for key_id, secret in ((7, b"k" * 16), (8, b"n" * 16)):
+        bench.send(command="tag", service="echo", key={"id": key_id, "secret": secret.hex()})
+        epoch = 0
+        for _ in range(50):
+            payload = bench.ear.recv(100)
+            report = decode(payload)
+            if report.key_id == key_id:
+                assert report.tag == tag_of(payload, secret)
+                epoch = report.epoch
+                break
+        assert epoch == 1, "the same one: a new key is no restart"
+    bench.send(command="tag", service="echo", key=None)
+    assert any(bench.report().tag == 0 for _ in range(50))
 
 
 def observed(bench: Bench) -> tuple[float, float, list[Report]]:

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.report import SIZE, Report, ReportError, decode, is_newer, serial_newer
+from hitless.report import (
+    SIZE,
+    TAGGED,
+    Key,
+    Report,
+    ReportError,
+    decode,
+    is_newer,
+    serial_newer,
+    siphash,
+    tag_of,
+    tagged,
+)
 
 u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
 reports = st.builds(
@@ -100,3 +112,32 @@ def test_serial_opposite_is_not_newer() -> None:
 )
 def test_order_of_reports(new: tuple[int, int], old: tuple[int, int], newer: bool) -> None:
     assert is_newer(*new, *old) is newer
+
+
+def test_the_hash_is_the_papers() -> None:
+    """Appendix A of the paper: key 00..0f, message 00..0e."""
+    assert siphash(bytes(range(16)), bytes(range(15))) == 0xA129CA6149BE45E5
+
+
+@given(reports, st.integers(1, 255), st.binary(min_size=16, max_size=16))
+def test_a_tagged_report_is_the_report_with_its_tag(report: Report, key_id: int, secret: bytes) -> None:
+    payload = tagged(report, Key(key_id, secret))
+    assert decode(payload) == replace(report, key_id=key_id, tag=tag_of(payload, secret))
+
+
+@given(st.integers(0, 8 * TAGGED - 1))
+def test_every_bit_before_the_tag_changes_it(bit: int) -> None:
+    payload = bytearray(tagged(PLAIN, Key(1, b"k" * 16)))
+    before = tag_of(bytes(payload), b"k" * 16)
+    payload[bit // 8] ^= 1 << bit % 8
+    assert tag_of(bytes(payload), b"k" * 16) != before
+
+
+@pytest.mark.parametrize(("number", "secret"), [(0, bytes(16)), (256, bytes(16)), (1, bytes(15))])
+def test_what_is_no_key(number: int, secret: bytes) -> None:
+    with pytest.raises(ReportError, match="expected a key of 16 bytes"):
+        Key(number, secret)
+
+
+def test_a_key_does_not_show_its_secret() -> None:
+    assert repr(Key(3, b"secretsecretsecr")) == "Key(3)"
