@@ -1,8 +1,8 @@
 """The controller's API: JSON over HTTP on a Unix socket, for the `hitless` command and for scripts.
 
 GET /v1/status; GET /v1/events?since=N[&follow=1] (NDJSON); POST /v1/migrate {service, node, hold},
-/v1/release {service}, /v1/drain {service, node, undo}. An error is {"error": "..."} with a status of 400 (not
-understood) or 409 (not possible).
+/v1/release {service}, /v1/drain {service, node, undo}, /v1/rotate-keys {service or null}. An error is
+{"error": "..."} with a status of 400 (not understood) or 409 (not possible).
 """
 
 import errno
@@ -40,6 +40,9 @@ class Control(Protocol):
     async def drain(self, service: str, node: str, *, undo: bool) -> Document:
         """Drain an instance or end that; raises CommandError."""
 
+    async def rotate_keys(self, service: str | None) -> Document:
+        """Give the instances of a service, or of all, new keys; raises CommandError."""
+
 
 class ApiError(Exception):
     """The API cannot be offered; the message says why and what to do."""
@@ -63,6 +66,10 @@ class _Drain(_Body):
     service: str
     node: str
     undo: bool = False
+
+
+class _RotateKeys(_Body):
+    service: str | None = None
 
 
 class _BadRequestError(Exception):
@@ -119,6 +126,10 @@ def application(control: Control) -> web.Application:
         body = await _body(request, _Drain)
         return web.json_response(await control.drain(body.service, body.node, undo=body.undo))
 
+    async def rotate_keys(request: web.Request) -> web.Response:
+        body = await _body(request, _RotateKeys)
+        return web.json_response(await control.rotate_keys(body.service))
+
     async def events(request: web.Request) -> web.StreamResponse:
         since = _number(request, "since")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -139,6 +150,7 @@ def application(control: Control) -> web.Application:
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
     app.router.add_post("/v1/drain", drain)
+    app.router.add_post("/v1/rotate-keys", rotate_keys)
     return app
 
 

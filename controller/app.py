@@ -20,7 +20,7 @@ from controller.control import Controller
 from controller.events import EventLog
 from controller.fabric import Fabric, load
 from controller.metrics import MetricsError, MetricsServer
-from controller.state import StateError, StateFile
+from controller.state import KeyFile, StateError, StateFile
 from controller.steering import Mode
 from controller.switch import SwitchError
 from hitless.located import LocatedError
@@ -68,7 +68,13 @@ async def _main(settings: Settings) -> None:
     broker = _broker(fabric, settings.credentials)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:
         controller = Controller(
-            fabric, settings.mode, components, broker, StateFile(settings.state / "state.json"), events
+            fabric,
+            settings.mode,
+            components,
+            broker,
+            StateFile(settings.state / "state.json"),
+            KeyFile(settings.state / "keys.json"),
+            events,
         )
         place = fabric.repository
         files = repository.application(components.values())

@@ -220,6 +220,15 @@ def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool)
     _done(Client(socket_path).post("/v1/drain", service=service, node=node, undo=undo), as_json)
 
 
+@main.command("rotate-keys")
+@click.argument("service", required=False)
+@socket_option
+@json_option
+def rotate_keys(service: str | None, socket_path: Path, as_json: bool) -> None:
+    """Give the instances of SERVICE, or of all services, new keys for their reports, without a gap."""
+    _done(Client(socket_path).post("/v1/rotate-keys", service=service), as_json)
+
+
 def _done(result: Document, as_json: bool) -> None:
     click.echo(json.dumps(result) if as_json else result["message"])
 

@@ -57,7 +57,7 @@ class Commands:
 
     def check(self, service: str, node: str) -> Service:
         """The service, if there is one with an instance on the node. Raises CommandError."""
-        found = self._service(service)
+        found = self.service(service)
         if node not in found.instances:
             raise CommandError(f"service {service} has no instance on {node}; it has: {', '.join(found.instances)}")
         return found
@@ -71,7 +71,7 @@ class Commands:
 
     def release(self, service: str) -> bool:
         """Let go of a service; False when nothing held it. Raises CommandError."""
-        self._service(service)
+        self.service(service)
         return self.overrides.pop(service, None) is not None
 
     def drain(self, service: str, node: str, *, undo: bool = False) -> bool:
@@ -102,7 +102,8 @@ class Commands:
         """Service -> node it is held on until released."""
         return {service: one.node for service, one in self.overrides.items() if one.until is None}
 
-    def _service(self, name: str) -> Service:
+    def service(self, name: str) -> Service:
+        """The service of that name. Raises CommandError."""
         try:
             return self.fabric.services[name]
         except KeyError:

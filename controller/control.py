@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from controller import deployments, overview, roles
 from controller.bus import Broker, Bus, Publication
 from controller.commands import CommandError, Commands
 from controller.endpoints import Endpoints
+from controller.entries import Overrides
 from controller.events import EventLog
 from controller.fabric import Fabric
+from controller.key_keeper import KeyKeeper
+from controller.keys import Binding, BindingKeys, KeyRing
 from controller.metric_steering import MetricSteering
 from controller.metrics import FabricCollector
 from controller.nodes import SUBSCRIPTIONS, Nodes
 from controller.reconfigure import Decision
 from controller.repository import Component
-from controller.state import State, StateError, StateFile
+from controller.state import KeyFile, State, StateError, StateFile
 from controller.steering import Mode, Steering, SteeringError
 from controller.switch_steering import SwitchSteering
 from hitless import topics
@@ -37,6 +41,7 @@ class Controller:
         components: dict[str, Component],
         broker: Broker,
         state_file: StateFile,
+        key_file: KeyFile,
         events: EventLog,
     ) -> None:
         """Reads the state and begins a new term. Raises StateError, and SwitchError without a compiled program."""
@@ -54,18 +59,23 @@ class Controller:
         self._commanded = asyncio.Event()
         self._applying = asyncio.Lock()
         self._metric_steering: MetricSteering | None = None
+        self._switch_steering: SwitchSteering | None = None
         # Endpoints first: what an earlier controller decided must be known before anything is decided anew.
         subscriptions = (topics.ENDPOINT.filter(), topics.CLIENT_ACK.filter(), *SUBSCRIPTIONS)
         if mode == "reconfiguration":
             subscriptions += (topics.METRICS.filter(),)
         self._bus = Bus(broker, subscriptions, on_connected=self._bus_connected, on_message=self._message)
-        self._nodes = Nodes(fabric, self._endpoints.term, events, self._bus.publish, self._presence)
+        self._nodes = Nodes(fabric, self._endpoints.term, events, self._bus.publish, self._presence, self._tagged)
+        ring = KeyRing() if mode == "reconfiguration" else KeyRing.of(fabric, key_file.load())
+        self._keys = KeyKeeper(ring, key_file, self._write_keys, self._play)
         self._steering: Steering
         if mode == "reconfiguration":
             self._metric_steering = MetricSteering(fabric, self._commands.pins, self._bus, self._decided)
             self._steering = self._metric_steering
         else:
-            self._steering = SwitchSteering(fabric, events, self._commands.pins, self._play)
+            overrides = Overrides(self._commands.pins, ring.on_switches)
+            self._switch_steering = SwitchSteering(fabric, events, overrides, self._play)
+            self._steering = self._switch_steering
             for name, service in fabric.services.items():
                 self._endpoints.set(name, str(service.address), service.port, "switches steer")
         self._deploy()
@@ -85,6 +95,7 @@ class Controller:
             tasks.create_task(self._steering.run())
             tasks.create_task(self._bus.run())
             tasks.create_task(self._let_go())
+            tasks.create_task(self._keys.run())
 
     async def status(self) -> Document:
         """What there is and how it is now: asks the switches, and waits for nobody who does not answer."""
@@ -144,6 +155,23 @@ class Controller:
         if not undo and self._commands.pins.get(service) == node:
             outcome += f"; but it is pinned there, which comes first: hitless release {service}"
         return self._did("drain" if not undo else "undrain", service, node, outcome, draining=not undo)
+
+    async def rotate_keys(self, service: str | None) -> Document:
+        """Give the instances of a service, or of all, new keys for their reports. Raises CommandError."""
+        bindings = [one for one in self._keys.ring.on_switches if service in (None, one[0])]
+        if service is not None:
+            self._commands.service(service)
+        if not bindings:
+            raise CommandError("reports are not authenticated here: set reports.authentication in the fabric file")
+        try:
+            begun = self._keys.rotate(bindings)
+        except StateError as error:
+            raise CommandError(f"{error}; the keys stay as they are") from error
+        outcome = f"new keys for {len(begun)} instances"
+        if len(begun) < len(bindings):
+            outcome += f"; {len(bindings) - len(begun)} still wait for their node or a switch"
+        self.events.add("command", command="rotate-keys", service=service or "all", node=None, outcome=outcome)
+        return {"service": service, "instances": begun, "message": f"{service or 'all services'}: {outcome}"}
 
     def _did(self, command: str, service: str, node: str | None, outcome: str, **fields: object) -> Document:
         self.events.add("command", command=command, service=service, node=node, outcome=outcome)
@@ -206,8 +234,21 @@ class Controller:
 
     def _play(self) -> None:
         """Have every instance know whether it is the host and whether it drains."""
-        commands = self._commands
-        self._nodes.play(roles.wanted(self.fabric, self._steering.hosts, commands.pins, commands.drains))
+        commands, keys = self._commands, self._keys.ring.at_nodes
+        self._nodes.play(
+            roles.wanted(self.fabric, self._steering.hosts, commands.pins, commands.drains, keys),
+            {(node, self.fabric.services[service].component): key for (service, node), key in keys.items()},
+        )
+
+    async def _write_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
+        if self._switch_steering is not None:
+            await self._switch_steering.key(keys)
+
+    def _tagged(self, node: str, component: str, key_id: int | None) -> None:
+        """A node tells which key an instance tags its reports with."""
+        for name, service in self.fabric.services.items():
+            if service.component == component and node in service.instances:
+                self._keys.confirmed(name, node, key_id)
 
     def _presence(self, node: str, online: bool) -> None:
         if self._metric_steering is not None:

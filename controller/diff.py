@@ -2,7 +2,7 @@
 
 Make before break. What an entry refers to is there before the entry is, and goes only after it:
 
-    routes, arp <- instances <- bindings, scoring, policies, services <- endpoints
+    routes, arp, multicast groups, tunnels <- instances <- bindings, scoring, policies, services <- endpoints
 
 so a service appears with its `endpoints` entry, the last one written, and disappears with it, the first one
 deleted; and a change of an `endpoints`, `services` or `policies` entry is one MODIFY of one entry.
@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 
-from controller.entries import Act, Entries, Place
+from controller.entries import GROUPS, Act, Entries, Place
 
-ORDER = ("routes", "arp", "instances", "bindings", "scoring", "services", "policies", "endpoints")
+ORDER = (
+    "routes",
+    "arp",
+    GROUPS,
+    "tunnels",
+    "instances",
+    "bindings",
+    "scoring",
+    "services",
+    "policies",
+    "endpoints",
+)
 """Tables in the order in which entries are made; deleted in the reverse. An unknown table comes first."""
 
 

@@ -4,7 +4,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from itertools import combinations
 
-from controller.fabric_schema import SERVICE_NETWORK, Fabric, Fallback, Pinned, Service
+from controller.fabric_schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, Pinned, Service
+from controller.paths import tree
 from hitless.located import Location
 
 Problem = tuple[Location, str]
@@ -39,33 +40,69 @@ def _switches(fabric: Fabric) -> Iterator[Problem]:
         ((("switches", name, "p4runtime"), spec.p4runtime, spec.p4runtime) for name, spec in fabric.switches.items()),
         "give each switch its own P4Runtime address",
     )
+    for number, link in enumerate(fabric.links):
+        for side, end in (("from", link.one), ("to", link.other)):
+            if end.switch not in fabric.switches:
+                yield ("links", number, side, "switch"), _unknown("switch", end.switch, fabric.switches)
+        if link.one.switch == link.other.switch:
+            yield ("links", number, "to", "switch"), f"expected another switch than {link.one.switch}"
+    first, *others = fabric.switches
+    reached = tree(fabric, first)
+    for other in others:
+        if other not in reached:
+            yield ("switches", other), f"expected a way to {first}: add what is missing to links"
+
+
+def _ends(fabric: Fabric) -> Iterator[tuple[Location, LinkEnd]]:
+    for number, link in enumerate(fabric.links):
+        yield ("links", number, "from"), link.one
+        yield ("links", number, "to"), link.other
+
+
+def _gateways(fabric: Fabric) -> Iterator[tuple[Location, Gateway]]:
+    """The switches' own addresses and where they stand: switches without one use the fabric's."""
+    shared = False
+    for name, spec in fabric.switches.items():
+        if spec.gateway is not None:
+            yield ("switches", name, "gateway"), spec.gateway
+        elif not shared:
+            shared = True
+            yield ("gateway",), fabric.gateway
+        else:
+            yield ("switches", name), fabric.gateway
 
 
 def _hosts(fabric: Fabric) -> Iterator[Problem]:
-    gateway = fabric.gateway
-    if gateway.address in SERVICE_NETWORK:
-        yield ("gateway", "address"), f"expected an address outside {SERVICE_NETWORK}, which is for services"
+    gateways = list(_gateways(fabric))
+    for where, gateway in gateways:
+        if gateway.address in SERVICE_NETWORK:
+            yield (*where, "address"), f"expected an address outside {SERVICE_NETWORK}, which is for services"
     for name, host in fabric.hosts.items():
         if host.switch not in fabric.switches:
             yield ("hosts", name, "switch"), _unknown("switch", host.switch, fabric.switches)
         if host.address in SERVICE_NETWORK:
             yield ("hosts", name, "address"), f"expected an address outside {SERVICE_NETWORK}, which is for services"
     yield from _repeated(
-        [(("gateway", "address"), gateway.address, str(gateway.address))]
+        [((*where, "address"), gateway.address, str(gateway.address)) for where, gateway in gateways]
         + [(("hosts", name, "address"), host.address, str(host.address)) for name, host in fabric.hosts.items()],
-        "give each host its own address",
+        "give each host and each switch's gateway its own address",
     )
     yield from _repeated(
-        [(("gateway", "mac"), gateway.mac, gateway.mac)]
-        + [(("hosts", name, "mac"), host.mac, host.mac) for name, host in fabric.hosts.items()],
-        "give each host its own MAC address",
+        [((*where, "mac"), gateway.mac, gateway.mac) for where, gateway in gateways]
+        + [(("hosts", name, "mac"), host.mac, host.mac) for name, host in fabric.hosts.items()]
+        + [((*where, "mac"), end.mac, end.mac) for where, end in _ends(fabric)],
+        "give each host and each end of a link its own MAC address",
     )
     yield from _repeated(
-        (
+        [
             (("hosts", name, "port"), (host.switch, host.port), f"port {host.port} of {host.switch}")
             for name, host in fabric.hosts.items()
-        ),
-        "give each host its own port",
+        ]
+        + [
+            ((*where, "port"), (end.switch, end.port), f"port {end.port} of {end.switch}")
+            for where, end in _ends(fabric)
+        ],
+        "give each host and each link its own port",
     )
 
 
@@ -131,6 +168,8 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
             f"expected at least two report intervals ({2 * fabric.reports.interval_ms}), got {service.stale_after_ms}",
         )
     yield from _instances(fabric, where, service)
+    if service.steered_by is not None and service.steered_by not in fabric.switches:
+        yield (*where, "steered_by"), _unknown("switch", service.steered_by, fabric.switches)
     chosen = service.policy.chosen
     if isinstance(chosen, Pinned) and chosen.node not in service.instances:
         yield (*where, "policy", "pinned", "node"), _unknown("node with an instance", chosen.node, service.instances)
@@ -149,7 +188,3 @@ def _instances(fabric: Fabric, where: Location, service: Service) -> Iterator[Pr
          for node, instance in service.instances.items()),
         "give each instance a slot of its own, 0 to 63",
     )  # fmt: skip
-    behind = {fabric.hosts[node].switch: node for node in service.instances if node in fabric.hosts}
-    if len(behind) > 1:
-        apart = ", ".join(f"{node} behind {switch}" for switch, node in sorted(behind.items()))
-        yield (*where, "instances"), f"expected nodes behind one switch, got {apart}: the fabric has no links"

@@ -53,6 +53,10 @@ def _right_shift(value: object) -> object:
     return shift
 
 
+def _off(value: object) -> object:
+    return "off" if value is False else value
+
+
 def _endpoint(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}|unix:/\S+", value):
         raise ValueError("expected host:port such as 192.168.255.1:9559, or unix:/path/of/a/socket")
@@ -63,6 +67,7 @@ Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Mac = Annotated[str, BeforeValidator(_mac)]
 LeftShift = Annotated[int, BeforeValidator(_left_shift)]
 RightShift = Annotated[int, BeforeValidator(_right_shift)]
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
 Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
@@ -80,10 +85,12 @@ class Reports(Part):
     address: Address = IPv4Address("10.96.255.254")
     port: TcpPort = 9600
     interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 10
+    authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
+    """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
 
 
 class Gateway(Part):
-    """The switches' own address in the hosts' subnet; services answer with this MAC too."""
+    """A switch's own address in its hosts' subnet; services answer with this MAC too."""
 
     address: Address
     mac: Mac
@@ -110,13 +117,37 @@ class SwitchSpec(Part):
 
     device_id: Annotated[int, Field(ge=0, le=2**64 - 1)] = 1
     p4runtime: Annotated[str, BeforeValidator(_endpoint)]
+    gateway: Gateway | None = None
+    """Its own gateway; without one, the fabric's. Needed once there are several switches."""
+
+
+class LinkEnd(Part):
+    """Where a link between switches is plugged in."""
+
+    switch: str
+    port: Port
+    mac: Mac
+
+
+class Link(Part):
+    """A link between two switches, both ways."""
+
+    one: Annotated[LinkEnd, Field(alias="from")]
+    other: Annotated[LinkEnd, Field(alias="to")]
+    mtu: Annotated[int, Field(ge=576, le=65535)] = 1500
+    """Longest IPv4 packet that it carries, in bytes."""
+
+    @property
+    def ends(self) -> tuple[LinkEnd, LinkEnd]:
+        """Both ends."""
+        return self.one, self.other
 
 
 class Host(Part):
     """Something with an address behind a port of a switch."""
 
     switch: str
-    port: Annotated[int, Field(ge=1, le=MAX_PORT)]
+    port: Port
     address: Address
     mac: Mac
 
@@ -147,25 +178,60 @@ class Pinned(Part):
     node: str
 
 
+class TwoChoices(Part):
+    """The better of two instances drawn at random."""
+
+
+class RoundRobin(Part):
+    """The next eligible instance in turn."""
+
+
+class Random(Part):
+    """An eligible instance drawn at random."""
+
+
+Choice = Single | Spread | Pinned | TwoChoices | RoundRobin | Random
+"""How instances are chosen."""
+
+
 class Policy(Part):
-    """How instances are chosen: exactly one of the three."""
+    """How instances are chosen: exactly one of these."""
 
     single: Single | None = None
     spread: Spread | None = None
     pinned: Pinned | None = None
+    two_choices: TwoChoices | None = None
+    round_robin: RoundRobin | None = None
+    random: Random | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(choice is not None for choice in (self.single, self.spread, self.pinned)) != 1:
+        if len(self._given) != 1:
             raise ValueError(
-                "expected exactly one of single, spread, pinned, such as `single: {margin: 400, dwell_ms: 3000}`"
+                f"expected exactly one of {', '.join(type(self).model_fields)}, "
+                "such as `single: {margin: 400, dwell_ms: 3000}`"
             )
         return self
 
     @property
-    def chosen(self) -> Single | Spread | Pinned:
+    def _given(self) -> list[Choice]:
+        choices = (self.single, self.spread, self.pinned, self.two_choices, self.round_robin, self.random)
+        return [choice for choice in choices if choice is not None]
+
+    @property
+    def chosen(self) -> Choice:
         """The one that is given."""
-        return next(choice for choice in (self.single, self.spread, self.pinned) if choice is not None)
+        return self._given[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def one_host(self) -> bool:
+        """Whether one instance at a time serves all new work."""
+        return isinstance(self.chosen, Single | Pinned)
 
 
 class Score(Part):
@@ -215,6 +281,8 @@ class Service(Part):
     dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 2000
     idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
     on_no_live: Annotated[Literal["last", "drop"] | Fallback, BeforeValidator(_on_no_live)] = "last"
+    steered_by: str | None = None
+    """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
     """By node."""
 
@@ -235,7 +303,8 @@ class Fabric(Part):
     broker: Broker
     repository: HttpServer
     metrics: HttpServer = HttpServer(host="127.0.0.1", port=9464)
-    switches: dict[Name, SwitchSpec]
+    switches: Annotated[dict[Name, SwitchSpec], Field(min_length=1)]
+    links: list[Link] = []
     hosts: Annotated[dict[Name, Host], Field(min_length=1)]
     nodes: dict[Name, Node]
     services: dict[Name, Service]
@@ -244,11 +313,25 @@ class Fabric(Part):
         """The hosts behind a switch, by name."""
         return ((name, host) for name, host in self.hosts.items() if host.switch == switch)
 
+    def gateway_of(self, switch: str) -> Gateway:
+        """A switch's own address and MAC."""
+        return self.switches[switch].gateway or self.gateway
+
+    def gateway_for(self, host: str) -> Gateway:
+        """The default route of a host."""
+        return self.gateway_of(self.hosts[host].switch)
+
+    def steering_switches(self, service: str) -> tuple[str, ...]:
+        """The switches that choose instances for new work of a service."""
+        spec = self.services[service]
+        if spec.steered_by is not None:
+            return (spec.steered_by,)
+        every = tuple(self.switches)
+        return every[:1] if isinstance(spec.policy.chosen, Single) else every
+
     def services_on(self, switch: str) -> Iterator[tuple[str, Service]]:
-        """The services that a switch steers: those with an instance behind it."""
-        for name, service in self.services.items():
-            if any(self.hosts[node].switch == switch for node in service.instances):
-                yield name, service
+        """The services that a switch steers."""
+        return ((name, service) for name, service in self.services.items() if switch in self.steering_switches(name))
 
     def service_at(self, index: int) -> str | None:
         """The name of the service with this index on the switches."""

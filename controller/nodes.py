@@ -22,6 +22,7 @@ from hitless.messages import (
     ShadowUpdate,
     StartNext,
 )
+from hitless.report import Key as ReportKey
 from hitless.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 SUBSCRIPTIONS = tuple(
     topic.filter()
     for topic in (
-        topics.PRESENCE,
+        # Retained both: what a node has must be known before it is seen to be there and to lack something.
         topics.HEALTH,
+        topics.PRESENCE,
         topics.JOBS_START_NEXT,
         topics.JOB_UPDATE,
         topics.SHADOW_UPDATE,
@@ -48,12 +50,14 @@ class Nodes:
         events: EventLog,
         publish: Callable[[Publication], bool],
         presence: Callable[[str, bool], None],
+        tagged: Callable[[str, str, int | None], None],
     ) -> None:
-        """`presence` is called when a node comes or goes."""
+        """`presence` is called when a node comes or goes, `tagged` when it tells a component's key of reports."""
         self._fabric = fabric
         self._events = events
         self._publish = publish
         self._tell_presence = presence
+        self._tell_tagged = tagged
         self._rollout = Rollout(term)
         self._shadows = Shadows(term)
         self._epochs: dict[str, int] = {}
@@ -70,9 +74,9 @@ class Nodes:
         for node, document in documents.items():
             self._send_job(self._rollout.want(node, document))
 
-    def play(self, states: Mapping[Key, ShadowState]) -> None:
-        """Set every component's role and draining, and tell those that change."""
-        self._send_deltas(self._shadows.want(states))
+    def play(self, states: Mapping[Key, ShadowState], secrets: Mapping[Key, ReportKey]) -> None:
+        """Set every component's role, draining and key of reports, and tell those that change."""
+        self._send_deltas(self._shadows.want(states, secrets))
 
     def bus_connected(self) -> None:
         """Our session with the broker is new: who is there, the retained presences will tell."""
@@ -148,6 +152,7 @@ class Nodes:
         delta = self._shadows.reported(node, component, update.state.reported)
         if delta is not None:
             self._send_deltas({(node, component): delta})
+        self._tell_tagged(node, component, update.state.reported.report_key_id)
 
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:

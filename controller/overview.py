@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.commands import Override
-from controller.fabric import Fabric, Pinned, Service, Single
+from controller.fabric import Fabric, Service
 from controller.status import MemberState, SwitchState
 
 Document = dict[str, Any]
@@ -140,10 +140,4 @@ def _override(override: Override | None, now: float) -> Document:
 
 def policy_name(service: Service) -> str:
     """The policy that the fabric file gives a service."""
-    match service.policy.chosen:
-        case Single():
-            return "single"
-        case Pinned():
-            return "pinned"
-        case _:
-            return "spread"
+    return service.policy.name

@@ -11,7 +11,7 @@ import finsy as fy
 from finsy.proto import U128, p4r
 
 from controller.diff import Changes, Kind, Update
-from controller.entries import Act, Key, Place
+from controller.entries import GROUPS, Act, Key, Place
 
 ELECTION_ID = 10
 """Offered first; one lower for each controller that is there already, so that a later one is a backup."""
@@ -21,6 +21,9 @@ BATCH = 1000
 """Updates in one Write at most: gRPC's message limit is 4 MB."""
 DIGEST_CONFIG = {"max_list_size": 1, "max_timeout_ns": 0, "ack_timeout_ns": 1_000_000_000}
 """Each digest at once: BMv2 sweeps a list that may wait for more every 100 ms at best."""
+
+
+Entity = fy.P4TableEntry | fy.P4CounterEntry | fy.P4DigestEntry | fy.P4MulticastGroupEntry
 
 
 class SwitchError(Exception):
@@ -163,7 +166,7 @@ class Connection:
         except fy.P4ClientError as error:
             raise self._error("installing the program", error) from error
 
-    async def read(self, entities: Iterable[fy.P4TableEntry | fy.P4CounterEntry | fy.P4DigestEntry]) -> list[Any]:
+    async def read(self, entities: Iterable[Entity]) -> list[Any]:
         """Read entities, as finsy's types; empty when what is asked for by its key is not there."""
         request = p4r.ReadRequest(device_id=self.device_id, entities=[one.encode(self.schema) for one in entities])
         found: list[Any] = []
@@ -178,6 +181,7 @@ class Connection:
             "table_entry": fy.P4TableEntry,
             "counter_entry": fy.P4CounterEntry,
             "digest_entry": fy.P4DigestEntry,
+            "packet_replication_engine_entry": fy.P4MulticastGroupEntry,
         }
         return [decoders[entity.WhichOneof("entity")].decode(entity, self.schema) for entity in found]
 
@@ -191,6 +195,10 @@ class Connection:
                 if not entry.is_default_action:
                     place, act = self._place(entry)
                     entries[place] = act
+        for group in await self.read([fy.P4MulticastGroupEntry()]):
+            ports = sorted(int(getattr(replica, "port", replica)) for replica in group.replicas)
+            place = Place(GROUPS, (("group", group.multicast_group_id),))
+            entries[place] = Act("copy", tuple(("port", port) for port in ports))
         return entries
 
     def _place(self, entry: fy.P4TableEntry) -> tuple[Place, Act]:
@@ -208,11 +216,17 @@ class Connection:
                 await self._write([self._update(update) for update in part], "\n".join(str(update) for update in part))
 
     def _update(self, update: Update) -> Any:
-        entry = fy.P4TableEntry(
-            update.place.table,
-            match=fy.Match(dict(update.place.key)),
-            action=None if update.kind is Kind.DELETE else fy.Action(update.act.name, **dict(update.act.params)),
-        )
+        entry: fy.P4MulticastGroupEntry | fy.P4TableEntry
+        if update.place.table == GROUPS:
+            ((_, group),) = update.place.key
+            assert isinstance(group, int)
+            entry = fy.P4MulticastGroupEntry(group, replicas=[port for _, port in update.act.params])
+        else:
+            entry = fy.P4TableEntry(
+                update.place.table,
+                match=fy.Match(dict(update.place.key)),
+                action=None if update.kind is Kind.DELETE else fy.Action(update.act.name, **dict(update.act.params)),
+            )
         kinds = {
             Kind.INSERT: p4r.Update.INSERT,
             Kind.MODIFY: p4r.Update.MODIFY,

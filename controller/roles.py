@@ -2,37 +2,49 @@
 
 The old gateway of a moved TCP service, once it knows that it stands by, ends each open connection after the next
 answer, so that keep-alive connections follow the service. A role is only wanted of services with one host at a time.
+The same shadows tell each instance the key that it tags its reports with.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
-from controller.fabric import Fabric, Service, Spread
+from controller.fabric import Fabric, Service
+from controller.keys import Binding
 from hitless.messages import ShadowDelta, ShadowState
+from hitless.report import Key as ReportKey
 
 Key = tuple[str, str]
 """(node, component)."""
 
 
 def wanted(
-    fabric: Fabric, hosts: Mapping[str, str | None], pins: Collection[str], drains: Collection[tuple[str, str]]
+    fabric: Fabric,
+    hosts: Mapping[str, str | None],
+    pins: Collection[str],
+    drains: Collection[tuple[str, str]],
+    keys: Mapping[Binding, ReportKey] = MappingProxyType({}),
 ) -> dict[Key, ShadowState]:
     """The state that every instance's component should have.
 
     `hosts`: service -> node that serves its new work, None while unknown. `pins`: services pinned by the operator,
-    which have one host whatever their policy. `drains`: (service, node).
+    which have one host whatever their policy. `drains`: (service, node). `keys`: what instances tag reports with.
     """
 
     def role(name: str, service: Service, node: str) -> Literal["host", "standby"] | None:
         host = hosts.get(name)
-        one_host = name in pins or not isinstance(service.policy.chosen, Spread)
+        one_host = name in pins or service.policy.one_host
         if service.protocol != "tcp" or not one_host or host is None:
             return None
         return "host" if node == host else "standby"
 
     return {
-        (node, service.component): ShadowState(role=role(name, service, node), draining=(name, node) in drains)
+        (node, service.component): ShadowState(
+            role=role(name, service, node),
+            draining=(name, node) in drains,
+            report_key_id=keys[name, node].id if (name, node) in keys else None,
+        )
         for name, service in fabric.services.items()
         for node in service.instances
     }
@@ -45,11 +57,15 @@ class Shadows:
     term: int
     """Of this controller: the deltas of a later one are newer."""
     _wanted: dict[Key, ShadowState] = field(default_factory=dict)
+    _secrets: Mapping[Key, ReportKey] = field(default_factory=dict)
     _version: dict[Key, int] = field(default_factory=dict)
     _reported: dict[Key, ShadowState] = field(default_factory=dict)
 
-    def want(self, states: Mapping[Key, ShadowState]) -> dict[Key, ShadowDelta]:
-        """Set what is wanted of all; returns the deltas of those that change."""
+    def want(
+        self, states: Mapping[Key, ShadowState], secrets: Mapping[Key, ReportKey] = MappingProxyType({})
+    ) -> dict[Key, ShadowDelta]:
+        """Set what is wanted of all, and the keys that it names; returns the deltas of those that change."""
+        self._secrets = secrets
         changed = {key: state for key, state in states.items() if self._wanted.get(key) != state}
         self._wanted = dict(states)
         for key in changed:
@@ -72,4 +88,9 @@ class Shadows:
         return self._delta(key)
 
     def _delta(self, key: Key) -> ShadowDelta:
-        return ShadowDelta(version=(self.term << 32) + self._version.get(key, 0), state=self._wanted[key])
+        secret = self._secrets.get(key)
+        return ShadowDelta(
+            version=(self.term << 32) + self._version.get(key, 0),
+            state=self._wanted[key],
+            report_key=secret.secret.hex() if secret else None,
+        )

@@ -74,13 +74,13 @@ class Rollout:
         return job.message if job else NextJob()
 
     def health(self, node: str, health: Health) -> Job | None:
-        """A node tells what it runs."""
+        """A node tells what it runs; one that is not there has left its last word with the broker."""
         state = self._node(node)
         state.health = health
         information = health.deployment_information
         succeeded = information is not None and information.status == "SUCCEEDED"
         state.reported = information.deployment_id if information is not None and succeeded else None
-        return self._offer(node)
+        return self._offer(node) if state.online else None
 
     def update(self, node: str, job_id: str, update: JobUpdate) -> tuple[Outcome | None, Job | None]:
         """A node tells how a job goes: what ended, and what is to be done next. Duplicates return nothing."""

@@ -15,6 +15,7 @@ from controller.entries import Overrides, desired_entries, instance_index
 from controller.fabric_schema import Fabric, Service
 from controller.p4runtime import Connection, Program, SwitchError
 from controller.status import Count, MemberState, MemberStatus, Reason, SteeringEvent, SwitchCounters, SwitchState
+from hitless.cancellation import raise_if_cancelled
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
 
@@ -70,8 +71,9 @@ class SwitchSession:
             before = self.state.connects
             try:
                 await self._serve()
-            except* SwitchError as errors:
-                self._lost(_first(errors))
+            except SwitchError as error:
+                self._lost(error)
+            raise_if_cancelled()
             retry = FIRST_RETRY if self.state.connects > before else min(2 * retry, LAST_RETRY)
             await asyncio.sleep(retry)
 
@@ -90,7 +92,7 @@ class SwitchSession:
     async def probe(self, service: str, node: str | None = None) -> list[MemberState]:
         """Ask the switch what it believes of a service's instances, or of one. Raises SwitchError."""
         spec = self.fabric.services[service]
-        nodes = [node] if node is not None else self._nodes(spec)
+        nodes = [node] if node is not None else list(spec.instances)
         answers = await asyncio.gather(*(self._ask(service, spec, one) for one in nodes), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -103,7 +105,7 @@ class SwitchSession:
         instances = {
             instance_index(spec, spec.instances[node].member): (service, node)
             for service, spec in self.fabric.services_on(self.name)
-            for node in self._nodes(spec)
+            for node in spec.instances
         }
         counts = await connection.read(
             [
@@ -135,9 +137,16 @@ class SwitchSession:
     async def _serve(self) -> None:
         async with Connection(self.name, self.state.target, self._device_id, self._schema) as connection:
             await connection.become_primary()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(connection))
-                tasks.create_task(self._keep(connection))
+            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
+            ends = {asyncio.create_task(self._listen(connection)), asyncio.create_task(self._keep(connection))}
+            try:
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
+            for end in done:
+                end.result()
 
     def _lost(self, error: SwitchError) -> None:
         if self.state.error != str(error):
@@ -211,7 +220,13 @@ class SwitchSession:
 
     def _compare(self, service: str, host: str | None) -> None:
         """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
-        known = self.state.hosts.get(service)
+        if service not in self.state.hosts:
+            # The first look after a start: no digest of it is on its way.
+            self.state.hosts[service] = host
+            if host is not None:
+                self._publish(self._unheard(service, None, host))
+            return
+        known = self.state.hosts[service]
         self.state.hosts[service] = host
         now = time.monotonic()
         if host != known:
@@ -243,7 +258,11 @@ class SwitchSession:
 
     def _heard(self, fields: Mapping[str, int]) -> None:
         service = self.fabric.service_at(fields["service"])
-        if service is None or fields["reason"] not in REASONS:
+        if (
+            service is None
+            or fields["reason"] not in REASONS
+            or self.name not in self.fabric.steering_switches(service)
+        ):
             LOG.warning("%s: a digest that the fabric cannot explain: %s", self.name, dict(fields))
             return
         spec = self.fabric.services[service]
@@ -272,9 +291,6 @@ class SwitchSession:
                 self.state.migrations[event.service, event.reason.name] += 1
         for queue in self._subscribers:
             queue.put_nowait(event)
-
-    def _nodes(self, service: Service) -> list[str]:
-        return [node for node in service.instances if self.fabric.hosts[node].switch == self.name]
 
     async def _ask(self, service: str, spec: Service, node: str) -> MemberState:
         connection = self._connected()
@@ -326,12 +342,6 @@ def _names(schema: fy.P4Schema, counter: str) -> dict[int, str]:
                 if annotation.name == "names":
                     return {pair.value.int64_value: pair.key for pair in annotation.kv_pair_list.kv_pairs}
     return {}
-
-
-def _first(errors: BaseExceptionGroup[SwitchError]) -> SwitchError:
-    for error in errors.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an exception group is never empty")
 
 
 async def _drain(queue: "asyncio.Queue[SteeringEvent]") -> AsyncIterator[SteeringEvent]:

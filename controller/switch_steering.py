@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from controller.entries import Overrides
 from controller.events import EventLog
 from controller.fabric import Fabric
+from controller.keys import Binding, BindingKeys
 from controller.overview import of_member
 from controller.status import MemberState, SteeringEvent, SwitchState
 from controller.steering import Sight, SteeringError
@@ -24,12 +26,12 @@ WATCH_S = 0.25
 class SwitchSteering:
     """The switches of a fabric, each in a session of its own: one that is away holds up nothing else."""
 
-    def __init__(self, fabric: Fabric, events: EventLog, pins: Mapping[str, str], moved: Callable[[], None]) -> None:
+    def __init__(self, fabric: Fabric, events: EventLog, overrides: Overrides, moved: Callable[[], None]) -> None:
         """`moved` is called when a service's host has changed, or has become known."""
         program = Program.compiled()
         self._fabric = fabric
         self._events = events
-        self._pins = dict(pins)
+        self._overrides = overrides
         self._moved = moved
         self._sessions = {name: SwitchSession(fabric, name, program) for name in fabric.switches}
 
@@ -79,10 +81,18 @@ class SwitchSteering:
 
     async def pin(self, pins: Mapping[str, str]) -> None:
         """Write the pins to every switch; one that is away gets them when it is back."""
+        await self._apply(replace(self._overrides, pins=dict(pins)))
+
+    async def key(self, keys: Mapping[Binding, BindingKeys]) -> None:
+        """Write the keys of reports to every switch; one that is away gets them when it is back."""
+        await self._apply(replace(self._overrides, keys=dict(keys)))
+
+    async def _apply(self, overrides: Overrides) -> None:
+        self._overrides = overrides
         problems = []
         for session in self._sessions.values():
             try:
-                changes = await session.apply(Overrides(dict(pins)))
+                changes = await session.apply(overrides)
             except SwitchError as error:
                 problems.append(str(error))
             else:
@@ -97,7 +107,7 @@ class SwitchSteering:
             for session in self._sessions.values():
                 tasks.create_task(self._pass_on(session, session.events()))
                 with suppress(SwitchError):  # not connected yet: it is what the first connection finds
-                    await session.apply(Overrides(self._pins))
+                    await session.apply(self._overrides)
                 tasks.create_task(session.run())
             tasks.create_task(self._watch())
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -60,15 +61,18 @@ async def stay(fabric: Path, target: str) -> None:
 
 @main.command()
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
+@click.option("--switch", "name", help="the switch's name; not needed where there is only one")
 @click.option("--python", required=True, help="the interpreter of the environment that has p4runtime-shell")
-def shell(fabric: Path, python: str) -> None:
+def shell(fabric: Path, name: str | None, python: str) -> None:
     """Open p4runtime-shell, as a backup client, on the running switch."""
     try:
         where = json.loads((leftovers.RUNTIME / "namespaces.json").read_text())
     except FileNotFoundError:
         fail("no fabric is up: start one with `make up`, or run this while `make run` runs")
     loaded = load(fabric)
-    ((_, switch),) = loaded.switches.items()
+    switch = loaded.switches.get(name or next(iter(loaded.switches)))
+    if switch is None or (name is None and len(loaded.switches) > 1):
+        fail(f"name the switch with --switch: {', '.join(loaded.switches)}")
     pid = where[network.controller_host_name(loaded)]
     # Election id 0,1 is below the controller's: the shell may read, and the controller stays primary.
     command = [python, "-m", "p4runtime_sh", "--grpc-addr", switch.p4runtime, "--device-id", str(switch.device_id)]
@@ -91,7 +95,7 @@ def clean() -> None:
         click.echo(line)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say what is wrong and exit with 1."""
     click.echo(f"topologies: {message}", err=True)
     sys.exit(1)

@@ -1,10 +1,11 @@
-"""The Mininet network of a fabric file: its hosts, and one switch in a network namespace of its own."""
+"""The Mininet network of a fabric file: its hosts, and its switches, each in a network namespace of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from controller.fabric import Fabric
 from topologies import targets
 from topologies.processes import Process, in_namespace, start, stop
 
-# The management link carries P4Runtime between the controller's host and the switch, and nothing else.
-MANAGEMENT_HOST = "192.168.255.2"
+# A management link carries P4Runtime between the controller's host and a switch, and nothing else. Its subnet holds two
+# addresses: the switch's, which the fabric file names, and the host's.
 MANAGEMENT_PREFIX = 30
 MANAGEMENT_PORT = 255
 
@@ -68,48 +69,72 @@ class LearningBridge(Switch):  # type: ignore[misc]
 
 
 def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
-    """Build and start the network of a one-switch fabric; ``target`` None puts a learning bridge in the switch's place.
+    """Build and start the network of a fabric; ``target`` None puts learning bridges in the switches' place.
 
     The caller stops it (``Mininet.stop``), also after an exception from here on.
     """
-    ((name, switch),) = fabric.switches.items()
     network = Mininet(build=False, controller=None)
     try:
-        if target is None:
-            node = network.addSwitch(name, cls=LearningBridge)
-        else:
-            node = network.addSwitch(
-                name,
-                cls=SteeringSwitch,
-                target=target,
-                device_id=switch.device_id,
-                p4runtime=switch.p4runtime,
-                log=logs / f"switch-{name}.log",
-            )
+        switches = {name: add_switch(network, fabric, name, logs, target) for name in fabric.switches}
         for host_name, host in fabric.hosts.items():
             mininet_host = network.addHost(
                 host_name,
                 cls=Host,
                 ip=f"{host.address}/24",
                 mac=host.mac,
-                defaultRoute=f"via {fabric.gateway.address}",
+                defaultRoute=f"via {fabric.gateway_for(host_name).address}",
             )
-            network.addLink(mininet_host, node, port1=0, port2=host.port)
+            network.addLink(mininet_host, switches[host.switch], port1=0, port2=host.port)
+        for link in fabric.links:
+            one, other = link.ends
+            network.addLink(
+                switches[one.switch],
+                switches[other.switch],
+                port1=one.port,
+                port2=other.port,
+                addr1=one.mac,
+                addr2=other.mac,
+            )
         controller_host = network.get(controller_host_name(fabric))
-        management = network.addLink(
-            controller_host, node, port1=1, port2=MANAGEMENT_PORT, intfName1="management", intfName2=f"{name}-p4rt"
-        )
+        management = {
+            name: network.addLink(
+                controller_host,
+                node,
+                port1=number,
+                port2=MANAGEMENT_PORT,
+                intfName1=f"management{number}",
+                intfName2=f"{name}-p4rt",
+            )
+            for number, (name, node) in enumerate(switches.items(), 1)
+        }
         network.build()
-        address, _, _ = switch.p4runtime.partition(":")
-        management.intf1.setIP(MANAGEMENT_HOST, MANAGEMENT_PREFIX)
-        management.intf2.setIP(str(address), MANAGEMENT_PREFIX)
-        for member in (*network.hosts, node):
+        for name, cable in management.items():
+            address = ip_interface(f"{fabric.switches[name].p4runtime.rpartition(':')[0]}/{MANAGEMENT_PREFIX}")
+            host_address = next(one for one in address.network.hosts() if one != address.ip)
+            cable.intf1.setIP(str(host_address), MANAGEMENT_PREFIX)
+            cable.intf2.setIP(str(address.ip), MANAGEMENT_PREFIX)
+        for member in (*network.hosts, *switches.values()):
             prepare(member)
         network.start()
     except BaseException:
         network.stop()
         raise
     return network
+
+
+def add_switch(network: Mininet, fabric: Fabric, name: str, logs: Path, target: str | None) -> Any:
+    """Add a P4 switch of the fabric, or a learning bridge in its place."""
+    if target is None:
+        return network.addSwitch(name, cls=LearningBridge)
+    spec = fabric.switches[name]
+    return network.addSwitch(
+        name,
+        cls=SteeringSwitch,
+        target=target,
+        device_id=spec.device_id,
+        p4runtime=spec.p4runtime,
+        log=logs / f"switch-{name}.log",
+    )
 
 
 def controller_host_name(fabric: Fabric) -> str:

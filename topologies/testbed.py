@@ -178,7 +178,7 @@ class Testbed:
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
                 if instance.get("status") != "ready":
                     return f"reports of {name} from {node}"
-            if not seen.get("host"):
+            if service.policy.one_host and not seen.get("host"):
                 return f"a first host of {name}"
         return ""
 
@@ -249,7 +249,7 @@ def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool)
                 "thing": name,
                 "node_id": node.node_id,
                 "node_address": str(fabric.hosts[name].address),
-                "gateway_address": str(fabric.gateway.address),
+                "gateway_address": str(fabric.gateway_for(name).address),
                 "broker": {
                     "host": str(fabric.broker.host),
                     "port": fabric.broker.port,

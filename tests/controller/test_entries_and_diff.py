@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from controller.diff import Changes, Kind, Update, diff
 from controller.entries import Act, Overrides, Place, desired_entries
 from controller.fabric import Fabric, Instance, Service, Spread, load
-from controller.fabric_schema import Fallback, Host, Node, Pinned, Policy
+from controller.fabric_schema import Fallback, Host, Node, Pinned, Policy, Random, RoundRobin, TwoChoices
 from controller.p4runtime import Program
 
 FABRIC = load(Path(__file__).with_name("fabric.yaml"))
+
+
+UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0}
 
 
 def address(text: str) -> int:
@@ -101,6 +104,9 @@ def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
     [
         ({"policy": Policy(spread=Spread())}, "policies", ("spread", {"load_penalty": 31})),
         ({"policy": Policy(pinned=Pinned(node="edge2"))}, "policies", ("pinned", {"member": 1})),
+        ({"policy": Policy(two_choices=TwoChoices())}, "policies", ("two_choices", {})),
+        ({"policy": Policy(round_robin=RoundRobin())}, "policies", ("round_robin", {})),
+        ({"policy": Policy(random=Random())}, "policies", ("random_choice", {})),
     ],
 )
 def test_policies(changes: dict[str, object], table: str, expected: tuple[str, dict[str, int]]) -> None:

@@ -105,7 +105,7 @@ class FakeNode:
             if deployment
             else None,
         )
-        await self._client.publish(topics.HEALTH.of(node=self.name), message.encode(), 1)
+        await self._client.publish(topics.HEALTH.of(node=self.name), message.encode(), 1, True)
 
     async def tell_metrics(self, service: str, *, cpu: int) -> None:
         """Publish metrics of its instance of a service."""

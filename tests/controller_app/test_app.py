@@ -71,6 +71,7 @@ def test_nodes_get_their_deployment_once_also_over_a_restart(
             running.start()
             await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done again")
             assert edge1.deployment.deployment_id == first
+            await _nothing_new(edge1, 1)
         async with FakeNode(fabric, "edge1", epoch=2, deployment=edge1.deployment) as again:
             await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done a third time")
             await _nothing_new(again, 0)

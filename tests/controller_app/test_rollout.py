@@ -88,7 +88,24 @@ def test_a_restarted_controller_leaves_a_node_alone_that_has_what_it_should() ->
 def test_a_node_that_has_something_else_gets_a_job(said: Health) -> None:
     rollout = Rollout(term=1)
     rollout.want("edge1", deployment("a"))
+    rollout.presence("edge1", True)
     assert job_id(rollout.health("edge1", said)).startswith("a-")
+
+
+def test_a_node_that_a_restarted_controller_finds_with_what_it_should_have_gets_no_job() -> None:
+    rollout = Rollout(term=2)
+    rollout.want("edge1", deployment("a"))
+    assert rollout.health("edge1", health("a")) is None, "its last word, kept by the broker"
+    rollout.presence("edge1", True)
+    assert rollout.remind("edge1") is None
+
+
+def test_the_last_word_of_a_node_that_is_away_brings_no_job() -> None:
+    rollout = Rollout(term=2)
+    rollout.want("edge1", deployment("a"))
+    assert rollout.health("edge1", health("b")) is None
+    rollout.presence("edge1", False)
+    assert job_id(come(rollout)).startswith("a-")
 
 
 def test_a_job_under_way_is_repeated_with_its_id_and_not_made_twice() -> None:
