@@ -1,24 +1,26 @@
 // The steering program: it reads the reports that edge nodes send about their instances, and steers every request to
 // the best instance, at the next packet, with no controller in the loop.
 //
-//   packet-out -> PacketIo - send, probe ----------------------------------+
-//                    | inject                                              |
-//   frame -------> Guard -> Classify                                       |
-//     ^                        +- ARP ------> Arp -------------------------+
-//     |                        +- ping -----> Ping ------------------------+
-//     |                        +- report ---> Binding, Intent, Reports,    +--> Outcome --> out, copied or dropped;
-//     |                        |              Tree, Host ------------------+       |        counted, told
-//     |                        +- request --> Intent, AffinityLookup,      |       |
-//     |                        |              Choose, Commit, Tree,        |       |
-//     |                        |              AffinityStore, Routing ------+       |
-//     |                        +- else -----> Routing ---------------------+       |
-//     |                                                                            |
-//     +------- once more round: an instance was taken out, or a host must move ----+
+//   packet-out -> PacketIo - send, probe ------------------------------------+
+//                    | inject                                                |
+//   frame -------> Guard -> Decapsulation -> Classify                        |
+//     ^                        +- ARP ------> Arp ---------------------------+
+//     |                        +- ping -----> Ping --------------------------+
+//     |                        +- report ---> Binding, Authentication,       +--> Outcome --> out, copied or dropped;
+//     |                        |              Intent, Reports, Tree, Host ---+       |        counted, told
+//     |                        +- request --> Intent, AffinityLookup,        |       |
+//     |                        |              Choose, Commit, Tree,          |       |
+//     |                        |              AffinityStore, then            |       |
+//     |                        |              Encapsulation, Routing, or     |       |
+//     |                        |              TooBig ------------------------+       |
+//     |                        +- else -----> Routing -----------------------+       |
+//     |                                                                              |
+//     +------- once more round: an instance was taken out, or a host must move ------+
 //
 // A report changes its instance's rank, one leaf of the service's tournament tree. A request takes the member that the
 // service's policy chooses, if that member is alive; if not, Commit takes it out of the tree and the packet goes round
 // once more. A report that makes a host move goes round in the same way: the new host is looked at as closely as by a
-// request. A pass changes one leaf at most, which is what lets every control stand once.
+// request. A pass changes one leaf at most, which is what lets every control stand once. README.md tells more.
 
 #define V1MODEL_VERSION 20200408
 #include <core.p4>
