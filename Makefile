@@ -21,7 +21,7 @@ SEED     ?= 1
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo "  knobs of make run: TARGET=softswitch|bmv2 MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 
@@ -41,6 +41,14 @@ $(STAMP): pyproject.toml topologies/install.sh
 run: setup ## move a function between two edge nodes, live, and measure it
 	@$(SUDO) $(PYTHON) -m experiments run --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
 	  --disturb $(DISTURB) --duration $(DURATION) --rate $(RATE) --seed $(SEED)
+
+.PHONY: experiment
+experiment: setup ## compare the steering policies on a real switch (a quarter of an hour)
+	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
+
+.PHONY: bench
+bench: setup ## packets a second of softswitch beside BMv2 and a null forwarder
+	@$(SUDO) $(PYTHON) -m experiments bench
 
 .PHONY: test
 test: setup ## run the tests on every target present

@@ -1,4 +1,4 @@
-"""``python -m experiments run``: what ``make run`` calls."""
+"""``python -m experiments``: what ``make run``, ``make experiment`` and ``make bench`` call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rich.console import Console
 
 from controller.fabric import FabricError
 from experiments import table
+from experiments.bench.command import bench_command
+from experiments.policies.command import judge_command, policies_command
 from experiments.scenario import Options, run
 from topologies import targets
 from topologies.leftovers import Busy
@@ -75,6 +77,11 @@ def run_command(target: str, mode: str, steering: str, disturb: str, duration: f
         sys.exit(130)
     broken = any(summary[name] for summary in summaries for name in ("lost", "failed", "duplicated"))
     sys.exit(1 if broken and steering == "on" else 0)
+
+
+main.add_command(policies_command)
+main.add_command(judge_command)
+main.add_command(bench_command)
 
 
 async def interruptible(options: Options, results: Path, console: Console) -> dict[str, object]:
