@@ -16,7 +16,7 @@ from controller.fabric import Fabric, load
 from controller.p4runtime import Connection, Program, SwitchError
 from controller.policy import Event, ServiceSteering, settings
 from controller.status import MemberStatus, Reason, SteeringEvent
-from controller.switch import SwitchSession
+from controller.switch import DIGEST_PATIENCE, SwitchSession
 from hitless.report import Report
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
@@ -135,6 +135,9 @@ def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target)
             assert (await heard(events)).to_node == "edge2"
         async with connected(fabric) as session:
             events = session.events()
+            async with asyncio.timeout(DIGEST_PATIENCE / 2):
+                while session.state.hosts.get("detect") != "edge2":  # noqa: ASYNC110 - a state that nothing announces
+                    await asyncio.sleep(0.01)
             state = (await session.probe("detect", "edge2"))[0]
             assert (state.status, state.rank, state.host) == (MemberStatus.READY, 65535 - 100, "edge2")
             assert (state.epoch, state.sequence) == (7, 5)
@@ -264,6 +267,25 @@ def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
             assert (session.state.connects, session.state.pushes) == (2, 2)
             # What was asked for while it was away is there now.
             assert await entries_of(session) == desired_entries(fabric, "s1", Overrides({"detect": "edge2"}))
+
+    run(body)
+
+
+def test_a_session_ends_when_a_lost_switch_hides_that_it_was_told_to() -> None:
+    class Hiding(SwitchSession):
+        async def _serve(self) -> None:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                raise SwitchError("the stream broke at that moment") from None
+
+    async def body() -> None:
+        task = asyncio.create_task(Hiding(load(FABRIC), "s1").run())
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=2)
+        assert done
+        assert task.cancelled()
 
     run(body)
 

@@ -93,8 +93,11 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
         await until(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
 
         running.end(signal.SIGKILL)
+        for node in (edge1, edge2):
+            node.shadows.clear()
         await asyncio.to_thread(running.start)
         await until(lambda: running.status()["switches"]["s1"]["connected"], "the switch is not connected again", 20)
+        await until(lambda: _roles(edge1, edge2) == _roles_for(other), "a restart must tell the roles at once", 1.0)
         assert service()["held"] is True
         assert service()["host"] == other, "a restart must not let go of what is held"
         assert "connected, 0 entries written" in running.log.read_text(), "a restart must write nothing"
