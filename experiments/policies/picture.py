@@ -11,6 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from experiments.policies.cells import INTERVALS
+
 COLOURS = {
     "spread": "#3b6ea5",
     "two_choices": "#4c9a5b",
@@ -55,7 +57,8 @@ def plot(axes: Any, rows: list[Mapping[str, Any]], field: str) -> None:
             axes.errorbar(intervals, values, widths, color=COLOURS[policy], marker="o", capsize=3, label=policy)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    for axis in (axes.yaxis,):
+    axes.set_xticks(INTERVALS, minor=False)
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
