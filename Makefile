@@ -54,6 +54,14 @@ bench: setup ## packets a second of softswitch beside BMv2 and a null forwarder
 test: setup ## run the tests on every target present
 	@$(SUDO) $(PYTHON) -m pytest $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## the state machine for MINUTES=10, and a million damaged frames
+	@MINUTES=$(or $(MINUTES),10) FRAMES=1000000 $(PYTHON) -m pytest tests/model tests/fuzz $(ARGS)
+
+.PHONY: mutate
+mutate: setup ## take each guard out of the steering program and see what fails (needs p4c; MINUTES=60)
+	@$(PYTHON) -m tests.mutation --minutes $(or $(MINUTES),60)
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import rules, shellcheck
 	@$(VENV)/bin/ruff check $(CODE)

@@ -8,8 +8,19 @@
 Moves of the host and evictions come back as events, with the ranks that decided.
 """
 
-from controller.policy.settings import InstanceSettings, Pinned, Settings, Single, Spread, settings
-from controller.policy.steering import Event, Outcome, Probe, ServiceSteering, Verdict
+from controller.policy.outcome import Event, Outcome, Probe, Verdict
+from controller.policy.settings import (
+    InstanceSettings,
+    Pinned,
+    Random,
+    RoundRobin,
+    Settings,
+    Single,
+    Spread,
+    TwoChoices,
+    settings,
+)
+from controller.policy.steering import ServiceSteering
 
 __all__ = [
     "Event",
@@ -17,10 +28,13 @@ __all__ = [
     "Outcome",
     "Pinned",
     "Probe",
+    "Random",
+    "RoundRobin",
     "ServiceSteering",
     "Settings",
     "Single",
     "Spread",
+    "TwoChoices",
     "Verdict",
     "settings",
 ]

@@ -12,7 +12,7 @@ from controller.policy.rank import (
     load,
     single_rank,
 )
-from controller.policy.settings import InstanceSettings, Settings, Spread
+from controller.policy.settings import InstanceSettings, Pinned, Settings, Single, Spread
 from controller.status import MemberStatus
 from hitless.report import Report
 
@@ -73,9 +73,14 @@ def rank(now: int, report: Report, unseen: int, service: Settings, instance: Ins
         return NOT_ELIGIBLE
     if report.draining:
         return LAST_RESORT
-    if not isinstance(service.policy, Spread):
+    if isinstance(service.policy, Single | Pinned):
         return single_rank(load(report, service.score, instance.path_cost))
     delay = report.backlog + unseen * report.service_interval + instance.path_cost
-    if service.policy.load_penalty <= WEIGHT_MAX:
+    if isinstance(service.policy, Spread) and service.policy.load_penalty <= WEIGHT_MAX:
         delay += load(report, service.score, 0) << service.policy.load_penalty
-    return SPREAD_BEST - (now + min(delay, SPREAD_MAX_DELAY)) & U48
+    start = min(delay, SPREAD_MAX_DELAY)
+    # The others book no work between reports, so there a start that comes nearer as time goes by would only favour
+    # whose report is older.
+    if isinstance(service.policy, Spread):
+        start += now
+    return SPREAD_BEST - start & U48

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from controller.fabric_schema import Fabric
+from controller.fabric_schema import Choice, Fabric, Service
 from controller.fabric_schema import Pinned as PinnedPolicy
+from controller.fabric_schema import Random as RandomPolicy
+from controller.fabric_schema import RoundRobin as RoundRobinPolicy
 from controller.fabric_schema import Single as SinglePolicy
+from controller.fabric_schema import Spread as SpreadPolicy
+from controller.fabric_schema import TwoChoices as TwoChoicesPolicy
 from controller.policy.rank import OFF, Score
+from controller.policy.tree import MEMBERS
 
 MICROSECONDS = 1000
 """In a millisecond."""
@@ -32,10 +37,28 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class TwoChoices:
+    """The better of two drawn at random, by the start that each reported last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRobin:
+    """Each in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Any, at random."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pinned:
     """The operator's choice, while it lives."""
 
     member: int
+
+
+Policy = Single | Spread | TwoChoices | RoundRobin | Random | Pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +73,17 @@ class InstanceSettings:
 class Settings:
     """What the control plane says about a service. Times in microseconds."""
 
-    policy: Single | Spread | Pinned
+    policy: Policy
     instances: Mapping[int, InstanceSettings]
     """By member."""
     score: Score = field(default_factory=Score)
     stale_after: int = 200_000
+    dead_after: int = 2_000_000
+    """When flows leave a silent instance, too."""
+    idle_after: int = 60_000_000
+    """When the store forgets a flow."""
+    members: int = MEMBERS
+    """Slots in use: a draw's range."""
     on_no_live: Literal["last", "fallback", "drop"] = "last"
 
 
@@ -62,20 +91,32 @@ def settings(fabric: Fabric, service: str, pin: str | None = None) -> Settings:
     """A service's settings by the fabric file; `pin` is the node that an operator wants as its host."""
     spec = fabric.services[service]
     chosen = PinnedPolicy(node=pin) if pin is not None else spec.policy.chosen
-    policy: Single | Spread | Pinned
-    if isinstance(chosen, PinnedPolicy):
-        policy = Pinned(spec.instances[chosen.node].member)
-    elif isinstance(chosen, SinglePolicy):
-        policy = Single(chosen.margin, chosen.dwell_ms * MICROSECONDS)
-    else:
-        policy = Spread(chosen.load_penalty)
     return Settings(
-        policy=policy,
+        policy=_policy(chosen, spec),
         instances={
             instance.member: InstanceSettings(instance.generation, fabric.nodes[node].path_cost)
             for node, instance in spec.instances.items()
         },
         score=Score(**spec.score.model_dump()),
         stale_after=spec.stale_after_ms * MICROSECONDS,
+        dead_after=spec.dead_after_ms * MICROSECONDS,
+        idle_after=spec.idle_after_ms * MICROSECONDS,
+        members=max(instance.member for instance in spec.instances.values()) + 1,
         on_no_live=spec.on_no_live if isinstance(spec.on_no_live, str) else "fallback",
     )
+
+
+def _policy(chosen: Choice, spec: Service) -> Policy:
+    match chosen:
+        case PinnedPolicy():
+            return Pinned(spec.instances[chosen.node].member)
+        case SinglePolicy():
+            return Single(chosen.margin, chosen.dwell_ms * MICROSECONDS)
+        case SpreadPolicy():
+            return Spread(chosen.load_penalty)
+        case TwoChoicesPolicy():
+            return TwoChoices()
+        case RoundRobinPolicy():
+            return RoundRobin()
+        case RandomPolicy():
+            return Random()

@@ -4,14 +4,27 @@ The executable form of the data plane contract, in the switch's own passes and i
 says, microseconds on a 48-bit clock. The reconfiguration path decides with it; the P4 program is compared with it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from controller.policy.arithmetic import U32, U48, elapsed
+from controller.policy.draw import Lots, better_of_two, by_chance, first_from, lot
+from controller.policy.flows import FlowState, FlowStore, Place, Work, keeps
+from controller.policy.outcome import Event, Outcome, Probe, Verdict
 from controller.policy.rank import LAST_RESORT, NOT_ELIGIBLE, SPREAD_BEST
 from controller.policy.reports import Instance, rank
-from controller.policy.settings import Pinned, Settings, Single, Spread
-from controller.policy.tree import Tree
+from controller.policy.settings import (
+    InstanceSettings,
+    Pinned,
+    Policy,
+    Random,
+    RoundRobin,
+    Settings,
+    Single,
+    Spread,
+    TwoChoices,
+)
+from controller.policy.tree import MEMBERS, Tree
 from controller.status import MemberStatus, Reason
 from hitless.report import Report
 
@@ -24,99 +37,55 @@ RETURN_DWELLS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A move of the host, or an eviction; a digest's content. Ranks are those that decided."""
-
-    reason: Reason
-    from_member: int | None
-    to_member: int | None
-    from_rank: int
-    to_rank: int
-    time: int
-    """When the report or packet came that caused it (µs)."""
-    node_id: int = 0
-    """Of the report that decided, as are epoch and sequence; zero when a packet or time did."""
-    epoch: int = 0
-    sequence: int = 0
-
-
-class Verdict(Enum):
-    """What becomes of a report or a request."""
-
-    ACCEPTED = "accepted"
-    """The report counts."""
-    UNBOUND = "unbound"
-    """The report is of no instance of this service."""
-    OLD = "old"
-    """The report is not newer than the last one."""
-    STEERED = "steered"
-    """The request goes to the member."""
-    FALLBACK = "fallback"
-    """No live instance: the request goes to the service's fallback address."""
-    DROPPED = "dropped"
-    """No live instance, and nowhere to go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one report, request or look led to."""
-
-    verdict: Verdict
-    member: int | None = None
-    """Where the request goes."""
-    events: tuple[Event, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What is believed of an instance: the switch's answer to a probe."""
-
-    status: MemberStatus
-    eligible: bool
-    rank: int
-    age: int | None
-    """Microseconds since the last accepted report; None when there is none."""
-    epoch: int
-    sequence: int
-    sent: int
-    host: int | None
-    best: int | None
-    best_rank: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Choice:
     """One pass's wish, before it is checked that the member is alive."""
 
     member: int
-    reason: Reason | None
-    overdue: bool
+    reason: Reason | None = None
+    """Why the host moves there, if it does."""
+    overdue: bool = False
     """The host has not reported for too long."""
-    no_live: bool
+    no_live: bool = False
     """Nobody is eligible, and the choice is not the operator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the last of a request's passes found."""
+
+    no_live: bool
+    no_entry: bool
+    no_slot: bool
+
+    def outcome(self, verdict: Verdict, member: int | None, events: list[Event]) -> Outcome:
+        return Outcome(verdict, member, tuple(events), self.no_live, self.no_entry, self.no_slot)
 
 
 class ServiceSteering:
     """One service's steering state."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, flows: FlowStore | None = None) -> None:
+        """`flows` is the switch's; one of its own if None."""
         self.settings = settings
         """Replace it at any time, as a table entry is modified; it counts from the next report or request on."""
+        self._flows = flows or FlowStore()
         self._instances: dict[int, Instance] = {}
         self._tree = Tree()
         self._host: int | None = None
         self._last: int | None = None
         self._moved = 0
         self._damping = 0
+        self._turn = 0
 
     @property
     def host(self) -> int | None:
         """The member that takes new work under `single` and `pinned`."""
         return self._host
 
-    def report(self, now: int, member: int, report: Report) -> Outcome:
-        """A report of a member's node has come."""
-        bound = self.settings.instances.get(member)
+    def report(self, now: int, member: int, report: Report, bound: InstanceSettings | None = None) -> Outcome:
+        """A report of a member's node has come. `bound` is what its binding says where that may differ from `instances`
+        (a switch's tables change one by one)."""
+        bound = bound or self.settings.instances.get(member)
         if bound is None:
             return Outcome(Verdict.UNBOUND)
         unseen = self._instance(member).accept(now, report, bound.generation)
@@ -124,7 +93,7 @@ class ServiceSteering:
             return Outcome(Verdict.OLD)
         self._tree.change(member, rank(now, report, unseen, self.settings, bound))
         events: list[Event] = []
-        if not isinstance(self.settings.policy, Spread):
+        if self._hosted:
             self._settle(now, report, events)
         return Outcome(Verdict.ACCEPTED, events=tuple(events))
 
@@ -134,25 +103,40 @@ class ServiceSteering:
         self._settle(now, None, events)
         return tuple(events)
 
-    def request(self, now: int) -> Outcome:
-        """Steer a piece of new work (not one that its affinity keeps where it is)."""
+    def request(
+        self, now: int, work: Work | None = None, lots: Lots = by_chance, fits: Callable[[int], bool] = lambda _: True
+    ) -> Outcome:
+        """Steer a packet. Without `work` its service has no affinity: each packet is new work.
+
+        `lots` draws one of a set of members. `fits` tells whether the way to a member takes so long a packet.
+        """
         events: list[Event] = []
         for _ in range(MAX_PASSES + 1):
-            choice = self._choose(now, by_report=False)
+            place = Place() if work is None else self._flows.find(now, work, self.settings.idle_after)
+            kept = self._kept(now, work, place)
+            drawn = work if work is not None and kept is None and (place.slot is None or work.quoted) else None
+            choice = self._choose(now, by_report=False, drawn=drawn, lots=lots) if kept is None else _Choice(kept)
             member = choice.member
+            told = _Told(choice.no_live, *_unknown(work, place))
             if choice.no_live:
                 if self.settings.on_no_live == "fallback":
-                    return Outcome(Verdict.FALLBACK, events=tuple(events))
+                    return told.outcome(Verdict.FALLBACK, None, events)
                 if self.settings.on_no_live == "drop" or self._last is None or self._gone(self._last):
-                    return Outcome(Verdict.DROPPED, events=tuple(events))
+                    return told.outcome(Verdict.DROPPED, None, events)
                 member = self._last
-            elif self._evicted(now, member, None, events):
+            elif self._evicted(now, member, None, events, kept=kept is not None):
                 continue
             if choice.reason is not None:
                 self._move(now, choice.reason, member, None, events)
-            self._book(now, member, choice.no_live)
-            return Outcome(Verdict.STEERED, member, tuple(events))
-        return Outcome(Verdict.DROPPED, events=tuple(events))
+            if not fits(member):
+                return told.outcome(Verdict.TOO_BIG, member, events)
+            if kept is None and drawn is None:
+                self._book(now, member, choice.no_live)
+            if work is not None and place.slot is not None and not work.quoted:
+                before = place.entry.state if place.entry is not None and kept is not None else FlowState.FREE
+                self._flows.write(place.slot, now, work, before, member, self._instance(member).generation)
+            return told.outcome(Verdict.STEERED, member, events)
+        return told.outcome(Verdict.EXHAUSTED, None, events)
 
     def probe(self, now: int, member: int) -> Probe:
         """What is believed of a member."""
@@ -171,6 +155,11 @@ class ServiceSteering:
             best_rank=best.rank,
         )
 
+    @property
+    def _hosted(self) -> bool:
+        """One host at a time?"""
+        return isinstance(self.settings.policy, Single | Pinned)
+
     def _instance(self, member: int) -> Instance:
         return self._instances.setdefault(member, Instance())
 
@@ -186,12 +175,21 @@ class ServiceSteering:
                 self._move(now, choice.reason, choice.member, report, events)
             return
 
-    def _choose(self, now: int, *, by_report: bool) -> _Choice:
+    def _kept(self, now: int, work: Work | None, place: Place) -> int | None:
+        """The member that the packet's flow stays on. Dead is who has been silent for `dead_after`, or has got its slot
+        after the flow began."""
+        if work is None or place.entry is None or not keeps(now, work, place.entry, self.settings.idle_after):
+            return None
+        instance = self._instance(place.entry.member)
+        alive = elapsed(now, instance.arrival) <= self.settings.dead_after
+        return place.entry.member if alive and place.entry.generation == instance.generation else None
+
+    def _choose(self, now: int, *, by_report: bool, drawn: Work | None = None, lots: Lots = by_chance) -> _Choice:
         best = self._tree.best
         no_live = best.rank == NOT_ELIGIBLE
         policy = self.settings.policy
-        if isinstance(policy, Spread):
-            return _Choice(best.member, None, False, no_live)
+        if not isinstance(policy, Single | Pinned):
+            return _Choice(self._drawn(policy, best.member, drawn, lots), no_live=no_live)
         host = self._host
         held = self._instance(host) if host is not None else Instance()
         late = host is not None and elapsed(now, held.arrival) > self.settings.stale_after
@@ -211,7 +209,26 @@ class ServiceSteering:
             reason = self._better(now, host, policy)
         return _Choice(best.member if reason is not None or host is None else host, reason, overdue, False)
 
-    def _better(self, now: int, host: int, policy: Single | Pinned) -> Reason | None:
+    def _drawn(self, policy: Policy, best: int, drawn: Work | None, lots: Lots) -> int:
+        """The member for a service without a host: only eligible ones that do not drain, or when all do, the best."""
+        eligible = self._tree.eligible
+        if not eligible:
+            return best
+        if drawn is not None:
+            return first_from(eligible, lot(drawn.key, self.settings.members))
+        match policy:
+            case RoundRobin():
+                member = first_from(eligible, self._turn)
+                self._turn = (member + 1) % MEMBERS
+                return member
+            case TwoChoices():
+                return lots(better_of_two(eligible, self._tree.rank))
+            case Random():
+                return lots(eligible)
+            case _:
+                return best
+
+    def _better(self, now: int, host: int, policy: Policy) -> Reason | None:
         """Whether a live host should make room: because it drains, or because another is better and it has dwelt."""
         held, best = self._tree.rank(host), self._tree.best.rank
         if held == LAST_RESORT:
@@ -226,13 +243,15 @@ class ServiceSteering:
         bound = self.settings.instances.get(member)
         return bound is None or self._instance(member).generation != bound.generation
 
-    def _evicted(self, now: int, member: int, report: Report | None, events: list[Event]) -> bool:
-        """Take a member out if it is gone or stale."""
+    def _evicted(
+        self, now: int, member: int, report: Report | None, events: list[Event], *, kept: bool = False
+    ) -> bool:
+        """Take a member out if it is gone, or stale and not only keeping its flows."""
         instance = self._instance(member)
         if self._gone(member):
             reason = Reason.EVICT_GONE
             instance.generation = 0
-        elif elapsed(now, instance.arrival) > self.settings.stale_after:
+        elif elapsed(now, instance.arrival) > self.settings.stale_after and not kept:
             reason = Reason.EVICT_STALE
         else:
             return False
@@ -260,7 +279,7 @@ class ServiceSteering:
         if reason is Reason.BETTER and isinstance(self.settings.policy, Single):
             left = self._instance(member).left
             dwell = self.settings.policy.dwell << self._damping
-            if left == 0 or (now - left) & U48 >= RETURN_DWELLS * dwell:
+            if left == 0 or (now - left) & U48 >= RETURN_DWELLS * dwell & U48:
                 self._damping = 0
             else:
                 self._damping = min(self._damping + 1, MAX_DAMPING)
@@ -276,13 +295,21 @@ class ServiceSteering:
         instance = self._instance(member)
         instance.sent = (instance.sent + 1) & U32
         self._last = member
-        if not isinstance(self.settings.policy, Spread) or no_live:
-            return
         held = self._tree.rank(member)
+        spread = isinstance(self.settings.policy, Spread)
+        if self._hosted or no_live or not (spread or held == LAST_RESORT):
+            return
         if held > LAST_RESORT:
             start = max(SPREAD_BEST - held, now)
             held = SPREAD_BEST - (start + instance.interval) & U48
         self._tree.change(member, held)
+
+
+def _unknown(work: Work | None, place: Place) -> tuple[bool, bool]:
+    """Whether a packet has no entry in mid-flow, or starts a flow that gets no slot."""
+    nowhere = work is not None and place.slot is None
+    starts = work is not None and work.starts
+    return nowhere and not starts, nowhere and starts
 
 
 def _event(

@@ -7,8 +7,10 @@ level 5   [winner of 0-31, winner of 32-63]
 
 from dataclasses import dataclass
 
+from controller.policy.rank import LAST_RESORT
+
 LEVELS = 6
-MEMBERS = 2**LEVELS
+MEMBERS: int = 2**LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,17 @@ class Tree:
     def __init__(self) -> None:
         self._contenders = [[Entrant()] * (MEMBERS >> level) for level in range(LEVELS)]
         self._best = Entrant()
+        self._eligible = 0
 
     @property
     def best(self) -> Entrant:
         """The root. Its member means nothing while its rank is zero."""
         return self._best
+
+    @property
+    def eligible(self) -> int:
+        """The members that may be drawn, better than a last resort: bit m stands for member m."""
+        return self._eligible
 
     def rank(self, member: int) -> int:
         """A leaf's rank."""
@@ -37,6 +45,7 @@ class Tree:
 
     def change(self, member: int, rank: int) -> Entrant:
         """Set one leaf and play its way up; returns the new root. Of equals, the half that was not touched wins."""
+        self._eligible = self._eligible & ~(1 << member) | (rank > LAST_RESORT) << member
         winner, slot = Entrant(rank, member), member
         for contenders in self._contenders:
             contenders[slot] = winner

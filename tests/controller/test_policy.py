@@ -413,5 +413,6 @@ def test_settings_of_the_example() -> None:
         policy=Single(400, DWELL),
         instances={0: InstanceSettings(1), 1: InstanceSettings(1)},
         score=Score(busy_after=4),
+        members=2,
     )
     assert settings(fabric, "detect", "edge2").policy == Pinned(1)

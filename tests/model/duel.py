@@ -1,0 +1,165 @@
+"""The model and a target side by side: whatever one is given, the other is given too, and they must agree."""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+from controller.entries import Act, Place
+from controller.policy.outcome import Event
+from controller.policy.switch import Passage, Sent, Switch
+from controller.status import Reason
+from softswitch.engine import Engine
+from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
+from tests.model.world import COPIES, CPU_PORT, REMOTE, SECOND
+
+DIGEST_FIELDS = 10
+Digest = tuple[int, ...]
+
+
+class Target(Protocol):
+    """What runs the program."""
+
+    def write(self, kind: Operation, place: Place, act: Act | None) -> None:
+        """Change an entry."""
+
+    def process(self, now: int, port: int, frame: bytes) -> list[Sent]:
+        """What leaves when a frame comes at a time."""
+
+    def digests(self) -> list[Digest]:
+        """What was told since the last call."""
+
+    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+        """Drops and events by name, and steered packets by instance; only those that are not zero."""
+
+
+class Softswitch:
+    """The embedded target, in this process: no interfaces, no threads, and a clock that stands where it is put."""
+
+    def __init__(self, engine: Engine, pipeline: str) -> None:
+        self.engine = engine
+        """Runs the program."""
+        engine.load(pipeline)
+        for group, ports in COPIES.items():
+            engine.set_multicast_group(group, [(port, 0) for port in ports])
+        engine.read_events()
+
+    def write(self, kind: Operation, place: Place, act: Act | None) -> None:
+        """Change an entry."""
+        key = tuple(Lpm(*value) if isinstance(value, tuple) else Exact(value) for _, value in place.key)
+        params = tuple(value for _, value in act.params) if act is not None else ()
+        operation = TableOperation(kind, place.table, key, 0, act.name if act is not None else None, params)
+        (error,) = self.engine.apply([operation])
+        assert error is None, f"{place} -> {act}: {error}"
+
+    def process(self, now: int, port: int, frame: bytes) -> list[Sent]:
+        """What leaves."""
+        self.engine.freeze_clock(now)
+        return self.engine.process(port, frame)
+
+    def digests(self) -> list[Digest]:
+        """What was told."""
+        return [event.values for event in self.engine.read_events() if isinstance(event, DigestEvent)]
+
+    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+        """Counted packets."""
+        drops, events = (
+            {
+                name: count
+                for name, index in names[counter].items()
+                if (count := self.engine.read_counters(counter, index, 1)[0][0])
+            }
+            for counter in ("drops", "events")
+        )
+        steered = self.engine.read_counters("steered", 0, 1 << 14)
+        return drops, events, {index: packets for index, (packets, _) in enumerate(steered) if packets}
+
+
+def digest(service: int, event: Event) -> Digest:
+    """An event as the switch tells it."""
+    nobody = 0xFF
+    return (
+        service,
+        event.reason,
+        nobody if event.from_member is None else event.from_member,
+        nobody if event.to_member is None else event.to_member,
+        event.from_rank,
+        event.to_rank,
+        event.time,
+        event.node_id,
+        event.epoch,
+        event.sequence,
+    )
+
+
+class _Observed:
+    """Lots that fall as the target's did, as long as that was possible: instances taken out on the way, then the one
+    that the frame left for."""
+
+    def __init__(self, told: list[Digest], sent: list[Sent]) -> None:
+        evicted = [values[2] for values in told if values[1] in (Reason.EVICT_STALE, Reason.EVICT_GONE)]
+        went = [frame[5] if frame[4] == 1 else REMOTE for _, frame in sent]
+        self._left = [*evicted, *went]
+
+    def __call__(self, members: int) -> int:
+        member = self._left.pop(0)
+        while self._left and not members >> member & 1:
+            member = self._left.pop(0)  # taken out because a flow was found on it, not because it was drawn
+        assert members >> member & 1, f"drew member {member}, by the contract one of {members:#x}"
+        return member
+
+
+class Duel:
+    """A model and a target with the same entries and the same past."""
+
+    def __init__(self, target: Target, names: dict[str, dict[str, int]]) -> None:
+        self.model = Switch()
+        self.model.groups = COPIES
+        self.target = target
+        self.now = SECOND
+        """The clock of both (µs)."""
+        self.names = names
+        """Indices of what is counted, by counter and name."""
+        self.written: dict[Place, Act] = {}
+        """Entries as they are."""
+
+    def write(self, place: Place, act: Act | None) -> None:
+        """Insert, modify or delete an entry on both; to delete what is not there is nothing."""
+        if act is None and place not in self.written:
+            return
+        kind = Operation.MODIFY if place in self.written else Operation.INSERT
+        if act is None:
+            kind = Operation.DELETE
+            del self.written[place]
+        else:
+            self.written[place] = act
+        self.model.write(place, act)
+        self.target.write(kind, place, act)
+
+    def send(self, port: int, frame: bytes) -> Passage:
+        """A frame comes to both: the same must leave, and the same be told."""
+        sent = self.target.process(self.now, port, frame)
+        told = self.target.digests()
+        self.model.lots = _Observed(told, sent)
+        passage = self.model.process(self.now, port, frame)
+        wanted = [digest(service, event) for service, event in passage.events]
+        assert told == wanted, f"told {told}, by the contract {wanted}; frame {frame.hex()} at port {port}"
+        assert sorted(sent) == sorted(passage.sent), (
+            f"left {_shown(sent)}, by the contract {_shown(passage.sent)}; frame {frame.hex()} at port {port}"
+        )
+        return passage
+
+    def probe(self, service: int, member: int) -> None:
+        """Both believe the same of an instance."""
+        self.send(CPU_PORT, struct.pack("!BHHH", 1, 0, service, member))
+
+    def check_counters(self) -> None:
+        """Both have counted the same."""
+        drops, events, steered = self.target.counters(self.names)
+        assert drops == dict(self.model.drops)
+        assert events == dict(self.model.events)
+        assert steered == dict(self.model.steered)
+
+
+def _shown(sent: list[Sent]) -> list[tuple[int, str]]:
+    return [(port, frame.hex()) for port, frame in sent]

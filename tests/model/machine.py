@@ -1,0 +1,363 @@
+"""Everything that can happen to a switch, as the rules of a hypothesis state machine over a `Duel`."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from controller.entries import Act
+from hitless.report import Key, Report
+from tests.model import world
+from tests.model.duel import Duel
+from tests.model.world import MEMBERS, PORTS, SECOND, SERVICES, Kind
+
+SHIFTS = st.sampled_from([0, 0, 1, 8, 16, 17, 31])
+DWELLS = st.sampled_from([0, 0, 1, 1000, 200_000, 2**48 - 1])
+PATIENCE = st.sampled_from([200_000, SECOND, SECOND, 0, 3 * SECOND, 60 * SECOND])
+STEPS = st.sampled_from(
+    [1, 1, 999, 1000, 1001, 100_000, 199_999, 200_000, 200_001, SECOND, 3 * SECOND, 3 * SECOND + 1, 10 * SECOND + 1]
+)
+WORDS = st.one_of(st.integers(0, 65535), st.sampled_from([0, 1, 2, 500, 65535]))
+LONG_WORDS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 1000, 50_000, 2**31, 2**32 - 1]))
+SERIALS = st.sampled_from([1, 1, 1, 1, 1, 2, 0, -1, 2**31 - 1, 2**31, 2**31 + 1])
+RESTARTS = st.sampled_from([0] * 12 + [1, -1, 2**31, 2**31 - 1])
+FLAGS = st.sampled_from([0x02, 0x02, 0x10, 0x10, 0x12, 0x18, 0x11, 0x01, 0x04, 0x14])
+KINDS = st.sampled_from([1, 1, 1, 1, 2, 3, 4])
+services = st.runner().flatmap(lambda machine: st.sampled_from(machine.focus))
+members = st.sampled_from(MEMBERS)
+REQUESTS = st.lists(st.tuples(st.integers(0, 4), FLAGS), min_size=2, max_size=8)
+SOME = st.lists(members, min_size=1, unique=True)
+LOADS = st.tuples(WORDS, WORDS, WORDS)
+U32 = 2**32 - 1
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives a model and a target; a subclass says which target."""
+
+    duel: Duel
+    flows: dict[int, list[tuple[int, int]]] = {service.index: world.flows(service) for service in SERVICES}  # noqa: RUF012
+
+    def make(self) -> Duel:
+        """A fresh target beside a fresh model."""
+        raise NotImplementedError
+
+    @initialize(one=st.sampled_from(SERVICES), other=st.sampled_from(SERVICES))
+    def lay_out(self, one: Kind, other: Kind) -> None:
+        """Every service with a policy and its instances; one of them is what most of it is about."""
+        self.focus = [one, one, one, other]
+        self.duel = self.make()
+        self.serials: dict[tuple[int, int], tuple[int, int]] = {}
+        self.seeds: list[tuple[int, bytes]] = []
+        for place, act in world.fixed_entries():
+            self.duel.write(place, act)
+        for service in SERVICES:
+            self.configure(service, 64, SECOND, SECOND, 3 * SECOND, 0)
+            self.single(service, 10, 0)
+            for member in MEMBERS:
+                self.instance(service, member, 1, 1, 0, 0, member & 1)
+            self.round_of_reports(service, list(MEMBERS[::-1]), (100, 90, 300))
+
+    # The control plane
+
+    @rule(
+        service=services,
+        slots=st.sampled_from([64, 64, 3, 1, 0]),
+        idle=PATIENCE,
+        stale=PATIENCE,
+        dead=PATIENCE,
+        on_no_live=st.integers(0, 2),
+    )
+    def configure(self, service: Kind, slots: int, idle: int, stale: int, dead: int, on_no_live: int) -> None:
+        """How a service is kept together."""
+        params = (
+            ("affinity", service.affinity),
+            ("members", slots),
+            ("idle_after", idle),
+            ("stale_after", stale),
+            ("dead_after", dead),
+            ("on_no_live", on_no_live),
+            ("fallback", world.FALLBACK),
+        )
+        self.duel.write(world.of_service("services", service), Act("configure", params))
+
+    @rule(service=services, margin=st.sampled_from([0, 0, 10, 400, 2**48 - 1]), dwell=DWELLS)
+    def single(self, service: Kind, margin: int, dwell: int) -> None:
+        """One host at a time."""
+        act = Act("single", (("margin", margin), ("dwell", dwell)))
+        self.duel.write(world.of_service("policies", service), act)
+
+    @rule(service=services, name=st.sampled_from(["two_choices", "round_robin", "random_choice"]))
+    def baseline(self, service: Kind, name: str) -> None:
+        """By two choices, in turn, at random."""
+        self.duel.write(world.of_service("policies", service), Act(name))
+
+    @rule(service=services, penalty=SHIFTS)
+    def spread(self, service: Kind, penalty: int) -> None:
+        """The earliest start."""
+        self.duel.write(world.of_service("policies", service), Act("spread", (("load_penalty", penalty),)))
+
+    @rule(service=services, member=members)
+    def pin(self, service: Kind, member: int) -> None:
+        """The operator's choice."""
+        self.duel.write(world.of_service("policies", service), Act("pinned", (("member", member),)))
+
+    @rule(service=services, shifts=st.tuples(SHIFTS, SHIFTS, SHIFTS, SHIFTS), busy=st.sampled_from([0, 4, 65535]))
+    def score(self, service: Kind, shifts: tuple[int, int, int, int], busy: int) -> None:
+        """How metrics become load."""
+        cpu, memory, queue, interval = shifts
+        params = (
+            ("w_cpu", cpu),
+            ("w_memory", memory),
+            ("w_queue", queue),
+            ("busy_after", busy),
+            ("w_interval", interval),
+        )
+        self.duel.write(world.of_service("scoring", service), Act("score", params))
+
+    @rule(service=services, table=st.sampled_from(["services", "policies", "scoring"]), member=members)
+    def take_away(self, service: Kind, table: str, member: int) -> None:
+        """A service loses an entry for a while."""
+        place = world.of_service(table, service)
+        if act := self.duel.written.get(place):
+            self.duel.write(place, None)
+            self.round_of_reports(service, [member], (5, 5, 5))
+            self.requests(service, [(0, 2), (1, 0x10)])
+            self.duel.write(place, act)
+
+    @rule(
+        service=services,
+        member=members,
+        bound=st.sampled_from([1, 1, 1, 2]),
+        placed=st.sampled_from([1, 1, 1, 2]),
+        cost=st.sampled_from([0, 0, 100, 65535]),
+        copies=st.sampled_from([0, 0, 1, 2]),
+        authenticate=st.sampled_from([0, 0, 1]),
+    )
+    def instance(
+        self, service: Kind, member: int, bound: int, placed: int, cost: int, copies: int, authenticate: int
+    ) -> None:
+        """An instance comes, or gets another generation, or is between two."""
+        self.duel.write(world.binding(service, member), world.bind(service, member, bound, cost, copies, authenticate))
+        self.duel.write(world.instance(service, member), world.at_node(member, placed))
+
+    @rule(service=services, member=members, which=st.sampled_from(["bindings", "instances"]), back=st.booleans())
+    def withdraw(self, service: Kind, member: int, which: str, back: bool) -> None:
+        """An instance goes, and mostly comes back."""
+        place = world.binding(service, member) if which == "bindings" else world.instance(service, member)
+        if act := self.duel.written.get(place):
+            self.duel.write(place, None)
+            self.round_of_reports(service, [member], (5, 5, 5))
+            self.requests(service, [(0, 2), (1, 0x10), (3, 2)])
+            if back:
+                self.duel.write(place, act)
+
+    # Time
+
+    @rule(step=STEPS)
+    def wait(self, step: int) -> None:
+        """Time passes."""
+        self.duel.now += step
+
+    @rule(step=st.sampled_from([1, 1000, SECOND]))
+    def set_back(self, step: int) -> None:
+        """The switch's clock is set back."""
+        self.duel.now = max(self.duel.now - step, 1)
+
+    # What nodes and clients send
+
+    @rule(
+        service=services,
+        member=members,
+        ready=st.sampled_from([True, True, True, True, False]),
+        draining=st.sampled_from([False, False, False, True]),
+        step=SERIALS,
+        restart=RESTARTS,
+        words=st.tuples(WORDS, WORDS, WORDS, WORDS),
+        long_words=st.tuples(LONG_WORDS, LONG_WORDS),
+        received=st.integers(0, 20),
+        stray=st.sampled_from([False] * 15 + [True]),
+        key=st.sampled_from([None, *world.KEYS, *world.KEYS, Key(3, bytes(16))]),
+        flaw=st.sampled_from([0] * 7 + [1]),
+    )
+    def report(
+        self,
+        service: Kind,
+        member: int,
+        ready: bool,
+        draining: bool,
+        step: int,
+        restart: int,
+        words: tuple[int, int, int, int],
+        long_words: tuple[int, int],
+        received: int,
+        stray: bool,
+        key: Key | None,
+        flaw: int,
+    ) -> None:
+        """A node tells how it is; `stray`: from where it does not live."""
+        epoch, sequence = self.serials.get((service.index, member), (U32, U32))
+        epoch, sequence = (epoch + restart) & U32, (sequence + step) & U32
+        if not stray:
+            self.serials[service.index, member] = epoch, sequence
+        report = Report(
+            service_id=service.service_id,
+            node_id=member + 1,
+            epoch=epoch,
+            sequence=sequence,
+            ready=ready,
+            draining=draining,
+            cpu=words[0],
+            cpu_own=words[1] % (words[0] + 2),
+            memory=words[2],
+            queue_depth=words[3],
+            backlog=long_words[0],
+            service_interval=long_words[1],
+            received=received,
+        )
+        port = world.node_port(member)
+        self.send(port % 4 + 1 if stray else port, world.report_frame(report, member, key, flaw))
+
+    @rule(service=services, members_=SOME, loads=LOADS)
+    def round_of_reports(self, service: Kind, members_: list[int], loads: tuple[int, int, int]) -> None:
+        """Several nodes are well, as they mostly are."""
+        for place, member in enumerate(members_):
+            load = loads[place % 3] % 1000
+            words, long_words = (load, 0, 0, 0), (load, 1000)
+            self.report(service, member, True, False, 1, 0, words, long_words, 0, False, world.KEYS[0], 0)
+
+    @rule(
+        service=services,
+        flow=st.integers(0, 4),
+        flags=FLAGS,
+        kind=KINDS,
+        index=st.integers(0, 2),
+        ttl=st.sampled_from([64] * 9 + [1]),
+        room=st.sampled_from([0, 0, 0, 20, 52, 100]),
+        whole=st.booleans(),
+    )
+    def request(
+        self, service: Kind, flow: int, flags: int, kind: int, index: int, ttl: int, room: int, whole: bool
+    ) -> None:
+        """A client's packet."""
+        shape = flags if service.protocol == world.TCP else kind << 8 | index
+        frame = world.request(service, self.flows[service.index][flow], shape, ttl, room, whole)
+        self.send(world.CLIENT_PORT, frame)
+
+    @rule(service=services, flow=st.integers(0, 4), kind=st.sampled_from([3, 3, 11, 12, 5]))
+    def complain(self, service: Kind, flow: int, kind: int) -> None:
+        """An ICMP error about what a service sent."""
+        frame = world.request(service, self.flows[service.index][flow], 0x110)
+        self.send(world.CLIENT_PORT, world.error(frame, kind))
+
+    @rule(
+        pick=st.integers(0, 9),
+        destination=st.sampled_from([world.node_address(0), world.node_address(0), world.node_address(1)]),
+        room=st.sampled_from([0, 4]),
+    )
+    def tunnel(self, pick: int, destination: int, room: int) -> None:
+        """A packet that was steered by another switch."""
+        if self.seeds:
+            frame = self.seeds[-1 - pick % len(self.seeds)][1]
+            self.send(4, world.tunnelled(frame, destination, room))
+
+    @rule(service=services, requests=REQUESTS)
+    def requests(self, service: Kind, requests: list[tuple[int, int]]) -> None:
+        """Clients' packets in a row."""
+        for flow, flags in requests:
+            self.request(service, flow, flags, 1, 0, 64, 0, False)
+
+    # A rule is chosen as often as any other: these happen more than once, since they are what mostly happens.
+
+    @rule(service=services, requests=REQUESTS)
+    def more_requests(self, service: Kind, requests: list[tuple[int, int]]) -> None:
+        """As above."""
+        self.requests(service, requests)
+
+    @rule(service=services, requests=REQUESTS, members_=SOME, loads=LOADS)
+    def requests_and_reports(
+        self, service: Kind, requests: list[tuple[int, int]], members_: list[int], loads: tuple[int, int, int]
+    ) -> None:
+        """In turn."""
+        for place, (flow, flags) in enumerate(requests):
+            self.round_of_reports(service, [members_[place % len(members_)]], loads)
+            self.requests(service, [(flow, flags)])
+
+    @rule(service=services, requests=REQUESTS, members_=SOME, loads=LOADS, step=STEPS)
+    def reports_and_requests(
+        self,
+        service: Kind,
+        requests: list[tuple[int, int]],
+        members_: list[int],
+        loads: tuple[int, int, int],
+        step: int,
+    ) -> None:
+        """After a while."""
+        self.wait(step)
+        self.round_of_reports(service, members_, loads)
+        self.requests(service, requests)
+
+    @rule(
+        target_=st.sampled_from([world.GATEWAY, SERVICES[0].address, world.CLIENT]),
+        code=st.sampled_from([0, 0, 1]),
+        sum_=st.sampled_from([0, 0xF7FF, 0xF800, 0xFFFF]),
+    )
+    def ping(self, target_: int, code: int, sum_: int) -> None:
+        """An echo request, or nearly."""
+        self.send(2, world.echo(target_, 8, code, sum_))
+
+    @rule(
+        port=st.sampled_from(PORTS),
+        asked=st.sampled_from([world.GATEWAY, SERVICES[0].address, world.CLIENT, world.node_address(0), 0x0B000001]),
+        operation=st.sampled_from([1, 1, 2]),
+        sender=st.sampled_from([world.CLIENT, world.GATEWAY]),
+    )
+    def ask(self, port: int, asked: int, operation: int, sender: int) -> None:
+        """An ARP frame."""
+        self.send(port, world.arp(asked, sender, operation))
+
+    @rule(
+        destination=st.sampled_from([world.CLIENT, world.FALLBACK, world.TO_CPU, 0x0A050505, 0x0B000001]),
+        protocol=st.sampled_from([6, 17, 41]),
+        ttl=st.sampled_from([0, 1, 2, 255]),
+    )
+    def plain(self, destination: int, protocol: int, ttl: int) -> None:
+        """A packet that is nobody's request."""
+        body = world.tcp(1, 2, 2) if protocol == 6 else world.udp(1, 2, b"HTHI" + bytes(60))
+        self.send(3, world.ipv4(world.CLIENT, destination, protocol, body, ttl))
+
+    @rule(op=st.sampled_from([0, 2, 2, 3]), port=st.sampled_from([1, 2, 510, 511, 513]), pick=st.integers(0, 9))
+    def packet_out(self, op: int, port: int, pick: int) -> None:
+        """A packet from the control plane."""
+        frame = self.seeds[-1 - pick % len(self.seeds)][1] if self.seeds else b""
+        self.duel.send(world.CPU_PORT, bytes([op]) + port.to_bytes(2, "big") + bytes(4) + frame)
+
+    @rule(pick=st.integers(0, 19), cut=st.integers(0, 120), bits=st.lists(st.integers(0, 8 * 110), max_size=3))
+    def damage(self, pick: int, cut: int, bits: list[int]) -> None:
+        """A frame from before, cut and with bits turned over."""
+        if not self.seeds:
+            return
+        port, seed = self.seeds[-1 - pick % len(self.seeds)]
+        frame = bytearray(seed if cut > 90 else seed[:cut])
+        for bit in bits:
+            if bit >> 3 < len(frame):
+                frame[bit >> 3] ^= 1 << (bit & 7)
+        self.duel.send(port, bytes(frame))
+
+    @rule(service=services, member=members)
+    def probe(self, service: Kind, member: int) -> None:
+        """What the switch believes."""
+        self.duel.probe(service.index, member)
+
+    def send(self, port: int, frame: bytes) -> None:
+        """A whole frame, kept to be damaged later."""
+        self.seeds = [*self.seeds[-20:], (port, frame)]
+        self.duel.send(port, frame)
+
+    def teardown(self) -> None:
+        """In the end all beliefs and all counters agree."""
+        if not hasattr(self, "duel"):
+            return
+        for service in SERVICES:
+            for member in MEMBERS:
+                self.duel.probe(service.index, member)
+        self.duel.check_counters()
