@@ -70,6 +70,14 @@ def test_without_an_entry_it_goes_to_the_host(bench: Bench) -> None:
     assert service.probe(1)["sent"] == 1
 
 
+def test_when_its_instance_has_gone_it_goes_to_the_host_and_is_no_work(bench: Bench) -> None:
+    service = split(bench, "tcp")
+    bench.client.modify(service.instance(0, generation=2), service.binding(0, generation=2))
+    service.report(0, cpu=1000)
+    assert service.member_of(error_about(service, 1)) == 1
+    assert service.probe(1)["sent"] == 1
+
+
 def test_without_affinity_it_goes_to_the_host(bench: Bench) -> None:
     for affinity in (0, 2):
         service = bench.service(affinity=affinity)
