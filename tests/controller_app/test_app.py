@@ -178,7 +178,8 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             await until(lambda: edge2.role("org.example.Web") == "host", "the new gateway is not told")
             assert len(edge2.jobs) == jobs + 1
             move = next(event for event in running.events("endpoint") if event["to"] == "edge2")
-            assert (move["from"], move["reason"], move["node"]) == ("edge1", "BETTER", "edge1")
+            assert (move["from"], move["reason"]) == ("edge1", "BETTER")
+            assert move["node"] in ("edge1", "edge2"), "whose report was the first after the dwell's end"
             assert move["sequence"] > 0
             metrics_text = await asyncio.to_thread(_prometheus, fabric)
             assert 'hitless_host{node="edge2",service="resize"} 1.0' in metrics_text
