@@ -27,7 +27,6 @@ CLIENT_HOST = "client"
 LOAD_IDENTITY = "load"
 LOSS_TIMEOUT_S = 5.0
 TRIGGER_SHARE = 0.4
-COMPETING_PROCESSES = 1
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,9 @@ async def load_and_disturb(options: Options, bed: Testbed, results: Path, consol
     return trigger_ns
 
 
-def disturb(bed: Testbed, node: str) -> int:
+def disturb(bed: Testbed, node: str, processes: int = 1) -> int:
     """Start the competing computation inside a node's CPU budget; returns the time, in ns."""
-    command = [sys.executable, "-m", "experiments.compete", "--processes", str(COMPETING_PROCESSES)]
+    command = [sys.executable, "-m", "experiments.compete", "--processes", str(processes)]
     for path in bed.competing(node):
         command += ["--join", str(path)]
     trigger_ns = time.monotonic_ns()

@@ -9,28 +9,35 @@ from rich.table import Table
 
 Summary = Mapping[str, Any]
 COLUMNS = ("p50", "p99", "p999", "max", "n")
+FIELDS = {
+    "report_to_first_steered_ms": "report\nto first\nsteered",
+    "trigger_to_first_steered_ms": "trigger\nto first\nsteered",
+    "trigger_to_last_on_old_ms": "trigger\nto last\non old",
+    "longest_gap_ms": "longest\ngap",
+    "requests_after_report_on_old_node": "requests\non old\nafter report",
+}
 
 
 def latency_table(summaries: Sequence[Summary]) -> Table:
-    """Latency by phase, a group of columns for each run."""
+    """Latency by phase, a block of rows for each run."""
     table = Table(title="latency of the application from the intended start, ms", title_justify="left")
+    table.add_column("mode")
     table.add_column("phase")
+    for name in COLUMNS:
+        table.add_column(name, justify="right")
     for summary in summaries:
-        prefix = f"{summary['mode']} " if len(summaries) > 1 else ""
-        for name in COLUMNS:
-            table.add_column(prefix + name, justify="right")
-    for phase in ("steady", "window", "after"):
-        cells = [cell(summary["latency_ms"][phase][name]) for summary in summaries for name in COLUMNS]
-        table.add_row(phase, *cells)
+        for phase, row in summary["latency_ms"].items():
+            table.add_row(summary["mode"], phase, *(cell(row[name]) for name in COLUMNS))
+        table.add_section()
     return table
 
 
 def migration_table(summaries: Sequence[Summary]) -> Table:
     """Every migration of the runs."""
-    table = Table(title="migrations, ms", title_justify="left")
+    table = Table(title="migrations: times in ms", title_justify="left")
     for name in ("mode", "at s", "service", "from", "to", "reason"):
         table.add_column(name)
-    for name in ("report→first", "trigger→first", "trigger→last on old", "longest gap", "after report on old"):
+    for name in FIELDS.values():
         table.add_column(name, justify="right")
     for summary in summaries:
         for move in summary["migrations"]:
@@ -41,12 +48,9 @@ def migration_table(summaries: Sequence[Summary]) -> Table:
                 move["from"],
                 move["to"],
                 move["reason"] or "-",
-                cell(move["report_to_first_steered_ms"]),
-                cell(move["trigger_to_first_steered_ms"]),
-                cell(move["trigger_to_last_on_old_ms"]),
-                cell(move["longest_gap_ms"]),
-                cell(move["requests_after_report_on_old_node"]),
+                *(cell(move[field]) for field in FIELDS),
             )
+        table.add_section()
     return table
 
 

@@ -16,6 +16,7 @@ import pytest
 from controller.api_client import Client, RefusedError
 from controller.fabric import Fabric
 from hitless import topics
+from hitless.cancellation import raise_if_cancelled
 from hitless.messages import EndpointUpdate
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.support import ROOT, Running, RunningBroker
@@ -30,7 +31,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert "refused" in status["broker"]["error"]
     assert status["switches"]["s1"]["connected"] is False
     assert status["services"]["web"]["instances"]["edge1"]["status"] == "unknown"
-    with pytest.raises(RefusedError, match=r"switch s1 .*web stays as it is"):
+    with pytest.raises(RefusedError, match=r"switch s1.*web stays as it is"):
         running.client.post("/v1/migrate", service="web", node="edge1")
     assert running.status()["services"]["web"]["held"] is False
 
@@ -179,7 +180,8 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             await until(lambda: edge2.role("org.example.Web") == "host", "the new gateway is not told")
             assert len(edge2.jobs) == jobs + 1
             move = next(event for event in running.events("endpoint") if event["to"] == "edge2")
-            assert (move["from"], move["reason"], move["node"]) == ("edge1", "BETTER", "edge1")
+            assert (move["from"], move["reason"]) == ("edge1", "BETTER")
+            assert move["node"] in ("edge1", "edge2"), "whose report was the first after the dwell's end"
             assert move["sequence"] > 0
             metrics_text = await asyncio.to_thread(_prometheus, fabric)
             assert 'hitless_host{node="edge2",service="resize"} 1.0' in metrics_text
@@ -222,6 +224,7 @@ async def _emit(nodes: dict[FakeNode, int]) -> None:
         for node, cpu in nodes.items():
             for service in node.fabric.services:
                 await node.tell_metrics(service, cpu=cpu)
+                raise_if_cancelled()
         await asyncio.sleep(0.01)
 
 

@@ -40,7 +40,7 @@ async def during_wrk(bed: Testbed, seconds: int, action, old: str, new: str) -> 
 def outweigh(groups: list[Path]) -> None:
     """Let the competing computation win: wrk keeps its function as busy, and equals would share the node evenly."""
     for group in groups:
-        for name, weight in (("cpu.shares", 16384), ("cpu.weight", 1600)):
+        for name, weight in (("cpu.shares", 262144), ("cpu.weight", 10000)):
             if (group / name).exists():
                 (group / name).write_text(f"{weight}\n")
 
@@ -56,7 +56,7 @@ def test_keep_alive_connections_follow_their_function_without_an_error(target: s
             hitless(bed, "drain", "thumbnail", "edge2", "--undo")
 
             outweigh(bed.competing("edge1"))
-            await during_wrk(bed, 12, lambda: disturb(bed, "edge1"), "edge1", "edge2")
+            await during_wrk(bed, 12, lambda: disturb(bed, "edge1", processes=3), "edge1", "edge2")
 
     asyncio.run(scenario())
 

@@ -195,7 +195,7 @@ def test_random_stays_in_range(engine: Engine) -> None:
 
 def test_log_and_assert(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     load(engine, "state")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="softswitch.dataplane"):
         engine.process(1, state_packet(7, 12, 34))
         assert len(engine.process(1, state_packet(8, 4))) == 1
         assert engine.process(1, state_packet(8, 3)) == [], "a failed assert drops the packet"
