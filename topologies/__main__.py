@@ -1,105 +1,12 @@
-"""``python -m topologies``: a fabric to play with, p4runtime-shell against it, and cleaning up after a killed run."""
+"""Start ``python -m topologies``."""
 
-from __future__ import annotations
-
-import asyncio
-import json
-import os
 import signal
-import sys
-import tempfile
-from pathlib import Path
-from typing import NoReturn
 
-import click
+# Until there is something to clean up, Ctrl-C just ends the process: a traceback out of an import helps nobody.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from controller.fabric import FabricError, load
-from topologies import leftovers, network, targets
-from topologies.processes import ProcessEnded, in_namespace
-from topologies.requirements import Unmet, check
-from topologies.testbed import REPOSITORY_ROOT, NotReady, testbed
-
-PAIR = REPOSITORY_ROOT / "topologies" / "pair.yaml"
-
-
-@click.group()
-def main() -> None:
-    """Mininet networks that the whole system runs in."""
-
-
-@main.command()
-@click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
-@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
-def up(fabric: Path, target: str) -> None:
-    """Bring a fabric up and leave it running until Ctrl-C, for `hitless status`, `make shell`, curl and wrk."""
-    try:
-        check()
-        targets.require(target)
-        asyncio.run(stay(fabric, target))
-    except (Unmet, targets.TargetMissing, leftovers.Busy, FabricError, NotReady, ProcessEnded) as error:
-        fail(str(error))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        click.echo("stopped; nothing is left behind", err=True)
-
-
-async def stay(fabric: Path, target: str) -> None:
-    """Bring up, say how to use it, wait for the end."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    logs = Path(tempfile.mkdtemp(prefix="hitless-logs-"))
-    async with testbed(fabric, logs, target=target, clients=["shell"]) as bed:
-        await bed.ready(click.echo)
-        click.echo(f"up; the logs are in {logs}. In another terminal:")
-        click.echo(f"  HITLESS_SOCKET={bed.socket} {Path(sys.executable).parent}/hitless status")
-        for name in bed.fabric.hosts:
-            click.echo(f"  on host {name}: nsenter --net=/proc/{bed.namespace(name)}/ns/net COMMAND")
-        while True:
-            bed.check()
-            await asyncio.sleep(1)
-
-
-@main.command()
-@click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
-@click.option("--switch", "name", help="the switch's name; not needed where there is only one")
-@click.option("--python", required=True, help="the interpreter of the environment that has p4runtime-shell")
-def shell(fabric: Path, name: str | None, python: str) -> None:
-    """Open p4runtime-shell, as a backup client, on the running switch."""
-    try:
-        where = json.loads((leftovers.RUNTIME / "namespaces.json").read_text())
-    except FileNotFoundError:
-        fail("no fabric is up: start one with `make up`, or run this while `make run` runs")
-    loaded = load(fabric)
-    switch = loaded.switches.get(name or next(iter(loaded.switches)))
-    if switch is None or (name is None and len(loaded.switches) > 1):
-        fail(f"name the switch with --switch: {', '.join(loaded.switches)}")
-    pid = where[network.controller_host_name(loaded)]
-    # Election id 0,1 is below the controller's: the shell may read, and the controller stays primary.
-    command = [python, "-m", "p4runtime_sh", "--grpc-addr", switch.p4runtime, "--device-id", str(switch.device_id)]
-    command += ["--election-id", "0,1"]
-    line = in_namespace(pid, command)
-    os.execvp(line[0], line)
-
-
-@main.command()
-def clean() -> None:
-    """End what a killed run left behind: its processes (and with them its namespaces) and CPU budgets."""
-    try:
-        with leftovers.exclusive():
-            done = leftovers.clean()
-    except leftovers.Busy as error:
-        fail(str(error))
-    except PermissionError as error:
-        fail(f"{error}: run it as root")
-    for line in done or ["nothing was left behind"]:
-        click.echo(line)
-
-
-def fail(message: str) -> NoReturn:
-    """Say what is wrong and exit with 1."""
-    click.echo(f"topologies: {message}", err=True)
-    sys.exit(1)
-
+from topologies.command import main  # noqa: E402
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
