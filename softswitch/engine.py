@@ -63,8 +63,6 @@ class Engine:
         self._loaded: _Loaded | None = None
         self._events = EventReader(self._native, self._handle)
 
-    # -- pipeline -----------------------------------------------------------------------------------------------
-
     @property
     def program(self) -> Program | None:
         """The loaded program: its tables (keys with widths and match kinds, actions, const entries, size), counters,
@@ -128,8 +126,6 @@ class Engine:
             raise RuntimeError("no program is loaded")
         return self._loaded
 
-    # -- ports and life -----------------------------------------------------------------------------------------
-
     def add_port(self, port: int, interface: str) -> None:
         """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
         if not 0 <= port < 2**16 or len(interface.encode()) > 15:
@@ -185,8 +181,6 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- tables -------------------------------------------------------------------------------------------------
-
     def apply(self, operations: Sequence[TableOperation]) -> list[EntryError | None]:
         """Do the operations in order, the whole batch between two packets; one result each, None for success.
 
@@ -212,8 +206,6 @@ class Engine:
         results = (ctypes.c_int32 * count)()
         self._native.ss_apply(self._open(), handle, packed, count, results, cells)
         return list(results)
-
-    # -- counters, registers ------------------------------------------------------------------------------------
 
     def read_counters(self, name: str, start: int, count: int) -> list[tuple[int, int]]:
         """(packets, bytes) of cells start .. start+count-1. Raises KeyError, IndexError."""
@@ -282,8 +274,6 @@ class Engine:
         self._native.ss_array(self._open(), registers, values is not None, number, start, count, buffer)
         return buffer.raw[: count * size]
 
-    # -- packet replication -------------------------------------------------------------------------------------
-
     def set_multicast_group(self, group: int, replicas: Replicas) -> None:
         """Create or replace a group (1..65535); a replica is (port, instance)."""
         if not 0 < group <= MAX_GROUP:
@@ -313,8 +303,6 @@ class Engine:
         array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
         if self._native.ss_replicate(self._open(), clone, identifier, array, len(pairs), packet_length) < 0:
             raise MemoryError("no memory for a replication list")
-
-    # -- packets and events -------------------------------------------------------------------------------------
 
     def packet_out(self, data: bytes) -> None:
         """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port."""

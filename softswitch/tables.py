@@ -113,8 +113,6 @@ class TableCodec:
         size = _HEADER.size + self._body.size
         return _HEADER.pack(size, self.number, operation, action, priority, 0) + self._body.pack(*words)
 
-    # -- checks -----------------------------------------------------------------------------------------------------
-
     def _permit(self, kind: Operation, default: bool) -> None:
         if default:
             if self.table.const_default:
@@ -155,8 +153,6 @@ class TableCodec:
         if self.layout.match is Match.PREFIX:
             return next((k.prefix_length for k in key if isinstance(k, Lpm)), 0)
         return priority
-
-    # -- keys -------------------------------------------------------------------------------------------------------
 
     def key(self, key: tuple[MatchKey, ...]) -> list[int]:
         """Key words, then mask words unless the table is exact. Raises Refused."""

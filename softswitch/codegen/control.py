@@ -75,8 +75,6 @@ class ControlWriter:
             lines.append("    if (p->base.exit) goto done;")
         return lines
 
-    # -- tables -----------------------------------------------------------------------------------------------------
-
     def _table(self, pipeline: Pipeline, table: Table, following: str | None) -> list[str]:
         if not table.keys and table.const_default and table.default_action is not None and not table.by_hit:
             return self._statement(pipeline, table, table.default_action, following)

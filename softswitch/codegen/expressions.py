@@ -81,8 +81,6 @@ class ExpressionWriter:
     def _refuse(self, what: str) -> UnsupportedProgram:
         return UnsupportedProgram(what, self.source)
 
-    # -- booleans ---------------------------------------------------------------------------------------------------
-
     def boolean(self, e: Expression) -> str:
         """C text of a condition."""
         if isinstance(e, BoolConst):
@@ -118,8 +116,6 @@ class ExpressionWriter:
         if c_type is None:
             raise self._refuse(f"comparison {op!r} beyond 128 bits")
         return f"({cast(left, c_type)} {op} {cast(right, c_type)})"
-
-    # -- exact values -----------------------------------------------------------------------------------------------
 
     def exact(self, e: Expression) -> Value:
         """The value itself."""
@@ -316,8 +312,6 @@ class ExpressionWriter:
             c_type,
         )
 
-    # -- low bits only ----------------------------------------------------------------------------------------------
-
     def modulo(self, e: Expression, width: int) -> str:
         """C text, uint64_t up to 64 bits and u128 beyond, of which the low `width` bits are those of the value."""
         c_type = "uint64_t" if width <= 64 else "u128"
@@ -367,8 +361,6 @@ class ExpressionWriter:
         except UnsupportedProgram:
             return True
         return False
-
-    # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _type(self, low: int, high: int) -> str:
         name = type_for(low, high)

@@ -90,8 +90,6 @@ class Layout:
                 what = "varbit field" if item.varbit else f"field of {item.width} bits"
                 raise UnsupportedProgram(f"use of {what} {header_type.name}.{item.name} in an expression")
 
-    # -- names ------------------------------------------------------------------------------------------------------
-
     def header(self, name: str) -> str:
         """The C lvalue of a header or metadata struct."""
         if name in self._elements:
@@ -137,8 +135,6 @@ class Layout:
     def is_written(self, header_type: HeaderType, item: Field) -> bool:
         """Whether the program may change the field."""
         return (header_type.name, item.name) in self.usage.written
-
-    # -- declarations -----------------------------------------------------------------------------------------------
 
     def headers(self) -> Iterable[Header]:
         """Headers of packets, stack elements included."""

@@ -65,8 +65,6 @@ class ParserWriter:
         lines += [f"    {line}" for line in self._select(state)]
         return [*lines, "}"]
 
-    # -- operations -------------------------------------------------------------------------------------------------
-
     def _op(self, op: ParserOp) -> list[str]:
         writer = ExpressionWriter(self.layout, source=op.source)
         if op.op == "extract":
@@ -136,8 +134,6 @@ class ParserWriter:
         if width > 128:
             raise UnsupportedProgram(f"lookahead of {width} bits")
         return f"if (left * UINT64_C(8) < {offset + width}) {self._fail('PacketTooShort')}"
-
-    # -- select -----------------------------------------------------------------------------------------------------
 
     def _select(self, state: ParserState) -> list[str]:
         lines: list[str] = []

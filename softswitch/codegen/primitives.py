@@ -84,8 +84,6 @@ class PrimitiveWriter:
         except UnsupportedProgram as refusal:
             raise UnsupportedProgram(refusal.construct, refusal.source or primitive.source) from refusal
 
-    # -- actions ----------------------------------------------------------------------------------------------------
-
     def action_name(self, action: Action) -> str:
         """The C function of an action; ids are unique, names are not."""
         return self.layout.identifiers.get("action_", f"{action.id}_{action.name}")
@@ -144,8 +142,6 @@ class PrimitiveWriter:
         test = writer.boolean(condition) if writer.is_boolean(condition) else f"{writer.exact(condition).text} != 0"
         return [f"if (!({test})) goto L{target};"]
 
-    # -- operands ---------------------------------------------------------------------------------------------------
-
     @staticmethod
     def _expression(operand: Operand) -> Expression:
         assert operand.expression is not None
@@ -164,8 +160,6 @@ class PrimitiveWriter:
         if not isinstance(expression, FieldRef):
             raise UnsupportedProgram(f"store to a {type(expression).__name__}", writer.source)
         return self.layout.field(expression), self.layout.field_info(expression)
-
-    # -- fields and headers -----------------------------------------------------------------------------------------
 
     def _assign(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         target, field = self._target(primitive.operands[0], writer)
@@ -247,8 +241,6 @@ class PrimitiveWriter:
     def _mark_to_drop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         return ["p->base.std.egress_spec = s->host->drop_port;", "p->base.std.mcast_grp = 0;"]
 
-    # -- state ------------------------------------------------------------------------------------------------------
-
     def _register(self, operand: Operand, source: Source | None) -> tuple[RegisterArray, str]:
         if operand.name not in self.registers:
             raise UnsupportedProgram(f"reference to unknown register {operand.name!r}", source)
@@ -297,8 +289,6 @@ class PrimitiveWriter:
         body = [f"{cell}.packets++;", f"{cell}.octets += p->base.received;"]
         return self._in_range(f"update of counter {name!r}", self.program.counters[name].size, index, body)
 
-    # -- hash, random -----------------------------------------------------------------------------------------------
-
     def _low(self, text: str, field: Field, c_type: str = "uint64_t") -> str:
         """A 64-bit C value cut to a field."""
         if field.signed:
@@ -321,8 +311,6 @@ class PrimitiveWriter:
         value = self._low("ss_random_between(s->host, lo, hi)", field)
         return [f"{{ uint64_t lo = {low}, hi = {high};", f"    if (lo <= hi) {target} = {value}; }}"]
 
-    # -- requests to the engine, taken up when the pipeline ends ----------------------------------------------------
-
     def _list(self, operand: Operand, writer: ExpressionWriter) -> str:
         return f"(uint16_t){writer.truncated(self._expression(operand), 16)}"
 
@@ -342,8 +330,6 @@ class PrimitiveWriter:
     def _truncate(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         length = writer.truncated(self._expression(primitive.operands[0]), 32)
         return [f"{{ uint32_t n = (uint32_t){length}; if (n < p->base.truncate) p->base.truncate = n; }}"]
-
-    # -- diagnostics ------------------------------------------------------------------------------------------------
 
     def _log(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         text = primitive.operands[0].name

@@ -57,8 +57,6 @@ class _Generator:
         lines += [*self._deparse(), "", *self._preserve(), "", *self._digest(), "", *self._tables()]
         return Generated("\n".join(lines) + "\n", self.tables)
 
-    # -- checksums around the parser and the deparser -----------------------------------------------------------------
-
     def _parse(self) -> list[str]:
         lines = [
             "static void parse(struct ss_state *s, struct ss_phv *base, const uint8_t *data, uint32_t length)",
@@ -116,8 +114,6 @@ class _Generator:
             t.width // 8 for t in types
         )
 
-    # -- what survives, what is told ----------------------------------------------------------------------------------
-
     def _preserve(self) -> list[str]:
         lines = [
             "static void preserve(struct ss_phv *to_base, const struct ss_phv *from_base, uint32_t list)",
@@ -160,8 +156,6 @@ class _Generator:
             f"        values[n++] = (u128){writer.truncated(element, width)};"
             for element, width in zip(learn_list.elements, learn_list.widths, strict=True)
         ]
-
-    # -- tables of contents -------------------------------------------------------------------------------------------
 
     def _tables(self) -> list[str]:
         program = self.program

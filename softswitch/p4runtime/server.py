@@ -91,8 +91,6 @@ class P4RuntimeServer:
             delay = max(0, deadline - now) / 1e9
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
-    # -- the service's methods, under the names that gRPC calls ----------------------------------------------------
-
     async def Capabilities(self, request: p4r.CapabilitiesRequest, context: _Context) -> p4r.CapabilitiesResponse:
         """Tell the version of the API."""
         try:
