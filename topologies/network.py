@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from ipaddress import ip_interface
 from pathlib import Path
@@ -169,8 +168,3 @@ def run_in(node: Any, *command: str, check: bool = True) -> str:
 def namespaces(network: Mininet) -> Mapping[str, int]:
     """The process that holds each node's network namespace, by node name."""
     return {node.name: node.pid for node in (*network.hosts, *network.switches)}
-
-
-def python() -> str:
-    """The interpreter that everything of ours runs in."""
-    return sys.executable

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +59,12 @@ def start(
     log: Path,
     *,
     namespace: int | None = None,
-    environment: Mapping[str, str] | None = None,
     nice: int = 0,
     cwd: Path | None = None,
 ) -> Process:
     """Start a process that dies with this one; its output is appended to ``log``.
 
-    ``namespace`` is a process whose network namespace it enters; ``environment`` is added to our own.
+    ``namespace`` is a process whose network namespace it enters.
     """
     line = [*(["nice", "-n", str(nice)] if nice else []), *command]
     if namespace is not None:
@@ -78,7 +76,6 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
             start_new_session=True,
             cwd=cwd,
             preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)

@@ -190,7 +190,6 @@ async def testbed(
     *,
     target: str | None,
     clients: Sequence[str],
-    metrics_over_mqtt: bool = False,
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
 ) -> AsyncIterator[Testbed]:
@@ -214,7 +213,7 @@ async def testbed(
             bed.record()
             for node in fabric.nodes:
                 bed.hierarchy.create(node, budget_cores)
-            write_secrets(bed, clients, metrics_over_mqtt or mode == RECONFIGURATION)
+            write_secrets(bed, clients)
             bed.start_broker()
             bed.start_controller()
             for node in fabric.nodes:
@@ -230,7 +229,7 @@ async def testbed(
             shutil.rmtree(runtime / "credentials", ignore_errors=True)
 
 
-def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool) -> None:
+def write_secrets(bed: Testbed, clients: Sequence[str]) -> None:
     """Begin with an empty runtime folder: the broker's configuration, everyone's credentials, the agents' settings."""
     fabric, runtime = bed.fabric, bed.runtime
     for name in ("broker", "agents", "controller", "credentials", "nodes"):
@@ -263,7 +262,7 @@ def write_secrets(bed: Testbed, clients: Sequence[str], metrics_over_mqtt: bool)
                 "root": str(runtime / "nodes" / name),
                 "log_dir": str(bed.logs / "nodes" / name),
                 "cgroup": cgroups.agent_setting(bed.hierarchy.node(name)),
-                "metrics_over_mqtt": metrics_over_mqtt,
+                "metrics_over_mqtt": bed.mode == RECONFIGURATION,
                 "mode": bed.mode,
             },
         )
