@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import aiomqtt
 
+from hitless.cancellation import until_one_ends
+
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.25
@@ -119,19 +121,7 @@ class Bus:
         self.error = None
         try:
             self._on_connected()
-            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
-            ends = {
-                asyncio.create_task(self._send(client, self._outgoing)),
-                asyncio.create_task(self._receive(client)),
-            }
-            try:
-                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-            for end in done:
-                end.result()
+            await until_one_ends(self._send(client, self._outgoing), self._receive(client))
         finally:
             self._outgoing = None
 

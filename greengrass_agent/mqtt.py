@@ -11,6 +11,7 @@ import aiomqtt
 
 from greengrass_agent.emitter.settings import BrokerSettings
 from hitless import topics
+from hitless.cancellation import until_one_ends
 from hitless.messages import Message, Presence
 
 log = logging.getLogger(__name__)
@@ -98,19 +99,7 @@ class Connection:
         try:
             self.publish(self._presence_topic, self._presence(True), retain=True)
             self._on_connected()
-            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
-            ends = {
-                asyncio.create_task(self._send(client, self._outgoing)),
-                asyncio.create_task(self._receive(client)),
-            }
-            try:
-                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-            for end in done:
-                end.result()
+            await until_one_ends(self._send(client, self._outgoing), self._receive(client))
         except asyncio.CancelledError:
             with suppress(TimeoutError, aiomqtt.MqttError):
                 async with asyncio.timeout(GOODBYE_S):
