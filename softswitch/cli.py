@@ -10,22 +10,35 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import fill, indent
 from typing import NoReturn
 
 import grpc
-from finsy.proto import p4i, p4r
-from google.protobuf import text_format
 
-from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
+from softswitch import run
+from softswitch.arguments import Parser, port_and, port_number
+from softswitch.engine import CompilerMissing, Engine
+from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
+from softswitch.switch import MAX_PORT, cache_problem
 
 LOGGER = logging.getLogger("softswitch")
 
 DEFAULT_ADDRESS = "127.0.0.1:9559"
-DEFAULT_DROP_PORT = 511
-MAX_PORT = 511
+_INTERFACE = port_and("IFACE", "1@veth1")
+
+_COMMANDS = {"run": run.main}
+"""Subcommands; anything else is the command line of simple_switch_grpc."""
+
+_DESCRIPTION = """\
+A P4 switch: compiles what p4c made for BMv2 and runs it natively.
+
+Without a command it takes simple_switch_grpc's place: it moves packets between interfaces and serves P4Runtime."""
+
+_USAGE = """\
+softswitch [options] (program.json | --no-p4) [-- target options]
+       softswitch run program.json --pcap-in 1@in.pcap … (packets from files; softswitch run --help)"""
 
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -64,48 +77,54 @@ _MEANINGLESS_FLAGS = {
 }
 
 
+_EPILOG = f"""\
+example:
+  softswitch --device-id 1 -i 1@veth1 -i 2@veth2 --no-p4 -- --grpc-server-addr 127.0.0.1:9559 --cpu-port 510
+
+It prints where it serves P4Runtime once clients can connect, and ends on SIGTERM or SIGINT. Interfaces need root or
+CAP_NET_RAW. When it cannot start, standard error says why in one sentence and the exit code is 1.
+
+simple_switch_grpc's other options are accepted, and the log says that they have no effect:
+{indent(fill(", ".join([*_MEANINGLESS, *_MEANINGLESS_FLAGS]), 108, break_on_hyphens=False), "  ")}"""
+
+
 class StartError(Exception):
     """The switch cannot start: one sentence for the user."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(1, f"softswitch: {message}; see softswitch --help\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line. Options that BMv2 wants after `--` are taken before it as well."""
-    parser = _Parser(
-        prog="softswitch",
-        allow_abbrev=False,
-        description="A P4Runtime switch that compiles what p4c made for BMv2 and runs it natively.",
-        epilog="The options are simple_switch_grpc's. Those of the target may follow a --.",
+    parser = Parser("softswitch", _DESCRIPTION, _EPILOG, usage=_USAGE)
+    option = parser.add_argument
+    option("program", nargs="?", type=Path, metavar="program.json", help="what p4c-bm2-ss made of a P4 program")
+    option("--p4info", type=Path, metavar="FILE", help="its P4Info (text), so that clients need not push the program")
+    option("--no-p4", action="store_true", help="start without a program; a client pushes one")
+    option("--device-id", type=int, default=0, metavar="N", help="P4Runtime device id (default 0)")
+    option(
+        *("-i", "--interface"),
+        action="append",
+        default=[],
+        type=_INTERFACE,
+        metavar="PORT@IFACE",
+        help="attach an interface; repeatable",
     )
-    parser.add_argument("program", nargs="?", type=Path, help="BMv2 JSON to start with")
-    parser.add_argument("--p4info", type=Path, help="the program's P4Info (text), so that clients need not push it")
-    parser.add_argument("--no-p4", action="store_true", help="start without a program; a client pushes one")
-    parser.add_argument("--device-id", type=int, default=0, help="P4Runtime device id (default 0)")
-    parser.add_argument(
-        "-i", "--interface", action="append", default=[], type=_interface, metavar="PORT@IFACE", help="attach a port"
-    )
-    parser.add_argument("-L", "--log-level", choices=_LEVELS, default="info", help="default info")
+    option("-L", "--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)}")
     destination = parser.add_mutually_exclusive_group()
-    destination.add_argument("--log-file", type=Path, help="log to this file instead of to standard error")
+    destination.add_argument("--log-file", type=Path, metavar="FILE", help="log to FILE instead of to standard error")
     destination.add_argument("--log-console", action="store_true", help="log to standard error (the default)")
-    target = parser.add_argument_group("target options, after --")
-    target.add_argument("--grpc-server-addr", default=DEFAULT_ADDRESS, help=f"default {DEFAULT_ADDRESS}")
-    target.add_argument("--cpu-port", type=_port, help="port number for packet-in and packet-out; none by default")
-    target.add_argument("--drop-port", type=_port, default=DEFAULT_DROP_PORT, help=f"default {DEFAULT_DROP_PORT}")
-    target.add_argument("--grpc-server-ssl", action="store_true", help="serve with TLS")
-    target.add_argument("--grpc-server-cert", type=Path, help="server certificate (PEM)")
-    target.add_argument("--grpc-server-key", type=Path, help="server key (PEM)")
-    target.add_argument("--grpc-server-cacert", type=Path, help="certificate authority of the clients (PEM)")
-    target.add_argument("--grpc-server-with-client-auth", action="store_true", help="demand client certificates")
-    for option, why in _MEANINGLESS.items():
-        nargs = "?" if option == "--pcap" else None
-        parser.add_argument(option, nargs=nargs, help=f"accepted without effect: {why}")
-    for option, why in _MEANINGLESS_FLAGS.items():
-        parser.add_argument(option, action="store_true", help=f"accepted without effect: {why}")
+    option = parser.add_argument_group("target options, which may follow a --").add_argument
+    option("--grpc-server-addr", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"default {DEFAULT_ADDRESS}")
+    option("--cpu-port", type=port_number, metavar="N", help="port of packet-in and packet-out; none by default")
+    option("--drop-port", type=port_number, default=MAX_PORT, metavar="N", help=f"default {MAX_PORT}")
+    option("--grpc-server-ssl", action="store_true", help="serve with TLS")
+    option("--grpc-server-cert", type=Path, metavar="FILE", help="server certificate (PEM)")
+    option("--grpc-server-key", type=Path, metavar="FILE", help="server key (PEM)")
+    option("--grpc-server-cacert", type=Path, metavar="FILE", help="certificate authority of the clients (PEM)")
+    option("--grpc-server-with-client-auth", action="store_true", help="demand client certificates")
+    for name in _MEANINGLESS:
+        parser.add_argument(name, nargs="?" if name == "--pcap" else None, help=argparse.SUPPRESS)
+    for name in _MEANINGLESS_FLAGS:
+        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -129,11 +148,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a switch until SIGTERM or SIGINT. Exits 0, or 1 with a sentence on standard error."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _COMMANDS:
+        sys.exit(_COMMANDS[arguments[0]](arguments[1:]))
+    options = parse(arguments)
     try:
         _set_up_logging(options)
         asyncio.run(_run(options))
-    except StartError as error:
+    except (StartError, LoadError) as error:
         sys.exit(f"softswitch: {error}")
     sys.exit(0)
 
@@ -148,7 +170,7 @@ async def _run(options: argparse.Namespace) -> None:
         _add_ports(engine, options.interface)
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:
-            await asyncio.to_thread(_load, device, options.program, options.p4info)
+            await asyncio.to_thread(load_program, device, options.program, options.p4info)
         engine.start()
         server = P4RuntimeServer(device)
         try:
@@ -174,10 +196,7 @@ def _engine(make: Callable[[], Engine]) -> Engine:
     except CompilerMissing as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-        raise StartError(
-            f"cannot keep compiled programs in {reason} (set XDG_CACHE_HOME to a folder of yours)"
-        ) from error
+        raise StartError(cache_problem(error)) from error
 
 
 def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:
@@ -192,42 +211,15 @@ def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:
             raise StartError(f"interface {name} cannot be port {port}: {error}") from error
 
 
-def _load(device: Device, program: Path, p4info_path: Path | None) -> None:
-    """Start with a program. Without its P4Info it runs, and clients have to push it before they can write."""
-    try:
-        text = _read(program)
-        if p4info_path is None:
-            device.engine.load(text.decode())
-            return
-        p4info = text_format.Parse(_read(p4info_path).decode(), p4i.P4Info())
-        config = p4r.ForwardingPipelineConfig(p4info=p4info, p4_device_config=text)
-        device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, config)
-    except (CompilerMissing, P4RuntimeError) as error:
-        raise StartError(f"{program}: {error}") from error
-    except UnsupportedProgram as error:
-        raise StartError(f"{program}: this switch cannot run the program: {error}") from error
-    except ValueError as error:
-        raise StartError(f"{program} is no BMv2 JSON: {error}") from error
-    except text_format.ParseError as error:
-        raise StartError(f"{p4info_path} is no P4Info in text form: {error}") from error
-
-
 def _credentials(options: argparse.Namespace) -> grpc.ServerCredentials | None:
     if not options.grpc_server_ssl:
         return None
-    authority = _read(options.grpc_server_cacert) if options.grpc_server_cacert else None
+    authority = read_bytes(options.grpc_server_cacert) if options.grpc_server_cacert else None
     return grpc.ssl_server_credentials(
-        [(_read(options.grpc_server_key), _read(options.grpc_server_cert))],
+        [(read_bytes(options.grpc_server_key), read_bytes(options.grpc_server_cert))],
         root_certificates=authority,
         require_client_auth=options.grpc_server_with_client_auth,
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StartError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _set_up_logging(options: argparse.Namespace) -> None:
@@ -244,16 +236,3 @@ def _tell_meaningless(options: argparse.Namespace) -> None:
     for option, why in (_MEANINGLESS | _MEANINGLESS_FLAGS).items():
         if getattr(options, option.removeprefix("--").replace("-", "_")):
             LOGGER.warning("%s has no effect: %s", option, why)
-
-
-def _interface(text: str) -> tuple[int, str]:
-    port, at, name = text.partition("@")
-    if not at or not name or not port.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not PORT@IFACE, such as 1@veth1")
-    return _port(port), name
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number in 0..{MAX_PORT}")
-    return int(text)

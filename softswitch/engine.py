@@ -359,6 +359,10 @@ class Engine:
         """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""
         self._native.ss_freeze_clock(self._open(), -1 if us is None else us)
 
+    def seed(self, number: int) -> None:
+        """Make the program's random numbers repeat: the same seed gives the same ones."""
+        self._native.ss_seed(self._open(), number & (2**64 - 1))
+
 
 def _check_bounds(name: str, size: int, start: int, count: int) -> None:
     if start < 0 or count < 0 or start + count > size:

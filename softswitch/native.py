@@ -41,6 +41,7 @@ _FUNCTIONS = {
     "ss_read_events": (c_size_t, [c_void_p, c_char_p, c_size_t]),
     "ss_clock_us": (c_uint64, [c_void_p]),
     "ss_freeze_clock": (None, [c_void_p, c_int64]),
+    "ss_seed": (None, [c_void_p, c_uint64]),
     "ss_open": (c_void_p, [c_void_p, c_char_p, c_char_p, c_size_t]),
     "ss_discard": (None, [c_void_p]),
     "ss_swap": (None, [c_void_p, c_void_p]),

@@ -102,6 +102,28 @@ void ss_freeze_clock(struct ss_engine *e, int64_t us)
     ss_execute(e, &f.command);
 }
 
+struct seeding {
+    struct ss_command command;
+    uint64_t seed;
+};
+
+static void do_seed(struct ss_engine *e, struct ss_command *c)
+{
+    /* Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (2014): close seeds give unlike numbers */
+    uint64_t z = ((struct seeding *)c)->seed + 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    e->host.random[0] = z ^ (z >> 31);
+    e->host.random[1] = 1;
+}
+
+/* The same seed gives the same random numbers. */
+void ss_seed(struct ss_engine *e, uint64_t seed)
+{
+    struct seeding s = {{.run = do_seed}, seed};
+    ss_execute(e, &s.command);
+}
+
 /* -- programs ----------------------------------------------------------------------------------------------------- */
 
 struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room)

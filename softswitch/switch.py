@@ -1,0 +1,188 @@
+"""The switch as a Python object: packets in, packets out, no interface and no root. For tests and notebooks."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import TypeAlias
+
+from finsy.proto import p4r
+from google.protobuf import text_format
+
+from softswitch import files
+from softswitch.compiler import CompilerMissing
+from softswitch.engine import Engine
+from softswitch.entries import DigestEvent
+from softswitch.files import LoadError, WriteError
+from softswitch.p4runtime.device import Device
+from softswitch.p4runtime.errors import P4RuntimeError
+
+MAX_PORT = 511
+"""Ports have nine bits in v1model."""
+
+KEPT_DIGESTS = 100_000
+"""Digests that wait for `Switch.digests`; older ones are forgotten."""
+
+Entries: TypeAlias = p4r.WriteRequest | Iterable[p4r.Update | p4r.Entity] | Path | str
+"""What `Switch.write` takes: messages, text protobuf (it has braces), or the path of a file of it."""
+
+
+class Switch:
+    """A switch that runs one program; make it with `load`.
+
+    Calls may come from several threads; each is done as a whole, one after the other.
+    """
+
+    def __init__(self, device: Device, engine: Engine) -> None:
+        self._device = device
+        self._engine = engine
+        self._lock = RLock()
+        self._digests: deque[DigestEvent] = deque(maxlen=KEPT_DIGESTS)
+
+    def process(self, port: int, packet: bytes) -> list[tuple[int, bytes]]:
+        """Let a packet come in at `port` (0..511); returns the packets that leave, each with its port, in order.
+
+        A dropped packet returns []. Copies, resubmitted and recirculated ones are followed to their end. Packets to
+        and from the controller are those of the CPU port, with their packet-in or packet-out header in front.
+        What the program logs goes to the logger `softswitch.dataplane`.
+        """
+        check_port(port)
+        with self._lock:
+            outputs = self._engine.process(port, packet)
+            self._take_events()
+        return outputs
+
+    def write(self, entries: Entries) -> None:
+        """Insert, modify or delete entities, as a P4Runtime Write does.
+
+        Takes a WriteRequest, updates, entities (inserted, or modified where they always exist), text protobuf of
+        `updates {…}` or `entities {…}`, or the path of a file of it. Raises WriteError when an update was refused; the
+        others are done unless the request's `atomicity` says otherwise. Raises LoadError for unreadable text, or
+        without P4Info.
+        """
+        if isinstance(entries, str) and "{" in entries:
+            request, where = files.parse_entries(entries), "entries"
+        elif isinstance(entries, str | Path):
+            request, where = files.read_entries(Path(entries)), str(entries)
+        elif isinstance(entries, p4r.WriteRequest):
+            request, where = entries, "entries"
+        else:
+            updates = [e if isinstance(e, p4r.Update) else files.as_update(e) for e in entries]
+            request, where = p4r.WriteRequest(updates=updates), "entries"
+        with self._lock:
+            self._need_p4info()
+            files.write(self._device, request, where)
+
+    def read(self, *entities: p4r.Entity | str) -> list[p4r.Entity]:
+        """What a P4Runtime Read of these answers; text is that of a `p4.v1.Entity`, such as `"counter_entry {}"`.
+
+        Raises LoadError for what cannot be read.
+        """
+        try:
+            wanted = [text_format.Parse(e, p4r.Entity()) if isinstance(e, str) else e for e in entities]
+        except text_format.ParseError as error:
+            raise LoadError(f"no p4.v1.Entity in text form: {error}") from error
+        with self._lock:
+            self._need_p4info()
+            try:
+                responses, errors = self._device.read(wanted)
+                answer = [entity for response in responses for entity in response.entities]
+            except P4RuntimeError as error:
+                raise LoadError(f"cannot read: {error}") from error
+        if first := next((error for error in errors if error is not None), None):
+            raise LoadError(f"cannot read: {first}")
+        return answer
+
+    def digests(self) -> list[DigestEvent]:
+        """The digests since the last call: name and field values, in the order in which the program sent them."""
+        with self._lock:
+            self._take_events()
+            digests = list(self._digests)
+            self._digests.clear()
+        return digests
+
+    def set_clock(self, us: int | None) -> None:
+        """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again."""
+        self._engine.freeze_clock(us)
+
+    @property
+    def clock_us(self) -> int:
+        """The switch's clock: µs since `load` unless it was set."""
+        return self._engine.clock_us()
+
+    def close(self) -> None:
+        """Free everything. Idempotent; also on leaving a `with` block."""
+        with self._lock:
+            self._device.close()
+            self._engine.close()
+
+    def __enter__(self) -> Switch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _take_events(self) -> None:
+        self._digests += (e for e in self._engine.read_events() if isinstance(e, DigestEvent))
+
+    def _need_p4info(self) -> None:
+        if self._device.running is None:
+            raise LoadError("entries need the program's P4Info: load it with p4info=")
+
+
+def load(
+    program: str | os.PathLike[str],
+    p4info: str | os.PathLike[str] | None = None,
+    entries: Entries | None = None,
+    *,
+    cpu_port: int | None = None,
+    drop_port: int = MAX_PORT,
+    seed: int | None = None,
+) -> Switch:
+    """A switch that runs `program`, the JSON of `p4c-bm2-ss` (the C compiler takes a second, the first time).
+
+    `p4info` is its P4Info in text form, needed to write and read; `entries` are written at once (see `Switch.write`).
+    `cpu_port` is where packets to and from the controller pass. With a `seed` the program's random numbers repeat.
+    Raises LoadError, which says what is wrong with which file.
+    """
+    for number in (cpu_port, drop_port):
+        if number is not None:
+            check_port(number)
+    make = partial(Engine, cpu_port=cpu_port, drop_port=drop_port)
+    try:
+        engine = make()
+    except CompilerMissing as error:
+        raise LoadError(str(error)) from error
+    except OSError as error:
+        raise LoadError(cache_problem(error)) from error
+    switch = Switch(Device(0, engine, make, cpu_port), engine)
+    try:
+        if seed is not None:
+            engine.seed(seed)
+        files.load_program(switch._device, Path(program), None if p4info is None else Path(p4info))
+        if entries is not None:
+            switch.write(entries)
+    except BaseException:
+        switch.close()
+        raise
+    return switch
+
+
+def check_port(port: int) -> None:
+    """Raises ValueError for what is no port number."""
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"{port} is not a port number in 0..{MAX_PORT}")
+
+
+def cache_problem(error: OSError) -> str:
+    """The sentence for a cache of compiled programs that cannot be written."""
+    reason = f"{error.filename}: {error.strerror}"
+    return f"cannot keep compiled programs in {reason} (set XDG_CACHE_HOME to a folder of yours)"
+
+
+__all__ = ["LoadError", "Switch", "WriteError", "load"]
