@@ -10,6 +10,7 @@ import struct
 from threading import Lock
 
 from softswitch.bmv2.program import Program
+from softswitch.codegen.program import digest_values
 from softswitch.entries import DigestEvent, Event, PacketInEvent, PortEvent
 
 _LOG = logging.getLogger("softswitch.dataplane")
@@ -71,9 +72,11 @@ class EventReader:
 
     def _digest(self, identifier: int, count: int, body: bytes) -> Event | None:
         learn_list = self.program.learn_lists.get(identifier) if self.program else None
-        if learn_list is None or len(learn_list.widths) != count:
+        sizes = [digest_values(w) for w in learn_list.widths] if learn_list else []
+        if learn_list is None or sum(sizes) != count:
             return None  # of a program that was replaced meanwhile
-        values = (
-            int.from_bytes(body[i : i + _VALUE_BYTES], "little") for i in range(0, count * _VALUE_BYTES, _VALUE_BYTES)
-        )
+        values, at = [], 0
+        for size in sizes:
+            values.append(int.from_bytes(body[at : at + size * _VALUE_BYTES], "little"))
+            at += size * _VALUE_BYTES
         return DigestEvent(learn_list.name, tuple(values))

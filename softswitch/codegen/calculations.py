@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Calculation, CalculationInput, Program, UnsupportedProgram
-from softswitch.codegen.expressions import constant
+from softswitch.codegen.integers import constant, unsigned_type, word_list, words
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.usage import is_varbit
 from softswitch.codegen.wire import Wire, store
@@ -119,7 +119,9 @@ class CalculationWriter:
 
     def _value(self, item: CalculationInput) -> str:
         if item.field is None:
-            return constant(item.value, "u128" if item.width > 64 else "uint64_t")
+            if item.width > 128:
+                return word_list(item.value, words(item.width))
+            return constant(item.value, unsigned_type(item.width))
         if item.field.field == VALID:
             return f"(uint64_t){self.layout.field(FieldRef(item.field.header, VALID))}"
         return self.layout.field(item.field)
@@ -156,6 +158,9 @@ class CalculationWriter:
             raise UnsupportedProgram("hash of a whole header or varbit field after an odd number of bits")
         lines = []
         for item in run.inputs:
-            lines.append(f"ss_store_bits(buffer, at, {item.width}, (u128){self._value(item)});")
+            if item.width > 128:
+                lines.append(f"ss_wide_store(buffer, at, {item.width}, {self._value(item)});")
+            else:
+                lines.append(f"ss_store_bits(buffer, at, {item.width}, (u128){self._value(item)});")
             lines.append(f"at += {item.width};")
         return lines

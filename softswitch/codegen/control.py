@@ -11,7 +11,8 @@ from softswitch.bmv2.program import (
     Table,
     TableKey,
 )
-from softswitch.codegen.expressions import ExpressionWriter, constant
+from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.primitives import PrimitiveWriter, comment
 from softswitch.table_layout import Match, Piece, TableLayout
@@ -127,10 +128,10 @@ class ControlWriter:
         words: list[list[str]] = [[] for _ in range(layout.words)]
         lines = []
         for position, (key, pieces) in enumerate(zip(table.keys, layout.pieces, strict=True)):
-            c_type = "uint64_t" if key.width <= 64 else "u128"
+            c_type = unsigned_type(key.width)
             value = ExpressionWriter(self.layout, source=table.source).truncated(key.expression, key.width)
             if key.mask is not None:
-                value = f"({value} & {constant(key.mask, c_type)})"
+                value = operate("&", c_type, value, constant(key.mask, c_type))
             lines.append(f"    const {c_type} k{position} = {value}; /* {comment(key.name)} */")
             for piece in pieces:
                 words[piece.word].append(self._piece(key, position, piece))
@@ -146,9 +147,11 @@ class ControlWriter:
     @staticmethod
     def _piece(key: TableKey, position: int, piece: Piece) -> str:
         text = f"k{position}"
-        if piece.low:
+        if unsigned_type(key.width) == WIDE:
+            text = f"{text}.w[{piece.low // 64}]"
+        elif piece.low:
             text = f"({text} >> {piece.low})"
-        if key.width > 64:
+        if 64 < key.width <= 128:
             text = f"(uint64_t){text}"
             if piece.width < 64:
                 text = f"({text} & {constant((1 << piece.width) - 1)})"

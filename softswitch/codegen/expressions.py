@@ -6,8 +6,6 @@ only the low bits of a value are wanted (a store, a mask), sums, products and le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from softswitch.bmv2.expressions import (
     Binary,
     BoolConst,
@@ -24,50 +22,27 @@ from softswitch.bmv2.expressions import (
     Valid,
 )
 from softswitch.bmv2.program import Action, Field, Source, UnsupportedProgram
+from softswitch.codegen.integers import (
+    MAX_BITS,
+    WIDE,
+    Value,
+    bits_of,
+    cast,
+    compare,
+    constant,
+    convert,
+    low_bits,
+    operate,
+    read,
+    sign,
+    type_for,
+    unsigned_type,
+)
 from softswitch.codegen.layout import Layout
 
-_TYPES = (
-    ("uint64_t", 0, 2**64 - 1),
-    ("int64_t", -(2**63), 2**63 - 1),
-    ("u128", 0, 2**128 - 1),
-    ("i128", -(2**127), 2**127 - 1),
-)
 _COMPARISONS = frozenset(["==", "!=", ">", "<", ">=", "<="])
 _WRAPPING = frozenset(["+", "-", "*", "&", "|", "^", "<<"])
 _BOOLEAN = _COMPARISONS | {"and", "or"}
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """C text of an integer that lies in low..high and has the type `type_for(low, high)`."""
-
-    text: str
-    low: int
-    high: int
-
-
-def type_for(low: int, high: int) -> str | None:
-    """The C type that computes with an interval, None when none is wide enough."""
-    for name, least, greatest in _TYPES:
-        if least <= low and high <= greatest:
-            return name
-    return None
-
-
-def cast(value: Value, c_type: str) -> str:
-    """The value as another C type."""
-    return value.text if type_for(value.low, value.high) == c_type else f"({c_type}){value.text}"
-
-
-def constant(value: int, c_type: str = "uint64_t") -> str:
-    """A C constant of a type."""
-    if -(2**63) < value < 2**63:
-        sign = "-" if value < 0 else ""
-        return f"({c_type}){value}" if abs(value) < 2**31 else f"({c_type}){sign}{abs(value):#x}LL"
-    bits = value & (2**128 - 1)
-    if bits < 2**64:
-        return f"({c_type}){bits:#x}u"
-    return f"({c_type})((u128){bits >> 64:#x}u << 64 | {bits & (2**64 - 1):#x}u)"
 
 
 class ExpressionWriter:
@@ -90,7 +65,7 @@ class ExpressionWriter:
         if isinstance(e, Unary) and e.op == "not":
             return f"!({self.boolean(e.operand)})"
         if isinstance(e, Unary) and e.op == "d2b":
-            return f"({self.exact(e.operand).text} != 0)"
+            return self._compare("!=", self.exact(e.operand), Value(constant(0), 0, 0))
         if isinstance(e, Ternary):
             return f"({self.boolean(e.condition)} ? {self.boolean(e.left)} : {self.boolean(e.right)})"
         if isinstance(e, Binary) and e.op in ("and", "or"):
@@ -100,6 +75,10 @@ class ExpressionWriter:
                 return f"((bool)({self.boolean(e.left)}) {e.op} (bool)({self.boolean(e.right)}))"
             return self._compare(e.op, self.exact(e.left), self.exact(e.right))
         raise self._refuse(f"{self._describe(e)} where a condition is needed")
+
+    def truth(self, e: Expression) -> str:
+        """C text of a condition that may be a number, which is true unless 0."""
+        return self.boolean(e if self.is_boolean(e) else Unary("d2b", e))
 
     def is_boolean(self, e: Expression) -> bool:
         """Whether an expression is a truth value rather than a number."""
@@ -112,10 +91,8 @@ class ExpressionWriter:
         )
 
     def _compare(self, op: str, left: Value, right: Value) -> str:
-        c_type = type_for(min(left.low, right.low), max(left.high, right.high))
-        if c_type is None:
-            raise self._refuse(f"comparison {op!r} beyond 128 bits")
-        return f"({cast(left, c_type)} {op} {cast(right, c_type)})"
+        c_type = self._type(min(left.low, right.low), max(left.high, right.high))
+        return compare(op, c_type, cast(left, c_type), cast(right, c_type))
 
     def exact(self, e: Expression) -> Value:
         """The value itself."""
@@ -137,21 +114,20 @@ class ExpressionWriter:
     def _leaf(self, e: Expression) -> Value:
         layout = self.layout
         if isinstance(e, FieldRef):
-            return self._stored(layout.field(e), layout.field_info(e))
+            return self._read(layout.field(e), layout.field_info(e))
         if isinstance(e, Local):
             if self.action is None or e.index >= len(self.action.parameters):
                 raise self._refuse(f"action parameter {e.index} outside its action")
             width = self.action.parameters[e.index].width
-            if width > 128:
-                raise self._refuse(f"action parameter of {width} bits")
-            return self._stored(f"a{e.index}", Field("", width))
+            self._type(0, 2**width - 1)
+            return Value(f"a{e.index}", 0, 2**width - 1)
         if isinstance(e, StackLast):
             stack = layout.stack(e.stack)
             field = layout.program.stacks[e.stack].type.field(e.field)
             last = f"{stack}.next ? {stack}.next - 1 : 0"
-            return self._stored(f"{stack}.element[{last}].{layout.member(field)}", field)
+            return self._read(f"{stack}.element[{last}].{layout.member(field)}", field)
         if isinstance(e, StackElement):
-            return self._stored(self.element(e), layout.program.stacks[e.stack].type.field(e.field))
+            return self._read(self.element(e), layout.program.stacks[e.stack].type.field(e.field))
         if isinstance(e, StackProperty):
             size = len(layout.program.stacks[e.stack].headers)
             if e.op == "size_stack":
@@ -171,9 +147,10 @@ class ExpressionWriter:
             inside = f"({index.text} >= 0 && {inside})"
         return f"{stack}.element[{inside} ? (uint32_t){index.text} : {size}].{member}"
 
-    def _stored(self, text: str, field: Field) -> Value:
-        low, high = (-(2 ** (field.width - 1)), 2 ** (field.width - 1) - 1) if field.signed else (0, 2**field.width - 1)
-        return Value(f"({type_for(low, high)}){text}", low, high)
+    def _read(self, text: str, field: Field) -> Value:
+        value = read(text, field)
+        self._type(value.low, value.high)
+        return value
 
     def _unary(self, e: Unary) -> Value:
         if e.op == "b2d":
@@ -182,11 +159,16 @@ class ExpressionWriter:
             return Value(f"(uint64_t)({self.boolean(e)})", 0, 1)
         inner = self.exact(e.operand)
         low, high = (-inner.high, -inner.low) if e.op == "-" else (~inner.high, ~inner.low)
-        c_type = self._type(low, high)
-        if c_type.startswith("u"):  # of a negative number: compute in the type that holds both
-            wide = self._type(min(low, inner.low), max(high, inner.high))
-            return Value(f"({c_type}){e.op}({wide}){inner.text}", low, high)
-        return Value(f"({e.op}{cast(inner, c_type)})", low, high)
+        computed = self._type(min(low, inner.low), max(high, inner.high))
+        text = self._negate(e.op, cast(inner, computed), computed)
+        return self._value(text, low, high, computed)
+
+    @staticmethod
+    def _negate(op: str, text: str, c_type: str) -> str:
+        """C text of `-` or `~`."""
+        if c_type == WIDE:
+            return f"ss_wide_{'neg' if op == '-' else 'not'}({text})"
+        return f"({op}{text})"
 
     def _binary(self, e: Binary) -> Value:
         op = e.op
@@ -201,7 +183,7 @@ class ExpressionWriter:
             return self._divide(op, left, right)
         low, high = self._bounds(op, left, right)
         c_type = self._type(min(low, left.low, right.low), max(high, left.high, right.high))
-        return self._value(f"({cast(left, c_type)} {op} {cast(right, c_type)})", low, high, c_type)
+        return self._value(operate(op, c_type, cast(left, c_type), cast(right, c_type)), low, high, c_type)
 
     @staticmethod
     def _bounds(op: str, left: Value, right: Value) -> tuple[int, int]:
@@ -218,80 +200,73 @@ class ExpressionWriter:
     def _mask(self, e: Binary) -> Value:
         """A mask bounds the result by its own width, and wants no more than that of the other side."""
         for wide, mask in ((e.left, e.right), (e.right, e.left)):
-            if isinstance(mask, Const) and 0 <= mask.value < 2**128:
+            if isinstance(mask, Const) and mask.value >= 0:
                 bits = max(mask.value.bit_length(), 1)
-                return self._value(
-                    f"({self.modulo(wide, bits)} & {constant(mask.value, self._type(0, mask.value))})",
-                    0,
-                    mask.value,
-                    "uint64_t" if bits <= 64 else "u128",
-                )
+                c_type = unsigned_type(bits)
+                text = operate("&", c_type, self.modulo(wide, bits), constant(mask.value, c_type))
+                return self._value(text, 0, mask.value, c_type)
         left, right = self.exact(e.left), self.exact(e.right)
         if left.low >= 0 or right.low >= 0:
             high = min(v.high for v in (left, right) if v.low >= 0)
             c_type = self._type(min(left.low, right.low), max(left.high, right.high))
-            return self._value(f"({cast(left, c_type)} & {cast(right, c_type)})", 0, high, c_type)
+            return self._value(operate("&", c_type, cast(left, c_type), cast(right, c_type)), 0, high, c_type)
         low, high = self._bounds("&", left, right)
         c_type = self._type(low, high)
-        return Value(f"({cast(left, c_type)} & {cast(right, c_type)})", low, high)
+        return Value(operate("&", c_type, cast(left, c_type), cast(right, c_type)), low, high)
 
     def _width(self, e: Binary) -> int:
-        if not isinstance(e.right, Const) or not 0 < e.right.value <= 128:
-            raise self._refuse(f"{e.op} to a width that is no constant up to 128")
+        if not isinstance(e.right, Const) or not 0 < e.right.value < MAX_BITS:
+            raise self._refuse(f"{e.op} to a width that is no constant below {MAX_BITS}")
         return e.right.value
 
     def _cast(self, e: Binary) -> Value:
         width = self._width(e)
-        if e.op == "two_comp_mod":
-            size = 64 if width <= 64 else 128
-            return Value(
-                f"ss_sign{size}({self.modulo(e.left, width)}, {width})", -(2 ** (width - 1)), 2 ** (width - 1) - 1
-            )
         least, greatest = (0, 2**width - 1) if e.op == "usat_cast" else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
-        try:
-            inner = self.exact(e.left)
-        except UnsupportedProgram:
-            return self._saturate_wide(e, greatest)
+        if e.op == "two_comp_mod":
+            computed = {"uint64_t": "int64_t", "u128": "i128", WIDE: WIDE}[unsigned_type(width)]
+            self._type(least, greatest)
+            return self._value(sign(self.modulo(e.left, width), width), least, greatest, computed)
+        inner = self.exact(e.left)
         low, high = min(max(inner.low, least), greatest), max(min(inner.high, greatest), least)
         if (low, high) == (inner.low, inner.high):
             return inner
         wide = self._type(inner.low, inner.high)
         limits = f"{constant(max(least, inner.low), wide)}, {constant(min(greatest, inner.high), wide)}"
-        return self._value(f"ss_clamp_{wide.removesuffix('_t')}({inner.text}, {limits})", low, high, wide)
-
-    def _saturate_wide(self, e: Binary, greatest: int) -> Value:
-        """A saturating sum or difference that needs a 129th bit."""
-        if e.op == "usat_cast" and isinstance(e.left, Binary) and e.left.op in ("+", "-"):
-            left, right = self.exact(e.left.left), self.exact(e.left.right)
-            if left.low >= 0 and right.low >= 0:
-                name = "add" if e.left.op == "+" else "sub"
-                text = f"ss_{name}_saturating128({left.text}, {right.text}, {constant(greatest, 'u128')})"
-                return self._value(text, 0, greatest, "u128")
-        raise self._refuse("saturation beyond 128 bits")
+        name = "ss_wide_clamp" if wide == WIDE else f"ss_clamp_{wide.removesuffix('_t')}"
+        return self._value(f"{name}({inner.text}, {limits})", low, high, wide)
 
     def _shift(self, e: Binary) -> Value:
         left, amount = self.exact(e.left), self.exact(e.right)
         self._check_amount(amount)
+        count = cast(amount, "uint64_t")
         if e.op == "<<":
-            if amount.high > 256 or type_for(left.low << amount.high, left.high << amount.high) is None:
-                raise self._refuse("left shift beyond 128 bits whose high bits are used")
+            if amount.high > MAX_BITS:
+                raise self._refuse(f"left shift beyond {MAX_BITS} bits, of which the high bits are used")
             corners = [v << n for v in (left.low, left.high) for n in (amount.low, amount.high)]
             low, high = min(corners), max(corners)
             c_type = self._type(low, high)
+            if c_type == WIDE:
+                return Value(f"ss_wide_shl({cast(left, WIDE)}, {count})", low, high)
             if low < 0:  # C leaves shifts of negative numbers undefined
                 unsigned = "uint64_t" if c_type == "int64_t" else "u128"
-                return Value(f"({c_type})(({unsigned}){left.text} << {amount.text})", low, high)
+                return Value(f"({c_type})(({unsigned}){left.text} << {count})", low, high)
             size = "64" if c_type == "uint64_t" else "128"
             if isinstance(e.right, Const):
                 return Value(f"(({c_type}){left.text} << {e.right.value})", low, high)
-            return Value(f"ss_shl{size}({left.text}, {amount.text})", low, high)
-        least, most = min(amount.low, 128), min(amount.high, 128)
+            return Value(f"ss_shl{size}({left.text}, {count})", low, high)
+        least, most = min(amount.low, MAX_BITS), min(amount.high, MAX_BITS)
         corners = [v >> n for v in (left.low, left.high) for n in (least, most)]
         c_type = self._type(left.low, left.high)
-        name = {"uint64_t": "ss_shr64", "int64_t": "ss_sar64", "u128": "ss_shr128", "i128": "ss_sar128"}[c_type]
-        if isinstance(e.right, Const) and e.right.value < (64 if "64" in c_type else 128):
+        name = {
+            "uint64_t": "ss_shr64",
+            "int64_t": "ss_sar64",
+            "u128": "ss_shr128",
+            "i128": "ss_sar128",
+            WIDE: "ss_wide_shr",
+        }[c_type]
+        if isinstance(e.right, Const) and c_type != WIDE and e.right.value < (64 if "64" in c_type else 128):
             return self._value(f"({left.text} >> {e.right.value})", min(corners), max(corners), c_type)
-        return self._value(f"{name}({left.text}, {amount.text})", min(corners), max(corners), c_type)
+        return self._value(f"{name}({left.text}, {count})", min(corners), max(corners), c_type)
 
     def _check_amount(self, amount: Value) -> None:
         if amount.low < 0:
@@ -304,6 +279,8 @@ class ExpressionWriter:
         if left.low < 0 or right.low < 0:
             raise self._refuse(f"{op!r} of signed numbers")
         c_type = self._type(0, max(left.high, right.high))
+        if c_type == WIDE:
+            raise self._refuse(f"{op!r} beyond 128 bits")
         size, name = "64" if c_type == "uint64_t" else "128", "div" if op == "/" else "mod"
         return self._value(
             f"ss_{name}{size}({left.text}, {right.text})",
@@ -313,25 +290,32 @@ class ExpressionWriter:
         )
 
     def modulo(self, e: Expression, width: int) -> str:
-        """C text, uint64_t up to 64 bits and u128 beyond, of which the low `width` bits are those of the value."""
-        c_type = "uint64_t" if width <= 64 else "u128"
+        """C text, of type `unsigned_type(width)`, of which the low `width` bits are those of the value."""
+        c_type = unsigned_type(width)
+        if c_type == WIDE:
+            self._type(0, 2**width - 1)
         if isinstance(e, Const):
             return constant(e.value & ((1 << width) - 1), c_type)
         if isinstance(e, Unary) and e.op in ("-", "~"):
-            return f"({e.op}{self.modulo(e.operand, width)})"
+            return self._negate(e.op, self.modulo(e.operand, width), c_type)
         if isinstance(e, Binary) and e.op == "&":
             for wide, mask in ((e.left, e.right), (e.right, e.left)):
                 if isinstance(mask, Const):
-                    return f"({self.modulo(wide, width)} & {constant(mask.value & ((1 << width) - 1), c_type)})"
+                    ones = constant(mask.value & ((1 << width) - 1), c_type)
+                    return operate("&", c_type, self.modulo(wide, width), ones)
         if isinstance(e, Binary) and e.op == "<<":
             amount = self.exact(e.right)
             self._check_amount(amount)
             left = self.modulo(e.left, width)
+            if isinstance(e.right, Const) and e.right.value >= width:
+                return constant(0, c_type)
+            if c_type == WIDE:
+                return f"ss_wide_shl({left}, {cast(amount, 'uint64_t')})"
             if isinstance(e.right, Const):
-                return f"({left} << {e.right.value})" if e.right.value < width else constant(0, c_type)
-            return f"ss_shl{64 if width <= 64 else 128}({left}, {amount.text})"
+                return f"({left} << {e.right.value})"
+            return f"ss_shl{64 if width <= 64 else 128}({left}, {cast(amount, 'uint64_t')})"
         if isinstance(e, Binary) and e.op in _WRAPPING:
-            return f"({self.modulo(e.left, width)} {e.op} {self.modulo(e.right, width)})"
+            return operate(e.op, c_type, self.modulo(e.left, width), self.modulo(e.right, width))
         if isinstance(e, Binary) and e.op == "two_comp_mod" and self._width(e) >= width:
             return self.modulo(e.left, width)
         if isinstance(e, Ternary) and not self.is_boolean(e):
@@ -339,20 +323,17 @@ class ExpressionWriter:
         return cast(self.exact(e), c_type)
 
     def truncated(self, e: Expression, width: int) -> str:
-        """C text, unsigned, of the value modulo 2^width."""
+        """C text, of type `unsigned_type(width)`, of the value modulo 2^width."""
         if not self._may_be_wide(e):
             value = self.exact(e)
             if value.low >= 0 and value.high < 1 << width:
-                return value.text
-        mask = constant((1 << width) - 1, "uint64_t" if width <= 64 else "u128")
-        text = self.modulo(e, width)
-        return text if width in (64, 128) else f"({text} & {mask})"
+                return cast(value, unsigned_type(width))
+        return low_bits(self.modulo(e, width), width)
 
     def stored(self, e: Expression, field: Field) -> str:
         """C text of what assigning the value to a field leaves in it."""
         if field.signed:
-            size = 64 if field.width <= 64 else 128
-            return f"ss_sign{size}({self.modulo(e, field.width)}, {field.width})"
+            return sign(self.modulo(e, field.width), field.width)
         return self.truncated(e, field.width)
 
     def _may_be_wide(self, e: Expression) -> bool:
@@ -365,13 +346,15 @@ class ExpressionWriter:
     def _type(self, low: int, high: int) -> str:
         name = type_for(low, high)
         if name is None:
-            raise self._refuse("arithmetic beyond 128 bits")
+            raise self._refuse(f"arithmetic beyond {MAX_BITS} bits")
+        if name == WIDE:
+            self.layout.reserve(bits_of(low, high))
         return name
 
     def _value(self, text: str, low: int, high: int, computed: str | None = None) -> Value:
         """A value, cast to the type of its interval when it was computed in another."""
         c_type = self._type(low, high)
-        return Value(text if computed in (None, c_type) else f"({c_type}){text}", low, high)
+        return Value(text if computed is None else convert(text, computed, c_type), low, high)
 
     @staticmethod
     def _describe(e: Expression) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Field, Header, HeaderType, Program, UnsupportedProgram
+from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage
 
 STANDARD = "standard_metadata"
-MAX_WIDTH = 128
 
 _STANDARD_FIELDS = frozenset(
     [
@@ -33,19 +33,6 @@ _STANDARD_FIELDS = frozenset(
         "priority",
     ]
 )
-
-
-def c_type(width: int, signed: bool = False) -> str:
-    """The smallest C integer type for a width of at most 128 bits."""
-    for bits in (8, 16, 32, 64):
-        if width <= bits:
-            return f"{'' if signed else 'u'}int{bits}_t"
-    return "i128" if signed else "u128"
-
-
-def c_width(width: int) -> int:
-    """Bits of `c_type(width)`."""
-    return next(bits for bits in (8, 16, 32, 64, 128) if width <= bits)
 
 
 class Identifiers:
@@ -75,6 +62,7 @@ class Layout:
         self.program = program
         self.usage: Usage = find_usage(program)
         self.identifiers = Identifiers()
+        self.wide_words = 3
         self._elements = {
             header: (stack.name, index)
             for stack in program.stacks.values()
@@ -86,9 +74,13 @@ class Layout:
     def _check(self, header_type: HeaderType) -> None:
         for item in header_type.fields:
             used = (header_type.name, item.name) in self.usage.used
-            if used and (item.width > MAX_WIDTH or item.varbit):
+            if used and (item.width >= MAX_BITS or item.varbit):
                 what = "varbit field" if item.varbit else f"field of {item.width} bits"
                 raise UnsupportedProgram(f"use of {what} {header_type.name}.{item.name} in an expression")
+
+    def reserve(self, bits: int) -> None:
+        """Numbers beyond 128 bits have room for that many."""
+        self.wide_words = max(self.wide_words, words(bits))
 
     def header(self, name: str) -> str:
         """The C lvalue of a header or metadata struct."""
@@ -151,16 +143,16 @@ class Layout:
             if any(f.varbit for f in header_type.fields):
                 lines.append("    uint16_t varbit; /* bytes */")
             lines.append("    uint8_t valid;")
-            lines += [f"    {c_type(f.width, f.signed)} {self.member(f)};" for f in self.stored(header_type)]
+            lines += [f"    {declaration(f, self.member(f))}" for f in self.stored(header_type)]
             lines.append("};")
         lines.append("struct phv {")
         lines.append("    struct ss_phv base;")
         lines.append("    struct {")
         for header in metadata:
-            stored = sorted(self.stored(header.type), key=lambda f: -c_width(f.width))
+            stored = sorted(self.stored(header.type), key=lambda f: -storage_bits(f.width))
             if stored:
                 lines.append("        struct {")
-                lines += [f"            {c_type(f.width, f.signed)} {self.member(f)};" for f in stored]
+                lines += [f"            {declaration(f, self.member(f))}" for f in stored]
                 lines.append(f"        }} {self.identifiers.get('m_', header.name)};")
         lines.append("    } metadata;")
         for header in self.headers():

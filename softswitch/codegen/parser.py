@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey, UnsupportedProgram
-from softswitch.codegen.expressions import ExpressionWriter, constant
+from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey
+from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.integers import (
+    compare,
+    constant,
+    convert,
+    low_bits,
+    operate,
+    sign,
+    unsigned_type,
+    write,
+)
 from softswitch.codegen.layout import Layout
-from softswitch.codegen.wire import Wire
+from softswitch.codegen.wire import Wire, load
 
 CORE_ERRORS = (
     "NoError",
@@ -121,18 +131,21 @@ class ParserWriter:
         target, info = self.layout.field(op.field), self.layout.field_info(op.field)
         if op.lookahead is None:
             assert op.expression is not None
-            return [f"{target} = {writer.stored(op.expression, info)};"]
+            return [write(target, info, writer.stored(op.expression, info))]
         offset, width = op.lookahead
-        value = f"ss_load_bits(d, {offset}, {width})"
+        value = convert(self._load(offset, width), unsigned_type(width), unsigned_type(info.width))
         if info.signed:
-            value = f"ss_sign128({value}, {info.width})"
+            value = sign(value, info.width)
         elif info.width < width:
-            value = f"({value} & {constant((1 << info.width) - 1, 'u128')})"
-        return [self._look(offset, width), f"{target} = {value};"]
+            value = low_bits(value, info.width)
+        return [self._look(offset, width), write(target, info, value)]
+
+    def _load(self, offset: int, width: int) -> str:
+        """C text, of type `unsigned_type(width)`, of bits that are not parsed yet."""
+        self.layout.reserve(width + 1)
+        return load("d", offset, width)
 
     def _look(self, offset: int, width: int) -> str:
-        if width > 128:
-            raise UnsupportedProgram(f"lookahead of {width} bits")
         return f"if (left * UINT64_C(8) < {offset + width}) {self._fail('PacketTooShort')}"
 
     def _select(self, state: ParserState) -> list[str]:
@@ -155,23 +168,20 @@ class ParserWriter:
             for number, (key, shift) in enumerate(zip(state.key, shifts, strict=True)):
                 ones = (1 << key.width) - 1
                 part, wanted = mask >> shift & ones, (transition.value & mask) >> shift & ones
-                c_type = "uint64_t" if key.width <= 64 else "u128"
-                left = f"k{number}" if part == ones else f"(k{number} & {constant(part, c_type)})"
+                c_type = unsigned_type(key.width)
+                left = f"k{number}"
+                if part != ones:
+                    left = operate("&", c_type, left, constant(part, c_type))
                 if part:
-                    tests.append(f"{left} == {constant(wanted, c_type)}")
+                    tests.append(compare("==", c_type, left, constant(wanted, c_type)))
             lines.append(f"if ({' && '.join(tests) or 'true'}) goto {self._label(transition.next_state)};")
         return [*lines, f"goto {default};"]
 
     def _key(self, number: int, key: TransitionKey) -> list[str]:
-        c_type = "uint64_t" if key.width <= 64 else "u128"
-        if key.width > 128:
-            raise UnsupportedProgram(f"select on {key.width} bits")
+        c_type = unsigned_type(key.width)
         if key.lookahead is not None:
             offset, width = key.lookahead
-            return [
-                self._look(offset, width),
-                f"const {c_type} k{number} = ({c_type})ss_load_bits(d, {offset}, {width});",
-            ]
+            return [self._look(offset, width), f"const {c_type} k{number} = {self._load(offset, width)};"]
         assert key.expression is not None
         value = ExpressionWriter(self.layout).truncated(key.expression, key.width)
         return [f"const {c_type} k{number} = {value};"]

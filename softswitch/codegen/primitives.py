@@ -17,8 +17,20 @@ from softswitch.bmv2.program import (
     UnsupportedProgram,
 )
 from softswitch.codegen.calculations import CalculationWriter
-from softswitch.codegen.expressions import ExpressionWriter, constant
-from softswitch.codegen.layout import Layout, c_width
+from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.integers import (
+    MAX_BITS,
+    WIDE,
+    convert,
+    low_bits,
+    read,
+    sign,
+    storage,
+    unsigned_type,
+    words,
+    write,
+)
+from softswitch.codegen.layout import Layout
 
 JUMPS = frozenset(["_jump", "_jump_if_zero"])
 
@@ -99,11 +111,16 @@ class PrimitiveWriter:
         ]
         word = 0
         for index, parameter in enumerate(action.parameters):
-            if parameter.width > 128:
+            if parameter.width >= MAX_BITS:
                 raise UnsupportedProgram(
                     f"action parameter {parameter.name!r} of {parameter.width} bits", action.source
                 )
-            if parameter.width > 64:
+            if parameter.width > 128:
+                count = words(parameter.width)
+                self.layout.reserve(parameter.width + 1)
+                lines.append(f"    const {WIDE} a{index} = ss_wide_get(data + {word}, {count});")
+                word += count
+            elif parameter.width > 64:
                 lines.append(f"    const u128 a{index} = (u128)data[{word + 1}] << 64 | data[{word}];")
                 word += 2
             else:
@@ -138,8 +155,7 @@ class PrimitiveWriter:
         if primitive.op == "_jump":
             return [f"goto L{target};"]
         writer = ExpressionWriter(self.layout, action, primitive.source)
-        condition = self._expression(primitive.operands[0])
-        test = writer.boolean(condition) if writer.is_boolean(condition) else f"{writer.exact(condition).text} != 0"
+        test = writer.truth(self._expression(primitive.operands[0]))
         return [f"if (!({test})) goto L{target};"]
 
     @staticmethod
@@ -163,7 +179,7 @@ class PrimitiveWriter:
 
     def _assign(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         target, field = self._target(primitive.operands[0], writer)
-        return [f"{target} = {writer.stored(self._expression(primitive.operands[1]), field)};"]
+        return [write(target, field, writer.stored(self._expression(primitive.operands[1]), field))]
 
     def _assign_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         names = [self._header_name(o, primitive.source) for o in primitive.operands]
@@ -245,10 +261,13 @@ class PrimitiveWriter:
         if operand.name not in self.registers:
             raise UnsupportedProgram(f"reference to unknown register {operand.name!r}", source)
         array = self.program.registers[operand.name]
-        if array.width > 128:
+        if array.width >= MAX_BITS:
             raise UnsupportedProgram(f"register {array.name!r} of {array.width} bits", source)
-        kind = "u128" if array.width > 64 else f"uint{c_width(array.width)}_t"
-        return array, f"(({kind} *)s->registers[{self.registers[array.name]}])[i]"
+        cells = f"s->registers[{self.registers[array.name]}]"
+        if array.width > 128:
+            self.layout.reserve(array.width + 1)
+            return array, f"((uint64_t *){cells} + {words(array.width)} * i)"
+        return array, f"(({storage(array.width)} *){cells})[i]"
 
     def _in_range(self, what: str, size: int, index: str, body: list[str]) -> list[str]:
         """BMv2 ignores an access out of range and logs an error."""
@@ -264,21 +283,21 @@ class PrimitiveWriter:
     def _register_read(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         array, cell = self._register(primitive.operands[1], primitive.source)
         target, field = self._target(primitive.operands[0], writer)
-        value = cell
+        value = convert(read(cell, Field("", array.width)).text, unsigned_type(array.width), unsigned_type(field.width))
         if field.signed:
-            size = 64 if field.width <= 64 else 128
-            value = f"ss_sign{size}({cell}, {field.width})"
+            value = sign(value, field.width)
         elif array.width > field.width:
-            c_type = "uint64_t" if array.width <= 64 else "u128"
-            value = f"({cell} & {constant((1 << field.width) - 1, c_type)})"
+            value = low_bits(value, field.width)
         index = writer.truncated(self._expression(primitive.operands[2]), 64)
-        return self._in_range(f"read of register {array.name!r}", array.size, index, [f"{target} = {value};"])
+        store = write(target, field, value)
+        return self._in_range(f"read of register {array.name!r}", array.size, index, [store])
 
     def _register_write(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         array, cell = self._register(primitive.operands[0], primitive.source)
         index = writer.truncated(self._expression(primitive.operands[1]), 64)
         value = writer.truncated(self._expression(primitive.operands[2]), array.width)
-        return self._in_range(f"write of register {array.name!r}", array.size, index, [f"{cell} = {value};"])
+        store = write(cell, Field("", array.width), value)
+        return self._in_range(f"write of register {array.name!r}", array.size, index, [store])
 
     def _count(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         name = primitive.operands[0].name
@@ -289,11 +308,13 @@ class PrimitiveWriter:
         body = [f"{cell}.packets++;", f"{cell}.octets += p->base.received;"]
         return self._in_range(f"update of counter {name!r}", self.program.counters[name].size, index, body)
 
-    def _low(self, text: str, field: Field, c_type: str = "uint64_t") -> str:
-        """A 64-bit C value cut to a field."""
+    @staticmethod
+    def _low(target: str, field: Field, text: str) -> str:
+        """C statement that stores the low bits of an unsigned 64-bit value."""
+        value = convert(text, "uint64_t", unsigned_type(field.width))
         if field.signed:
-            return f"ss_sign64({text}, {field.width})" if field.width <= 64 else f"(i128){text}"
-        return text if field.width >= 64 else f"({text} & {constant((1 << field.width) - 1, c_type)})"
+            return write(target, field, sign(value, field.width))
+        return write(target, field, low_bits(value, field.width) if field.width < 64 else value)
 
     def _hash(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         target, field = self._target(primitive.operands[0], writer)
@@ -303,13 +324,13 @@ class PrimitiveWriter:
         if name not in self.program.calculations:
             raise UnsupportedProgram(f"reference to unknown calculation {name!r}", primitive.source)
         value = f"ss_hash_between({self.calculations.name(name)}(p), {base}, {limit})"
-        return [f"{target} = {self._low(value, field)};"]
+        return [self._low(target, field, value)]
 
     def _random(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         target, field = self._target(primitive.operands[0], writer)
         low, high = (writer.truncated(self._expression(o), 64) for o in primitive.operands[1:3])
-        value = self._low("ss_random_between(s->host, lo, hi)", field)
-        return [f"{{ uint64_t lo = {low}, hi = {high};", f"    if (lo <= hi) {target} = {value}; }}"]
+        store = self._low(target, field, "ss_random_between(s->host, lo, hi)")
+        return [f"{{ uint64_t lo = {low}, hi = {high};", f"    if (lo <= hi) {store} }}"]
 
     def _list(self, operand: Operand, writer: ExpressionWriter) -> str:
         return f"(uint16_t){writer.truncated(self._expression(operand), 16)}"
@@ -345,8 +366,7 @@ class PrimitiveWriter:
 
     def _assert(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         """BMv2 aborts the process; here the packet is dropped and the failure logged."""
-        condition = self._expression(primitive.operands[0])
-        test = writer.boolean(condition) if writer.is_boolean(condition) else f"{writer.exact(condition).text} != 0"
+        test = writer.truth(self._expression(primitive.operands[0]))
         text = f"{primitive.op} failed" + (
             f": {primitive.source.fragment} ({primitive.source})" if primitive.source else ""
         )

@@ -8,7 +8,8 @@ from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.control import ControlWriter
 from softswitch.codegen.expressions import ExpressionWriter
-from softswitch.codegen.layout import STANDARD, Layout, c_width
+from softswitch.codegen.integers import WIDE, convert, low_bits, read, storage_bits, unsigned_type, words, write
+from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.parser import ParserWriter
 from softswitch.codegen.primitives import PrimitiveWriter, comment
 from softswitch.table_layout import TableLayout, lay_out
@@ -27,7 +28,12 @@ class Generated:
 
 def register_bytes(array: RegisterArray) -> int:
     """Bytes of one cell."""
-    return c_width(array.width) // 8
+    return storage_bits(array.width) // 8
+
+
+def digest_values(width: int) -> int:
+    """How many values of 128 bits report a field of a digest."""
+    return max((width + 127) // 128, 1)
 
 
 def generate(program: Program) -> Generated:
@@ -46,7 +52,7 @@ class _Generator:
         self.parser = ParserWriter(program, self.layout, self.primitives.statements)
 
     def run(self) -> Generated:
-        lines = ['#include "hash.h"', '#include "table.h"', "", *self.layout.declarations(), ""]
+        lines = [*self.layout.declarations(), ""]
         lines += [*self.calculations.functions(), ""]
         for action in self.program.actions.values():
             lines += [*self.primitives.action(action), ""]
@@ -55,7 +61,9 @@ class _Generator:
         for name in ("ingress", "egress"):
             lines += [*self.control.function(name, self.program.pipelines.get(name)), ""]
         lines += [*self._deparse(), "", *self._preserve(), "", *self._digest(), "", *self._tables()]
-        return Generated("\n".join(lines) + "\n", self.tables)
+        widest = f"#define SS_WIDE_WORDS {self.layout.wide_words}"
+        includes = [widest, '#include "hash.h"', '#include "table.h"', '#include "wide.h"', ""]
+        return Generated("\n".join(includes + lines) + "\n", self.tables)
 
     def _parse(self) -> list[str]:
         lines = [
@@ -71,8 +79,11 @@ class _Generator:
                 if checksum.condition is not None:
                     tests.append(ExpressionWriter(self.layout, source=checksum.source).boolean(checksum.condition))
                 value = f"{self._calculation(checksum.calculation)}(p)"
-                target = f"(uint64_t){self.layout.field(checksum.target)}"
-                lines.append(f"    if ({' && '.join(f'({t})' for t in tests)} && {value} != {target}) bad = true;")
+                target = self.layout.field(checksum.target)
+                held = read(target, self.layout.field_info(checksum.target)).text
+                if self.layout.field_info(checksum.target).width > 128:
+                    held = convert(held, WIDE, "uint64_t")
+                lines.append(f"    if ({' && '.join(f'({t})' for t in tests)} && {value} != {held}) bad = true;")
         return [*lines, "    p->base.std.checksum_error = bad;", "}"]
 
     def _calculation(self, name: str) -> str:
@@ -93,9 +104,9 @@ class _Generator:
                 continue
             writer = ExpressionWriter(self.layout, source=checksum.source)
             target, field = self.layout.field(checksum.target), self.layout.field_info(checksum.target)
-            mask = f" & {(1 << field.width) - 1:#x}u" if field.width < 64 else ""
+            value = convert(f"{self._calculation(checksum.calculation)}(p)", "uint64_t", unsigned_type(field.width))
             condition = "true" if checksum.condition is None else writer.boolean(checksum.condition)
-            lines.append(f"    if ({condition}) {target} = {self._calculation(checksum.calculation)}(p){mask};")
+            lines.append(f"    if ({condition}) {write(target, field, low_bits(value, field.width))}")
         for name in self.program.deparser:
             header = self.program.headers[name]
             if header.metadata:
@@ -132,7 +143,10 @@ class _Generator:
         for ref in field_list.fields:
             if self.program.headers[ref.header].metadata:
                 path = self.layout.field(ref).removeprefix("p->")
-                lines.append(f"        to->{path} = from->{path};")
+                if self.layout.field_info(ref).width > 128:
+                    lines.append(f"        memcpy(to->{path}, from->{path}, sizeof to->{path});")
+                else:
+                    lines.append(f"        to->{path} = from->{path};")
         return lines
 
     def _digest(self) -> list[str]:
@@ -149,13 +163,23 @@ class _Generator:
         return [*lines, "    }", "    return n;", "}"]
 
     def _values(self, learn_list: LearnList) -> list[str]:
-        if len(learn_list.elements) > MAX_DIGEST_VALUES:
-            raise UnsupportedProgram(f"digest {learn_list.name!r} of more than {MAX_DIGEST_VALUES} fields")
+        if sum(digest_values(w) for w in learn_list.widths) > MAX_DIGEST_VALUES:
+            raise UnsupportedProgram(
+                f"digest {learn_list.name!r} of more than {MAX_DIGEST_VALUES} values of up to 128 bits"
+            )
         writer = ExpressionWriter(self.layout)
-        return [
-            f"        values[n++] = (u128){writer.truncated(element, width)};"
-            for element, width in zip(learn_list.elements, learn_list.widths, strict=True)
-        ]
+        lines = []
+        for element, width in zip(learn_list.elements, learn_list.widths, strict=True):
+            text = writer.truncated(element, width)
+            if width <= 128:
+                lines.append(f"        values[n++] = (u128){text};")
+                continue
+            parts = digest_values(width)
+            lines.append(f"        ss_wide_put((uint64_t *)(values + n), {words(width)}, {text});")
+            if words(width) % 2:
+                lines.append(f"        values[n + {parts - 1}] = (uint64_t)values[n + {parts - 1}];")
+            lines.append(f"        n += {parts};")
+        return lines
 
     def _tables(self) -> list[str]:
         program = self.program

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.program import HeaderType, UnsupportedProgram
+from softswitch.bmv2.program import Field, HeaderType, UnsupportedProgram
+from softswitch.codegen.integers import sign, write
 from softswitch.codegen.layout import Layout
 
 
 def load(base: str, offset: int, width: int, signed: bool = False) -> str:
-    """C text of the field of `width` bits at bit `offset` behind pointer `base`."""
+    """C text, of type `unsigned_type(width)` unless signed, of the `width` bits at bit `offset` behind `base`."""
+    if width > 128:
+        text = f"ss_wide_load({base}, {offset}, {width})"
+        return sign(text, width) if signed else text
     first, last = offset // 8, (offset + width - 1) // 8
     count, below = last - first + 1, (last + 1) * 8 - offset - width
     if count > 8:
@@ -24,7 +28,9 @@ def load(base: str, offset: int, width: int, signed: bool = False) -> str:
 
 
 def store(base: str, offset: int, width: int, value: str) -> str:
-    """C statement that writes the low bits of `value`."""
+    """C statement that writes the low bits of `value`; beyond 128 bits that is an array of words."""
+    if width > 128:
+        return f"ss_wide_store({base}, {offset}, {width}, {value});"
     if offset % 8 == 0 and width % 8 == 0 and width <= 64:
         return f"ss_store({base} + {offset // 8}, (uint64_t){value}, {width // 8});"
     return f"ss_store_bits({base}, {offset}, {width}, (u128){value});"
@@ -45,12 +51,13 @@ class Wire:
         """Statements that load every stored field of the header at `base`; a varbit's length is set already."""
         lines = [f"{header}.raw = {base};", f"{header}.valid = 1;"]
         for field, offset, pointer in self._positions(header, header_type, base):
-            lines.append(f"{header}.{field} = {load(pointer, *offset)};")
+            text = load(pointer, offset, field.width, field.signed)
+            lines.append(write(f"{header}.{self.layout.member(field)}", field, text))
         return lines
 
     def _positions(
         self, header: str, header_type: HeaderType, base: str, written_only: bool = False
-    ) -> list[tuple[str, tuple[int, int, bool], str]]:
+    ) -> list[tuple[Field, int, str]]:
         positions, offset, pointer = [], 0, base
         stored = {f.name for f in self.layout.stored(header_type)}
         for field in header_type.fields:
@@ -61,7 +68,7 @@ class Wire:
                 continue
             wanted = field.name in stored and (not written_only or self.layout.is_written(header_type, field))
             if wanted:
-                positions.append((self.layout.member(field), (offset, field.width, field.signed), pointer))
+                positions.append((field, offset, pointer))
             offset += field.width
         return positions
 
@@ -79,6 +86,6 @@ class Wire:
             "else",
             f"    memset({base}, 0, {length});",
         ]
-        for member, (offset, width, _), pointer in self._positions(header, header_type, base, written_only=True):
-            lines.append(store(pointer, offset, width, f"{header}.{member}"))
+        for field, offset, pointer in self._positions(header, header_type, base, written_only=True):
+            lines.append(store(pointer, offset, field.width, f"{header}.{self.layout.member(field)}"))
         return lines

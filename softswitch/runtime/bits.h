@@ -1,4 +1,4 @@
-/* Integers of any width up to 128 bits: big-endian loads and stores, shifts and casts that P4 defines for every amount. */
+/* Integers of up to 128 bits: big-endian loads and stores, shifts and casts that P4 defines for every amount. */
 #ifndef SOFTSWITCH_BITS_H
 #define SOFTSWITCH_BITS_H
 
@@ -107,18 +107,6 @@ SS_INLINE uint64_t ss_div64(uint64_t a, uint64_t b) { return b ? a / b : 0; }
 SS_INLINE uint64_t ss_mod64(uint64_t a, uint64_t b) { return b ? a % b : 0; }
 SS_INLINE u128 ss_div128(u128 a, u128 b) { return b ? a / b : 0; }
 SS_INLINE u128 ss_mod128(u128 a, u128 b) { return b ? a % b : 0; }
-
-SS_INLINE u128 ss_add_saturating128(u128 a, u128 b, u128 limit)
-{
-    u128 sum = a + b;
-    return sum < a || sum > limit ? limit : sum;
-}
-
-SS_INLINE u128 ss_sub_saturating128(u128 a, u128 b, u128 limit)
-{
-    u128 difference = a > b ? a - b : 0;
-    return difference > limit ? limit : difference;
-}
 
 /* xorshift128+ (Vigna 2014): `random()` need not be more. */
 SS_INLINE uint64_t ss_random(struct ss_host *host)

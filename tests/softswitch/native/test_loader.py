@@ -60,8 +60,8 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         "another type",
     ),
     "arithmetic too wide": (
-        add_primitive(assign("in", "b", Binary(">>", Binary("<<", A, Const(120)), Const(100)))),
-        "128 bits",
+        add_primitive(assign("in", "b", Binary(">>", Binary("<<", A, Const(4080)), Const(4000)))),
+        "4096 bits",
     ),
     "jump out of the action": (
         add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x63"})),
@@ -120,13 +120,13 @@ def test_loop_in_a_pipeline_refused() -> None:
     assert "loops at 'run'" in refusal(change).construct
 
 
-def test_wide_fields_only_travel() -> None:
-    builder = ProgramBuilder([("a", 320)])
+def test_the_widest_fields_only_travel() -> None:
+    builder = ProgramBuilder([("a", 4800)])
     builder.action("go", [send_to()])
     generate(load_program(builder.text()))
-    builder = ProgramBuilder([("a", 320)])
+    builder = ProgramBuilder([("a", 4800)])
     builder.action("go", [assign("in", "a", Const(1))])
-    with pytest.raises(UnsupportedProgram, match="field of 320 bits in_t"):
+    with pytest.raises(UnsupportedProgram, match="field of 4800 bits in_t"):
         generate(load_program(builder.text()))
 
 
