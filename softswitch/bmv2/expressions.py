@@ -36,6 +36,15 @@ class StackLast:
 
 
 @dataclass(frozen=True, slots=True)
+class UnionStackLast:
+    """A field of a member of the union that was extracted last into a stack of unions."""
+
+    stack: str
+    member: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackElement:
     """A field of the element of a stack at a computed index."""
 
@@ -105,6 +114,7 @@ Expression = (
     | BoolConst
     | FieldRef
     | StackLast
+    | UnionStackLast
     | StackElement
     | StackProperty
     | Local

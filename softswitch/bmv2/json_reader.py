@@ -18,9 +18,10 @@ from softswitch.bmv2.expressions import (
     StackProperty,
     Ternary,
     Unary,
+    UnionStackLast,
     Valid,
 )
-from softswitch.bmv2.program import Header, HeaderType, Source, Stack, UnsupportedProgram
+from softswitch.bmv2.program import Header, HeaderType, Source, Stack, Union, UnionStack, UnsupportedProgram
 
 Json = Any
 """A decoded JSON value. Its shape is BMv2's; `load` turns what does not fit into ValueError."""
@@ -68,13 +69,20 @@ def source_of(item: Mapping[str, Json], fallback: Source | None = None) -> Sourc
 
 
 class Names:
-    """Headers, stacks and field aliases by name, and expressions over them."""
+    """Headers, stacks, unions and field aliases by name, and expressions over them."""
 
     def __init__(
-        self, headers: dict[str, Header], stacks: dict[str, Stack], aliases: dict[str, tuple[str, str]]
+        self,
+        headers: dict[str, Header],
+        stacks: dict[str, Stack],
+        unions: dict[str, Union],
+        union_stacks: dict[str, UnionStack],
+        aliases: dict[str, tuple[str, str]],
     ) -> None:
         self.headers = headers
         self.stacks = stacks
+        self.unions = unions
+        self.union_stacks = union_stacks
         self.aliases = aliases
 
     def header(self, name: str, source: Source | None = None) -> Header:
@@ -88,6 +96,18 @@ class Names:
         if name not in self.stacks:
             raise UnsupportedProgram(f"reference to unknown header stack {name!r}", source)
         return self.stacks[name]
+
+    def union(self, name: str, source: Source | None = None) -> Union:
+        """Raises UnsupportedProgram when there is none."""
+        if name not in self.unions:
+            raise UnsupportedProgram(f"reference to unknown header union {name!r}", source)
+        return self.unions[name]
+
+    def union_stack(self, name: str, source: Source | None = None) -> UnionStack:
+        """Raises UnsupportedProgram when there is none."""
+        if name not in self.union_stacks:
+            raise UnsupportedProgram(f"reference to unknown header union stack {name!r}", source)
+        return self.union_stacks[name]
 
     def field(self, pair: Sequence[str], source: Source | None = None) -> FieldRef:
         """The checked reference of a (header, field) pair, aliases resolved."""
@@ -118,6 +138,10 @@ class Names:
         if kind == "stack_field":
             self._check(self.stack(value[0], source).type, value[1], source)
             return StackLast(value[0], value[1])
+        if kind == "union_stack_field":
+            stack, member, field = value
+            self._check(self.union_member(stack, member, source), field, source)
+            return UnionStackLast(stack, member, field)
         if kind == "register":
             return RegisterCell(word(value[0]), self.expression(value[1], source))
         raise UnsupportedProgram(f"expression of type {kind!r}", source)
@@ -132,20 +156,47 @@ class Names:
             if right["type"] != "header":
                 raise UnsupportedProgram(f"isValid() of a {right['type']}", source)
             return Valid(self.header(right["value"], source).name)
+        if op == "valid_union":
+            return _any_of(tuple(Valid(h) for h in self.union(right["value"], source).headers))
         if op == "access_field":
             return self._element(left, int(right), source)
         if op in ("last_stack_index", "size_stack"):
+            if right["type"] == "header_union_stack":
+                return StackProperty(op, self.union_stack(right["value"], source).name)
             return StackProperty(op, self.stack(right["value"], source).name)
         if left is None and op in _UNARY:
             return Unary(op, self.expression(right, source))
         if left is None and op == "+":
             return self.expression(right, source)
         if op in _BINARY:
+            if op in ("==", "!=") and left["type"] == right["type"] and left["type"] in ("header", "header_union"):
+                same = self._same(left["type"], left["value"], right["value"], source)
+                return same if op == "==" else Unary("not", same)
             for side in (left, right):
-                if side["type"] in ("header", "header_stack", "header_union"):
-                    raise UnsupportedProgram(f"comparison of whole headers with {op!r}", source)
+                if side["type"].startswith("header"):
+                    raise UnsupportedProgram(f"{side['type']} as an operand of {op!r}", source)
             return Binary(op, self.expression(left, source), self.expression(right, source))
         raise UnsupportedProgram(f"operator {op!r}", source)
+
+    def union_member(self, stack: str, member: str, source: Source | None) -> HeaderType:
+        """The type of a member of a stack's unions. Raises UnsupportedProgram when there is none."""
+        members = self.union_stack(stack, source).members
+        if member not in members:
+            raise UnsupportedProgram(f"reference to unknown member {member!r} of header union stack {stack!r}", source)
+        return members[member]
+
+    def _same(self, kind: str, left: str, right: str, source: Source | None) -> Expression:
+        """Equality of whole headers (both valid, every field the same) or unions (the same member valid)."""
+        if kind == "header_union":
+            pairs = zip(self.union(left, source).headers, self.union(right, source).headers, strict=False)
+            return _any_of(tuple(self._same("header", a, b, source) for a, b in pairs))
+        a, b = self.header(left, source), self.header(right, source)
+        if a.type != b.type:
+            return BoolConst(False)
+        same: Expression = Binary("and", Valid(a.name), Valid(b.name))
+        for field in a.type.fields:
+            same = Binary("and", same, Binary("==", FieldRef(a.name, field.name), FieldRef(b.name, field.name)))
+        return same
 
     def _element(self, deref: Json, field: int, source: Source | None) -> Expression:
         """`stack[index].field`, the field by its position."""
@@ -164,3 +215,11 @@ class Names:
     def _check(header_type: HeaderType, field: str, source: Source | None) -> None:
         if field != VALID and all(f.name != field for f in header_type.fields):
             raise UnsupportedProgram(f"reference to unknown field {field!r} of {header_type.name!r}", source)
+
+
+def _any_of(items: tuple[Expression, ...]) -> Expression:
+    """Whether one of the conditions holds."""
+    either: Expression = BoolConst(False)
+    for item in items:
+        either = item if either == BoolConst(False) else Binary("or", either, item)
+    return either

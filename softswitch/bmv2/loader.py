@@ -23,6 +23,8 @@ from softswitch.bmv2.program import (
     RegisterArray,
     Source,
     Stack,
+    Union,
+    UnionStack,
     UnsupportedProgram,
 )
 
@@ -53,8 +55,9 @@ def _load(root: Json) -> Program:
         word(s["name"]): Stack(s["name"], types[s["header_type"]], tuple(by_id[i] for i in s["header_ids"]))
         for s in root["header_stacks"]
     }
+    unions, union_stacks = _unions(root, types, by_id)
     aliases = {name: (target[0], target[1]) for name, target in root.get("field_aliases", ())}
-    names = Names(headers, stacks, aliases)
+    names = Names(headers, stacks, unions, union_stacks, aliases)
     if "standard_metadata" not in headers:
         raise UnsupportedProgram("a program without standard_metadata (not v1model)")
     parser, deparser = _only(root, "parsers"), _only(root, "deparsers")
@@ -65,10 +68,15 @@ def _load(root: Json) -> Program:
         header_types=types,
         headers=headers,
         stacks=stacks,
+        unions=unions,
+        union_stacks=union_stacks,
         parser_start=_start(parser, states),
         parser_states=states,
         errors={word(name): integer(value) for name, value in root["errors"]},
-        deparser=tuple(names.header(h).name for h in _emitted(deparser)),
+        deparser=tuple(names.header(h).name for h in deparser["order"]),
+        deparser_primitives=tuple(
+            load_primitive(p, names, source_of(deparser)) for p in deparser.get("primitives", ())
+        ),
         actions=actions,
         calculations={word(c["name"]): _calculation(c, names) for c in root["calculations"]},
         checksums=tuple(_checksum(c, names) for c in root["checksums"]),
@@ -96,8 +104,6 @@ def _register(item: Json) -> RegisterArray:
 
 def _refuse(root: Json) -> None:
     for key, what in (
-        ("header_unions", "header union"),
-        ("header_union_stacks", "header union stack"),
         ("parse_vsets", "parser value set"),
         ("meter_arrays", "meter"),
         ("extern_instances", "extern"),
@@ -112,11 +118,22 @@ def _only(root: Json, key: str) -> Json:
     return root[key][0]
 
 
-def _emitted(deparser: Json) -> list[str]:
-    for primitive in deparser.get("primitives", ()):
-        raise UnsupportedProgram(f"statement {primitive['op']!r} in the deparser", source_of(primitive))
-    order: list[str] = deparser["order"]
-    return order
+def _unions(
+    root: Json, types: dict[str, HeaderType], header_names: dict[int, str]
+) -> tuple[dict[str, Union], dict[str, UnionStack]]:
+    members = {
+        word(t["name"]): {word(name): types[kind] for name, kind in t["headers"]}
+        for t in root.get("header_union_types", ())
+    }
+    by_id = {
+        integer(u["id"]): Union(word(u["name"]), tuple(header_names[i] for i in u["header_ids"]))
+        for u in root.get("header_unions", ())
+    }
+    stacks = {
+        word(s["name"]): UnionStack(s["name"], members[s["union_type"]], tuple(by_id[i] for i in s["header_union_ids"]))
+        for s in root.get("header_union_stacks", ())
+    }
+    return {u.name: u for u in by_id.values()}, stacks
 
 
 def _header_type(item: Json) -> HeaderType:

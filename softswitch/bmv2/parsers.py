@@ -74,12 +74,17 @@ def _extract(op: str, parameters: Json, names: Names, source: Source | None) -> 
         header_type = names.header(target["value"], source).type
     elif target["type"] == "stack":
         header_type = names.stack(target["value"], source).type
+    elif target["type"] == "union_stack":
+        stack, member = target["value"]
+        header_type = names.union_member(stack, member, source)
     else:
-        raise UnsupportedProgram(f"extraction into a {target['type']} (header union)", source)
+        raise UnsupportedProgram(f"extraction into a {target['type']}", source)
     varbit = any(f.varbit for f in header_type.fields)
     if varbit != (op == "extract_VL"):
         raise UnsupportedProgram(f"extraction of {target['value']!r}: a varbit field needs a length", source)
     length = names.expression(parameters[1], source) if op == "extract_VL" else None
+    if target["type"] == "union_stack":
+        return ParserOp("extract", target=stack, stack=True, member=member, expression=length, source=source)
     return ParserOp(
         "extract", target=target["value"], stack=target["type"] == "stack", expression=length, source=source
     )
@@ -98,9 +103,12 @@ def _key(item: Json, names: Names, source: Source | None) -> TransitionKey:
     if kind == "stack_field":
         width = names.stack(value[0], source).type.field(value[1]).width
         return TransitionKey(width, expression=names.expression(item, source))
+    if kind == "union_stack_field":
+        width = names.union_member(value[0], value[1], source).field(value[2]).width
+        return TransitionKey(width, expression=names.expression(item, source))
     if kind == "lookahead":
         return TransitionKey(value[1], lookahead=_lookahead(value))
-    raise UnsupportedProgram(f"select on a {kind} (header union)", source)
+    raise UnsupportedProgram(f"select on a {kind}", source)
 
 
 def _transition(item: Json, state: str, source: Source | None) -> Transition:

@@ -25,7 +25,17 @@ BMV2_MAX_PRIORITY = 2**31 - 1
 """P4Runtime priority p is BMv2 priority BMV2_MAX_PRIORITY - p (PI, targets/bmv2/pi_tables_imp.cpp)."""
 
 _NAMED = frozenset(
-    ["header", "header_stack", "calculation", "register_array", "counter_array", "meter_array", "string"]
+    [
+        "header",
+        "header_stack",
+        "header_union",
+        "header_union_stack",
+        "calculation",
+        "register_array",
+        "counter_array",
+        "meter_array",
+        "string",
+    ]
 )
 
 
@@ -41,8 +51,12 @@ def _operand(item: Json, names: Names, source: Source | None) -> Operand:
         return Operand(kind, name=word(item["value"]))
     if kind == "parameters_vector":
         return Operand(kind, elements=tuple(_operand(e, names, source) for e in item["value"]))
-    if kind in ("header_union", "header_union_stack", "extern", "field_list"):
+    if kind in ("extern", "field_list"):
         raise UnsupportedProgram(f"operand of type {kind}", source)
+    if kind == "expression" and "op" in item["value"] and item["value"]["op"] == "dereference_header_stack":
+        stack = names.stack(item["value"]["left"]["value"], source)
+        index = names.expression(item["value"]["right"], source)
+        return Operand("element", expression=index, name=stack.name)
     return Operand("expression", expression=names.expression(item, source))
 
 

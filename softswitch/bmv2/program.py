@@ -83,6 +83,23 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
+class Union:
+    """A header union: at most one of its headers is valid."""
+
+    name: str
+    headers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnionStack:
+    """A stack of unions of one type. `members` gives the members of that type, in order."""
+
+    name: str
+    members: dict[str, HeaderType]
+    unions: tuple[Union, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CalculationInput:
     """One input of a hash or checksum: a field, a constant, a whole header, or the payload."""
 
@@ -117,8 +134,9 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A parameter of a primitive. `kind` is the JSON's: expression, header, header_stack, calculation,
-    register_array, counter_array, meter_array, string; everything that has a value is an expression here."""
+    """A parameter of a primitive. `kind` is the JSON's: expression, header, header_stack, header_union,
+    header_union_stack, calculation, register_array, counter_array, meter_array, string; everything that has a value is
+    an expression here. An `element` is the header of stack `name` at index `expression`."""
 
     kind: str
     expression: Expression | None = None
@@ -158,14 +176,15 @@ class Action:
 class ParserOp:
     """One step of a parser state.
 
-    `op` is extract (into header or stack `target`; `expression` is a varbit field's length in bits), set (`field` from
-    `expression` or `lookahead`), verify (`condition`, else the error `expression`), advance (`expression` bits) or
-    primitive. A lookahead is (bits to skip, bits to read).
+    `op` is extract (into header or stack `target`, or `member` of a stack of unions; `expression` is a varbit field's
+    length in bits), set (`field` from `expression` or `lookahead`), verify (`condition`, else the error `expression`),
+    advance (`expression` bits) or primitive. A lookahead is (bits to skip, bits to read).
     """
 
     op: str
     target: str = ""
     stack: bool = False
+    member: str = ""
     field: FieldRef | None = None
     expression: Expression | None = None
     condition: Expression | None = None
@@ -343,10 +362,13 @@ class Program:
     header_types: dict[str, HeaderType]
     headers: dict[str, Header]
     stacks: dict[str, Stack]
+    unions: dict[str, Union]
+    union_stacks: dict[str, UnionStack]
     parser_start: str | None
     parser_states: dict[str, ParserState]
     errors: dict[str, int]
     deparser: tuple[str, ...]
+    deparser_primitives: tuple[Primitive, ...]
     actions: dict[int, Action]
     calculations: dict[str, Calculation]
     checksums: tuple[Checksum, ...]

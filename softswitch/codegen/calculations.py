@@ -145,12 +145,11 @@ class CalculationWriter:
     def _varbit_bytes(self, run: Run) -> list[str]:
         """A varbit field as it was received."""
         assert run.header is not None
-        fields, text = self.program.headers[run.header].type.fields, self.layout.header(run.header)
-        position = next(i for i, f in enumerate(fields) if f.varbit)
-        before = sum(f.width for f in fields[:position])
-        if before % 8:
-            raise UnsupportedProgram(f"hash of varbit field {fields[position].name!r} off a byte boundary")
-        return [f"if ({text}.raw) memcpy(q, {text}.raw + {before // 8}, {text}.varbit);", f"q += {text}.varbit;"]
+        header_type, text = self.program.headers[run.header].type, self.layout.header(run.header)
+        if self.layout.varbit(header_type):
+            return [f"if ({text}.varbit) memcpy(q, {text}.variable, {text}.varbit);", f"q += {text}.varbit;"]
+        before = self.wire.varbit_offset(header_type)
+        return [f"if ({text}.raw) memcpy(q, {text}.raw + {before}, {text}.varbit);", f"q += {text}.varbit;"]
 
     def _bits(self, run: Run) -> list[str]:
         """Stores at a running bit offset."""

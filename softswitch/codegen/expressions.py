@@ -19,6 +19,7 @@ from softswitch.bmv2.expressions import (
     StackProperty,
     Ternary,
     Unary,
+    UnionStackLast,
     Valid,
 )
 from softswitch.bmv2.program import Action, Field, Source, UnsupportedProgram
@@ -71,6 +72,8 @@ class ExpressionWriter:
         if isinstance(e, Binary) and e.op in ("and", "or"):
             return f"(({self.boolean(e.left)}) {'&&' if e.op == 'and' else '||'} ({self.boolean(e.right)}))"
         if isinstance(e, Binary) and e.op in _COMPARISONS:
+            if isinstance(e.left, FieldRef) and self.layout.field_info(e.left).varbit:
+                return self._compare_varbits(e)
             if self.is_boolean(e.left):
                 return f"((bool)({self.boolean(e.left)}) {e.op} (bool)({self.boolean(e.right)}))"
             return self._compare(e.op, self.exact(e.left), self.exact(e.right))
@@ -89,6 +92,13 @@ class ExpressionWriter:
             or (isinstance(e, Unary) and e.op in ("not", "d2b"))
             or (isinstance(e, Binary) and e.op in _BOOLEAN)
         )
+
+    def _compare_varbits(self, e: Binary) -> str:
+        """BMv2 compares varbit fields as numbers."""
+        if not isinstance(e.left, FieldRef) or not isinstance(e.right, FieldRef):
+            raise self._refuse(f"comparison {e.op!r} of a varbit field with no field")
+        sides = (self.layout.header(side.header) for side in (e.left, e.right))
+        return f"(ss_compare_bytes({', '.join(f'{h}.variable, {h}.varbit' for h in sides)}) {e.op} 0)"
 
     def _compare(self, op: str, left: Value, right: Value) -> str:
         c_type = self._type(min(left.low, right.low), max(left.high, right.high))
@@ -114,6 +124,8 @@ class ExpressionWriter:
     def _leaf(self, e: Expression) -> Value:
         layout = self.layout
         if isinstance(e, FieldRef):
+            if layout.field_info(e).varbit:
+                raise self._refuse(f"varbit field {e.header}.{e.field} as a number")
             return self._read(layout.field(e), layout.field_info(e))
         if isinstance(e, Local):
             if self.action is None or e.index >= len(self.action.parameters):
@@ -126,10 +138,14 @@ class ExpressionWriter:
             field = layout.program.stacks[e.stack].type.field(e.field)
             last = f"{stack}.next ? {stack}.next - 1 : 0"
             return self._read(f"{stack}.element[{last}].{layout.member(field)}", field)
+        if isinstance(e, UnionStackLast):
+            stack, field = layout.stack(e.stack), layout.program.union_stacks[e.stack].members[e.member].field(e.field)
+            last = f"{stack}.element[{stack}.next ? {stack}.next - 1 : 0].{layout.union_member(e.member)}"
+            return self._read(f"{last}.{layout.member(field)}", field)
         if isinstance(e, StackElement):
             return self._read(self.element(e), layout.program.stacks[e.stack].type.field(e.field))
         if isinstance(e, StackProperty):
-            size = len(layout.program.stacks[e.stack].headers)
+            size = layout.depth(e.stack)
             if e.op == "size_stack":
                 return Value(f"(uint64_t){layout.stack(e.stack)}.next", 0, size)
             return Value(f"((int64_t){layout.stack(e.stack)}.next - 1)", -1, size - 1)
@@ -139,13 +155,16 @@ class ExpressionWriter:
 
     def element(self, e: StackElement) -> str:
         """The C lvalue of a field of `stack[index]`."""
-        stack, size = self.layout.stack(e.stack), len(self.layout.program.stacks[e.stack].headers)
-        member = self.layout.member(self.layout.program.stacks[e.stack].type.field(e.field))
+        return f"{self.header_at(e)}.{self.layout.member(self.layout.program.stacks[e.stack].type.field(e.field))}"
+
+    def header_at(self, e: StackElement) -> str:
+        """The C lvalue of `stack[index]`; out of range that is the spare element."""
+        stack, size = self.layout.stack(e.stack), self.layout.depth(e.stack)
         index = self.exact(e.index)
         inside = self._compare("<", index, Value(constant(size), size, size))
         if index.low < 0:
             inside = f"({index.text} >= 0 && {inside})"
-        return f"{stack}.element[{inside} ? (uint32_t){index.text} : {size}].{member}"
+        return f"{stack}.element[{inside} ? {cast(index, 'uint64_t')} : {size}]"
 
     def _read(self, text: str, field: Field) -> Value:
         value = read(text, field)

@@ -68,15 +68,23 @@ class Layout:
             for stack in program.stacks.values()
             for index, header in enumerate(stack.headers)
         }
+        self._union_elements = {
+            header: (stack.name, index, member)
+            for stack in program.union_stacks.values()
+            for index, union in enumerate(stack.unions)
+            for header, member in zip(union.headers, stack.members, strict=True)
+        }
+        self._unions = {header: union for union in program.unions.values() for header in union.headers}
         for header_type in program.header_types.values():
             self._check(header_type)
 
     def _check(self, header_type: HeaderType) -> None:
         for item in header_type.fields:
             used = (header_type.name, item.name) in self.usage.used
-            if used and (item.width >= MAX_BITS or item.varbit):
-                what = "varbit field" if item.varbit else f"field of {item.width} bits"
-                raise UnsupportedProgram(f"use of {what} {header_type.name}.{item.name} in an expression")
+            if used and item.width >= MAX_BITS and not item.varbit:
+                raise UnsupportedProgram(
+                    f"use of field of {item.width} bits {header_type.name}.{item.name} in an expression"
+                )
 
     def reserve(self, bits: int) -> None:
         """Numbers beyond 128 bits have room for that many."""
@@ -87,13 +95,31 @@ class Layout:
         if name in self._elements:
             stack, index = self._elements[name]
             return f"{self.stack(stack)}.element[{index}]"
+        if name in self._union_elements:
+            stack, index, member = self._union_elements[name]
+            return f"{self.stack(stack)}.element[{index}].{self.union_member(member)}"
         if self.program.headers[name].metadata:
             return f"p->metadata.{self.identifiers.get('m_', name)}"
         return f"p->{self.identifiers.get('h_', name)}"
 
+    def excluded_by(self, name: str) -> tuple[str, ...]:
+        """The C lvalues of the headers that share a union with this one."""
+        union = self._unions.get(name)
+        return tuple(self.header(h) for h in union.headers if h != name) if union else ()
+
+    def union_member(self, name: str) -> str:
+        """The C name of a member of a union in a stack."""
+        return self.identifiers.get("u_", name)
+
     def stack(self, name: str) -> str:
-        """The C lvalue of a header stack. It has one element more than in P4, for accesses out of range to go to."""
+        """The C lvalue of a stack. Behind the elements of P4 a spare one takes accesses out of range."""
         return f"p->{self.identifiers.get('s_', name)}"
+
+    def depth(self, stack: str) -> int:
+        """Elements of a stack of headers or unions."""
+        if stack in self.program.stacks:
+            return len(self.program.stacks[stack].headers)
+        return len(self.program.union_stacks[stack].unions)
 
     def type_name(self, header_type: HeaderType) -> str:
         """The C struct tag of a header type."""
@@ -122,7 +148,23 @@ class Layout:
 
     def stored(self, header_type: HeaderType) -> list[Field]:
         """Fields that have storage."""
-        return [f for f in header_type.fields if (header_type.name, f.name) in self.usage.used]
+        return [f for f in header_type.fields if (header_type.name, f.name) in self.usage.used and not f.varbit]
+
+    def varbit(self, header_type: HeaderType) -> Field | None:
+        """The varbit field whose bytes an expression or an assignment needs."""
+        for item in header_type.fields:
+            if item.varbit and (header_type.name, item.name) in self.usage.used:
+                return item
+        return None
+
+    def has_storage(self, header_type: HeaderType) -> bool:
+        """Whether a metadata struct has a C struct."""
+        return bool(self.stored(header_type) or self.varbit(header_type))
+
+    def copy_varbit(self, target: FieldRef, origin: FieldRef) -> list[str]:
+        """Statements that assign one varbit field to another: both then point to the same received bytes."""
+        to, source = self.header(target.header), self.header(origin.header)
+        return [f"{to}.{part} = {source}.{part};" for part in ("varbit", "variable")]
 
     def is_written(self, header_type: HeaderType, item: Field) -> bool:
         """Whether the program may change the field."""
@@ -140,6 +182,8 @@ class Layout:
         for header_type in packet_types.values():
             lines.append(f"struct {self.type_name(header_type)} {{")
             lines.append("    const uint8_t *raw; /* as extracted; NULL when the program made the header */")
+            if self.varbit(header_type):
+                lines.append("    const uint8_t *variable; /* the varbit field as it was received */")
             if any(f.varbit for f in header_type.fields):
                 lines.append("    uint16_t varbit; /* bytes */")
             lines.append("    uint8_t valid;")
@@ -150,17 +194,26 @@ class Layout:
         lines.append("    struct {")
         for header in metadata:
             stored = sorted(self.stored(header.type), key=lambda f: -storage_bits(f.width))
-            if stored:
+            if self.has_storage(header.type):
                 lines.append("        struct {")
+                if self.varbit(header.type):
+                    lines += ["            const uint8_t *variable;", "            uint16_t varbit;"]
                 lines += [f"            {declaration(f, self.member(f))}" for f in stored]
                 lines.append(f"        }} {self.identifiers.get('m_', header.name)};")
         lines.append("    } metadata;")
         for header in self.headers():
-            if header.name not in self._elements:
+            if header.name not in self._elements and header.name not in self._union_elements:
                 lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
         for stack in self.program.stacks.values():
             element, name = self.type_name(stack.type), self.identifiers.get("s_", stack.name)
             size = len(stack.headers) + 1
             lines.append(f"    struct {{ struct {element} element[{size}]; uint32_t next; }} {name};")
+        for union_stack in self.program.union_stacks.values():
+            members = " ".join(
+                f"struct {self.type_name(kind)} {self.union_member(member)};"
+                for member, kind in union_stack.members.items()
+            )
+            name, size = self.identifiers.get("s_", union_stack.name), len(union_stack.unions) + 1
+            lines.append(f"    struct {{ struct {{ {members} }} element[{size}]; uint32_t next; }} {name};")
         lines.append("};")
         return lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey
+from softswitch.bmv2.expressions import FieldRef
+from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey, UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import (
     compare,
@@ -48,7 +49,8 @@ class ParserWriter:
             "    (void)s;",
         ]
         lines += [f"    {self.layout.header(h.name)}.valid = 0;" for h in self.layout.headers()]
-        lines += [f"    {self.layout.stack(name)}.next = 0;" for name in self.program.stacks]
+        stacks = [*self.program.stacks, *self.program.union_stacks]
+        lines += [f"    {self.layout.stack(name)}.next = 0;" for name in stacks]
         if self.program.parser_start is not None:
             lines.append(f"    goto {self._label(self.program.parser_start)};")
         for state in self.program.parser_states.values():
@@ -98,12 +100,17 @@ class ParserWriter:
         return self.primitive(op.primitive)
 
     def _extract(self, op: ParserOp, writer: ExpressionWriter) -> list[str]:
-        lines = []
+        lines, excludes = [], self.layout.excluded_by(op.target)
         if op.stack:
-            stack = self.program.stacks[op.target]
-            header_type, text = stack.type, self.layout.stack(op.target)
-            lines.append(f"if ({text}.next >= {len(stack.headers)}) {self._fail('StackOutOfBounds')}")
+            text = self.layout.stack(op.target)
+            lines.append(f"if ({text}.next >= {self.layout.depth(op.target)}) {self._fail('StackOutOfBounds')}")
             header = f"{text}.element[{text}.next]"
+            if op.member:
+                members = self.program.union_stacks[op.target].members
+                excludes = tuple(f"{header}.{self.layout.union_member(m)}" for m in members if m != op.member)
+                header_type, header = members[op.member], f"{header}.{self.layout.union_member(op.member)}"
+            else:
+                header_type = self.program.stacks[op.target].type
         else:
             header_type, header = self.program.headers[op.target].type, self.layout.header(op.target)
         self.wire.check(header_type)
@@ -120,6 +127,7 @@ class ParserWriter:
                 f"    {header}.varbit = (uint16_t)(bits / 8); }}",
             ]
         lines += self.wire.extract(header, header_type, "d")
+        lines += [f"{other}.valid = 0;" for other in excludes]
         length = self.wire.length(header, header_type)
         lines.append(f"d += {length}; left -= {length};")
         if op.stack:
@@ -131,6 +139,10 @@ class ParserWriter:
         target, info = self.layout.field(op.field), self.layout.field_info(op.field)
         if op.lookahead is None:
             assert op.expression is not None
+            if info.varbit:
+                if not isinstance(op.expression, FieldRef):
+                    raise UnsupportedProgram("assignment of a varbit field from no field", op.source)
+                return self.layout.copy_varbit(op.field, op.expression)
             return [write(target, info, writer.stored(op.expression, info))]
         offset, width = op.lookahead
         value = convert(self._load(offset, width), unsigned_type(width), unsigned_type(info.width))

@@ -18,6 +18,7 @@ from softswitch.bmv2.program import (
 )
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.headers import HeaderWriter
 from softswitch.codegen.integers import (
     MAX_BITS,
     WIDE,
@@ -55,15 +56,20 @@ class PrimitiveWriter:
         self.registers = {name: index for index, name in enumerate(program.registers)}
         indirect = [name for name, array in program.counters.items() if array.table is None]
         self.counters = {name: index for index, name in enumerate(indirect)}
+        headers = HeaderWriter(program, layout)
         self._handlers: dict[str, Callable[[Primitive, ExpressionWriter], list[str]]] = {
             "assign": self._assign,
             "modify_field": self._assign,
-            "assign_header": self._assign_header,
-            "assign_header_stack": self._assign_stack,
-            "add_header": self._add_header,
-            "remove_header": self._remove_header,
-            "push": self._push,
-            "pop": self._pop,
+            "set": self._assign,
+            "assign_VL": self._assign_varbit,
+            "assign_header": headers.assign_header,
+            "assign_header_stack": headers.assign_stack,
+            "assign_union": headers.assign_union,
+            "assign_union_stack": headers.assign_union_stack,
+            "add_header": headers.add_header,
+            "remove_header": headers.remove_header,
+            "push": headers.push,
+            "pop": headers.pop,
             "mark_to_drop": self._mark_to_drop,
             "drop": self._mark_to_drop,
             "register_read": self._register_read,
@@ -175,84 +181,21 @@ class PrimitiveWriter:
             return writer.element(expression), field
         if not isinstance(expression, FieldRef):
             raise UnsupportedProgram(f"store to a {type(expression).__name__}", writer.source)
+        if self.layout.field_info(expression).varbit:
+            raise UnsupportedProgram(
+                f"store of a number to varbit field {expression.header}.{expression.field}", writer.source
+            )
         return self.layout.field(expression), self.layout.field_info(expression)
 
     def _assign(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         target, field = self._target(primitive.operands[0], writer)
         return [write(target, field, writer.stored(self._expression(primitive.operands[1]), field))]
 
-    def _assign_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        names = [self._header_name(o, primitive.source) for o in primitive.operands]
-        return self._copy(self.layout.header(names[0]), self.layout.header(names[1]), names)
-
-    def _copy(self, target: str, origin: str, names: list[str]) -> list[str]:
-        if self.program.headers[names[0]].type.name != self.program.headers[names[1]].type.name:
-            raise UnsupportedProgram(f"assignment of header {names[1]!r} to {names[0]!r} of another type")
-        header = self.program.headers[names[0]]
-        if header.metadata:
-            return [f"{target} = {origin};"] if self.layout.stored(header.type) else []
-        # the fields of an invalid source are not copied: the target keeps its last values
-        return [f"if ({origin}.valid) {target} = {origin}; else {target}.valid = 0;"]
-
-    def _header_name(self, operand: Operand, source: Source | None) -> str:
-        if operand.kind != "header" or operand.name not in self.program.headers:
-            raise UnsupportedProgram(f"a {operand.kind} where a header is needed", source)
-        return operand.name
-
-    def _assign_stack(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        target, origin = (self.program.stacks[o.name] for o in primitive.operands)
-        if len(target.headers) != len(origin.headers):
-            raise UnsupportedProgram("assignment between header stacks of different sizes", primitive.source)
-        lines = [f"{self.layout.stack(target.name)}.next = {self.layout.stack(origin.name)}.next;"]
-        for a, b in zip(target.headers, origin.headers, strict=True):
-            lines += self._copy(self.layout.header(a), self.layout.header(b), [a, b])
-        return lines
-
-    def _add_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        name = self._header_name(primitive.operands[0], primitive.source)
-        if self.program.headers[name].metadata:
-            return []
-        text, header_type = self.layout.header(name), self.program.headers[name].type
-        return [
-            f"if (!{text}.valid) {{",
-            f"    memset(&{text}, 0, sizeof {text});",
-            f"    {text}.valid = 1;",
-            f"    p->base.length += {header_type.width // 8};",
-            "}",
-        ]
-
-    def _remove_header(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        name = self._header_name(primitive.operands[0], primitive.source)
-        if self.program.headers[name].metadata:
-            return []
-        text, header_type = self.layout.header(name), self.program.headers[name].type
-        length = self.calculations.wire.length(text, header_type)
-        return [f"if ({text}.valid) {{ p->base.length -= {length}; {text}.valid = 0; }}"]
-
-    def _push(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        stack, text, count = self._shift_of(primitive)
-        size = len(stack)
-        kept = max(size - count, 0)
-        lines = [f"{text}.next = {text}.next + {count} < {size} ? {text}.next + {count} : {size};"]
-        if kept:
-            lines.append(f"memmove(&{text}.element[{count}], &{text}.element[0], {kept} * sizeof {text}.element[0]);")
-        return lines + [f"{text}.element[{i}].valid = 0;" for i in range(min(count, size))]
-
-    def _pop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        stack, text, count = self._shift_of(primitive)
-        size = len(stack)
-        kept = max(size - count, 0)
-        lines = [f"{text}.next = {text}.next > {count} ? {text}.next - {count} : 0;"]
-        if kept:
-            lines.append(f"memmove(&{text}.element[0], &{text}.element[{count}], {kept} * sizeof {text}.element[0]);")
-        return lines + [f"{text}.element[{i}].valid = 0;" for i in range(kept, size)]
-
-    def _shift_of(self, primitive: Primitive) -> tuple[tuple[str, ...], str, int]:
-        stack = self.program.stacks[primitive.operands[0].name]
-        count = self._expression(primitive.operands[1])
-        if not isinstance(count, Const):
-            raise UnsupportedProgram(f"{primitive.op} of a header stack by no constant", primitive.source)
-        return stack.headers, self.layout.stack(stack.name), count.value
+    def _assign_varbit(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        target, origin = (self._expression(o) for o in primitive.operands)
+        if not isinstance(target, FieldRef) or not isinstance(origin, FieldRef):
+            raise UnsupportedProgram("assignment of a varbit field to or from no field", primitive.source)
+        return self.layout.copy_varbit(target, origin)
 
     def _mark_to_drop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         return ["p->base.std.egress_spec = s->host->drop_port;", "p->base.std.mcast_grp = 0;"]

@@ -107,6 +107,8 @@ class _Generator:
             value = convert(f"{self._calculation(checksum.calculation)}(p)", "uint64_t", unsigned_type(field.width))
             condition = "true" if checksum.condition is None else writer.boolean(checksum.condition)
             lines.append(f"    if ({condition}) {write(target, field, low_bits(value, field.width))}")
+        for primitive in self.program.deparser_primitives:
+            lines += [f"    {line}" for line in self.primitives.statements(primitive)]
         for name in self.program.deparser:
             header = self.program.headers[name]
             if header.metadata:
@@ -142,6 +144,10 @@ class _Generator:
         lines = []
         for ref in field_list.fields:
             if self.program.headers[ref.header].metadata:
+                if self.layout.field_info(ref).varbit:
+                    to = self.layout.header(ref.header).removeprefix("p->")
+                    lines += [f"        to->{to}.{part} = from->{to}.{part};" for part in ("varbit", "variable")]
+                    continue
                 path = self.layout.field(ref).removeprefix("p->")
                 if self.layout.field_info(ref).width > 128:
                     lines.append(f"        memcpy(to->{path}, from->{path}, sizeof to->{path});")

@@ -14,12 +14,14 @@ from softswitch.bmv2.expressions import (
     StackLast,
     Ternary,
     Unary,
+    UnionStackLast,
 )
 from softswitch.bmv2.program import Conditional, Operand, Primitive, Program, Table
 
 # The operand that each primitive stores to.
 STORES = {
     "assign": 0,
+    "set": 0,
     "assign_VL": 0,
     "modify_field": 0,
     "register_read": 0,
@@ -68,6 +70,8 @@ def find_usage(program: Program) -> Usage:
                 pair = (program.headers[part.header].type.name, part.field)
             elif isinstance(part, StackLast | StackElement):
                 pair = (program.stacks[part.stack].type.name, part.field)
+            elif isinstance(part, UnionStackLast):
+                pair = (program.union_stacks[part.stack].members[part.member].name, part.field)
             else:
                 continue
             usage.used.add(pair)
@@ -101,6 +105,8 @@ def find_usage(program: Program) -> Usage:
             elif isinstance(node, Table):
                 for table_key in node.keys:
                     mention(table_key.expression)
+    for item in program.deparser_primitives:
+        primitive(item)
     for checksum in program.checksums:
         mention(checksum.target, store=checksum.update)
         mention(checksum.condition)
@@ -118,4 +124,10 @@ def find_usage(program: Program) -> Usage:
     for learn_list in program.learn_lists.values():
         for element in learn_list.elements:
             mention(element)
+    for header_type in program.header_types.values():
+        # a header with a new varbit field is not what was received: all of it is written anew
+        if any(f.varbit and (header_type.name, f.name) in usage.written for f in header_type.fields):
+            fields = {(header_type.name, f.name) for f in header_type.fields}
+            usage.used |= fields
+            usage.written |= fields
     return usage

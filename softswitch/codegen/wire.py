@@ -53,7 +53,21 @@ class Wire:
         for field, offset, pointer in self._positions(header, header_type, base):
             text = load(pointer, offset, field.width, field.signed)
             lines.append(write(f"{header}.{self.layout.member(field)}", field, text))
+        if self.layout.varbit(header_type):
+            lines.append(f"{header}.variable = {base} + {self.varbit_offset(header_type)};")
         return lines
+
+    @staticmethod
+    def varbit_offset(header_type: HeaderType) -> int:
+        """Bytes before the varbit field."""
+        bits = 0
+        for field in header_type.fields:
+            if field.varbit:
+                break
+            bits += field.width
+        if bits % 8:
+            raise UnsupportedProgram(f"varbit field of header type {header_type.name!r} off a byte boundary")
+        return bits // 8
 
     def _positions(
         self, header: str, header_type: HeaderType, base: str, written_only: bool = False
@@ -62,8 +76,7 @@ class Wire:
         stored = {f.name for f in self.layout.stored(header_type)}
         for field in header_type.fields:
             if field.varbit:
-                if offset % 8:
-                    raise UnsupportedProgram(f"varbit field {header_type.name}.{field.name} off a byte boundary")
+                self.varbit_offset(header_type)
                 pointer = f"({base} + {header}.varbit)"
                 continue
             wanted = field.name in stored and (not written_only or self.layout.is_written(header_type, field))
@@ -80,12 +93,22 @@ class Wire:
     def emit(self, header: str, header_type: HeaderType, base: str) -> list[str]:
         """Statements that write a header: its bytes as received, over them what the program may have changed."""
         length = self.length(header, header_type)
-        lines = [
-            f"if ({header}.raw)",
-            f"    memcpy({base}, {header}.raw, {length});",
-            "else",
-            f"    memset({base}, 0, {length});",
-        ]
+        varbit = self.layout.varbit(header_type)
+        made = varbit is not None and self.layout.is_written(header_type, varbit)
+        lines = (
+            [
+                f"memset({base}, 0, {length});",
+                f"if ({header}.varbit)",
+                f"    memcpy({base} + {self.varbit_offset(header_type)}, {header}.variable, {header}.varbit);",
+            ]
+            if made
+            else [
+                f"if ({header}.raw)",
+                f"    memcpy({base}, {header}.raw, {length});",
+                "else",
+                f"    memset({base}, 0, {length});",
+            ]
+        )
         for field, offset, pointer in self._positions(header, header_type, base, written_only=True):
             lines.append(store(pointer, offset, field.width, f"{header}.{self.layout.member(field)}"))
         return lines

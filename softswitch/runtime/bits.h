@@ -95,6 +95,18 @@ SS_INLINE i128 ss_sar128(i128 v, u128 n) { return v >> (n < 128 ? (unsigned)n : 
 SS_INLINE int64_t ss_sign64(uint64_t v, unsigned width) { return (int64_t)(v << (64 - width)) >> (64 - width); }
 SS_INLINE i128 ss_sign128(u128 v, unsigned width) { return (i128)(v << (128 - width)) >> (128 - width); }
 
+/* Numbers of any length: negative, zero or positive, as memcmp answers. */
+SS_INLINE int ss_compare_bytes(const uint8_t *a, size_t n, const uint8_t *b, size_t m)
+{
+    for (; n > m; a++, n--)
+        if (*a)
+            return 1;
+    for (; m > n; b++, m--)
+        if (*b)
+            return -1;
+    return n ? memcmp(a, b, n) : 0;
+}
+
 #define SS_CLAMP(name, type)                                                                                           \
     SS_INLINE type ss_clamp_##name(type v, type low, type high) { return v < low ? low : v > high ? high : v; }
 SS_CLAMP(uint64, uint64_t)

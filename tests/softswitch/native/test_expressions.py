@@ -56,7 +56,11 @@ def compound(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expressi
     """One operator over smaller expressions."""
     widths = st.sampled_from([1, 5, 8, 16, 31, 32, 48, 63, 64, 65, 100, 127, 128, 129, 192, 500])
     arithmetic = st.builds(Binary, st.sampled_from(["+", "-", "*", "&", "|", "^"]), inner, inner)
-    amounts = st.integers(0, 140).map(Const) | st.integers(180, 600).map(Const) | st.sampled_from(["a7", "a8", "a13"]).map(lambda n: FieldRef("in", n))
+    amounts = (
+        st.integers(0, 140).map(Const)
+        | st.integers(180, 600).map(Const)
+        | st.sampled_from(["a7", "a8", "a13"]).map(lambda n: FieldRef("in", n))
+    )
     shifts = st.builds(Binary, st.sampled_from(["<<", ">>"]), inner, amounts)
     casts = st.builds(
         lambda op, e, w: Binary(op, e, Const(w)),

@@ -67,15 +67,19 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x63"})),
         "_jump out of its action",
     ),
-    "whole headers compared": (
+    "unknown union": (
+        add_primitive(primitive("assign_union", *2 * ({"type": "header_union", "value": "alien"},))),
+        "assign_union",
+    ),
+    "header as a number": (
         add_primitive(
             primitive(
                 "assign",
                 {"type": "field", "value": ["in", "b"]},
-                {"type": "expression", "value": {"op": "==", "left": IN, "right": IN}},
+                {"type": "expression", "value": {"op": "+", "left": IN, "right": IN}},
             )
         ),
-        "comparison of whole headers",
+        "header as an operand of '+'",
     ),
 }
 
@@ -92,8 +96,6 @@ def test_refused_with_place(name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "what"),
     [
-        ("header_unions", "header union"),
-        ("header_union_stacks", "header union stack"),
         ("parse_vsets", "value set"),
         ("meter_arrays", "meter"),
         ("extern_instances", "extern"),
