@@ -61,6 +61,7 @@ class Engine:
         if not self._handle:
             raise MemoryError("no memory for a switch")
         self._loaded: _Loaded | None = None
+        self._compiled: tuple[str, _Loaded] | None = None
         self._events = EventReader(self._native, self._handle)
 
     @property
@@ -96,16 +97,20 @@ class Engine:
         self._events.program = loaded.program
 
     def _compile(self, bmv2_json: str) -> _Loaded:
+        if self._compiled and self._compiled[0] == bmv2_json and self._compiled[1].library.exists():
+            return self._compiled[1]
         program = load_program(bmv2_json)
         generated = generate(program)
         indirect = [name for name, array in program.counters.items() if array.table is None]
-        return _Loaded(
+        loaded = _Loaded(
             program=program,
             library=self._compiler.program(generated.text),
             codecs=codecs(program, generated.tables),
             counters={name: index for index, name in enumerate(indirect)},
             registers={name: index for index, name in enumerate(program.registers)},
         )
+        self._compiled = bmv2_json, loaded
+        return loaded
 
     def _fill(self, handle: ctypes.c_void_p, loaded: _Loaded) -> None:
         """Default actions and const entries, before the program runs."""
