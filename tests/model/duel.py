@@ -20,6 +20,9 @@ Digest = tuple[int, ...]
 class Target(Protocol):
     """What runs the program."""
 
+    shortest: int
+    """Bytes of the shortest frame that it can be given."""
+
     def write(self, kind: Operation, place: Place, act: Act | None) -> None:
         """Change an entry."""
 
@@ -35,6 +38,8 @@ class Target(Protocol):
 
 class Softswitch:
     """The embedded target, in this process: no interfaces, no threads, and a clock that stands where it is put."""
+
+    shortest = 0
 
     def __init__(self, engine: Engine, pipeline: str) -> None:
         self.engine = engine
@@ -99,7 +104,7 @@ class _Observed:
     def __init__(self, told: list[Digest], sent: list[Sent]) -> None:
         evicted = [values[2] for values in told if values[1] in (Reason.EVICT_STALE, Reason.EVICT_GONE)]
         went = [frame[5] if frame[4] == 1 else REMOTE for _, frame in sent]
-        self._left = [*evicted, *went]
+        self._left = [*evicted, *(went or [REMOTE])]  # or else it was too big for that one's tunnel
 
     def __call__(self, members: int) -> int:
         member = self._left.pop(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -28,6 +30,9 @@ members = st.sampled_from(MEMBERS)
 REQUESTS = st.lists(st.tuples(st.integers(0, 4), FLAGS), min_size=2, max_size=8)
 SOME = st.lists(members, min_size=1, unique=True)
 LOADS = st.tuples(WORDS, WORDS, WORDS)
+ENDS = st.sampled_from([{"draining": True}, {"ready": False}, {"cpu": 900}])
+PLACES = st.sampled_from([0, 0, 0, 12, 13, 14, 16, 17, 20, 21, 22, 23, *range(34, 48), 65, 66, 82, 85])
+BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 4, 6, 8, 0x20, 0x40, 0x45, 0x46, 0x50, 0x65, 0xFF]))
 U32 = 2**32 - 1
 
 
@@ -35,7 +40,13 @@ class Machine(RuleBasedStateMachine):
     """Drives a model and a target; a subclass says which target."""
 
     duel: Duel
+    met: Counter[str]
+    """How often each drop reason and event was, in all examples; of each subclass."""
     flows: dict[int, list[tuple[int, int]]] = {service.index: world.flows(service) for service in SERVICES}  # noqa: RUF012
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.met = Counter()
 
     def make(self) -> Duel:
         """A fresh target beside a fresh model."""
@@ -163,6 +174,69 @@ class Machine(RuleBasedStateMachine):
         """The switch's clock is set back."""
         self.duel.now = max(self.duel.now - step, 1)
 
+    # What seldom happens by itself
+
+    @rule(service=services, others=SOME, end=ENDS, margin=st.sampled_from([0, 0, 10, 899, 900]), dwell=DWELLS)
+    def step_down(self, service: Kind, others: list[int], end: dict[str, int], margin: int, dwell: int) -> None:
+        """A host has reason to make room for others, twice."""
+        self.score(service, (0, world.OFF, world.OFF, world.OFF), 0)
+        self.single(service, margin, dwell)
+        for _ in range(2):
+            self.round_of_reports(service, others, (0, 0, 0))
+            host = self.duel.model.probe(self.duel.now, service.index, 0).host
+            if host is not None:
+                self.tell(service, host, **end)
+            self.requests(service, [(0, 0x02), (1, 0x10)])
+
+    @rule(service=services, flow=st.integers(0, 4), over=st.sampled_from([0, 1, 1, 30]), whole=st.booleans())
+    def fill_tunnel(self, service: Kind, flow: int, over: int, whole: bool) -> None:
+        """A packet to the remote node as long as its tunnel takes, or longer."""
+        self.tell(service, world.REMOTE)
+        self.pin(service, world.REMOTE)
+        shape = 0x02 if service.protocol == world.TCP else 0x101
+        client = self.flows[service.index][flow]
+        room = world.TUNNEL_ROOM + over - (len(world.request(service, client, shape)) - world.ETHERNET)
+        self.send(world.CLIENT_PORT, world.request(service, client, shape, 64, room, whole))
+
+    @rule(service=services, on_no_live=st.sampled_from([1, 2, 0]), requests=REQUESTS, member=members)
+    def fall_silent(self, service: Kind, on_no_live: int, requests: list[tuple[int, int]], member: int) -> None:
+        """All nodes of a service, and then one of them speaks again."""
+        self.configure(service, 64, SECOND, SECOND, 3 * SECOND, on_no_live)
+        self.wait(3 * SECOND + 1)
+        self.requests(service, requests)
+        self.tell(service, member)
+        self.requests(service, requests)
+
+    @rule(flow=st.integers(0, 4), place=st.integers(world.PAYLOAD, world.PAYLOAD + 2), value=st.integers(0, 255))
+    def speak_otherwise(self, flow: int, place: int, value: int) -> None:
+        """A datagram without an invocation header, where one is needed."""
+        frame = bytearray(world.request(world.BY_REQUEST, self.flows[world.BY_REQUEST.index][flow], 0x101))
+        frame[place] = value
+        self.send(world.CLIENT_PORT, bytes(frame))
+
+    @rule(
+        pick=st.integers(0, 9),
+        end=st.sampled_from([None, world.node_address(0)]),
+        part=st.sampled_from([0x2000, 0x2001, 1]),
+    )
+    def fragment(self, pick: int, end: int | None, part: int) -> None:
+        """A part of a packet from before, or of it in a tunnel."""
+        if self.seeds:
+            port, frame = self.seeds[-1 - pick % len(self.seeds)]
+            if end is not None:
+                frame = world.tunnelled(frame, end)
+            self.duel.send(port, world.fragment(frame, part))
+
+    @rule(pick=st.integers(0, 19), changes=st.lists(st.tuples(PLACES, BYTES), min_size=1, max_size=2))
+    def alter(self, pick: int, changes: list[tuple[int, int]]) -> None:
+        """A frame from before with other bytes in its headers, which are consistent all the same."""
+        if self.seeds:
+            port, seed = self.seeds[-1 - pick % len(self.seeds)]
+            frame = bytearray(seed)
+            for place, value in changes:
+                frame[place % len(frame)] = value
+            self.duel.send(port, world.mended(bytes(frame)))
+
     # What nodes and clients send
 
     @rule(
@@ -217,13 +291,16 @@ class Machine(RuleBasedStateMachine):
         port = world.node_port(member)
         self.send(port % 4 + 1 if stray else port, world.report_frame(report, member, key, flaw))
 
+    def tell(self, service: Kind, member: int, *, ready: bool = True, draining: bool = False, cpu: int = 0) -> None:
+        """A node's next report, signed."""
+        words, long_words = (cpu, 0, 0, 0), (cpu, 1000)
+        self.report(service, member, ready, draining, 1, 0, words, long_words, 0, False, world.KEYS[0], 0)
+
     @rule(service=services, members_=SOME, loads=LOADS)
     def round_of_reports(self, service: Kind, members_: list[int], loads: tuple[int, int, int]) -> None:
         """Several nodes are well, as they mostly are."""
         for place, member in enumerate(members_):
-            load = loads[place % 3] % 1000
-            words, long_words = (load, 0, 0, 0), (load, 1000)
-            self.report(service, member, True, False, 1, 0, words, long_words, 0, False, world.KEYS[0], 0)
+            self.tell(service, member, cpu=loads[place % 3] % 1000)
 
     @rule(
         service=services,
@@ -341,7 +418,8 @@ class Machine(RuleBasedStateMachine):
         for bit in bits:
             if bit >> 3 < len(frame):
                 frame[bit >> 3] ^= 1 << (bit & 7)
-        self.duel.send(port, bytes(frame))
+        if len(frame) >= self.duel.target.shortest:
+            self.duel.send(port, bytes(frame))
 
     @rule(service=services, member=members)
     def probe(self, service: Kind, member: int) -> None:
@@ -361,3 +439,5 @@ class Machine(RuleBasedStateMachine):
             for member in MEMBERS:
                 self.duel.probe(service.index, member)
         self.duel.check_counters()
+        self.met.update(self.duel.model.drops)
+        self.met.update(self.duel.model.events)

@@ -1,12 +1,14 @@
 """The program does what the contract says, on each target: a state machine looks for where it does not.
 
-`MINUTES=600 make fuzz` looks for ten hours.
+softswitch is looked at in this process, where it is fastest, and both targets as they are run: with interfaces
+and P4Runtime. `MINUTES=600 make fuzz` looks for ten hours at each.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -17,37 +19,60 @@ from softswitch.engine import Engine
 from tests.model.duel import Duel, Softswitch
 from tests.model.machine import Machine
 from tests.model.names import counter_names
+from tests.model.wire import Bare, Wire
+from tests.packet.clock import Clock
+from topologies import targets
 
 MINUTES = float(os.environ.get("MINUTES", "1"))
-EXAMPLES_A_MINUTE = 120
-STEPS = 80
+EXAMPLES_A_MINUTE = {"in process": 240, "softswitch": 3, "bmv2": 10}
+"""How many make up the part of `make test`; that takes less than a minute."""
+STEPS = {"in process": 80, "softswitch": 250, "bmv2": 250}
+"""Rules in an example: a process takes longer to begin anew."""
+FEW = 3
+"""How often everything that can happen must, at least."""
+NEVER = {"RESUBMITS"}
+"""A packet goes round once for each of 64 members at most, and so often it may: a bound for what nobody thought of."""
+NAMES = counter_names((ROOT / P4INFO).read_text())
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """A switch without ports."""
-    with Engine(cpu_port=510) as made:
-        yield made
+def look(make: Callable[[], Duel], how: str, *phases: Phase) -> type[Machine]:
+    """Run the machine on targets that `make` makes; the class that ran."""
 
-
-@pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
-def test_softswitch(engine: Engine) -> None:
-    pipeline = (ROOT / PIPELINE).read_text()
-    names = counter_names((ROOT / P4INFO).read_text())
-
-    class OnSoftswitch(Machine):
+    class OnTarget(Machine):
         def make(self) -> Duel:
-            return Duel(Softswitch(engine, pipeline), names)
+            return make()
 
     run_state_machine_as_test(
-        OnSoftswitch,
+        OnTarget,
         settings=settings(
-            max_examples=max(1, int(MINUTES * EXAMPLES_A_MINUTE)),
-            stateful_step_count=STEPS,
+            max_examples=max(1, int(MINUTES * EXAMPLES_A_MINUTE[how])),
+            stateful_step_count=STEPS[how],
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
+            phases=[Phase.generate, *phases],
             print_blob=True,
             database=None,
         ),
     )
+    return OnTarget
+
+
+@pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
+def test_softswitch() -> None:
+    pipeline = (ROOT / PIPELINE).read_text()
+    with Engine(cpu_port=510) as engine:
+        ran = look(lambda: Duel(Softswitch(engine, pipeline), NAMES), "in process", Phase.shrink)
+    everything = {*NAMES["drops"], *NAMES["events"]} - NEVER
+    assert {name: ran.met[name] for name in everything if ran.met[name] < FEW} == {}, "seldom met"
+
+
+@pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
+@pytest.mark.parametrize("target", targets.NAMES)
+def test_over_the_wire(target: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root for network namespaces and raw sockets")
+    reason = targets.missing(target)
+    if reason is not None:
+        pytest.skip(reason)
+    with Bare(target, Clock(target, tmp_path, frozen=True)) as bench:
+        look(lambda: Duel(Wire(bench), NAMES), target)

@@ -24,6 +24,11 @@ TO_CPU = 0x0A000300
 COPIES = {1: (4,), 2: (3, 4)}
 MEMBERS = (0, 1, 2, 31, 32, 63)
 REMOTE, PATH_MTU = 63, 112
+TUNNEL_ROOM = PATH_MTU - 20
+"""Bytes of the longest packet that the way to the remote node takes."""
+ETHERNET, PAYLOAD = 14, 42
+"""Where IPv4 and what is in UDP begin in a frame."""
+OFF = 31
 KEYS = (Key(1, bytes(range(16))), Key(200, bytes(range(100, 116))))
 SERVICE_PORT = 9000
 UDP, TCP, ICMP = 17, 6, 1
@@ -49,7 +54,8 @@ class Kind:
         return 1000 + self.index
 
 
-SERVICES = (Kind(1, UDP, 0), Kind(2, UDP, 1), Kind(3, UDP, 2), Kind(255, TCP, 1), Kind(4, TCP, 0))
+BY_REQUEST = Kind(3, UDP, 2)
+SERVICES = (Kind(1, UDP, 0), Kind(2, UDP, 1), BY_REQUEST, Kind(255, TCP, 1), Kind(4, TCP, 0))
 
 
 def node_address(member: int) -> int:
@@ -199,6 +205,19 @@ def report_frame(report: Report, member: int, key: Key | None = None, flaw: int 
     payload = report.encode() if key is None else tagged(report, key)
     payload = payload[:-1] + bytes([(payload[-1] + flaw) & 0xFF])
     return ipv4(node_address(member), REPORTS, UDP, udp(40000, REPORT_PORT, payload))
+
+
+def mended(frame: bytes) -> bytes:
+    """The same with a right checksum in what may be an IPv4 header."""
+    head = frame[ETHERNET : ETHERNET + 10] + bytes(2) + frame[ETHERNET + 12 : ETHERNET + 20]
+    if len(head) < 20:
+        return frame
+    return frame[: ETHERNET + 10] + checksum(head).to_bytes(2, "big") + frame[ETHERNET + 12 :]
+
+
+def fragment(frame: bytes, part: int) -> bytes:
+    """The same as if only a part of its packet: `part` is 0x2000 if there is more, plus the offset."""
+    return mended(frame[: ETHERNET + 6] + part.to_bytes(2, "big") + frame[ETHERNET + 8 :])
 
 
 def error(frame: bytes, kind: int, code: int = 1) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Client:
         self.schema = fy.P4Schema(p4info, pipeline)
         self.digests: list[dict[str, int]] = []
         """What the switch told, in order."""
+        self._pipeline = pipeline
         self._device = device_id
         self._election = p4r.Uint128(low=1)
         self._requests: queue.Queue[Any] = queue.Queue()
@@ -41,14 +42,18 @@ class Client:
             )
         )
         assert self._primary.wait(patience), f"{address}: not made primary within {patience} s"
+        self.push()
+
+    def push(self) -> None:
+        """Put the program on the switch, which forgets all that it knew, and ask for its digests."""
         self._stub.SetForwardingPipelineConfig(
             p4r.SetForwardingPipelineConfigRequest(
-                device_id=device_id,
+                device_id=self._device,
                 election_id=self._election,
                 action=p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT,
                 config=p4r.ForwardingPipelineConfig(
                     p4info=self.schema.p4info,
-                    p4_device_config=pipeline.read_bytes(),
+                    p4_device_config=self._pipeline.read_bytes(),
                     cookie=p4r.ForwardingPipelineConfig.Cookie(cookie=1),
                 ),
             )
@@ -81,6 +86,12 @@ class Client:
         (entity,) = [entity for response in self._stub.Read(request) for entity in response.entities]
         return int(entity.counter_entry.data.packet_count)
 
+    def counters(self, name: str) -> dict[int, int]:
+        """The packets that the cells of a counter have counted; only those that are not zero."""
+        request = p4r.ReadRequest(device_id=self._device, entities=[fy.P4CounterEntry(name).encode(self.schema)])
+        entities = [entity.counter_entry for response in self._stub.Read(request) for entity in response.entities]
+        return {cell.index.index: cell.data.packet_count for cell in entities if cell.data.packet_count}
+
     def packet_out(self, payload: bytes = b"", **metadata: int) -> None:
         """Send a packet out of the CPU port."""
         self._requests.put(fy.P4PacketOut(payload, **metadata).encode_update(self.schema))
@@ -103,9 +114,27 @@ class Client:
                     return told
                 self._told.wait(left)
 
+    def take_digests(self, is_last: Callable[[dict[str, int]], bool], wait: float) -> list[dict[str, int]]:
+        """Wait for a digest; it and all that were told before it, which are then forgotten. Raises TimeoutError."""
+        deadline = time.monotonic() + wait
+        looked_at = 0
+        with self._told:
+            while True:
+                for at in range(looked_at, len(self.digests)):
+                    if is_last(self.digests[at]):
+                        taken, self.digests = self.digests[: at + 1], self.digests[at + 1 :]
+                        return taken
+                looked_at = len(self.digests)
+                if not self._told.wait(deadline - time.monotonic()):
+                    raise TimeoutError(f"waited {wait} s for a digest; there are {self.digests}")
+
+    def write(self, *updates: tuple[Any, Any]) -> None:
+        """Write any kinds of updates (the type, the entity), in order."""
+        messages = [p4r.Update(type=kind, entity=entity.encode(self.schema)) for kind, entity in updates]
+        self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=messages))
+
     def _write(self, kind: Any, entities: tuple[Any, ...]) -> None:
-        updates = [p4r.Update(type=kind, entity=entity.encode(self.schema)) for entity in entities]
-        self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=updates))
+        self.write(*((kind, entity) for entity in entities))
 
     def _listen(self) -> None:
         try:

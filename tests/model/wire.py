@@ -1,0 +1,183 @@
+"""A target as people run it, beside the model: a process with interfaces and P4Runtime, and a clock that stands still.
+
+Behind each frame a sentinel is sent: a report to a service of its own, by which that service's host moves. Its copies
+leave by every port and its digest is told, so once all have come, nothing of the frame is under way any more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import finsy as fy
+from finsy.proto import p4r
+
+from controller.entries import Act, Place
+from controller.policy.switch import Sent
+from hitless.report import Report
+from softswitch.entries import Operation
+from tests.model import world
+from tests.model.duel import Digest
+from tests.model.world import COPIES, CPU_PORT, PORTS, UDP, Kind
+from tests.packet.bench import PATIENCE, Bench
+
+SENTINEL = Kind(200, UDP, 0)
+MEMBERS = (0, 1)
+"""Of the sentinel's service: each report makes its sender worse than the other."""
+SOURCE = world.node_address(200)
+REPORTS = world.REPORTS - 1
+EVERYWHERE = 9
+"""The multicast group of the sentinel's copies."""
+FOREVER = 2**40
+PACKET_OUT = struct.Struct("!BHHH")
+PACKET_IN = {"op": 1, "port": 2, "service": 2, "member": 2, "status": 1, "eligible": 1, "rank": 6, "age": 6}
+PACKET_IN |= {"epoch": 4, "sequence": 4, "sent": 4, "host": 2, "best": 2, "best_rank": 6, "now": 6}
+"""The fields of its header and their bytes."""
+UPDATES = {
+    Operation.INSERT: p4r.Update.INSERT,
+    Operation.MODIFY: p4r.Update.MODIFY,
+    Operation.DELETE: p4r.Update.DELETE,
+}
+
+
+class Bare(Bench):
+    """A running target without entries, which is used more than once. Its clock must be a frozen one."""
+
+    groups: tuple[fy.P4MulticastGroupEntry, ...] = ()
+    """That it has."""
+
+    def forget(self) -> None:
+        """Make it as it was when it started."""
+        # BMv2 keeps groups when a program is pushed and P4Runtime's server forgets them.
+        self.client.delete(*self.groups)
+        self.client.push()
+        everywhere = {EVERYWHERE: (*PORTS, CPU_PORT)}
+        self.groups = tuple(
+            fy.P4MulticastGroupEntry(group, replicas=list(ports)) for group, ports in (COPIES | everywhere).items()
+        )
+        self.client.insert(*self.groups)
+
+    def _lay_out(self) -> None:
+        pass
+
+
+class Wire:
+    """The target on the wires of a bench."""
+
+    shortest = world.ETHERNET
+
+    def __init__(self, bench: Bare) -> None:
+        bench.forget()
+        self._bench = bench
+        self._updates: list[tuple[Any, Any]] = []
+        self._told: list[Digest] = []
+        self._sentinels = 0
+        for place, act in sentinel_entries():
+            self.write(Operation.INSERT, place, act)
+        self._write_all()
+        for _ in MEMBERS:
+            sentinel = self._sentinel()
+            self._bench.send(PORTS[0], sentinel)
+            assert [*self._received(sentinel), *self._received_by_cpu(sentinel)] == []
+        self._bench.client.take_digests(lambda told: told["sequence"] == 1, PATIENCE)
+
+    def write(self, kind: Operation, place: Place, act: Act | None) -> None:
+        """Change an entry, before the next frame at the latest."""
+        match = {name: f"{value[0]:#x}/{value[1]}" if isinstance(value, tuple) else value for name, value in place.key}
+        action = None if act is None else fy.P4TableAction(act.name, **dict(act.params))
+        self._updates.append((UPDATES[kind], fy.P4TableEntry(place.table, match=fy.P4TableMatch(match), action=action)))
+
+    def process(self, now: int, port: int, frame: bytes) -> list[Sent]:
+        """What leaves."""
+        assert self._bench.clock is not None
+        self._write_all()
+        self._bench.clock.set(now)
+        sentinel = self._sentinel()
+        if port == CPU_PORT:
+            self._packet_out(frame)
+            self._packet_out(PACKET_OUT.pack(2, PORTS[0], 0, 0) + sentinel)
+        else:
+            self._bench.send(port, frame)
+            self._bench.send(port, sentinel)
+        sent = [*self._received(sentinel), *self._received_by_cpu(sentinel)]
+        told = self._bench.client.take_digests(self._is_of_sentinel, PATIENCE)
+        self._told += [tuple(values.values()) for values in told if values["service"] != SENTINEL.index]
+        return sent
+
+    def digests(self) -> list[Digest]:
+        """What was told."""
+        told, self._told = self._told, []
+        return told
+
+    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+        """Counted packets, without the sentinels."""
+        client = self._bench.client
+        cells = {counter: client.counters(counter) for counter in ("drops", "events")}
+        drops, events = ({name: cells[of][at] for name, at in names[of].items() if at in cells[of]} for of in cells)
+        own = {"REPORT": self._sentinels, "FIRST": 1, "BETTER": self._sentinels - len(MEMBERS)}
+        events = {name: count - own.get(name, 0) for name, count in events.items()}
+        return drops, {name: count for name, count in events.items() if count}, client.counters("steered")
+
+    def _write_all(self) -> None:
+        if self._updates:
+            self._bench.client.write(*self._updates)
+            self._updates.clear()
+
+    def _sentinel(self) -> bytes:
+        """The next one: the host's report, which makes it worse than the other."""
+        member = MEMBERS[self._sentinels % 2]
+        ids = {"service_id": SENTINEL.service_id, "node_id": member + 1}
+        self._sentinels += 1
+        report = Report(**ids, epoch=1, sequence=self._sentinels, ready=True, queue_depth=self._sentinels)
+        payload = world.udp(40000, world.REPORT_PORT, report.encode())
+        return world.ipv4(SOURCE, REPORTS, UDP, payload)
+
+    def _is_of_sentinel(self, told: dict[str, int]) -> bool:
+        return told["service"] == SENTINEL.index and told["sequence"] == self._sentinels
+
+    def _packet_out(self, data: bytes) -> None:
+        op, port, service, member = PACKET_OUT.unpack_from(data)
+        payload = data[PACKET_OUT.size :]
+        self._bench.client.packet_out(payload, op=op, port=port, service=service, member=member)
+
+    def _received(self, sentinel: bytes) -> Iterator[Sent]:
+        """What comes out of the ports before the sentinel's copies."""
+        awaited = set(PORTS)
+        while awaited:
+            received = self._bench.receive()
+            assert received is not None, f"nothing more leaves by ports {awaited}"
+            port, frame = received
+            if frame == sentinel:
+                awaited.remove(port)
+            else:
+                yield port, frame
+
+    def _received_by_cpu(self, sentinel: bytes) -> Iterator[Sent]:
+        while True:
+            packet = self._bench.client.packet_in(PATIENCE)
+            assert packet is not None, "nothing more comes to the CPU port"
+            header = b"".join(int(packet[name]).to_bytes(size, "big") for name, size in PACKET_IN.items())
+            if (frame := header + packet.payload) == sentinel:
+                return
+            yield CPU_PORT, frame
+
+
+def sentinel_entries() -> list[tuple[Place, Act]]:
+    """Of the sentinel's service: a host that moves whenever it can, bound to all ports."""
+    configure = {"affinity": 0, "members": 2, "idle_after": FOREVER, "stale_after": FOREVER, "dead_after": FOREVER}
+    configure |= {"on_no_live": 0, "fallback": 0}
+    score = {"w_cpu": world.OFF, "w_memory": world.OFF, "w_queue": 0, "busy_after": 0, "w_interval": world.OFF}
+    entries = [
+        (world.endpoint(REPORTS, UDP, world.REPORT_PORT), Act("to_reports")),
+        (world.of_service("services", SENTINEL), Act("configure", tuple(configure.items()))),
+        (world.of_service("policies", SENTINEL), Act("single", (("margin", 0), ("dwell", 0)))),
+        (world.of_service("scoring", SENTINEL), Act("score", tuple(score.items()))),
+    ]
+    for member in MEMBERS:
+        entries.append((world.instance(SENTINEL, member), world.at_node(member, 1)))
+        for port in PORTS:
+            ids = {"service_id": SENTINEL.service_id, "node_id": member + 1}
+            key = (("port", port), ("source", SOURCE), *ids.items())
+            entries.append((Place("bindings", key), world.bind(SENTINEL, member, 1, 0, EVERYWHERE, 0)))
+    return entries
