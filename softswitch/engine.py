@@ -14,7 +14,7 @@ from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program, UnsupportedProgram
 from softswitch.codegen.program import generate, register_bytes
 from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.entries import EntryError, Event, MatchKey, Replica, Replicas, TableOperation
+from softswitch.entries import EntryError, Event, MatchKey, PackedOperation, Replica, Replicas, TableOperation
 from softswitch.events import EventReader
 from softswitch.native import Cell, PortState, ReplicaStruct, open_runtime
 from softswitch.tables import READ_COUNTER, RESULTS, WRITE_COUNTER, Refused, TableCodec, codecs, pack_all
@@ -186,7 +186,11 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def apply(self, operations: Sequence[TableOperation]) -> list[EntryError | None]:
+    def codec(self, table: str) -> TableCodec:
+        """How operations on a table of the loaded program are packed. Raises KeyError."""
+        return self._running().codecs[table]
+
+    def apply(self, operations: Sequence[TableOperation | PackedOperation]) -> list[EntryError | None]:
         """Do the operations in order, the whole batch between two packets; one result each, None for success.
 
         A failed operation does not stop the rest. Const tables give PERMISSION_DENIED, full tables RESOURCE_EXHAUSTED.

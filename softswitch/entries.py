@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(NamedTuple):
     """The field equals `value`."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lpm:
+class Lpm(NamedTuple):
     """The field's first `prefix_length` bits equal those of `value`; length 0 matches everything."""
 
     value: int
     prefix_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ternary:
+class Ternary(NamedTuple):
     """The field equals `value` where `mask` has ones; mask 0 matches everything."""
 
     value: int
     mask: int
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """The field lies between `low` and `high`, both included."""
 
     low: int
@@ -74,6 +71,13 @@ class TableOperation:
     priority: int = 0
     action: str | None = None
     parameters: tuple[int, ...] = ()
+
+
+class PackedOperation(NamedTuple):
+    """A change of table `table` that is checked and packed already, as the runtime reads it."""
+
+    table: str
+    data: bytes
 
 
 class ErrorKind(Enum):

@@ -16,6 +16,7 @@ from softswitch.entries import (
     MatchKey,
     Operation,
     Optional,
+    PackedOperation,
     Range,
     TableOperation,
     Ternary,
@@ -219,12 +220,16 @@ def codecs(program: Program, layouts: dict[str, TableLayout]) -> dict[str, Table
 
 
 def pack_all(
-    table_codecs: dict[str, TableCodec], operations: Sequence[TableOperation]
+    table_codecs: dict[str, TableCodec], operations: Sequence[TableOperation | PackedOperation]
 ) -> tuple[bytes, list[int], list[EntryError | None]]:
     """Packed operations, the positions they have in the batch, and a result list with the refused ones filled in."""
     results: list[EntryError | None] = [None] * len(operations)
     packed, positions = [], []
     for position, operation in enumerate(operations):
+        if isinstance(operation, PackedOperation):
+            packed.append(operation.data)
+            positions.append(position)
+            continue
         codec = table_codecs.get(operation.table)
         if codec is None:
             results[position] = EntryError(ErrorKind.NOT_FOUND, f"the program has no table {operation.table!r}")

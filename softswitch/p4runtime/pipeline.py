@@ -9,6 +9,7 @@ from finsy.proto import p4r
 from softswitch.bmv2.program import Program
 from softswitch.engine import Engine
 from softswitch.p4runtime.digests import DigestLists
+from softswitch.p4runtime.plain import PlainUpdates
 from softswitch.p4runtime.replication import ReplicationStore
 from softswitch.p4runtime.schema import Schema
 from softswitch.p4runtime.tables import TableStore
@@ -23,11 +24,13 @@ class Pipeline:
     program: Program
     engine: Engine
     tables: TableStore = field(init=False)
+    plain: PlainUpdates = field(init=False)
     replication: ReplicationStore = field(default_factory=ReplicationStore)
     digests: DigestLists = field(default_factory=DigestLists)
 
     def __post_init__(self) -> None:
         self.tables = TableStore(self.schema, self.program)
+        self.plain = PlainUpdates(self.tables, self.engine)
 
     def remove_replication(self) -> None:
         """Take groups and clone sessions out of the engine, which keeps them from one program to the next."""

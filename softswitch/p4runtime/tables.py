@@ -14,13 +14,13 @@ from grpc import StatusCode
 
 from softswitch.bmv2 import program as bmv2
 from softswitch.bmv2.program import Program
-from softswitch.entries import Operation, TableOperation
+from softswitch.entries import Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.keys import Key, decode_action, decode_key, encode_action, encode_key
 from softswitch.p4runtime.schema import Action, Schema, Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; frozen ones take three times as long to make
 class Entry:
     """One entry, or with an empty key the default entry. `action` None: a default that does nothing."""
 
@@ -47,7 +47,7 @@ class TableState:
         self.default = default
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TableChange:
     """A staged write. `id` None means the default entry; `operation` None that the engine has nothing to change."""
 
@@ -55,7 +55,7 @@ class TableChange:
     id: EntryId | None
     before: Entry | None
     after: Entry | None
-    operation: TableOperation | None
+    operation: TableOperation | PackedOperation | None
     counter: tuple[int, int] | None = None
 
     def revert(self) -> None:

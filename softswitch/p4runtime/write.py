@@ -72,7 +72,8 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
     entity = update.entity
     match entity.WhichOneof("entity"):
         case "table_entry":
-            return pipeline.tables.stage(update.type, entity.table_entry)
+            entry = entity.table_entry
+            return pipeline.plain.stage(update.type, entry) or pipeline.tables.stage(update.type, entry)
         case "counter_entry":
             return effects.stage_counter(pipeline, update.type, entity.counter_entry)
         case "direct_counter_entry":

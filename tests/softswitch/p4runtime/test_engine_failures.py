@@ -10,7 +10,7 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.engine import Engine
-from softswitch.entries import EntryError, ErrorKind, Operation, TableOperation
+from softswitch.entries import EntryError, ErrorKind, Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.device import Device
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
@@ -24,15 +24,21 @@ class PickyEngine(Engine):
 
     picky = False
 
-    def apply(self, operations: Sequence[TableOperation]) -> list[EntryError | None]:
+    def apply(self, operations: Sequence[TableOperation | PackedOperation]) -> list[EntryError | None]:
         """Do the operations, each on its own, but the refused ones."""
         results: list[EntryError | None] = []
         for operation in operations:
-            if self.picky and operation.operation is not Operation.DELETE and operation.parameters == (9,):
+            if self.picky and self._forwards_to_9(operation):
                 results.append(FULL)
             else:
                 results += super().apply([operation])
         return results
+
+    def _forwards_to_9(self, operation: TableOperation | PackedOperation) -> bool:
+        if isinstance(operation, TableOperation):
+            return operation.operation is not Operation.DELETE and operation.parameters == (9,)
+        parameter = 24 + 8 * self.codec(operation.table).layout.words
+        return operation.data[parameter : parameter + 8] == (9).to_bytes(8, "little")
 
 
 @pytest.fixture
