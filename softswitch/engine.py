@@ -14,10 +14,11 @@ from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program, UnsupportedProgram
 from softswitch.codegen.program import generate, register_bytes
 from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.entries import EntryError, Event, MatchKey, PackedOperation, Replica, Replicas, TableOperation
+from softswitch.entries import EngineOperation, EntryError, Event, MatchKey, MeterConfig, Replica, Replicas
 from softswitch.events import EventReader
-from softswitch.native import Cell, PortState, ReplicaStruct, open_runtime
-from softswitch.tables import READ_COUNTER, RESULTS, WRITE_COUNTER, Refused, TableCodec, codecs, pack_all
+from softswitch.meters import CONFIG, MARKED, METER_BYTES, NO_MARKS, Meter, pack_config, unpack
+from softswitch.native import PortState, ReplicaStruct, open_runtime
+from softswitch.tables import RESULTS, Codecs, Refused, TableCodec, codecs, name_of, pack_all
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
@@ -25,14 +26,20 @@ MAX_GROUP, MAX_SESSION = 2**16 - 1, 2**15 - 1
 MAX_FRAME = 2**16
 _NO_PORT = 2**32 - 1
 _RECORD = struct.Struct("<II")
+_COUNTER_BYTES = 16
+_COUNTERS, _REGISTERS, _METERS = range(3)
+
+EntryKeys = Sequence[tuple[tuple[MatchKey, ...], int]]
+"""(key, priority) of entries of one table."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
     program: Program
     library: Path
-    codecs: dict[str, TableCodec]
+    codecs: Codecs
     counters: dict[str, int]
+    meters: dict[str, int]
     registers: dict[str, int]
 
 
@@ -105,8 +112,9 @@ class Engine:
         loaded = _Loaded(
             program=program,
             library=self._compiler.program(generated.text),
-            codecs=codecs(program, generated.tables),
+            codecs=codecs(program, generated.tables, generated.value_sets),
             counters={name: index for index, name in enumerate(indirect)},
+            meters={m.name: i for i, m in enumerate(m for m in program.meters.values() if m.table is None)},
             registers={name: index for index, name in enumerate(program.registers)},
         )
         self._compiled = bmv2_json, loaded
@@ -115,7 +123,7 @@ class Engine:
     def _fill(self, handle: ctypes.c_void_p, loaded: _Loaded) -> None:
         """Default actions and const entries, before the program runs."""
         packed = []
-        for codec in loaded.codecs.values():
+        for codec in loaded.codecs.tables.values():
             try:
                 packed += [codec.pack_program_default(), *codec.pack_const_entries()]
             except Refused as refused:
@@ -123,7 +131,7 @@ class Engine:
         results = self._run(b"".join(packed), len(packed), handle)
         if any(results):
             raise UnsupportedProgram("const entries that contradict one another")
-        for codec in loaded.codecs.values():
+        for codec in loaded.codecs.tables.values():
             self._native.ss_keep_default(handle, codec.number)
 
     def _running(self) -> _Loaded:
@@ -188,19 +196,19 @@ class Engine:
 
     def codec(self, table: str) -> TableCodec:
         """How operations on a table of the loaded program are packed. Raises KeyError."""
-        return self._running().codecs[table]
+        return self._running().codecs.tables[table]
 
-    def apply(self, operations: Sequence[TableOperation | PackedOperation]) -> list[EntryError | None]:
+    def apply(self, operations: Sequence[EngineOperation]) -> list[EntryError | None]:
         """Do the operations in order, the whole batch between two packets; one result each, None for success.
 
         A failed operation does not stop the rest. Const tables give PERMISSION_DENIED, full tables RESOURCE_EXHAUSTED.
         """
         loaded = self._running()
-        packed, positions, results = pack_all(loaded.codecs, operations)
+        packed, positions, results = pack_all(loaded.codecs, operations, self.clock_us())
         for position, code in zip(positions, self._run(packed, len(positions)), strict=True):
             if code:
                 kind, message = RESULTS[code]
-                results[position] = EntryError(kind, f"table {operations[position].table}: {message}")
+                results[position] = EntryError(kind, f"{name_of(operations[position])}: {message}")
         return results
 
     def _run(
@@ -208,12 +216,13 @@ class Engine:
         packed: bytes,
         count: int,
         handle: ctypes.c_void_p | None = None,
-        cells: ctypes.Array[Cell] | None = None,
+        cells: ctypes.Array[ctypes.c_char] | None = None,
+        cell: int = 0,
     ) -> list[int]:
         if not count:
             return []
         results = (ctypes.c_int32 * count)()
-        self._native.ss_apply(self._open(), handle, packed, count, results, cells)
+        self._native.ss_apply(self._open(), handle, packed, count, results, cells, cell)
         return list(results)
 
     def read_counters(self, name: str, start: int, count: int) -> list[tuple[int, int]]:
@@ -221,7 +230,7 @@ class Engine:
         loaded = self._running()
         number = loaded.counters[name]
         _check_bounds(name, loaded.program.counters[name].size, start, count)
-        data = self._array(False, number, start, count, ctypes.sizeof(Cell))
+        data = self._array(_COUNTERS, number, start, count, 0, _COUNTER_BYTES)
         return list(struct.iter_unpack("<QQ", data))
 
     def write_counter(self, name: str, index: int, packets: int, octets: int) -> None:
@@ -229,33 +238,75 @@ class Engine:
         loaded = self._running()
         number = loaded.counters[name]
         _check_bounds(name, loaded.program.counters[name].size, index, 1)
-        self._array(False, number, index, 1, ctypes.sizeof(Cell), struct.pack("<QQ", packets, octets))
+        self._array(_COUNTERS, number, index, 1, 0, _COUNTER_BYTES, struct.pack("<QQ", packets, octets))
 
-    def read_direct_counters(
-        self, table: str, entries: Sequence[tuple[tuple[MatchKey, ...], int]]
-    ) -> list[tuple[int, int] | None]:
+    def read_meters(self, name: str, start: int, count: int) -> list[Meter]:
+        """Cells start .. start+count-1 of an indirect meter. Raises KeyError, IndexError."""
+        loaded = self._running()
+        number = loaded.meters[name]
+        _check_bounds(name, loaded.program.meters[name].size, start, count)
+        data = self._array(_METERS, number, start, count, 0, METER_BYTES)
+        return [unpack(data[at : at + METER_BYTES]) for at in range(0, len(data), METER_BYTES)]
+
+    def configure_meters(self, name: str, start: int, configs: Sequence[MeterConfig | None]) -> None:
+        """Configure cells of an indirect meter from `start` on; None makes all green. Raises KeyError, IndexError."""
+        loaded = self._running()
+        number, now = loaded.meters[name], self.clock_us()
+        _check_bounds(name, loaded.program.meters[name].size, start, len(configs))
+        data = b"".join(pack_config(config, now) for config in configs)
+        self._array(_METERS, number, start, len(configs), *CONFIG, data)
+
+    def clear_meters(self, name: str, start: int, count: int) -> None:
+        """Set what cells of an indirect meter have counted by colour to zero. Raises KeyError, IndexError."""
+        loaded = self._running()
+        number = loaded.meters[name]
+        _check_bounds(name, loaded.program.meters[name].size, start, count)
+        self._array(_METERS, number, start, count, *MARKED, NO_MARKS * count)
+
+    def read_direct_counters(self, table: str, entries: EntryKeys) -> list[tuple[int, int] | None]:
         """(packets, bytes) per (key, priority); None where there is no such entry. Raises KeyError for a table
         without a direct counter, ValueError for a malformed key."""
-        codec = self._counted(table)
-        cells = (Cell * max(len(entries), 1))()
-        packed = [_pack_counter(codec, READ_COUNTER, key, priority) for key, priority in entries]
-        results = self._run(b"".join(packed), len(packed), cells=cells)
-        return [None if r else (c.packets, c.octets) for r, c in zip(results, cells, strict=False)]
+        codec = self._running().codecs.tables[table]
+        found = self._entries(codec, codec.counter, entries)
+        return [None if data is None else struct.unpack("<QQ", data) for data in found]
+
+    def read_direct_meters(self, table: str, entries: EntryKeys) -> list[Meter | None]:
+        """The meter of each entry; None where there is no such entry. Raises KeyError for a table without a direct
+        meter, ValueError for a malformed key."""
+        codec = self._running().codecs.tables[table]
+        return [None if data is None else unpack(data) for data in self._entries(codec, codec.meter, entries)]
+
+    def read_idle_us(self, table: str, entries: EntryKeys) -> list[int | None]:
+        """Microseconds since each entry was hit last, or inserted; None where there is no such entry. Raises KeyError
+        for a table without idle timeout, ValueError for a malformed key."""
+        codec = self._running().codecs.tables[table]
+        found, now = self._entries(codec, codec.hit, entries), self.clock_us()
+        return [None if data is None else max(now - int.from_bytes(data, "little"), 0) for data in found]
+
+    def _entries(self, codec: TableCodec, part: tuple[int, int], entries: EntryKeys) -> list[bytes | None]:
+        """A part (offset, length) of each entry."""
+        offset, length = part
+        cells = ctypes.create_string_buffer(max(len(entries) * length, 1))
+        try:
+            packed = b"".join(codec.pack_read(key, priority, offset) for key, priority in entries)
+        except Refused as refused:
+            raise ValueError(str(refused)) from refused
+        results = self._run(packed, len(entries), cells=cells, cell=length)
+        data = cells.raw
+        return [None if code else data[i * length : (i + 1) * length] for i, code in enumerate(results)]
 
     def write_direct_counter(
         self, table: str, key: tuple[MatchKey, ...], priority: int, packets: int, octets: int
     ) -> None:
         """Set an entry's counter. Raises KeyError, ValueError for a malformed key."""
-        codec = self._counted(table)
-        cells = (Cell * 1)(Cell(packets, octets))
-        if self._run(_pack_counter(codec, WRITE_COUNTER, key, priority), 1, cells=cells)[0]:
+        codec = self._running().codecs.tables[table]
+        offset, _ = codec.counter
+        try:
+            packed = codec.pack_write(key, priority, offset, struct.pack("<QQ", packets, octets))
+        except Refused as refused:
+            raise ValueError(str(refused)) from refused
+        if self._run(packed, 1)[0]:
             raise KeyError(f"table {table} has no such entry")
-
-    def _counted(self, table: str) -> TableCodec:
-        codec = self._running().codecs[table]
-        if codec.table.counter is None:
-            raise KeyError(f"table {table} has no direct counter")
-        return codec
 
     def read_registers(self, name: str, start: int, count: int) -> list[int]:
         """Values of cells start .. start+count-1. Raises KeyError, IndexError."""
@@ -263,7 +314,7 @@ class Engine:
         array = loaded.program.registers[name]
         _check_bounds(name, array.size, start, count)
         size = register_bytes(array)
-        data = self._array(True, loaded.registers[name], start, count, size)
+        data = self._array(_REGISTERS, loaded.registers[name], start, count, 0, size)
         return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
 
     def write_register(self, name: str, index: int, value: int) -> None:
@@ -274,13 +325,14 @@ class Engine:
         if not 0 <= value < 1 << array.width:
             raise ValueError(f"register {name}: {value} does not fit {array.width} bits")
         size = register_bytes(array)
-        self._array(True, loaded.registers[name], index, 1, size, value.to_bytes(size, "little"))
+        self._array(_REGISTERS, loaded.registers[name], index, 1, 0, size, value.to_bytes(size, "little"))
 
     def _array(
-        self, registers: bool, number: int, start: int, count: int, size: int, values: bytes | None = None
+        self, kind: int, number: int, start: int, count: int, offset: int, size: int, values: bytes | None = None
     ) -> bytes:
+        """Read `size` bytes at `offset` of each cell, or write `values` there."""
         buffer = ctypes.create_string_buffer(values if values is not None else b"", max(count * size, 1))
-        self._native.ss_array(self._open(), registers, values is not None, number, start, count, buffer)
+        self._native.ss_array(self._open(), kind, values is not None, number, start, count, offset, size, buffer)
         return buffer.raw[: count * size]
 
     def set_multicast_group(self, group: int, replicas: Replicas) -> None:
@@ -376,10 +428,3 @@ class Engine:
 def _check_bounds(name: str, size: int, start: int, count: int) -> None:
     if start < 0 or count < 0 or start + count > size:
         raise IndexError(f"{name} has {size} cells, not {start}..{start + count - 1}")
-
-
-def _pack_counter(codec: TableCodec, operation: int, key: tuple[MatchKey, ...], priority: int) -> bytes:
-    try:
-        return codec.pack_counter(operation, key, priority)
-    except Refused as refused:
-        raise ValueError(str(refused)) from refused

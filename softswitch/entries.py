@@ -62,7 +62,9 @@ class TableOperation:
 
     `table` and `action` are full names as in the BMv2 JSON (for p4c: the P4Info `preamble.name`). `priority` is
     P4Runtime's (greater wins, from 1) and must be 0 in a table with neither ternary, range nor optional keys.
-    `key` and `priority` are empty for the two default operations; `action` is None for DELETE and RESET_DEFAULT.
+    `key` and `priority` are empty for the two default operations; `action` is None for DELETE and RESET_DEFAULT. In an
+    indirect table `member` or `group` stands in place of an action: a number that a MemberOperation or GroupOperation
+    has set.
     """
 
     operation: Operation
@@ -71,6 +73,63 @@ class TableOperation:
     priority: int = 0
     action: str | None = None
     parameters: tuple[int, ...] = ()
+    member: int | None = None
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOperation:
+    """Gives member `member` of an action profile an action. Nothing has to be undone for a member that goes."""
+
+    profile: str
+    member: int
+    action: str
+    parameters: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOperation:
+    """Says among which members group `group` of an action profile selects: the hash modulo their count is the place of
+    the one chosen."""
+
+    profile: str
+    group: int
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSetOperation:
+    """Gives a value set its members: (value, mask) over the whole key, its first part in the highest bits."""
+
+    value_set: str
+    members: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig:
+    """Rates in packets or bytes a second, bursts in packets or bytes.
+
+    A meter of two rates (RFC 2698), or with `excess_burst` of one rate (RFC 2697).
+    """
+
+    committed_rate: int
+    committed_burst: int
+    peak_rate: int
+    peak_burst: int
+    excess_burst: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectOperation:
+    """Sets what belongs to one entry: its counter (packets, bytes), its meter, what its meter has counted to zero."""
+
+    table: str
+    key: tuple[MatchKey, ...]
+    priority: int = 0
+    counter: tuple[int, int] | None = None
+    meter: MeterConfig | None = None
+    reset_meter: bool = False
+    clear_marks: bool = False
 
 
 class PackedOperation(NamedTuple):
@@ -78,6 +137,11 @@ class PackedOperation(NamedTuple):
 
     table: str
     data: bytes
+
+
+Checkable = TableOperation | MemberOperation | GroupOperation | ValueSetOperation | DirectOperation
+EngineOperation = Checkable | PackedOperation
+"""What an engine does; those that are not packed it checks first."""
 
 
 class ErrorKind(Enum):

@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 
-class Cell(ctypes.Structure):
-    """`struct ss_cell`."""
-
-    _fields_: ClassVar = [("packets", c_uint64), ("octets", c_uint64)]
-
-
 class ReplicaStruct(ctypes.Structure):
     """`struct ss_replica`."""
 
@@ -45,9 +39,9 @@ _FUNCTIONS = {
     "ss_open": (c_void_p, [c_void_p, c_char_p, c_char_p, c_size_t]),
     "ss_discard": (None, [c_void_p]),
     "ss_swap": (None, [c_void_p, c_void_p]),
-    "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), POINTER(Cell)]),
+    "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), c_char_p, c_size_t]),
     "ss_keep_default": (None, [c_void_p, c_uint32]),
-    "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_char_p]),
+    "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_char_p]),
     "ss_replicate": (c_int, [c_void_p, c_int, c_uint32, POINTER(ReplicaStruct), c_uint32, c_uint32]),
     "ss_port": (c_int, [c_void_p, c_uint32, c_char_p]),
     "ss_ports": (c_uint32, [c_void_p, POINTER(PortState), c_uint32]),

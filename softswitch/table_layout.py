@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from softswitch.bmv2.program import Action, MatchKind, Program, Table, UnsupportedProgram
+from softswitch.bmv2.program import Action, MatchKind, Program, Table, UnsupportedProgram, ValueSet
 
 WORD = 64
+ENTRY_WORDS_AT = 40
+"""Bytes of `struct ss_entry` of runtime/table.h before its words."""
+
+
+REFERENCE_WORDS = 1
+"""An entry of an indirect table holds the number of a member or group."""
 
 
 class Match(IntEnum):
@@ -31,13 +38,31 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """Where each key field lies, by position; ranged fields have the last `ranged` words to themselves."""
+    """Where each key field lies, by position; ranged fields have the last `ranged` words to themselves. `idle` entries
+    know when they were hit last, `metered` ones have a meter."""
 
     match: Match
     words: int
     ranged: int
     pieces: tuple[tuple[Piece, ...], ...]
     data_words: int
+    idle: bool = False
+    metered: bool = False
+
+    @property
+    def data_at(self) -> int:
+        """The word of an entry at which its action data begin."""
+        return self.words * (2 if self.match is Match.RANGED else 1)
+
+    @property
+    def idle_at(self) -> int:
+        """The word that holds when an entry was hit last."""
+        return self.data_at + self.data_words
+
+    @property
+    def meter_at(self) -> int:
+        """The word at which an entry's meter begins."""
+        return self.idle_at + self.idle
 
 
 def match_of(table: Table) -> Match:
@@ -83,5 +108,21 @@ def lay_out(table: Table, program: Program) -> TableLayout:
         words=len(room) + len(ranges),
         ranged=len(ranges),
         pieces=tuple(pieces),
-        data_words=max((parameter_words(program.actions[a]) for a in table.actions), default=0),
+        data_words=longest_data(program.actions[a] for a in table.actions)
+        if table.profile is None
+        else REFERENCE_WORDS,
+        idle=table.idle_timeout,
+        metered=table.meter is not None,
     )
+
+
+def longest_data(actions: Iterable[Action]) -> int:
+    """Words of the data of whichever action has most."""
+    return max((parameter_words(action) for action in actions), default=0)
+
+
+def lay_out_value_set(value_set: ValueSet) -> TableLayout:
+    """A value set is a table of masked keys without actions, its key cut into words from the low end."""
+    width = value_set.width
+    pieces = tuple(Piece(low // WORD, 0, low, min(WORD, width - low)) for low in range(0, width, WORD))
+    return TableLayout(Match.MASKED, len(pieces), 0, (pieces,), 0)

@@ -1,4 +1,4 @@
-"""Table operations checked against the program and packed for the runtime."""
+"""Operations checked against the program and packed for the runtime."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from dataclasses import dataclass, field
 from softswitch.bmv2.program import Action, MatchKind, Program, Table
 from softswitch.codegen.control import pack_parameters
 from softswitch.entries import (
+    Checkable,
+    DirectOperation,
+    EngineOperation,
     EntryError,
     ErrorKind,
     Exact,
+    GroupOperation,
     Lpm,
     MatchKey,
+    MemberOperation,
     Operation,
     Optional,
     PackedOperation,
     Range,
     TableOperation,
     Ternary,
+    ValueSetOperation,
 )
-from softswitch.table_layout import Match, TableLayout
+from softswitch.meters import CONFIG, MARKED, METER_BYTES, NO_MARKS, pack_config
+from softswitch.table_layout import ENTRY_WORDS_AT, Match, TableLayout, longest_data
 
 _HEADER = struct.Struct("<IIIIiI")
 _WORDS = 2**64 - 1
@@ -33,7 +40,12 @@ _OPERATIONS = {
     Operation.SET_DEFAULT: 3,
     Operation.RESET_DEFAULT: 4,
 }
-READ_COUNTER, WRITE_COUNTER = 5, 6
+_INSERT = _OPERATIONS[Operation.INSERT]
+_READ, _WRITE, _CLEAR, _SET_MEMBER, _SET_GROUP = range(5, 10)
+_MEMBER, _GROUP = 0, 1
+
+COUNTER = (0, 16)
+"""Offset and length of an entry's direct counter."""
 
 RESULTS: dict[int, tuple[ErrorKind, str]] = {
     1: (ErrorKind.ALREADY_EXISTS, "an entry with this key and priority exists"),
@@ -85,10 +97,46 @@ class TableCodec:
             self._check_priority(operation.priority)
         return self._bytes(_OPERATIONS[kind], action, self._priority(operation.key, operation.priority), key + data)
 
-    def pack_counter(self, operation: int, key: tuple[MatchKey, ...], priority: int) -> bytes:
-        """READ_COUNTER or WRITE_COUNTER of an entry. Raises Refused."""
+    def pack_read(self, key: tuple[MatchKey, ...], priority: int, offset: int) -> bytes:
+        """Read an entry's bytes from `offset` on. Raises Refused."""
+        return self._bytes(_READ, offset, self._priority(key, priority), self.key(key) + [0] * self.layout.data_words)
+
+    def pack_write(self, key: tuple[MatchKey, ...], priority: int, offset: int, data: bytes) -> bytes:
+        """Write over an entry's bytes from `offset` on. Raises Refused."""
         body = self.key(key) + [0] * self.layout.data_words
-        return self._bytes(operation, 0, self._priority(key, priority), body)
+        return self._bytes(_WRITE, offset, self._priority(key, priority), body, data)
+
+    @property
+    def hit(self) -> tuple[int, int]:
+        """Offset and length of when an entry was hit last. Raises KeyError when the table does not keep that."""
+        if not self.layout.idle:
+            raise KeyError(f"table {self.table.name} has no idle timeout")
+        return ENTRY_WORDS_AT + self.layout.idle_at * 8, 8
+
+    @property
+    def meter(self) -> tuple[int, int]:
+        """Offset and length of an entry's meter. Raises KeyError when the table has none."""
+        if not self.layout.metered:
+            raise KeyError(f"table {self.table.name} has no direct meter")
+        return ENTRY_WORDS_AT + self.layout.meter_at * 8, METER_BYTES
+
+    @property
+    def counter(self) -> tuple[int, int]:
+        """Offset and length of an entry's counter. Raises KeyError when the table has none."""
+        if self.table.counter is None:
+            raise KeyError(f"table {self.table.name} has no direct counter")
+        return COUNTER
+
+    def pack_direct(self, operation: DirectOperation, now_us: int) -> list[bytes]:
+        """Raises Refused, KeyError for what the table does not have."""
+        writes = []
+        if operation.counter is not None:
+            writes.append((self.counter[0], struct.pack("<QQ", *operation.counter)))
+        if operation.meter is not None or operation.reset_meter:
+            writes.append((self.meter[0] + CONFIG[0], pack_config(operation.meter, now_us)))
+        if operation.clear_marks:
+            writes.append((self.meter[0] + MARKED[0], NO_MARKS))
+        return [self.pack_write(operation.key, operation.priority, *write) for write in writes]
 
     def pack_program_default(self) -> bytes:
         """The default action that the program gives the table."""
@@ -110,9 +158,10 @@ class TableCodec:
             packed.append(self._bytes(0, entry.action, priority, self.key(entry.key) + data))
         return packed
 
-    def _bytes(self, operation: int, action: int, priority: int, words: list[int]) -> bytes:
-        size = _HEADER.size + self._body.size
-        return _HEADER.pack(size, self.number, operation, action, priority, 0) + self._body.pack(*words)
+    def _bytes(self, operation: int, action: int, priority: int, words: list[int], data: bytes = b"") -> bytes:
+        size = _HEADER.size + self._body.size + len(data)
+        header = _HEADER.pack(size, self.number, operation, action, priority, len(data))
+        return header + self._body.pack(*words) + data
 
     def _permit(self, kind: Operation, default: bool) -> None:
         if default:
@@ -124,22 +173,24 @@ class TableCodec:
             raise _invalid(f"table {self.table.name} has no key: it has a default entry only")
 
     def _action(self, operation: TableOperation) -> tuple[int, list[int]]:
+        if self.table.profile is not None:
+            return self._reference(operation)
         action = self.actions.get(operation.action or "")
         if action is None:
             raise _invalid(f"table {self.table.name} has no action {operation.action!r}")
         constant = self.table.const_default_action
         if operation.operation is Operation.SET_DEFAULT and constant is not None and constant != action.id:
             raise Refused(ErrorKind.PERMISSION_DENIED, f"the default action of table {self.table.name} is const")
-        if len(operation.parameters) != len(action.parameters):
-            raise _invalid(
-                f"action {action.name} takes {len(action.parameters)} parameters, not {len(operation.parameters)}"
-            )
-        for parameter, value in zip(action.parameters, operation.parameters, strict=True):
-            if not 0 <= value < 1 << parameter.width:
-                raise _invalid(
-                    f"parameter {parameter.name} of {action.name}: {value} does not fit {parameter.width} bits"
-                )
-        return action.id, self._padded(pack_parameters(action, operation.parameters))
+        return action.id, self._padded(_parameters(action, operation.parameters))
+
+    def _reference(self, operation: TableOperation) -> tuple[int, list[int]]:
+        if operation.operation is Operation.SET_DEFAULT:
+            raise Refused(ErrorKind.PERMISSION_DENIED, f"the default action of table {self.table.name} is const")
+        if operation.member is not None:
+            return _MEMBER, [operation.member]
+        if operation.group is not None:
+            return _GROUP, [operation.group]
+        raise _invalid(f"table {self.table.name} takes members and groups of {self.table.profile}, not actions")
 
     def _padded(self, words: list[int]) -> list[int]:
         return words + [0] * (self.layout.data_words - len(words))
@@ -206,9 +257,79 @@ class TableCodec:
         return value
 
 
-def codecs(program: Program, layouts: dict[str, TableLayout]) -> dict[str, TableCodec]:
-    """A codec for each table, by full name."""
-    return {
+def _parameters(action: Action, values: tuple[int, ...]) -> list[int]:
+    if len(values) != len(action.parameters):
+        raise _invalid(f"action {action.name} takes {len(action.parameters)} parameters, not {len(values)}")
+    for parameter, value in zip(action.parameters, values, strict=True):
+        if not 0 <= value < 1 << parameter.width:
+            raise _invalid(f"parameter {parameter.name} of {action.name}: {value} does not fit {parameter.width} bits")
+    return pack_parameters(action, values)
+
+
+@dataclass(frozen=True)
+class ProfileCodec:
+    """Packs operations on one action profile."""
+
+    number: int
+    actions: dict[str, tuple[int, Action]]
+    data_words: int
+
+    def pack(self, operation: MemberOperation | GroupOperation) -> bytes:
+        """Raises Refused."""
+        if isinstance(operation, GroupOperation):
+            return self._bytes(_SET_GROUP, len(operation.members), operation.group, list(operation.members))
+        if operation.action not in self.actions:
+            raise _invalid(f"action profile {operation.profile} has no action {operation.action!r}")
+        action_number, action = self.actions[operation.action]
+        words = _parameters(action, operation.parameters)
+        return self._bytes(_SET_MEMBER, action_number, operation.member, words + [0] * (self.data_words - len(words)))
+
+    def _bytes(self, operation: int, action: int, number: int, words: list[int]) -> bytes:
+        body = struct.pack(f"<{len(words)}Q", *words)
+        return _HEADER.pack(_HEADER.size + len(body), self.number, operation, action, number, 0) + body
+
+
+@dataclass(frozen=True)
+class ValueSetCodec:
+    """Packs operations on one value set."""
+
+    number: int
+    words: int
+
+    def pack(self, operation: ValueSetOperation) -> list[bytes]:
+        """What empties the set and fills it again."""
+        packed = [self._bytes(_CLEAR, 0, 0)]
+        return packed + [self._bytes(_INSERT, value & mask, mask) for value, mask in operation.members]
+
+    def _bytes(self, operation: int, *numbers: int) -> bytes:
+        body = b"".join(number.to_bytes(self.words * 8, "little") for number in numbers)
+        return _HEADER.pack(_HEADER.size + len(body), self.number, operation, 0, 0, 0) + body
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """How to pack operations on all that a program has, by full name."""
+
+    tables: dict[str, TableCodec]
+    profiles: dict[str, ProfileCodec]
+    value_sets: dict[str, ValueSetCodec]
+
+    def pack(self, operation: Checkable, now_us: int) -> list[bytes]:
+        """Raises Refused, KeyError for what the program does not have."""
+        match operation:
+            case TableOperation():
+                return [self.tables[operation.table].pack(operation)]
+            case DirectOperation():
+                return self.tables[operation.table].pack_direct(operation, now_us)
+            case MemberOperation() | GroupOperation():
+                return [self.profiles[operation.profile].pack(operation)]
+            case ValueSetOperation():
+                return self.value_sets[operation.value_set].pack(operation)
+
+
+def codecs(program: Program, layouts: dict[str, TableLayout], value_sets: dict[str, TableLayout]) -> Codecs:
+    """A codec for each table, action profile and value set."""
+    tables = {
         name: TableCodec(
             number,
             program.tables[name],
@@ -217,27 +338,46 @@ def codecs(program: Program, layouts: dict[str, TableLayout]) -> dict[str, Table
         )
         for number, (name, layout) in enumerate(layouts.items())
     }
+    profiles = {}
+    for number, profile in enumerate(program.profiles):
+        actions = program.profile_actions(profile)
+        by_name = {action.name: (place, action) for place, action in enumerate(actions)}
+        profiles[profile] = ProfileCodec(number, by_name, longest_data(actions))
+    sets = enumerate(value_sets.items(), start=len(layouts))
+    return Codecs(tables, profiles, {name: ValueSetCodec(number, layout.words) for number, (name, layout) in sets})
+
+
+def name_of(operation: EngineOperation) -> str:
+    """What an operation is on, for a message."""
+    match operation:
+        case TableOperation() | DirectOperation() | PackedOperation():
+            return f"table {operation.table}"
+        case MemberOperation() | GroupOperation():
+            return f"action profile {operation.profile}"
+        case ValueSetOperation():
+            return f"value set {operation.value_set}"
 
 
 def pack_all(
-    table_codecs: dict[str, TableCodec], operations: Sequence[TableOperation | PackedOperation]
+    known: Codecs, operations: Sequence[EngineOperation], now_us: int
 ) -> tuple[bytes, list[int], list[EntryError | None]]:
-    """Packed operations, the positions they have in the batch, and a result list with the refused ones filled in."""
+    """Packed operations, the positions of what they are made from in the batch, and a result list with the refused ones
+    filled in."""
     results: list[EntryError | None] = [None] * len(operations)
-    packed, positions = [], []
+    packed: list[bytes] = []
+    positions: list[int] = []
     for position, operation in enumerate(operations):
         if isinstance(operation, PackedOperation):
             packed.append(operation.data)
             positions.append(position)
             continue
-        codec = table_codecs.get(operation.table)
-        if codec is None:
-            results[position] = EntryError(ErrorKind.NOT_FOUND, f"the program has no table {operation.table!r}")
-            continue
         try:
-            packed.append(codec.pack(operation))
+            parts = known.pack(operation, now_us)
         except Refused as refused:
             results[position] = refused.error
-            continue
-        positions.append(position)
+        except KeyError:
+            results[position] = EntryError(ErrorKind.NOT_FOUND, f"the program does not have it: {name_of(operation)}")
+        else:
+            packed += parts
+            positions += [position] * len(parts)
     return b"".join(packed), positions, results

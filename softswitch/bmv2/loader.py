@@ -9,6 +9,7 @@ from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_w
 from softswitch.bmv2.parsers import load_states
 from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
 from softswitch.bmv2.program import (
+    ActionProfile,
     Calculation,
     CalculationInput,
     Checksum,
@@ -18,6 +19,7 @@ from softswitch.bmv2.program import (
     Header,
     HeaderType,
     LearnList,
+    MeterArray,
     ParserState,
     Program,
     RegisterArray,
@@ -26,6 +28,7 @@ from softswitch.bmv2.program import (
     Union,
     UnionStack,
     UnsupportedProgram,
+    ValueSet,
 )
 
 
@@ -64,6 +67,7 @@ def _load(root: Json) -> Program:
     states = load_states(parser, names, lambda item, source: load_primitive(item, names, source))
     actions = load_actions(root["actions"], names)
     direct = {c["binding"]: c["name"] for c in root["counter_arrays"] if c.get("is_direct")}
+    profiles = [p for pipeline in root["pipelines"] for p in pipeline.get("action_profiles", ())]
     return Program(
         header_types=types,
         headers=headers,
@@ -78,12 +82,18 @@ def _load(root: Json) -> Program:
             load_primitive(p, names, source_of(deparser)) for p in deparser.get("primitives", ())
         ),
         actions=actions,
-        calculations={word(c["name"]): _calculation(c, names) for c in root["calculations"]},
+        calculations={
+            **{word(c["name"]): _calculation(c, names) for c in root["calculations"]},
+            **{_selector(p): _selection(p, names) for p in profiles if "selector" in p},
+        },
         checksums=tuple(_checksum(c, names) for c in root["checksums"]),
         counters={
             c["name"]: CounterArray(c["name"], c.get("size", 0), c.get("binding") if c.get("is_direct") else None)
             for c in root["counter_arrays"]
         },
+        meters={word(m["name"]): _meter(m, names) for m in root.get("meter_arrays", ())},
+        profiles={word(p["name"]): _profile(p) for p in profiles},
+        value_sets={word(v["name"]): _value_set(v) for v in root.get("parse_vsets", ())},
         registers={word(r["name"]): _register(r) for r in root["register_arrays"]},
         field_lists={integer(f["id"]): _field_list(f, names) for f in root["field_lists"]},
         learn_lists={integer(d["id"]): _learn_list(d, names) for d in root["learn_lists"]},
@@ -102,12 +112,44 @@ def _register(item: Json) -> RegisterArray:
     return RegisterArray(item["name"], integer(item["bitwidth"], 1), integer(item["size"]))
 
 
+def _meter(item: Json, names: Names) -> MeterArray:
+    source = source_of(item)
+    if item["type"] not in ("packets", "bytes") or item.get("rate_count", 2) != 2:
+        raise UnsupportedProgram(
+            f"meter {item['name']!r} of {item['type']} with {item.get('rate_count')} rates", source
+        )
+    direct = bool(item.get("is_direct"))
+    return MeterArray(
+        name=item["name"],
+        size=integer(item["size"]),
+        packets=item["type"] == "packets",
+        table=word(item["binding"]) if direct else None,
+        target=names.field(item["result_target"], source) if direct else None,
+    )
+
+
+def _profile(item: Json) -> ActionProfile:
+    return ActionProfile(item["name"], integer(item["max_size"]), _selector(item) if "selector" in item else None)
+
+
+def _selector(item: Json) -> str:
+    """The name that the calculation of an action selector goes by."""
+    return f"{word(item['name'])}$selector"
+
+
+def _selection(item: Json, names: Names) -> Calculation:
+    source, selector = source_of(item), item["selector"]
+    return Calculation(
+        _selector(item), word(selector["algo"]), tuple(_input(i, names, source) for i in selector["input"])
+    )
+
+
+def _value_set(item: Json) -> ValueSet:
+    return ValueSet(item["name"], integer(item["compressed_bitwidth"], 1), integer(item.get("max_size", 2**31 - 1)))
+
+
 def _refuse(root: Json) -> None:
-    for key, what in (
-        ("parse_vsets", "parser value set"),
-        ("meter_arrays", "meter"),
-        ("extern_instances", "extern"),
-    ):
+    for key, what in (("extern_instances", "extern"),):
         for item in root.get(key, ()):
             raise UnsupportedProgram(f"{what} {item['name']!r}", source_of(item))
 

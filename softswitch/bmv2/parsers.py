@@ -120,4 +120,6 @@ def _transition(item: Json, state: str, source: Source | None) -> Transition:
         return Transition(
             number(item["value"]), None if mask is None else number(mask), optional_word(item["next_state"])
         )
-    raise UnsupportedProgram(f"parser state {state!r} selects on a {kind} (value set)", source)
+    if kind == "parse_vset" and item.get("mask") is None:
+        return Transition(None, None, optional_word(item["next_state"]), value_set=word(item["value"]))
+    raise UnsupportedProgram(f"parser state {state!r} selects on a {kind} with a mask", source)

@@ -78,9 +78,6 @@ def load_actions(items: Json, names: Names) -> dict[int, Action]:
 def load_pipeline(item: Json, names: Names, actions: dict[int, Action], counters: dict[str, str]) -> Pipeline:
     """One control. `counters` maps a table to its direct counter."""
     nodes: dict[str, Node] = {}
-    if item.get("action_profiles"):
-        profile = item["action_profiles"][0]
-        raise UnsupportedProgram(f"action profile {profile['name']!r}", source_of(profile))
     for table in item["tables"]:
         nodes[word(table["name"])] = _table(table, names, actions, counters)
     for condition in item["conditionals"]:
@@ -141,10 +138,8 @@ def successors(node: Node) -> tuple[str | None, ...]:
 
 def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[str, str]) -> Table:
     source, name = source_of(item), item["name"]
-    if item["type"] != "simple":
-        raise UnsupportedProgram(f"table {name!r} of type {item['type']} (action profile)", source)
-    if item.get("direct_meters"):
-        raise UnsupportedProgram(f"direct meter {item['direct_meters']!r} of table {name!r}", source)
+    if item["type"] not in ("simple", "indirect", "indirect_ws"):
+        raise UnsupportedProgram(f"table {name!r} of type {item['type']}", source)
     keys = tuple(_table_key(k, names, name, source) for k in item["key"])
     identifiers = tuple(item["action_ids"])
     for identifier in identifiers:
@@ -174,6 +169,8 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
         entries=entries,
         const_entries="entries" in item,
         counter=counters.get(name),
+        meter=optional_word(item.get("direct_meters")),
+        profile=None if item["type"] == "simple" else word(item["action_profile"]),
         idle_timeout=bool(item.get("support_timeout", False)),
         source=source,
     )

@@ -204,7 +204,8 @@ class TransitionKey:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """value/mask over the select key with every part padded to whole bytes; None is the default.
+    """value/mask over the select key with every part padded to whole bytes, or membership of a value set; value and set
+    None is the default.
 
     `next_state` None accepts.
     """
@@ -212,6 +213,7 @@ class Transition:
     value: int | None
     mask: int | None
     next_state: str | None
+    value_set: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,8 @@ class ConstEntry:
 @dataclass(frozen=True)
 class Table:
     """A match-action table. `next` maps action ids to nodes (None ends the pipeline); `next_hit` and `next_miss` stand
-    when `by_hit`; `next_without_action` is for a miss without default action."""
+    when `by_hit`; `next_without_action` is for a miss without default action, or a hit that selects nothing. An
+    indirect table has its actions from the action profile `profile`; `meter` is its direct meter."""
 
     name: str
     keys: tuple[TableKey, ...]
@@ -277,6 +280,8 @@ class Table:
     entries: tuple[ConstEntry, ...]
     const_entries: bool
     counter: str | None
+    meter: str | None
+    profile: str | None
     idle_timeout: bool
     source: Source | None
 
@@ -338,6 +343,35 @@ class RegisterArray:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterArray:
+    """An indirect meter, or with `table` the direct meter of that table, which puts the colour into `target`."""
+
+    name: str
+    size: int
+    packets: bool
+    table: str | None = None
+    target: FieldRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionProfile:
+    """Actions that tables share. `selector` is the calculation that picks a member of a group; None: no groups."""
+
+    name: str
+    size: int
+    selector: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSet:
+    """A set that a parser's select looks its whole key of `width` bits up in."""
+
+    name: str
+    width: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class FieldList:
     """What survives a clone, resubmit or recirculation with this id."""
 
@@ -373,6 +407,9 @@ class Program:
     calculations: dict[str, Calculation]
     checksums: tuple[Checksum, ...]
     counters: dict[str, CounterArray]
+    meters: dict[str, MeterArray]
+    profiles: dict[str, ActionProfile]
+    value_sets: dict[str, ValueSet]
     registers: dict[str, RegisterArray]
     field_lists: dict[int, FieldList]
     learn_lists: dict[int, LearnList]
@@ -387,6 +424,15 @@ class Program:
             for name, node in pipeline.nodes.items()
             if isinstance(node, Table)
         }
+
+    def profile_actions(self, profile: str) -> tuple[Action, ...]:
+        """The actions that members of an action profile may have; their places are their numbers there. p4c gives each
+        table copies of its own, which go by the same names."""
+        actions = (self.actions[a] for t in self.tables.values() if t.profile == profile for a in t.actions)
+        by_name: dict[str, Action] = {}
+        for action in actions:
+            by_name.setdefault(action.name, action)
+        return tuple(by_name.values())
 
     def action_of(self, table: Table, name: str) -> Action:
         """The action that `table` knows by `name`. Raises KeyError."""

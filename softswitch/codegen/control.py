@@ -10,11 +10,12 @@ from softswitch.bmv2.program import (
     Program,
     Table,
     TableKey,
+    UnsupportedProgram,
 )
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
-from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.codegen.primitives import PrimitiveWriter, comment, quoted
 from softswitch.table_layout import Match, Piece, TableLayout
 
 _EXITING = frozenset(["exit", "assert", "assume"])
@@ -82,16 +83,16 @@ class ControlWriter:
         layout, number = self.tables[table.name], self.numbers[table.name]
         lines = ["    {", f"    const struct ss_table *t = &s->tables[{number}];"]
         lines += self._lookup(table, layout)
-        lines += [
-            "    uint32_t action = e ? e->action : t->default_action;",
-            f"    const uint64_t *data = e ? e->words + {self._data_offset(layout)} : t->default_data;",
-            "    (void)data;",
-        ]
+        lines += self._indirect(table, layout) if table.profile is not None else self._direct(layout)
         if table.counter is not None:
             lines.append("    if (e) { e->counter.packets++; e->counter.octets += p->base.received; }")
+        if table.idle_timeout:
+            lines.append(f"    if (e) e->words[{layout.idle_at}] = s->host->now(s->host);")
+        if table.meter is not None:
+            lines.append(f"    if (e) {{ {self._mark(table, layout)} }}")
         lines.append("    switch (action) {")
         for identifier in table.actions:
-            lines.append(f"    case {identifier}:")
+            lines.append(f"    case {self._action_number(table, identifier)}:")
             lines += [f"    {line}" for line in self._call(self.program.actions[identifier], "data")]
             lines.append(
                 "        break;" if table.by_hit else f"        {self._goto(pipeline, table.next[identifier])}"
@@ -101,7 +102,7 @@ class ControlWriter:
             lines.append(f"    if (e) {self._goto(pipeline, table.next_hit)}")
             lines.append("    }")
             return lines + self._fall(pipeline, table.next_miss, following)
-        # no entry and no default action: nothing runs
+        # no entry and no default action, or an empty group: nothing runs
         lines.append("    }")
         return lines + self._fall(pipeline, table.next_without_action, following)
 
@@ -118,9 +119,50 @@ class ControlWriter:
             lines.append("    }")
         return lines + self._fall(pipeline, table.next[identifier], following)
 
+    def _action_number(self, table: Table, identifier: int) -> int:
+        """What entries (in an indirect table members) know an action by."""
+        if table.profile is None:
+            return identifier
+        names = [action.name for action in self.program.profile_actions(table.profile)]
+        return names.index(self.program.actions[identifier].name)
+
     @staticmethod
-    def _data_offset(layout: TableLayout) -> int:
-        return layout.words * (2 if layout.match is Match.RANGED else 1)
+    def _direct(layout: TableLayout) -> list[str]:
+        return [
+            "    uint32_t action = e ? e->action : t->default_action;",
+            f"    const uint64_t *data = e ? e->words + {layout.data_at} : t->default_data;",
+            "    (void)data;",
+        ]
+
+    def _indirect(self, table: Table, layout: TableLayout) -> list[str]:
+        """The action of the member that an entry refers to, alone or through a group; none if the group is empty."""
+        profile = self.program.profiles.get(table.profile or "")
+        if profile is None:
+            raise UnsupportedProgram(f"reference to unknown action profile {table.profile!r}", table.source)
+        number = list(self.program.profiles).index(profile.name)
+        lines = [f"    const struct ss_profile *profile = &s->profiles[{number}];"]
+        member = f"ss_profile_member(profile, e->words[{layout.data_at}])"
+        if profile.selector is not None:
+            hashed = f"(uint32_t){self.primitives.calculations.name(profile.selector)}(p)"
+            pick = f"ss_profile_pick(profile, e->words[{layout.data_at}], {hashed})"
+            member = f"e->action == SS_GROUP ? {pick} : {member}"
+        text = quoted(f"table {table.name}: the entry's group is empty".replace("%", "%%"))
+        return [
+            *lines,
+            f"    const struct ss_member *member = !e ? NULL : {member};",
+            f"    if (e && !member) s->host->log(s->host, SS_ERROR, {text});",
+            "    uint32_t action = member ? (uint32_t)member->action : e ? UINT32_MAX : t->default_action;",
+            "    const uint64_t *data = member ? member->data : t->default_data;",
+            "    (void)data;",
+        ]
+
+    def _mark(self, table: Table, layout: TableLayout) -> str:
+        """The direct meter: its colour is in place before the action runs."""
+        meter = self.program.meters.get(table.meter or "")
+        if meter is None or meter.target is None:
+            raise UnsupportedProgram(f"reference to unknown direct meter {table.meter!r}", table.source)
+        target, field = self.layout.field(meter.target), self.layout.field_info(meter.target)
+        return self.primitives.meter(target, field, f"(struct ss_meter *)&e->words[{layout.meter_at}]", meter.packets)
 
     def _lookup(self, table: Table, layout: TableLayout) -> list[str]:
         if not table.keys:

@@ -8,6 +8,7 @@ from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey, UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import (
+    WIDE,
     compare,
     constant,
     convert,
@@ -34,11 +35,18 @@ CORE_ERRORS = (
 class ParserWriter:
     """Writes `parse`. In it `d` points at what is not parsed yet and `left` counts its bytes."""
 
-    def __init__(self, program: Program, layout: Layout, primitive: Callable[[Primitive], list[str]]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout,
+        primitive: Callable[[Primitive], list[str]],
+        value_sets: dict[str, int],
+    ) -> None:
         self.program = program
         self.layout = layout
         self.wire = Wire(layout)
         self.primitive = primitive
+        self.value_sets = value_sets
 
     def function(self) -> list[str]:
         """The whole function, checksum verification not included."""
@@ -172,6 +180,10 @@ class ParserWriter:
             lines += self._key(number, key)
         full = (1 << total) - 1
         for transition in state.transitions:
+            if transition.value_set is not None:
+                test = self._member(transition.value_set, state)
+                lines.append(f"if ({test}) goto {self._label(transition.next_state)};")
+                continue
             if transition.value is None:
                 default = self._label(transition.next_state)
                 continue
@@ -188,6 +200,29 @@ class ParserWriter:
                     tests.append(compare("==", c_type, left, constant(wanted, c_type)))
             lines.append(f"if ({' && '.join(tests) or 'true'}) goto {self._label(transition.next_state)};")
         return [*lines, f"goto {default};"]
+
+    def _member(self, name: str, state: ParserState) -> str:
+        """Whether the key of a select, its parts laid end to end, is in a value set."""
+        width = sum(key.width for key in state.key)
+        if name not in self.value_sets or self.program.value_sets[name].width != width:
+            raise UnsupportedProgram(
+                f"value set {name!r}, absent or of another width than state {state.name!r} looks up"
+            )
+        if any(unsigned_type(key.width) == WIDE for key in state.key):
+            raise UnsupportedProgram(f"value set {name!r} of a field wider than 128 bits")
+        words: list[list[str]] = [[] for _ in range(0, width, 64)]
+        at = width
+        for number, key in enumerate(state.key):
+            at -= key.width
+            for word in range(at // 64, (at + key.width - 1) // 64 + 1):
+                shift = at - word * 64
+                if shift >= 0:
+                    words[word].append(f"(uint64_t)k{number} << {shift}")
+                else:
+                    words[word].append(f"(uint64_t)(k{number} >> {-shift})")
+        key_text = ", ".join(" | ".join(parts) for parts in words)
+        table = f"&s->tables[{self.value_sets[name]}]"
+        return f"ss_find_masked({table}, (const uint64_t[]){{{key_text}}}, {len(words)})"
 
     def _key(self, number: int, key: TransitionKey) -> list[str]:
         c_type = unsigned_type(key.width)

@@ -57,6 +57,7 @@ class PrimitiveWriter:
         indirect = [name for name, array in program.counters.items() if array.table is None]
         self.counters = {name: index for index, name in enumerate(indirect)}
         headers = HeaderWriter(program, layout)
+        self.meters = {m.name: i for i, m in enumerate(m for m in program.meters.values() if m.table is None)}
         self._handlers: dict[str, Callable[[Primitive, ExpressionWriter], list[str]]] = {
             "assign": self._assign,
             "modify_field": self._assign,
@@ -75,6 +76,7 @@ class PrimitiveWriter:
             "register_read": self._register_read,
             "register_write": self._register_write,
             "count": self._count,
+            "execute_meter": self._meter,
             "modify_field_with_hash_based_offset": self._hash,
             "modify_field_rng_uniform": self._random,
             "generate_digest": self._digest,
@@ -250,6 +252,21 @@ class PrimitiveWriter:
         cell = f"s->counters[{self.counters[name]}][i]"
         body = [f"{cell}.packets++;", f"{cell}.octets += p->base.received;"]
         return self._in_range(f"update of counter {name!r}", self.program.counters[name].size, index, body)
+
+    def _meter(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
+        name = primitive.operands[0].name
+        if name not in self.meters:
+            raise UnsupportedProgram(f"reference to unknown meter {name!r}", primitive.source)
+        meter = self.program.meters[name]
+        index = writer.truncated(self._expression(primitive.operands[1]), 64)
+        target, field = self._target(primitive.operands[2], writer)
+        body = [self.meter(target, field, f"&s->meters[{self.meters[name]}][i]", meter.packets)]
+        return self._in_range(f"execution of meter {name!r}", meter.size, index, body)
+
+    def meter(self, target: str, field: Field, meter: str, packets: bool) -> str:
+        """C statement that stores the colour which the meter at a C address gives the packet."""
+        color = f"ss_meter_execute(s->host, {meter}, {'true' if packets else 'false'}, p->base.received)"
+        return self._low(target, field, f"(uint64_t){color}")
 
     @staticmethod
     def _low(target: str, field: Field, text: str) -> str:

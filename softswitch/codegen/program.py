@@ -12,7 +12,7 @@ from softswitch.codegen.integers import WIDE, convert, low_bits, read, storage_b
 from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.parser import ParserWriter
 from softswitch.codegen.primitives import PrimitiveWriter, comment
-from softswitch.table_layout import TableLayout, lay_out
+from softswitch.table_layout import TableLayout, lay_out, lay_out_value_set, longest_data
 
 MAX_DIGEST_VALUES = 64
 _EGRESS_CLOCK = ("egress_global_timestamp", "enq_timestamp", "deq_timedelta")
@@ -20,10 +20,11 @@ _EGRESS_CLOCK = ("egress_global_timestamp", "enq_timestamp", "deq_timedelta")
 
 @dataclass(frozen=True)
 class Generated:
-    """C text, and how it packs table keys (in the order of the tables' numbers)."""
+    """C text, and how it packs table keys (in the order of the tables' numbers, which those of value sets follow)."""
 
     text: str
     tables: dict[str, TableLayout]
+    value_sets: dict[str, TableLayout]
 
 
 def register_bytes(array: RegisterArray) -> int:
@@ -46,10 +47,12 @@ class _Generator:
         self.program = program
         self.layout = Layout(program)
         self.tables = {name: lay_out(table, program) for name, table in program.tables.items()}
+        self.value_sets = {name: lay_out_value_set(value_set) for name, value_set in program.value_sets.items()}
         self.calculations = CalculationWriter(program, self.layout)
         self.primitives = PrimitiveWriter(program, self.layout, self.calculations)
         self.control = ControlWriter(program, self.layout, self.primitives, self.tables)
-        self.parser = ParserWriter(program, self.layout, self.primitives.statements)
+        numbers = {name: len(self.tables) + index for index, name in enumerate(self.value_sets)}
+        self.parser = ParserWriter(program, self.layout, self.primitives.statements, numbers)
 
     def run(self) -> Generated:
         lines = [*self.layout.declarations(), ""]
@@ -62,8 +65,8 @@ class _Generator:
             lines += [*self.control.function(name, self.program.pipelines.get(name)), ""]
         lines += [*self._deparse(), "", *self._preserve(), "", *self._digest(), "", *self._tables()]
         widest = f"#define SS_WIDE_WORDS {self.layout.wide_words}"
-        includes = [widest, '#include "hash.h"', '#include "table.h"', '#include "wide.h"', ""]
-        return Generated("\n".join(includes + lines) + "\n", self.tables)
+        includes = [widest, *(f'#include "{name}.h"' for name in ("hash", "meter", "profile", "table", "wide")), ""]
+        return Generated("\n".join(includes + lines) + "\n", self.tables, self.value_sets)
 
     def _parse(self) -> list[str]:
         lines = [
@@ -190,12 +193,20 @@ class _Generator:
     def _tables(self) -> list[str]:
         program = self.program
         lines = ["static const struct ss_table_layout table_layouts[] = {"]
-        for name, layout in self.tables.items():
-            numbers = (program.tables[name].size, layout.words, layout.data_words, layout.ranged, int(layout.match))
-            lines.append(f"    {{{', '.join(map(str, numbers))}}}, /* {comment(name)} */")
+        sizes = [*((n, program.tables[n].size, t) for n, t in self.tables.items())]
+        sizes += [(n, program.value_sets[n].size, t) for n, t in self.value_sets.items()]
+        for name, size, layout in sizes:
+            numbers = (size, layout.words, layout.data_words, layout.ranged, layout.match, layout.idle, layout.metered)
+            lines.append(f"    {{{', '.join(str(int(n)) for n in numbers)}}}, /* {comment(name)} */")
+        lines += ["    {0}};", "static const struct ss_profile_layout profile_layouts[] = {"]
+        for profile in program.profiles:
+            lines.append(f"    {{{longest_data(program.profile_actions(profile))}}}, /* {comment(profile)} */")
         lines += ["    {0}};", "static const struct ss_array_layout counter_layouts[] = {"]
-        indirect = [c for c in program.counters.values() if c.table is None]
-        lines += [f"    {{{c.size}, sizeof(struct ss_cell)}}, /* {comment(c.name)} */" for c in indirect]
+        counters = [c for c in program.counters.values() if c.table is None]
+        lines += [f"    {{{c.size}, sizeof(struct ss_cell)}}, /* {comment(c.name)} */" for c in counters]
+        lines += ["    {0}};", "static const struct ss_array_layout meter_layouts[] = {"]
+        meters = [m for m in program.meters.values() if m.table is None]
+        lines += [f"    {{{m.size}, sizeof(struct ss_meter)}}, /* {comment(m.name)} */" for m in meters]
         lines += ["    {0}};", "static const struct ss_array_layout register_layouts[] = {"]
         lines += [f"    {{{r.size}, {register_bytes(r)}}}, /* {comment(r.name)} */" for r in program.registers.values()]
         clock = any((program.headers[STANDARD].type.name, f) in self.layout.usage.used for f in _EGRESS_CLOCK)
@@ -208,11 +219,15 @@ class _Generator:
             "    .metadata_size = sizeof(((struct phv *)0)->metadata),",
             f"    .headers_limit = {self._headers_limit()},",
             f"    .egress_clock = {int(clock)},",
-            f"    .n_tables = {len(self.tables)},",
-            f"    .n_counters = {len(indirect)},",
+            f"    .n_tables = {len(sizes)},",
+            f"    .n_profiles = {len(program.profiles)},",
+            f"    .n_counters = {len(counters)},",
+            f"    .n_meters = {len(meters)},",
             f"    .n_registers = {len(program.registers)},",
             "    .tables = table_layouts,",
+            "    .profiles = profile_layouts,",
             "    .counters = counter_layouts,",
+            "    .meters = meter_layouts,",
             "    .registers = register_layouts,",
             "    .parse = parse,",
             "    .ingress = ingress,",

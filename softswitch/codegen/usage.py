@@ -107,6 +107,8 @@ def find_usage(program: Program) -> Usage:
                     mention(table_key.expression)
     for item in program.deparser_primitives:
         primitive(item)
+    for meter in program.meters.values():
+        mention(meter.target, store=True)
     for checksum in program.checksums:
         mention(checksum.target, store=checksum.update)
         mention(checksum.condition)

@@ -6,12 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SS_ABI 1
+#define SS_ABI 2
 
 typedef unsigned __int128 u128;
 typedef __int128 i128;
 
 struct ss_table;
+struct ss_profile;
+struct ss_meter;
 
 /* v1model's standard_metadata. Wider than the P4 fields where that is cheaper; stores mask to the P4 width. */
 struct ss_std {
@@ -73,6 +75,7 @@ struct ss_cell {
 struct ss_host {
     uint64_t random[2];
     uint32_t drop_port;
+    uint64_t (*now)(struct ss_host *host); /* microseconds of the data plane's clock */
     void (*log)(struct ss_host *host, enum ss_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 };
 
@@ -81,6 +84,8 @@ struct ss_state {
     struct ss_host *host;
     struct ss_table *tables;
     struct ss_cell **counters;
+    struct ss_meter **meters;
+    struct ss_profile *profiles;
     void **registers;
 };
 
@@ -92,6 +97,12 @@ struct ss_table_layout {
     uint16_t data_words; /* of the longest action data */
     uint16_t ranged; /* how many of the key's last words hold ranges */
     uint8_t match; /* enum ss_match */
+    uint8_t idle; /* entries know when they were hit last */
+    uint8_t metered; /* entries have a meter */
+};
+
+struct ss_profile_layout {
+    uint32_t data_words; /* of the longest action data */
 };
 
 struct ss_array_layout {
@@ -106,11 +117,15 @@ struct ss_program {
     uint32_t metadata_size;
     uint32_t headers_limit; /* bytes the deparser writes at most */
     uint32_t egress_clock; /* the program looks at egress timestamps */
-    uint32_t n_tables;
+    uint32_t n_tables; /* with the parser's value sets, which come last */
+    uint32_t n_profiles;
     uint32_t n_counters;
+    uint32_t n_meters;
     uint32_t n_registers;
     const struct ss_table_layout *tables;
+    const struct ss_profile_layout *profiles;
     const struct ss_array_layout *counters;
+    const struct ss_array_layout *meters;
     const struct ss_array_layout *registers;
     void (*parse)(struct ss_state *, struct ss_phv *, const uint8_t *data, uint32_t length);
     void (*ingress)(struct ss_state *, struct ss_phv *);

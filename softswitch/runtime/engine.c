@@ -1,6 +1,8 @@
 /* The calls that Python makes (softswitch/native.py mirrors these declarations). Each is done between two packets. */
 #define _GNU_SOURCE
 #include "engine.h"
+#include "meter.h"
+#include "profile.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +11,8 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+
+static uint64_t host_now(struct ss_host *host) { return ss_now_us((struct ss_engine *)host); }
 
 struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
 {
@@ -22,6 +26,7 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
     e->cpu_port = cpu_port;
     e->host.drop_port = drop_port;
     e->host.log = ss_log;
+    e->host.now = host_now;
     e->host.random[1] = 1; /* xorshift needs a bit that is set */
     (void)!getrandom(e->host.random, sizeof *e->host.random, 0);
     pthread_mutex_init(&e->control, NULL);
@@ -163,7 +168,8 @@ struct apply {
     const uint8_t *ops;
     uint32_t n;
     int32_t *results;
-    struct ss_cell *cells; /* one for each operation, or NULL */
+    uint8_t *cells; /* one for each operation, or NULL */
+    size_t cell; /* bytes of one */
 };
 
 static void do_apply(struct ss_engine *e, struct ss_command *c)
@@ -171,16 +177,20 @@ static void do_apply(struct ss_engine *e, struct ss_command *c)
     struct apply *a = (struct apply *)c;
     struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
     const uint8_t *at = a->ops;
+    uint64_t now_us = ss_now_us(e);
     for (uint32_t i = 0; i < a->n; i++) {
         const struct ss_op *op = (const struct ss_op *)(const void *)at;
-        a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->table], op, a->cells ? &a->cells[i] : NULL);
+        if (op->operation < SS_SET_MEMBER)
+            a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->table], op, now_us, a->cells + i * a->cell, a->cell);
+        else
+            a->results[i] = (int32_t)ss_profile_do(&l->state.profiles[op->table], op);
         at += op->bytes;
     }
 }
 
-void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, struct ss_cell *cells)
+void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, uint8_t *cells, size_t cell)
 {
-    struct apply a = {{.run = do_apply}, l, ops, n, results, cells};
+    struct apply a = {{.run = do_apply}, l, ops, n, results, cells, cell};
     if (l)
         do_apply(e, &a.command);
     else
@@ -197,10 +207,14 @@ void ss_keep_default(struct ss_loaded *l, uint32_t table)
 
 /* -- arrays ------------------------------------------------------------------------------------------------------- */
 
+enum array_kind { COUNTERS, REGISTERS, METERS };
+
 struct array {
     struct ss_command command;
-    bool registers, write;
+    int kind;
+    bool write;
     uint32_t which, first, count;
+    uint32_t offset, length; /* the bytes of each cell that are meant */
     uint8_t *values;
 };
 
@@ -208,19 +222,33 @@ static void do_array(struct ss_engine *e, struct ss_command *c)
 {
     struct array *a = (struct array *)c;
     const struct ss_program *p = e->loaded->program;
-    size_t cell = a->registers ? p->registers[a->which].cell : sizeof(struct ss_cell);
-    uint8_t *cells = a->registers ? e->loaded->state.registers[a->which] : (void *)e->loaded->state.counters[a->which];
-    cells += a->first * cell;
-    if (a->write)
-        memcpy(cells, a->values, a->count * cell);
-    else
-        memcpy(a->values, cells, a->count * cell);
+    const struct ss_state *s = &e->loaded->state;
+    size_t cell = sizeof(struct ss_cell);
+    uint8_t *at = NULL;
+    switch (a->kind) {
+    case COUNTERS:
+        at = (uint8_t *)s->counters[a->which];
+        break;
+    case REGISTERS:
+        at = s->registers[a->which];
+        cell = p->registers[a->which].cell;
+        break;
+    case METERS:
+        at = (uint8_t *)s->meters[a->which];
+        cell = sizeof(struct ss_meter);
+    }
+    at += a->first * cell + a->offset;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (a->write)
+            memcpy(at + i * cell, a->values + i * a->length, a->length);
+        else
+            memcpy(a->values + i * a->length, at + i * cell, a->length);
 }
 
-/* Reads or writes cells of counter array (or register array) `which`; Python has checked the bounds. */
-void ss_array(struct ss_engine *e, int registers, int write, uint32_t which, uint32_t first, uint32_t count, uint8_t *values)
+/* Reads or writes cells, or a part of each, of counter, register or meter array `which`; Python has checked the bounds. */
+void ss_array(struct ss_engine *e, int kind, int write, uint32_t which, uint32_t first, uint32_t count, uint32_t offset, uint32_t length, uint8_t *values)
 {
-    struct array a = {{.run = do_array}, registers, write, which, first, count, values};
+    struct array a = {{.run = do_array}, kind, write, which, first, count, offset, length, values};
     ss_execute(e, &a.command);
 }
 

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 
 #include "engine.h"
+#include "meter.h"
+#include "profile.h"
 
 static size_t aligned(size_t bytes)
 {
@@ -38,13 +40,22 @@ static int allocate(struct ss_loaded *l)
     l->heads = aligned_alloc(64, l->head_stride * SS_HEADS);
     l->recirculating = map(recirculating_bytes(l));
     s->tables = calloc(p->n_tables + 1, sizeof *s->tables);
+    s->profiles = calloc(p->n_profiles + 1, sizeof *s->profiles);
     s->counters = calloc(p->n_counters + 1, sizeof *s->counters);
+    s->meters = calloc(p->n_meters + 1, sizeof *s->meters);
     s->registers = calloc(p->n_registers + 1, sizeof *s->registers);
-    if (!l->phvs || !l->heads || !l->recirculating || !s->tables || !s->counters || !s->registers)
+    if (!l->phvs || !l->heads || !l->recirculating)
+        return -1;
+    if (!s->tables || !s->profiles || !s->counters || !s->meters || !s->registers)
         return -1;
     memset(l->phvs, 0, l->phv_stride * (SS_PHVS + SS_CLONES));
     for (uint32_t i = 0; i < p->n_tables; i++)
         if (ss_table_create(&s->tables[i], &p->tables[i]))
+            return -1;
+    for (uint32_t i = 0; i < p->n_profiles; i++)
+        ss_profile_create(&s->profiles[i], &p->profiles[i]);
+    for (uint32_t i = 0; i < p->n_meters; i++)
+        if (!(s->meters[i] = map(p->meters[i].size * sizeof(struct ss_meter))))
             return -1;
     for (uint32_t i = 0; i < p->n_counters; i++)
         if (!(s->counters[i] = map(p->counters[i].size * sizeof(struct ss_cell))))
@@ -64,12 +75,18 @@ void ss_program_close(struct ss_loaded *l)
     for (uint32_t i = 0; s->tables && i < p->n_tables; i++)
         if (s->tables[i].layout)
             ss_table_destroy(&s->tables[i]);
+    for (uint32_t i = 0; s->profiles && i < p->n_profiles; i++)
+        ss_profile_destroy(&s->profiles[i]);
+    for (uint32_t i = 0; s->meters && i < p->n_meters; i++)
+        unmap(s->meters[i], p->meters[i].size * sizeof(struct ss_meter));
     for (uint32_t i = 0; s->counters && i < p->n_counters; i++)
         unmap(s->counters[i], p->counters[i].size * sizeof(struct ss_cell));
     for (uint32_t i = 0; s->registers && i < p->n_registers; i++)
         unmap(s->registers[i], (size_t)p->registers[i].size * p->registers[i].cell);
     free(s->tables);
+    free(s->profiles);
     free(s->counters);
+    free(s->meters);
     free(s->registers);
     free(l->phvs);
     free(l->heads);

@@ -1,4 +1,5 @@
 /* Changes of tables. Only the thread that runs packets calls these, between two packets. */
+#include "meter.h"
 #include "table.h"
 
 #include <stdlib.h>
@@ -6,7 +7,8 @@
 
 static unsigned entry_words(const struct ss_table_layout *l)
 {
-    return l->words * (l->match == SS_RANGED ? 2u : 1u) + l->data_words;
+    unsigned meter = l->metered ? sizeof(struct ss_meter) / sizeof(uint64_t) : 0;
+    return l->words * (l->match == SS_RANGED ? 2u : 1u) + l->data_words + l->idle + meter;
 }
 
 int ss_table_create(struct ss_table *t, const struct ss_table_layout *layout)
@@ -272,7 +274,7 @@ static void set_action(const struct ss_table *t, struct ss_entry *e, uint32_t ac
 }
 
 static enum ss_result insert(
-    struct ss_table *t, const struct ss_op *op, const uint64_t *mask, const uint64_t *data)
+    struct ss_table *t, const struct ss_op *op, const uint64_t *mask, const uint64_t *data, uint64_t now_us)
 {
     if (t->count >= t->layout->size)
         return SS_FULL;
@@ -281,6 +283,8 @@ static enum ss_result insert(
     e->order = t->inserted++;
     memcpy(e->words, op->words, t->layout->words * (t->layout->match == SS_RANGED ? 2u : 1u) * sizeof(uint64_t));
     set_action(t, e, op->action, data);
+    if (t->layout->idle)
+        ((uint64_t *)ss_entry_data(t->layout, e))[t->layout->data_words] = now_us;
     if (t->layout->match == SS_RANGED) {
         ranged_insert(t, e);
     } else if (!hashed_insert(t, e, mask)) {
@@ -290,7 +294,15 @@ static enum ss_result insert(
     return SS_OK;
 }
 
-enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, struct ss_cell *cell)
+static void clear(struct ss_table *t)
+{
+    for (uint32_t i = 0; i < t->n_groups; i++)
+        group_free(t->groups[i]);
+    t->n_groups = t->count = t->fresh = 0;
+    t->free = NULL;
+}
+
+enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t now_us, uint8_t *out, size_t length)
 {
     const struct ss_table_layout *l = t->layout;
     const uint64_t *mask = l->match == SS_EXACT ? NULL : op->words + l->words;
@@ -301,21 +313,25 @@ enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, struct ss
         memcpy(t->default_data, reset ? t->initial_data : data, l->data_words * sizeof *data);
         return SS_OK;
     }
+    if (op->operation == SS_CLEAR) {
+        clear(t);
+        return SS_OK;
+    }
     struct ss_entry *e = l->match == SS_RANGED ? ranged_find(t, op->words, op->priority)
                                                : hashed_find(t, op->words, mask, op->priority);
     if (op->operation == SS_INSERT)
-        return e ? SS_EXISTS : insert(t, op, mask, data);
+        return e ? SS_EXISTS : insert(t, op, mask, data, now_us);
     if (!e)
         return SS_ABSENT;
     switch (op->operation) {
     case SS_MODIFY:
         set_action(t, e, op->action, data);
         break;
-    case SS_READ_COUNTER:
-        *cell = e->counter;
+    case SS_READ:
+        memcpy(out, (const uint8_t *)e + op->action, length);
         break;
-    case SS_WRITE_COUNTER:
-        e->counter = *cell;
+    case SS_WRITE:
+        memcpy((uint8_t *)e + op->action, (const uint8_t *)op + op->bytes - op->length, op->length);
         break;
     default:
         if (l->match == SS_RANGED)

@@ -13,7 +13,9 @@ struct ss_entry {
     uint64_t order; /* when it was inserted: the elder wins a tie */
     int32_t priority; /* greater wins */
     uint32_t action;
-    uint64_t words[]; /* key; in ranged tables then mask, with the upper ends of ranges; then action data */
+    /* Key; in ranged tables then mask, with the upper ends of ranges; then action data; then, if the table has them, when
+     * the entry was hit last and its meter. */
+    uint64_t words[];
 };
 
 struct ss_slot {
@@ -130,27 +132,31 @@ enum ss_operation {
     SS_DELETE,
     SS_SET_DEFAULT,
     SS_RESET_DEFAULT,
-    SS_READ_COUNTER,
-    SS_WRITE_COUNTER,
+    SS_READ, /* bytes of an entry: from `action` on as many as the caller's cells have */
+    SS_WRITE, /* bytes of an entry: from `action` on the last `length` of the operation's */
+    SS_CLEAR, /* forgets all entries */
+    SS_SET_MEMBER, /* these two of an action profile, see profile.h */
+    SS_SET_GROUP,
 };
 
 enum ss_result { SS_OK, SS_EXISTS, SS_ABSENT, SS_FULL, SS_NO_MEMORY };
 
-/* One operation as Python packs it: this header, then the key, the mask (none in exact tables), the data of the action. */
+/* One operation as Python packs it: this header, then the key, the mask (none in exact tables), the data of the action, the
+ * bytes to write. */
 struct ss_op {
     uint32_t bytes; /* to the next one */
-    uint32_t table;
+    uint32_t table; /* or action profile */
     uint32_t operation;
     uint32_t action;
     int32_t priority;
-    uint32_t reserved;
+    uint32_t length;
     uint64_t words[];
 };
 
 int ss_table_create(struct ss_table *t, const struct ss_table_layout *layout);
 void ss_table_destroy(struct ss_table *t);
-/* `cell` is read or written by the counter operations. */
-enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, struct ss_cell *cell);
+/* `out` is where SS_READ puts `length` bytes. */
+enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t now_us, uint8_t *out, size_t length);
 
 static inline const uint64_t *ss_entry_data(const struct ss_table_layout *layout, const struct ss_entry *e)
 {

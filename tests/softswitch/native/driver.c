@@ -9,7 +9,7 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port);
 void ss_destroy(struct ss_engine *e);
 struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room);
 void ss_swap(struct ss_engine *e, struct ss_loaded *l);
-void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, struct ss_cell *cells);
+void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, uint8_t *cells, size_t cell);
 int ss_replicate(struct ss_engine *e, int clone, uint32_t id, const struct ss_replica *replicas, uint32_t count, uint32_t packet_length);
 size_t ss_inject(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out);
 void ss_release(uint8_t *data);
@@ -41,7 +41,10 @@ int main(int argc, char **argv)
     uint32_t count;
     memcpy(&count, ops, sizeof count);
     int32_t *results = calloc(count + 1, sizeof *results);
-    ss_apply(e, l, ops + 8, count, results, NULL);
+    ss_apply(e, l, ops + 8, count, results, NULL, 0);
+    for (uint32_t i = 0; i < count; i++)
+        if (results[i])
+            return 4;
     ss_swap(e, l);
     for (uint32_t i = 1; i < 4; i++) {
         struct ss_replica replicas[] = {{i + 1, 10}, {i + 2, 11}};

@@ -297,9 +297,9 @@ def test_a_refused_program_leaves_the_running_one(engine: Engine) -> None:
     load(engine, "state")
     engine.write_register("I.cells", 3, 7)
     program = json.loads((PROGRAMS / "state.json").read_text())
-    program["meter_arrays"] = [{"name": "m"}]
+    program["extern_instances"] = [{"name": "m"}]
     for attempt in (engine.load, engine.verify):
-        with pytest.raises(UnsupportedProgram, match="meter 'm'"):
+        with pytest.raises(UnsupportedProgram, match="extern 'm'"):
             attempt(json.dumps(program))
     assert engine.read_registers("I.cells", 3, 1) == [7]
 

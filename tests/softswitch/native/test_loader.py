@@ -54,7 +54,17 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "unknown operator": (add_primitive(assign("in", "a", Binary("**", A, A))), "operator '**'"),
     "unknown field": (add_primitive(assign("in", "z", Const(1))), "unknown field 'z'"),
     "unknown header": (add_primitive(primitive("add_header", ALIEN)), "header"),
-    "meter": (add_primitive(primitive("execute_meter", {"type": "meter_array", "value": "m"})), "execute_meter"),
+    "unknown meter": (
+        add_primitive(
+            primitive(
+                "execute_meter",
+                {"type": "meter_array", "value": "m"},
+                {"type": "hexstr", "value": "0x0"},
+                {"type": "field", "value": ["in", "b"]},
+            )
+        ),
+        "unknown meter 'm'",
+    ),
     "assignment between types": (
         add_primitive(primitive("assign_header", IN, {"type": "header", "value": "out"})),
         "another type",
@@ -96,8 +106,6 @@ def test_refused_with_place(name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "what"),
     [
-        ("parse_vsets", "value set"),
-        ("meter_arrays", "meter"),
         ("extern_instances", "extern"),
     ],
 )
@@ -107,11 +115,35 @@ def test_whole_features_refused(key: str, what: str) -> None:
     assert error.source is not None and error.source.line == 42
 
 
-def test_action_profile_refused() -> None:
-    def change(program: dict[str, Any]) -> None:
-        program["pipelines"][0]["action_profiles"] = [{"name": "select", "source_info": SOURCE}]
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"type": "indirect", "action_profile": "gone"}, "action profile 'gone'"),
+        ({"direct_meters": "gone"}, "direct meter 'gone'"),
+    ],
+)
+def test_a_table_of_things_that_are_not_there_is_refused(change: dict[str, Any], words: str) -> None:
+    def broken(program: dict[str, Any]) -> None:
+        program["pipelines"][0]["tables"][0].update(change | {"source_info": SOURCE})
 
-    assert "action profile 'select'" in refusal(change).construct
+    error = refusal(broken)
+    assert words in error.construct
+    assert error.source is not None and error.source.line == 42
+
+
+def test_a_value_set_of_another_width_is_refused() -> None:
+    program = json.loads((PROGRAMS / "metered.json").read_text())
+    program["parse_vsets"][0]["compressed_bitwidth"] = 9
+    with pytest.raises(UnsupportedProgram, match=r"value set 'P\.deep'"):
+        generate(load_program(json.dumps(program)))
+
+
+def test_a_meter_of_three_rates_is_refused() -> None:
+    program = json.loads((PROGRAMS / "metered.json").read_text())
+    program["meter_arrays"][0]["rate_count"] = 3
+    with pytest.raises(UnsupportedProgram, match="3 rates") as caught:
+        load_program(json.dumps(program))
+    assert caught.value.source is not None and caught.value.source.filename == "metered.p4"
 
 
 def test_loop_in_a_pipeline_refused() -> None:

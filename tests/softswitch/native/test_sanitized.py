@@ -20,7 +20,7 @@ from softswitch.compiler import RUNTIME, Compiler
 from softswitch.engine import Engine
 from softswitch.tables import codecs
 from tests.softswitch.native.bmv2 import PROGRAMS
-from tests.softswitch.native.traffic import GENERATORS, traffic
+from tests.softswitch.native.traffic import GENERATORS, MANAGED, OPERATIONS, traffic
 
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 HERE = Path(__file__).parent
@@ -59,7 +59,7 @@ def frames(rng: random.Random) -> list[tuple[int, bytes]]:
 def packets_for(name: str) -> list[tuple[int, bytes]]:
     """Traffic of the program's own, then the same cut, flipped, and noise."""
     rng = random.Random(5)
-    good = traffic(name, 5, 150).packets if name in GENERATORS else frames(rng)
+    good = traffic(name, 5, 150).packets if name != "steering" else frames(rng)
     packets = list(good)
     for _ in range(600):
         port, data = rng.choice(good)
@@ -72,7 +72,7 @@ def packets_for(name: str) -> list[tuple[int, bytes]]:
     return packets
 
 
-@pytest.mark.parametrize("name", [*sorted(GENERATORS), "steering"])
+@pytest.mark.parametrize("name", [*sorted(GENERATORS | MANAGED), "steering"])
 def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
     path = STEERING if name == "steering" else PROGRAMS / f"{name}.json"
     if not path.exists():
@@ -82,11 +82,11 @@ def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
     # what is random is different each time, and so is what comes out
     packets = [p for p in packets_for(name) if not (name == "state" and p[1][:1] in (b"\5",))]
     library = Compiler(tmp_path, flags=SANITIZE).program(generated.text)
+    known = codecs(program, generated.tables, generated.value_sets)
     packed = [
-        item
-        for codec in codecs(program, generated.tables).values()
-        for item in (codec.pack_program_default(), *codec.pack_const_entries())
+        item for codec in known.tables.values() for item in (codec.pack_program_default(), *codec.pack_const_entries())
     ]
+    packed += [part for operation in OPERATIONS.get(name, ()) for part in known.pack(operation, 0)]
     (tmp_path / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
     (tmp_path / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))
     result = subprocess.run(
@@ -99,6 +99,7 @@ def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
     assert result.returncode == 0, result.stderr[:4000]
     with Engine(cpu_port=510) as engine:
         engine.load(path.read_text())
+        assert not any(engine.apply(OPERATIONS.get(name, ())))
         for group in (1, 2, 3):
             engine.set_multicast_group(group, [(group + 1, 10), (group + 2, 11)])
             engine.set_clone_session(group, [(group + 1, 10), (group + 2, 11)])

@@ -7,6 +7,20 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from softswitch.entries import (
+    Checkable,
+    DirectOperation,
+    Exact,
+    GroupOperation,
+    Lpm,
+    MemberOperation,
+    MeterConfig,
+    Operation,
+    TableOperation,
+    Ternary,
+    ValueSetOperation,
+)
+
 Replicas = Mapping[int, Sequence[tuple[int, int]]]
 PORT = 1
 
@@ -94,6 +108,57 @@ def state(rng: random.Random, count: int) -> Traffic:
     return Traffic(packets)
 
 
+def indirect(rng: random.Random, count: int) -> Traffic:
+    """Hits and misses in every indirect table, and many hashes."""
+    return Traffic(
+        [
+            (
+                PORT,
+                struct.pack(">BBHI", rng.randrange(1, 5), rng.randrange(6), rng.getrandbits(16), rng.getrandbits(32)),
+            )
+            for _ in range(count)
+        ]
+    )
+
+
+def metered(rng: random.Random, count: int) -> Traffic:
+    """Every meter, the ageing table, members of value sets and others, short packets."""
+    packets = []
+    for _ in range(count):
+        head = bytes([rng.randrange(1, 9), rng.randrange(4)])
+        rest = rng.choice([b"", b"\x11", b"\x11\x11", b"\x22\x22", b"\x22\x2f", b"\x34\x56"])
+        packets.append((PORT, head + rest + rng.randbytes(rng.randrange(30))))
+    return Traffic(packets)
+
+
+OPERATIONS: dict[str, Sequence[Checkable]] = {
+    "indirect": (
+        *(MemberOperation("I.shared", i, "I.send", (4 + i, 50 + i)) for i in range(8)),
+        *(MemberOperation("I.spread", 20 * i, "I.answer", (i,)) for i in range(6)),
+        *(MemberOperation("I.skewed", i, "I.send", (4 + i, 90 + i)) for i in range(7)),
+        GroupOperation("I.spread", 2, (0, 20, 40, 100, 100)),
+        GroupOperation("I.spread", 2, (0, 20, 40, 60, 80, 100)),
+        GroupOperation("I.spread", 40),
+        GroupOperation("I.skewed", 0, tuple(range(7))),
+        TableOperation(Operation.INSERT, "I.first", (Exact(1),), member=7),
+        TableOperation(Operation.INSERT, "I.second", (Ternary(0, 1),), 3, member=5),
+        TableOperation(Operation.INSERT, "I.spreading", (Exact(1),), group=2),
+        TableOperation(Operation.INSERT, "I.spreading", (Exact(2),), group=40),
+        TableOperation(Operation.INSERT, "I.spreading", (Exact(3),), member=60),
+        TableOperation(Operation.INSERT, "I.skewing", (Lpm(0, 6),), group=0),
+    ),
+    "metered": (
+        TableOperation(Operation.INSERT, "I.metered", (Exact(1),), action="I.mark", parameters=(9,)),
+        TableOperation(Operation.INSERT, "I.metered", (Exact(2),), action="I.mark", parameters=(8,)),
+        DirectOperation("I.metered", (Exact(1),), counter=(3, 4), meter=MeterConfig(0, 10, 0, 20)),
+        DirectOperation("I.metered", (Exact(2),), meter=MeterConfig(0, 10, 0, 10, 10), clear_marks=True),
+        TableOperation(Operation.INSERT, "I.ageing", (Ternary(1, 1),), 2, "I.answer", (7,)),
+        ValueSetOperation("P.deep", ((5, 255), (6, 254))),
+        ValueSetOperation("P.pairs", ((0x2222, 0xFFFF), (0x3000, 0xF000))),
+    ),
+}
+"""What the tables of some programs hold."""
+
 GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
     "parsing": parsing,
     "matching": matching,
@@ -102,6 +167,10 @@ GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
 }
 
 
+MANAGED: dict[str, Callable[[random.Random, int], Traffic]] = {"indirect": indirect, "metered": metered}
+"""Programs that do nothing much without their OPERATIONS."""
+
+
 def traffic(program: str, seed: int, count: int) -> Traffic:
     """The packets for one of the programs."""
-    return GENERATORS[program](random.Random(seed), count)
+    return (GENERATORS | MANAGED)[program](random.Random(seed), count)
