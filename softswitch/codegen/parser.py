@@ -56,7 +56,10 @@ class ParserWriter:
             "    uint32_t error = 0;",
             "    (void)s;",
         ]
-        lines += [f"    {self.layout.header(h.name)}.valid = 0;" for h in self.layout.headers()]
+        for header in self.layout.headers():
+            lines.append(f"    {self.layout.header(header.name)}.valid = 0;")
+            if self.layout.varbit(header.type):  # it points into the packet before
+                lines.append(f"    {self.layout.header(header.name)}.varbit = 0;")
         stacks = [*self.program.stacks, *self.program.union_stacks]
         lines += [f"    {self.layout.stack(name)}.next = 0;" for name in stacks]
         if self.program.parser_start is not None:

@@ -148,9 +148,8 @@ class _Generator:
         for ref in field_list.fields:
             if self.program.headers[ref.header].metadata:
                 if self.layout.field_info(ref).varbit:
-                    to = self.layout.header(ref.header).removeprefix("p->")
-                    lines += [f"        to->{to}.{part} = from->{to}.{part};" for part in ("varbit", "variable")]
-                    continue
+                    # its bytes are those of the packet, which is gone by then
+                    raise UnsupportedProgram(f"varbit field {ref.header}.{ref.field} in a field list")
                 path = self.layout.field(ref).removeprefix("p->")
                 if self.layout.field_info(ref).width > 128:
                     lines.append(f"        memcpy(to->{path}, from->{path}, sizeof to->{path});")

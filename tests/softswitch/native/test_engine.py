@@ -345,3 +345,12 @@ def test_packet_limit(engine: Engine) -> None:
     with pytest.raises(ValueError, match="65537 bytes"):
         engine.process(1, bytes(65537))
     assert engine.process(1, b"") != []
+
+
+def test_a_stack_of_unions_moves_as_a_whole(engine: Engine) -> None:
+    """P4-16, 8.18. In BMv2 the element that is pushed out comes in again at the other end."""
+    load(engine, "unions")
+    one, two, three = b"\1\x11", b"\2\x22\x22\x22\x22", b"\3\1\x33\xee"
+    for op, left in ((16, one + two), (17, two + three)):
+        ((_, data),) = engine.process(1, bytes([op, 4, 3]) + one + two + three)
+        assert data[5:] == left

@@ -159,11 +159,67 @@ OPERATIONS: dict[str, Sequence[Checkable]] = {
 }
 """What the tables of some programs hold."""
 
+
+MAGIC = 0x123456789ABCDEF00FEDCBA9876543210000111122223333444455556666777
+
+
+def wide(rng: random.Random, count: int) -> Traffic:
+    """Numbers of hundreds of bits: random, and at the ends of what fits."""
+
+    def number(width: int, *special: int) -> int:
+        few = [0, 1, 3, (1 << width) - 1, 1 << (width - 1), (1 << (width - 1)) - 1, 1 << 64, (1 << 128) - 1, *special]
+        return rng.choice([rng.getrandbits(width), rng.getrandbits(width), rng.choice(few) % (1 << width)])
+
+    packets = []
+    for _ in range(count):
+        op = rng.randrange(1, 18)
+        amount = rng.choice([0, 1, 7, 63, 64, 65, 128, 159, 160, 202, 203, 255, rng.randrange(256)])
+        b = number(256, MAGIC, 0x77, 0x12 << 248)
+        bits = rng.choice([0, 1, 2, 5]) << 203 | number(203, 1 << 150)
+        bits = (bits << 10 | rng.getrandbits(10)) << 160 | number(160)
+        head = bytes([op, amount]) + (bits << 256 | b).to_bytes(79, "big")
+        packets.append(
+            (PORT, head + (bytes(16) + b"\1" if rng.random() < 0.3 else b"") + rng.randbytes(rng.randrange(40)))
+        )
+    return Traffic(packets)
+
+
+def unions(rng: random.Random, count: int) -> Traffic:
+    """Every operation on every kind of packet, options of every length, too many of them, cut packets."""
+
+    def option() -> bytes:
+        kind = rng.choice([1, 2, 3])
+        if kind == 1:
+            return bytes([1, rng.choice([0xEE, rng.randrange(256)])])
+        if kind == 2:
+            return b"\2" + rng.randbytes(4)
+        return text()
+
+    def text() -> bytes:
+        length = rng.choice([0, 1, 2, 3, 8, 9])
+        return bytes([3, length]) + rng.choice([bytes(length), b"\7" * length, rng.randbytes(length)]) + b"\xee"
+
+    packets = []
+    for _ in range(count):
+        op, kind, arg = rng.randrange(1, 16), rng.randrange(1, 8), rng.randrange(5)
+        body = b"".join(option() for _ in range(arg)) + rng.randbytes(rng.choice([0, 1, 9]))
+        if op >= 10 or kind == 6:
+            kind, one = 6, text()
+            body = one + rng.choice([one, text(), bytes([3, one[1] + 1, 0]) + one[2:]])
+        if kind in (3, 8, 9):
+            body = text() + body
+        data = bytes([op, kind, arg]) + body
+        packets.append((PORT, data[: rng.randrange(1, 8)] if rng.random() < 0.1 else data))
+    return Traffic(packets)
+
+
 GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
     "parsing": parsing,
     "matching": matching,
     "copies": copies,
     "state": state,
+    "wide": wide,
+    "unions": unions,
 }
 
 
