@@ -24,6 +24,7 @@ enum {
     VLAN_TAG = 4,
     SEND_BATCH = 128,
     SEND_BUFFER = 8 << 20,
+    SMALL = 256, /* up to this many bytes, copying a packet's parts together costs less than sending two */
 };
 
 struct port {
@@ -36,6 +37,7 @@ struct port {
     unsigned queued;
     struct mmsghdr messages[SEND_BATCH];
     struct iovec parts[SEND_BATCH][2];
+    uint8_t small[SEND_BATCH][SMALL];
 };
 
 static struct tpacket2_hdr *frame(const struct port *p, uint32_t index)
@@ -109,10 +111,8 @@ static struct ss_port_io *port_open(const char *interface, int ifindex, uint32_t
         errno = error;
         return NULL;
     }
-    for (unsigned i = 0; i < SEND_BATCH; i++) {
+    for (unsigned i = 0; i < SEND_BATCH; i++)
         p->messages[i].msg_hdr.msg_iov = p->parts[i];
-        p->messages[i].msg_hdr.msg_iovlen = 2;
-    }
     return &p->base;
 }
 
@@ -170,9 +170,19 @@ static int port_send(
     struct port *p = (struct port *)io;
     if (p->queued == SEND_BATCH)
         return 0;
-    p->parts[p->queued][0] = (struct iovec){(void *)(uintptr_t)head, head_length};
-    p->parts[p->queued][1] = (struct iovec){(void *)(uintptr_t)tail, tail_length};
-    p->queued++;
+    struct iovec *parts = p->parts[p->queued];
+    bool join = head_length + tail_length <= SMALL;
+    if (join) {
+        uint8_t *whole = p->small[p->queued];
+        memcpy(whole, head, head_length);
+        if (tail_length)
+            memcpy(whole + head_length, tail, tail_length);
+        parts[0] = (struct iovec){whole, head_length + tail_length};
+    } else {
+        parts[0] = (struct iovec){(void *)(uintptr_t)head, head_length};
+        parts[1] = (struct iovec){(void *)(uintptr_t)tail, tail_length};
+    }
+    p->messages[p->queued++].msg_hdr.msg_iovlen = join ? 1 : 2;
     return 1;
 }
 
