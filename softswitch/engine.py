@@ -77,6 +77,11 @@ class Engine:
         registers and digests by name; None before the first `load`."""
         return self._loaded.program if self._loaded else None
 
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """`struct ss_engine`, for native code that brings packet input and output of its own."""
+        return self._open()
+
     def verify(self, bmv2_json: str) -> Program:
         """Load and compile without running it. Raises as `load` does."""
         return self._compile(bmv2_json).program

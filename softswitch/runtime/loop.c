@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -92,6 +93,7 @@ static void rest(struct ss_engine *e)
 void *ss_loop(void *engine)
 {
     struct ss_engine *e = engine;
+    prctl(PR_SET_NAME, "packets");
     while (!__atomic_load_n(&e->stop, __ATOMIC_ACQUIRE)) {
         unsigned n = burst(e);
         run_command(e);
