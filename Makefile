@@ -47,7 +47,7 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
 
 .PHONY: bench
-bench: setup ## packets a second of softswitch beside BMv2 and a null forwarder
+bench: setup ## softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench
 
 .PHONY: test

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     for (unsigned s = first; s < first + count; s++)
         for (unsigned m = 0; m < members; m++) {
             uint8_t frame[FRAME];
-            if (send(fd, frame, report_frame(frame, 1000 + s, m, &report), 0) < 0)
+            if (send(fd, frame, report_frame(frame, SERVICE_IDS + s, m, &report), 0) < 0)
                 fail("send");
             wait_until(NULL, 0, now_ns() + 200000); /* no burst that a switch's queue could not hold */
         }

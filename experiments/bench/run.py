@@ -4,117 +4,211 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from controller.entries import Act
-from experiments.bench import ratios
-from experiments.bench.ratios import ALL_SERVICES, BMV2, INSTANCES, NULL, NULL_AGAIN, REFERENCE, Round
-from experiments.native.compiling import compile_program
-from experiments.native.lab import OFF, Lab, Network, Service
+from controller.p4runtime import Program
+from experiments.bench import entries, inside, packets, ratios
+from experiments.bench.entries import Requests, Writer
+from experiments.bench.packets import Load, Programs
+from experiments.bench.ratios import (
+    ALL_SERVICES,
+    BMV2,
+    CPU,
+    ENTRIES,
+    ENTRIES_CPU,
+    INSTANCES,
+    NULL,
+    NULL_AGAIN,
+    P50,
+    P99,
+    PPS,
+    REFERENCE,
+    SOFTSWITCH,
+    WRITES,
+    WRITES_CPU,
+    Round,
+)
+from experiments.native.compiling import SHARED, CompilationFailed, compile_program
+from experiments.native.lab import Lab, Network, run
 from softswitch.compiler import RUNTIME
 from topologies import targets
 
 HERE = Path(__file__).parent
-SERVICES = 256
-MEMBERS = 64
-SPREAD = Act("spread", (("load_penalty", OFF),))
-BMV2_OFFERED = 200_000
-"""Frames a second offered to BMv2: far more than it forwards, and it keeps a core for its own threads."""
-TRIAL_FRAMES_PER_SECOND = 2000
-SETTLE_S = 0.1
-"""After a load, for what is still queued."""
+BMV2_OFFERED = (*range(10_000, 32_500, 2_500), 40_000, 60_000, 100_000, 200_000)
+"""Frames a second tried on BMv2, which forwards less when it is offered too much."""
+SHARE_FOR_LATENCY = 0.25
+"""Of the null forwarder's peak rate."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """Requests to services `first` to `first + count - 1`, `offered` a second (0: as many as the sender can)."""
+class Size:
+    """How much to measure."""
 
-    network: Network
-    first: int
-    count: int
-    offered: int = 0
+    rounds: int = 11
+    seconds: float = 0.5
+    """Of each load in a round."""
+    entries: int = 100_000
+    single_writes: int = 1000
+    packets: int = 10**8
+    """Over which memory has to stay flat."""
 
 
-class NotSteered(Exception):
-    """A switch under test loses requests that it has all the time in the world for."""
-
-
-async def run(rounds: int, seconds: float, folder: Path, tell: Callable[[int, Round], None]) -> dict[str, Any]:
+async def bench(size: Size, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Run the bench; returns and writes the summary. BMv2 is left out where it is not installed."""
     folder.mkdir(parents=True, exist_ok=True)
-    programs = {name: compile_program(folder, name, HERE / f"{name}.c") for name in ("sender", "announce")}
-    programs[NULL] = compile_program(folder, NULL, HERE / "null.c", RUNTIME / "af_packet.c")
-    measured: list[Round] = []
+    names = [name for name in (SOFTSWITCH, BMV2) if targets.missing(name) is None]
+    if BMV2 not in names:
+        tell(f"no ratios to BMv2: {targets.missing(BMV2)}")
     async with AsyncExitStack() as stack:
-        null = stack.enter_context(Network(folder, 1))
-        null.start(NULL, [str(programs[NULL]), *null.interfaces.values()], "switch")
-        loads = {NULL: Load(null, 0, 1)}
-        names = [name for name in ("softswitch", BMV2) if targets.missing(name) is None]
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        programs = compile_programs(scratch, tell)
+        tell("the packet path inside, and its memory")
+        within = await look_inside(scratch, size)
+        tell("starting the switches")
+        loads = forwarder(stack, folder, scratch)
         for name in names:
-            network = stack.enter_context(Network(folder, 1))
-            lab = await stack.enter_async_context(Lab(name, MEMBERS, network))
-            loads |= await provision(lab, programs["announce"])
-        loads[NULL_AGAIN] = loads[NULL]
+            loads |= await steering_switch(stack, name, folder, programs, size.seconds)
+        writers, requests = await entry_writers(stack, names, folder, scratch, size)
         for name, load in loads.items():
-            check(name, load, programs["sender"])
-        for number in range(rounds):
-            one = {
-                name: await asyncio.to_thread(rate, load, programs["sender"], seconds) for name, load in loads.items()
-            }
-            measured.append(one)
-            tell(number, one)
-    for program in programs.values():
-        program.unlink()
-    summary = {"seconds_a_load": seconds, **ratios.summary(measured)}
+            packets.check(name, load, programs)
+        rate = await asyncio.to_thread(quarter, loads[NULL], programs, size)
+        rounds = []
+        for number in range(size.rounds):
+            one = await asyncio.to_thread(measure, loads, writers, requests, programs, size.seconds, rate)
+            rounds.append(one)
+            tell(f"round {number + 1} of {size.rounds}: {described(one)}")
+    summary = {
+        **ratios.summary(rounds, within.cpu_ns),
+        "latency_pps": round(rate),
+        "bmv2_offered_pps": loads[BMV2].offered if BMV2 in loads else None,
+        "sender": "live frames" if programs.flood else "packet socket",
+        "memory": {
+            "packets": within.packets,
+            "passed_on": within.left,
+            "rss_kib_before": within.rss_kib_before,
+            "rss_kib_after": within.rss_kib_after,
+        },
+    }
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-async def provision(lab: Lab, announce: Path) -> dict[str, Load]:
-    """Give a switch its services, all instances eligible; the loads to put on it."""
-    if lab.target == BMV2:
-        services = [Service(0, INSTANCES[REFERENCE], SPREAD)]
-        loads = {BMV2: Load(lab.network, 0, 1, BMV2_OFFERED)}
-    else:
-        special = [REFERENCE, *(load for load in INSTANCES if load != REFERENCE)]
-        sizes = [INSTANCES[load] for load in special] + [INSTANCES[REFERENCE]] * (SERVICES - len(special))
-        services = [Service(index, members, SPREAD) for index, members in enumerate(sizes)]
-        loads = {load: Load(lab.network, special.index(load), 1) for load in INSTANCES}
-        loads[ALL_SERVICES] = Load(lab.network, 0, SERVICES)
+def compile_programs(folder: Path, tell: Callable[[str], None]) -> Programs:
+    """What loads the switches; without the faster sender where it cannot be had."""
+    made = {name: compile_program(folder, name, HERE / f"{name}.c") for name in ("sender", "announce", "latency")}
+    flood: Path | None = None
+    try:
+        flood = compile_program(folder, "flood", HERE / "flood.c")
+        run(str(flood), "--check")
+    except (CompilationFailed, RuntimeError) as error:
+        flood = None
+        tell(f"the sender may be slower than the switches, since the kernel cannot make frames: {error}")
+    return Programs(made["sender"], made["announce"], made["latency"], flood)
+
+
+async def look_inside(folder: Path, size: Size) -> inside.Inside:
+    """Measure softswitch without a kernel around it, in a process of its own."""
+    library = compile_program(folder, "memory_io.so", HERE / "memory_io.c", flags=SHARED)
+    command = [sys.executable, "-m", "experiments.bench.inside", str(library), str(size.rounds), str(size.packets)]
+    return inside.Inside(**json.loads(await asyncio.to_thread(run, *command)))
+
+
+def forwarder(stack: AsyncExitStack, folder: Path, scratch: Path) -> dict[str, Load]:
+    """Start the null forwarder; its loads."""
+    program = compile_program(scratch, NULL, HERE / "null.c", RUNTIME / "af_packet.c")
+    network = flooded(stack, folder)
+    command = [*packets.alone(packets.processors()[1]), str(program), *network.interfaces.values()]
+    load = Load(network, packets.thread_of(network.start(NULL, command, "switch")))
+    return {NULL: load, NULL_AGAIN: load}
+
+
+def flooded(stack: AsyncExitStack, folder: Path) -> Network:
+    """A network whose switch end of the client's wire takes frames that the kernel makes."""
+    network = stack.enter_context(Network(folder, 1))
+    network.run(["ethtool", "-K", network.interfaces[1], "gro", "on"], "switch")
+    return network
+
+
+async def steering_switch(
+    stack: AsyncExitStack, name: str, folder: Path, programs: Programs, seconds: float
+) -> dict[str, Load]:
+    """Start a switch with its services, all instances eligible; the loads to put on it."""
+    network = stack.enter_context(Network(folder, 1)) if name == BMV2 else flooded(stack, folder)
+    launcher = packets.IN_TURN if name == BMV2 else packets.alone(packets.processors()[1])
+    lab = await stack.enter_async_context(Lab(name, inside.MEMBERS, network, launcher, log_level="off"))
+    services = inside.services() if name == SOFTSWITCH else inside.services()[:1]
     await lab.write(entry for service in services for entry in lab.entries(service))
     for members, alike in groupby(services, key=lambda service: service.members):
         indices = [service.index for service in alike]
-        reports = [str(announce), "n0", str(indices[0]), str(len(indices)), str(members)]
-        await asyncio.to_thread(lab.network.run, reports, "nodes")
-    return loads
+        reports = [str(programs.announce), "n0", str(indices[0]), str(len(indices)), str(members)]
+        await asyncio.to_thread(network.run, reports, "nodes")
+    if name == BMV2:
+        load = Load(network, None)
+        offers = await asyncio.to_thread(packets.best_offers, load, programs, seconds, BMV2_OFFERED)
+        return {BMV2: replace(load, offered=offers)}
+    thread = packets.thread_of(lab.process, packets.PACKET_THREAD)
+    return {load: Load(network, thread, *inside.place(load)) for load in (*INSTANCES, ALL_SERVICES)}
 
 
-def check(name: str, load: Load, sender: Path) -> None:
-    """Raise NotSteered unless all of a light load comes out."""
-    before = load.network.arrived()
-    sent = send(load, sender, 0.5, TRIAL_FRAMES_PER_SECOND)
-    time.sleep(SETTLE_S)
-    arrived = load.network.arrived() - before
-    if arrived != sent:
-        raise NotSteered(f"{name}: of {sent} requests at {TRIAL_FRAMES_PER_SECOND} a second {arrived} came out")
+async def entry_writers(
+    stack: AsyncExitStack, names: list[str], folder: Path, scratch: Path, size: Size
+) -> tuple[dict[str, Writer], Requests]:
+    """Start switches with large tables; clients to write to them, and what to write."""
+    program = entries.with_large_tables(Program.compiled(), scratch)
+    requests = await asyncio.to_thread(entries.prepare, program.schema(), size.entries, size.single_writes)
+    writers = {}
+    for name in names:
+        network = stack.enter_context(Network(folder, 1))
+        lab = await stack.enter_async_context(Lab(name, 0, network, program=program, log_level="off"))
+        writers[name] = stack.enter_context(Writer(lab))
+    return writers, requests
 
 
-def rate(load: Load, sender: Path, seconds: float) -> float:
-    """Packets a second that come out under the load."""
-    before, started = load.network.arrived(), time.monotonic()
-    send(load, sender, seconds, load.offered)
-    arrived, ended = load.network.arrived(), time.monotonic()
-    time.sleep(SETTLE_S)
-    return (arrived - before) / (ended - started)
+def quarter(load: Load, programs: Programs, size: Size) -> float:
+    """The rate to measure latency at."""
+    peak = median(packets.throughput(load, programs, size.seconds).pps for _ in range(3))
+    return SHARE_FOR_LATENCY * peak
 
 
-def send(load: Load, sender: Path, seconds: float, offered: int) -> int:
-    """Send; returns how many frames."""
-    arguments = [str(sender), "c", str(seconds), str(offered), str(load.first), str(load.count)]
-    return int(load.network.run(arguments, "client"))
+def measure(
+    loads: dict[str, Load],
+    writers: dict[str, Writer],
+    requests: Requests,
+    programs: Programs,
+    seconds: float,
+    rate: float,
+) -> Round:
+    """One round."""
+    done = {name: packets.throughput(load, programs, seconds) for name, load in loads.items()}
+    delays = {
+        name: packets.latency(loads[load], programs, seconds, rate)
+        for name, load in ((NULL, NULL), (SOFTSWITCH, REFERENCE), (NULL_AGAIN, NULL))
+    }
+    batches = {name: writer.in_batches(requests) for name, writer in writers.items()}
+    singly = {name: writer.singly(requests) for name, writer in writers.items()}
+    return {
+        PPS: {name: one.pps for name, one in done.items()},
+        CPU: {name: one.ns_a_packet for name, one in done.items() if one.ns_a_packet is not None},
+        P50: {name: one.p50 for name, one in delays.items()},
+        P99: {name: one.p99 for name, one in delays.items()},
+        ENTRIES: {name: one.a_second for name, one in batches.items()},
+        WRITES: {name: one.a_second for name, one in singly.items()},
+        ENTRIES_CPU: {name: one.cpu_us for name, one in batches.items()},
+        WRITES_CPU: {name: one.cpu_us for name, one in singly.items()},
+    }
+
+
+def described(one: Round) -> str:
+    """A round in a line."""
+    parts = [f"{name} {pps / 1000:.0f}k" for name, pps in one[PPS].items()]
+    parts += [f"latency {name} {one[P50][name]:.0f}/{one[P99][name]:.0f} µs" for name in one[P50]]
+    parts += [f"{name} {one[ENTRIES][name]:.0f} entries/s, {one[WRITES][name]:.0f} writes/s" for name in one[WRITES]]
+    return ", ".join(parts)

@@ -25,6 +25,7 @@ enum {
     NODES = 0x0a000100,    /* + member */
     SERVICES = 0x0a600100, /* + service index */
     REPORTS = 0x0a60fffe,
+    SERVICE_IDS = 1000,    /* + service index */
     SERVICE_PORT = 9000,
     REPORT_PORT = 9600,
     CLIENT_PORT = 5000,

@@ -144,6 +144,10 @@ class Network:
         processes.stop([process])
         self._processes.remove(process)
 
+    def namespace(self, place: str) -> Path:
+        """The file of a network namespace, for setns(2)."""
+        return Path(f"/proc/{self._namespaces[place]}/ns/net")
+
     def run(self, command: Sequence[str], place: str) -> str:
         """Run a program in a namespace to its end; what it printed. Raises RuntimeError if it fails."""
         return self._run_in(place, *command)
@@ -159,13 +163,16 @@ class Network:
 class Lab:
     """A switch with the steering program in a network, and `nodes` nodes it knows; an async context manager.
 
-    `launcher` goes before the switch's command line.
+    `launcher` goes before the switch's command line, which asks for a log of `log_level`.
     """
 
     target: str
     nodes: int
     network: Network
     launcher: Sequence[str] = ()
+    program: Program = field(default_factory=Program.compiled)
+    log_level: str = "warn"
+    process: Process = field(init=False)
     _connection: Connection | None = None
     _socket: tempfile.TemporaryDirectory[str] = field(
         default_factory=partial(tempfile.TemporaryDirectory, prefix="lab-")
@@ -192,26 +199,40 @@ class Lab:
             self._connection = None
         self._socket.cleanup()
 
+    @property
+    def address(self) -> str:
+        """Where the switch serves P4Runtime, for gRPC."""
+        return f"unix:{self._socket.name}/p4runtime"
+
+    @property
+    def connection(self) -> Connection:
+        """The lab's own, which is primary."""
+        assert self._connection is not None
+        return self._connection
+
     async def _start_switch(self) -> None:
-        address = f"unix:{self._socket.name}/p4runtime"
-        interfaces = self.network.interfaces
-        command = targets.command(self.target, device_id=DEVICE_ID, ports=interfaces, p4runtime=address)
-        switch = self.network.start(self.target, [*self.launcher, *command], "switch")
+        command = targets.command(
+            self.target,
+            device_id=DEVICE_ID,
+            ports=self.network.interfaces,
+            p4runtime=self.address,
+            log_level=self.log_level,
+        )
+        self.process = self.network.start(self.target, [*self.launcher, *command], "switch")
         deadline = time.monotonic() + PATIENCE_S
-        while not Path(address.removeprefix("unix:")).exists():
-            switch.check()
+        while not Path(self.address.removeprefix("unix:")).exists():
+            self.process.check()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.target}: no P4Runtime after {PATIENCE_S} s; see {switch.log}")
+                raise TimeoutError(f"{self.target}: no P4Runtime after {PATIENCE_S} s; see {self.process.log}")
             await asyncio.sleep(0.01)
-        connection = Connection(self.target, address, DEVICE_ID, Program.compiled().schema())
+        connection = Connection(self.target, self.address, DEVICE_ID, self.program.schema())
         self._connection = await connection.__aenter__()
         await connection.become_primary()
         await connection.push()
 
     async def write(self, entries: Iterable[tuple[Place, Act]]) -> None:
         """Insert entries; an action's parameters that are not named are zero. Raises SwitchError."""
-        assert self._connection is not None
-        actions = self._connection.schema.actions
+        actions = self.connection.schema.actions
         updates = [
             Update(
                 Kind.INSERT,
@@ -221,7 +242,7 @@ class Lab:
             for place, act in entries
         ]
         batches = tuple(tuple(updates[at : at + BATCH]) for at in range(0, len(updates), BATCH))
-        await self._connection.write(Changes(batches))
+        await self.connection.write(Changes(batches))
 
     def _hosts(self) -> Iterator[tuple[Place, Act]]:
         yield endpoint(REPORTS, REPORT_PORT), Act("to_reports")
