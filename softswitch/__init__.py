@@ -10,5 +10,6 @@ with softswitch.load("program.json", p4info="program.p4info.txtpb") as switch:
 from softswitch.entries import DigestEvent
 from softswitch.files import LoadError, WriteError
 from softswitch.switch import Switch, load
+from softswitch.trace import Step, Trace
 
-__all__ = ["DigestEvent", "LoadError", "Switch", "WriteError", "load"]
+__all__ = ["DigestEvent", "LoadError", "Step", "Switch", "Trace", "WriteError", "load"]

@@ -171,6 +171,7 @@ async def _run(options: argparse.Namespace) -> None:
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:
             await asyncio.to_thread(load_program, device, options.program, options.p4info)
+        engine.trace_packets(options.log_level == "trace")
         engine.start()
         server = P4RuntimeServer(device)
         try:

@@ -37,14 +37,15 @@ class Compiler:
         sources = sorted(RUNTIME.glob("*.c"))
         return self._build("runtime", [*map(str, sources)], self._digest("runtime", ""))
 
-    def program(self, text: str) -> Path:
-        """The library of one generated program."""
-        digest = self._digest("program", text)
+    def program(self, text: str, quick: bool = False) -> Path:
+        """The library of one generated program; `quick` to compile rather than to run."""
+        optimization = ("-O0",) if quick else ()
+        digest = self._digest("quick" if quick else "program", text)
         source = self.cache_dir / f"program-{digest}.c"
         if not source.exists():
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             self._replace(source, text.encode())
-        return self._build("program", [str(source)], digest)
+        return self._build("program", [*optimization, str(source)], digest)
 
     def _digest(self, kind: str, text: str) -> str:
         digest = hashlib.sha256()

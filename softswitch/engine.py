@@ -17,8 +17,9 @@ from softswitch.compiler import Compiler, CompilerMissing
 from softswitch.entries import EngineOperation, EntryError, Event, MatchKey, MeterConfig, Replica, Replicas
 from softswitch.events import EventReader
 from softswitch.meters import CONFIG, MARKED, METER_BYTES, NO_MARKS, Meter, pack_config, unpack
-from softswitch.native import PortState, ReplicaStruct, open_runtime
+from softswitch.native import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.tables import RESULTS, Codecs, Refused, TableCodec, codecs, name_of, pack_all
+from softswitch.trace import Trace, TraceReader
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
@@ -69,6 +70,8 @@ class Engine:
             raise MemoryError("no memory for a switch")
         self._loaded: _Loaded | None = None
         self._compiled: tuple[str, _Loaded] | None = None
+        self._trace_reader: TraceReader | None = None
+        self._tracing = False
         self._events = EventReader(self._native, self._handle)
 
     @property
@@ -101,12 +104,14 @@ class Engine:
         handle = ctypes.c_void_p(opened)
         try:
             self._fill(handle, loaded)
+            reader = self._attach_traced(loaded.program, handle) if self._tracing else None
         except BaseException:
             self._native.ss_discard(handle)
             raise
         self._native.ss_swap(self._open(), handle)
         self._loaded = loaded
-        self._events.program = loaded.program
+        self._trace_reader = reader
+        self._events.program, self._events.trace_reader = loaded.program, reader
 
     def _compile(self, bmv2_json: str) -> _Loaded:
         if self._compiled and self._compiled[0] == bmv2_json and self._compiled[1].library.exists():
@@ -390,13 +395,40 @@ class Engine:
             return []
         captured = ctypes.string_at(out, length)
         self._native.ss_release(out)
-        packets, at = [], 0
-        while at < length:
-            number, size = _RECORD.unpack_from(captured, at)
-            at += _RECORD.size
-            packets.append((number, captured[at : at + size]))
-            at += size
-        return packets
+        return _outputs(captured)
+
+    def trace(self, port: int, data: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
+        """As `process`, with the story of the packet. The first call for a program compiles its traced variant."""
+        self._check_packet(data)
+        if self._trace_reader is None:
+            self._trace_reader = self._attach_traced(self._running().program, None)
+        out, trace = ctypes.POINTER(ctypes.c_uint8)(), TraceStruct()
+        length = self._native.ss_inject_traced(
+            self._open(), port, data, len(data), ctypes.byref(out), ctypes.byref(trace)
+        )
+        captured = ctypes.string_at(out, length) if length else b""
+        words = ctypes.string_at(trace.words, trace.length * 8) if trace.length else b""
+        self._native.ss_release(out)
+        self._native.ss_release(trace.words)
+        return _outputs(captured), self._trace_reader.read(words)
+
+    def trace_packets(self, on: bool) -> None:
+        """Log the trace of every packet (to the logger `softswitch.trace`, as `read_events` comes upon it), or no
+        longer. Takes effect between two packets; programs loaded meanwhile are traced too. Packets that come too fast
+        to be told of are counted and said."""
+        if on and self._loaded is not None and self._trace_reader is None:
+            self._trace_reader = self._attach_traced(self._loaded.program, None)
+            self._events.trace_reader = self._trace_reader
+        self._tracing = on
+        self._native.ss_trace_packets(self._open(), on)
+
+    def _attach_traced(self, program: Program, handle: ctypes.c_void_p | None) -> TraceReader:
+        generated = generate(program, traced=True)
+        assert generated.subjects is not None
+        library, message = self._compiler.program(generated.text, quick=True), ctypes.create_string_buffer(512)
+        if self._native.ss_attach_traced(self._open(), handle, str(library).encode(), message, len(message)):
+            raise RuntimeError(f"{library}: {message.value.decode(errors='replace')}")
+        return TraceReader(program, generated.subjects)
 
     def _check_packet(self, data: bytes) -> None:
         self._running()
@@ -428,6 +460,16 @@ class Engine:
     def seed(self, number: int) -> None:
         """Make the program's random numbers repeat: the same seed gives the same ones."""
         self._native.ss_seed(self._open(), number & (2**64 - 1))
+
+
+def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
+    packets, at = [], 0
+    while at < len(captured):
+        number, size = _RECORD.unpack_from(captured, at)
+        at += _RECORD.size
+        packets.append((number, captured[at : at + size]))
+        at += size
+    return packets
 
 
 def _check_bounds(name: str, size: int, start: int, count: int) -> None:

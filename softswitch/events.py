@@ -12,10 +12,12 @@ from threading import Lock
 from softswitch.bmv2.program import Program
 from softswitch.codegen.program import digest_values
 from softswitch.entries import DigestEvent, Event, PacketInEvent, PortEvent
+from softswitch.trace import TraceReader
 
 _LOG = logging.getLogger("softswitch.dataplane")
 _HEADER = struct.Struct("<IIII")
-_DIGEST, _PACKET_IN, _PORT, _LINE = 1, 2, 3, 4
+_TRACE_LOG = logging.getLogger("softswitch.trace")
+_DIGEST, _PACKET_IN, _PORT, _LINE, _TRACE = 1, 2, 3, 4, 5
 _ROOM = 1 << 20
 _VALUE_BYTES = 16
 
@@ -31,6 +33,7 @@ class EventReader:
         self._lock = Lock()
         self._closed = False
         self.program: Program | None = None
+        self.trace_reader: TraceReader | None = None
 
     def close(self) -> None:
         """The ring is about to go."""
@@ -68,6 +71,8 @@ class EventReader:
             return PortEvent(a, interface, bool(b))
         if kind == _LINE:
             _LOG.log(a, "%s", body[:b].decode(errors="replace"))
+        if kind == _TRACE and self.trace_reader is not None:
+            _TRACE_LOG.debug("%s", self.trace_reader.read(body[: a * 8]))
         return None
 
     def _digest(self, identifier: int, count: int, body: bytes) -> Event | None:

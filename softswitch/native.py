@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    c_bool,
+    c_char,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +25,12 @@ class ReplicaStruct(ctypes.Structure):
     """`struct ss_replica`."""
 
     _fields_: ClassVar = [("port", c_uint32), ("instance", c_uint32)]
+
+
+class TraceStruct(ctypes.Structure):
+    """`struct ss_trace`."""
+
+    _fields_: ClassVar = [("words", POINTER(c_uint8)), ("length", c_size_t), ("cut", c_bool)]
 
 
 class PortState(ctypes.Structure):
@@ -46,7 +65,13 @@ _FUNCTIONS = {
     "ss_port": (c_int, [c_void_p, c_uint32, c_char_p]),
     "ss_ports": (c_uint32, [c_void_p, POINTER(PortState), c_uint32]),
     "ss_inject": (c_size_t, [c_void_p, c_uint32, c_char_p, c_uint32, POINTER(POINTER(c_uint8))]),
+    "ss_inject_traced": (
+        c_size_t,
+        [c_void_p, c_uint32, c_char_p, c_uint32, POINTER(POINTER(c_uint8)), POINTER(TraceStruct)],
+    ),
     "ss_release": (None, [POINTER(c_uint8)]),
+    "ss_attach_traced": (c_int, [c_void_p, c_void_p, c_char_p, c_char_p, c_size_t]),
+    "ss_trace_packets": (None, [c_void_p, c_int]),
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from softswitch.arguments import Parser, port_and, port_number
 from softswitch.files import LoadError
@@ -25,7 +26,7 @@ FIRST_PACKET_US = 1_000_000
 """The switch's clock at the first packet: programs may take 0 for "never"."""
 
 _EXAMPLE = """\
-packets are taken in the order of their time stamps, and the switch's clock follows these, so a run repeats exactly
+Packets are taken in the order of their time stamps, and the switch's clock follows these, so a run repeats exactly.
 
 example:
   softswitch run router.json --p4info router.p4info.txtpb --entries entries.txtpb \\
@@ -62,6 +63,7 @@ def build_parser() -> Parser:
     parser.add_argument("--cpu-port", type=port_number, metavar="N", help="port of packet-in and packet-out")
     parser.add_argument("--drop-port", type=port_number, default=MAX_PORT, metavar="N", help=f"default {MAX_PORT}")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the program's random numbers (default 1)")
+    parser.add_argument("--trace", action="store_true", help="tell what each packet met: states, tables, fields, …")
     parser.add_argument("--json", action="store_true", help="summary as JSON on standard output")
     return parser
 
@@ -201,7 +203,10 @@ def _run(options: argparse.Namespace) -> Summary:
         if options.pcap_out is not None:
             outputs = _Outputs(options.pcap_out, _link_type([reader for _, reader in readers]))
         try:
-            return _process(switch, merge(readers), outputs)
+            tell = None
+            if options.trace:
+                tell = sys.stderr if options.json else sys.stdout
+            return _process(switch, merge(readers), outputs, tell)
         finally:
             if outputs is not None:
                 outputs.close()
@@ -229,7 +234,9 @@ def merge(readers: Sequence[tuple[int, PcapReader]]) -> Iterator[tuple[int, Capt
         yield port, packet
 
 
-def _process(switch: Switch, packets: Iterator[tuple[int, CapturedPacket]], outputs: _Outputs | None) -> Summary:
+def _process(
+    switch: Switch, packets: Iterator[tuple[int, CapturedPacket]], outputs: _Outputs | None, tell: TextIO | None
+) -> Summary:
     summary = Summary()
     first_ns = latest_ns = None
     for port, packet in packets:
@@ -237,7 +244,11 @@ def _process(switch: Switch, packets: Iterator[tuple[int, CapturedPacket]], outp
             first_ns = latest_ns = packet.time_ns
         latest_ns = max(latest_ns or 0, packet.time_ns)
         switch.set_clock(FIRST_PACKET_US + (latest_ns - first_ns) // 1000)
-        leaving = switch.process(port, packet.data)
+        if tell is None:
+            leaving = switch.process(port, packet.data)
+        else:
+            leaving, trace = switch.trace(port, packet.data)
+            print(trace, end="\n\n", file=tell)
         summary.packets_in += 1
         summary.received[port] += 1
         summary.cut += packet.cut > 0

@@ -21,6 +21,7 @@ from softswitch.entries import DigestEvent
 from softswitch.files import LoadError, WriteError
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError
+from softswitch.trace import Trace
 
 MAX_PORT = 511
 """Ports have nine bits in v1model."""
@@ -56,6 +57,17 @@ class Switch:
             outputs = self._engine.process(port, packet)
             self._take_events()
         return outputs
+
+    def trace(self, port: int, packet: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
+        """As `process`, with the story of the packet: print it, or look at its steps.
+
+        The first call compiles a second variant of the program, which tells what it does; `process` goes on without.
+        """
+        check_port(port)
+        with self._lock:
+            outputs, trace = self._engine.trace(port, packet)
+            self._take_events()
+        return outputs, trace
 
     def write(self, entries: Entries) -> None:
         """Insert, modify or delete entities, as a P4Runtime Write does.

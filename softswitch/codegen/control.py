@@ -41,6 +41,7 @@ class ControlWriter:
             "    struct phv *p = (struct phv *)base;",
             "    (void)s; (void)p;",
         ]
+        lines += self.layout.hooks.control(name)
         if pipeline is None or pipeline.first is None:
             return [*lines, "}"]
         order = reachable(pipeline)
@@ -53,6 +54,7 @@ class ControlWriter:
                 lines.append(f"    /* {comment(f'{item.source} {item.source.fragment}')} */")
             if isinstance(item, Conditional):
                 condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
+                condition = self.layout.hooks.condition(item, condition)
                 lines.append(f"    if (!({condition})) {self._goto(pipeline, item.if_false)}")
                 lines += self._fall(pipeline, item.if_true, following)
             elif isinstance(item, ActionCall):
@@ -84,6 +86,7 @@ class ControlWriter:
         lines = ["    {", f"    const struct ss_table *t = &s->tables[{number}];"]
         lines += self._lookup(table, layout)
         lines += self._indirect(table, layout) if table.profile is not None else self._direct(layout)
+        lines += self.layout.hooks.table(table, layout)
         if table.counter is not None:
             lines.append("    if (e) { e->counter.packets++; e->counter.octets += p->base.received; }")
         if table.idle_timeout:
@@ -114,6 +117,7 @@ class ControlWriter:
             words = pack_parameters(action, table.default_parameters)
             lines.append(f"    {{ static const uint64_t data[] = {{{', '.join(constant(w) for w in words)}}};")
             data = "data"
+        lines += self.layout.hooks.only_action(table, action, data)
         lines += self._call(action, data)
         if action.parameters:
             lines.append("    }")

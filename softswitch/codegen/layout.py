@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Field, Header, HeaderType, Program, UnsupportedProgram
+from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage
 
@@ -58,8 +59,9 @@ class Identifiers:
 class Layout:
     """Where everything of a packet lives in C. In generated functions `p` is the packet's `struct phv`."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, hooks: Hooks | None = None) -> None:
         self.program = program
+        self.hooks = hooks or Hooks()
         self.usage: Usage = find_usage(program)
         self.identifiers = Identifiers()
         self.wide_words = 3

@@ -68,6 +68,7 @@ class ParserWriter:
             lines += self._state(state)
         lines += [
             "accept:",
+            *self.layout.hooks.parsed(),
             "    p->base.std.parser_error = error;",
             "    p->base.payload = d;",
             "    p->base.payload_length = left;",
@@ -82,9 +83,10 @@ class ParserWriter:
         return f"{{ error = {self.program.errors.get(error, CORE_ERRORS.index(error))}; goto accept; }}"
 
     def _state(self, state: ParserState) -> list[str]:
-        lines = [f"{self._label(state.name)}: {{"]
+        hooks = self.layout.hooks
+        lines = [f"{self._label(state.name)}: {{", *hooks.state(state)]
         for op in state.ops:
-            lines += [f"    {line}" for line in self._op(op)]
+            lines += [f"    {line}" for line in hooks.parser_op(op, self._op(op))]
         lines += [f"    {line}" for line in self._select(state)]
         return [*lines, "}"]
 
@@ -140,6 +142,7 @@ class ParserWriter:
         lines += self.wire.extract(header, header_type, "d")
         lines += [f"{other}.valid = 0;" for other in excludes]
         length = self.wire.length(header, header_type)
+        lines += self.layout.hooks.extracted(op, length)
         lines.append(f"d += {length}; left -= {length};")
         if op.stack:
             lines.append(f"{self.layout.stack(op.target)}.next++;")
@@ -181,6 +184,7 @@ class ParserWriter:
         shifts.reverse()
         for number, key in enumerate(state.key):
             lines += self._key(number, key)
+        lines += self.layout.hooks.selecting(state)
         full = (1 << total) - 1
         for transition in state.transitions:
             if transition.value_set is not None:

@@ -156,7 +156,7 @@ class PrimitiveWriter:
 
     def _in_action(self, primitive: Primitive, action: Action) -> list[str]:
         if primitive.op not in JUMPS:
-            return self.statements(primitive, action)
+            return self.layout.hooks.primitive(primitive, action, self.statements(primitive, action))
         target = self._jump_target(primitive)
         if not 0 <= target <= len(action.primitives):
             raise UnsupportedProgram(f"{primitive.op} out of its action", primitive.source)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray, UnsupportedProgram
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.control import ControlWriter
 from softswitch.codegen.expressions import ExpressionWriter
+from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import WIDE, convert, low_bits, read, storage_bits, unsigned_type, words, write
 from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.parser import ParserWriter
 from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.codegen.tracing import Subjects, Tracer
 from softswitch.table_layout import TableLayout, lay_out, lay_out_value_set, longest_data
 
 MAX_DIGEST_VALUES = 64
@@ -25,6 +27,8 @@ class Generated:
     text: str
     tables: dict[str, TableLayout]
     value_sets: dict[str, TableLayout]
+    subjects: Subjects | None = None
+    """What the numbers in a trace mean; None unless the code is traced."""
 
 
 def register_bytes(array: RegisterArray) -> int:
@@ -37,15 +41,22 @@ def digest_values(width: int) -> int:
     return max((width + 127) // 128, 1)
 
 
-def generate(program: Program) -> Generated:
-    """Raises UnsupportedProgram, naming the construct."""
-    return _Generator(program).run()
+def generate(program: Program, traced: bool = False) -> Generated:
+    """The variant that moves packets, or the one that also tells what it does; they agree on every structure.
+
+    Raises UnsupportedProgram, naming the construct.
+    """
+    if not traced:
+        return _Generator(program, Hooks()).run()
+    tracer = Tracer()
+    return replace(_Generator(program, tracer).run(), subjects=tracer.subjects)
 
 
 class _Generator:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, hooks: Hooks) -> None:
         self.program = program
-        self.layout = Layout(program)
+        self.hooks = hooks
+        self.layout = Layout(program, hooks)
         self.tables = {name: lay_out(table, program) for name, table in program.tables.items()}
         self.value_sets = {name: lay_out_value_set(value_set) for name, value_set in program.value_sets.items()}
         self.calculations = CalculationWriter(program, self.layout)
@@ -56,6 +67,7 @@ class _Generator:
 
     def run(self) -> Generated:
         lines = [*self.layout.declarations(), ""]
+        lines += self.hooks.declarations(self.layout)
         lines += [*self.calculations.functions(), ""]
         for action in self.program.actions.values():
             lines += [*self.primitives.action(action), ""]
@@ -87,7 +99,7 @@ class _Generator:
                 if self.layout.field_info(checksum.target).width > 128:
                     held = convert(held, WIDE, "uint64_t")
                 lines.append(f"    if ({' && '.join(f'({t})' for t in tests)} && {value} != {held}) bad = true;")
-        return [*lines, "    p->base.std.checksum_error = bad;", "}"]
+        return [*lines, *self.hooks.verified(), "    p->base.std.checksum_error = bad;", "}"]
 
     def _calculation(self, name: str) -> str:
         if name not in self.program.calculations:
@@ -109,9 +121,11 @@ class _Generator:
             target, field = self.layout.field(checksum.target), self.layout.field_info(checksum.target)
             value = convert(f"{self._calculation(checksum.calculation)}(p)", "uint64_t", unsigned_type(field.width))
             condition = "true" if checksum.condition is None else writer.boolean(checksum.condition)
-            lines.append(f"    if ({condition}) {write(target, field, low_bits(value, field.width))}")
+            update = f"    if ({condition}) {write(target, field, low_bits(value, field.width))}"
+            lines += self.hooks.checksum(checksum, [update])
         for primitive in self.program.deparser_primitives:
-            lines += [f"    {line}" for line in self.primitives.statements(primitive)]
+            statements = self.hooks.primitive(primitive, None, self.primitives.statements(primitive))
+            lines += [f"    {line}" for line in statements]
         for name in self.program.deparser:
             header = self.program.headers[name]
             if header.metadata:
@@ -119,6 +133,7 @@ class _Generator:
             text = self.layout.header(name)
             self.calculations.wire.check(header.type)
             lines.append(f"    if ({text}.valid) {{")
+            lines += self.hooks.emitted(name)
             lines += [f"        {line}" for line in self.calculations.wire.emit(text, header.type, "q")]
             lines.append(f"        q += {self.calculations.wire.length(text, header.type)};")
             lines.append("    }")

@@ -14,6 +14,7 @@ typedef __int128 i128;
 struct ss_table;
 struct ss_profile;
 struct ss_meter;
+struct ss_trace;
 
 /* v1model's standard_metadata. Wider than the P4 fields where that is cheaper; stores mask to the P4 width. */
 struct ss_std {
@@ -76,6 +77,7 @@ struct ss_host {
     uint64_t random[2];
     uint32_t drop_port;
     uint64_t (*now)(struct ss_host *host); /* microseconds of the data plane's clock */
+    struct ss_trace *trace; /* of the packet under way, or NULL */
     void (*log)(struct ss_host *host, enum ss_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 };
 

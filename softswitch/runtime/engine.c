@@ -76,6 +76,7 @@ void ss_destroy(struct ss_engine *e)
     for (size_t i = 0; i < sizeof e->clones / sizeof *e->clones; i++)
         free(e->clones[i]);
     ss_events_destroy(&e->events);
+    free(e->trace.words);
     close(e->wake_fd);
     if (e->link_fd >= 0)
         close(e->link_fd);
@@ -158,6 +159,47 @@ void ss_swap(struct ss_engine *e, struct ss_loaded *l)
     struct swap s = {{.run = do_swap}, l};
     ss_execute(e, &s.command);
     ss_program_close(s.loaded);
+}
+
+struct attachment {
+    struct ss_command command;
+    struct ss_loaded *loaded; /* NULL: the running program */
+    const char *path;
+    char *error;
+    size_t room;
+    int result;
+};
+
+static void do_attach(struct ss_engine *e, struct ss_command *c)
+{
+    struct attachment *a = (struct attachment *)c;
+    struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
+    a->result = l->traced ? 0 : ss_program_trace(l, a->path, a->error, a->room);
+}
+
+/* Gives a program its traced variant, unless it has it. Returns 0, or -1 with a message. */
+int ss_attach_traced(struct ss_engine *e, struct ss_loaded *l, const char *path, char *error, size_t room)
+{
+    struct attachment a = {{.run = do_attach}, l, path, error, room, 0};
+    ss_execute(e, &a.command);
+    return a.result;
+}
+
+struct tracing {
+    struct ss_command command;
+    bool on;
+};
+
+static void do_trace(struct ss_engine *e, struct ss_command *c)
+{
+    e->trace_packets = ((struct tracing *)c)->on;
+}
+
+/* Whether each packet's trace becomes an event; of a program without traced variant, none does. */
+void ss_trace_packets(struct ss_engine *e, int on)
+{
+    struct tracing t = {{.run = do_trace}, on};
+    ss_execute(e, &t.command);
 }
 
 /* -- tables ------------------------------------------------------------------------------------------------------- */
@@ -346,13 +388,20 @@ struct injection {
     const uint8_t *data;
     uint32_t length;
     struct ss_capture *capture;
+    struct ss_trace *trace; /* to be filled, or NULL */
 };
 
 static void do_inject(struct ss_engine *e, struct ss_command *c)
 {
     struct injection *i = (struct injection *)c;
     e->capture = i->capture;
-    ss_switch_packet(e, i->port, i->data, i->length);
+    if (i->trace) {
+        ss_switch_traced(e, i->port, i->data, i->length);
+        *i->trace = e->trace;
+        e->trace = (struct ss_trace){0};
+    } else {
+        ss_switch_packet(e, i->port, i->data, i->length);
+    }
     e->capture = NULL;
     ss_flush(e);
 }
@@ -361,10 +410,20 @@ static void do_inject(struct ss_engine *e, struct ss_command *c)
 size_t ss_inject(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out)
 {
     struct ss_capture capture = {0};
-    struct injection i = {{.run = do_inject}, port, data, length, out ? &capture : NULL};
+    struct injection i = {{.run = do_inject}, port, data, length, out ? &capture : NULL, NULL};
     ss_execute(e, &i.command);
     if (out)
         *out = capture.data;
+    return capture.length;
+}
+
+/* The same in the traced variant, which the program has; what the packet met is put in `trace`, its words to be released. */
+size_t ss_inject_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out, struct ss_trace *trace)
+{
+    struct ss_capture capture = {0};
+    struct injection i = {{.run = do_inject}, port, data, length, &capture, trace};
+    ss_execute(e, &i.command);
+    *out = capture.data;
     return capture.length;
 }
 

@@ -7,6 +7,7 @@
 
 #include "packet_io.h"
 #include "table.h"
+#include "trace.h"
 
 enum {
     SS_MAX_PORTS = 1 << 16,
@@ -22,12 +23,12 @@ enum {
 
 /* -- events: a ring of records that one reader takes out ---------------------------------------------------------- */
 
-enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG };
+enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE };
 
 struct ss_event {
     uint32_t bytes; /* with this header, a multiple of 8 */
     uint32_t type;
-    uint32_t a, b; /* digest: list id, values; packet-in: length; port: number, up; log: level, length */
+    uint32_t a, b; /* digest: list id, values; packet-in: length; port: number, up; log: level, length; trace: words */
 };
 
 struct ss_events {
@@ -43,6 +44,7 @@ struct ss_events {
 int ss_events_create(struct ss_events *events);
 void ss_events_destroy(struct ss_events *events);
 void ss_events_put(struct ss_events *events, enum ss_event_type type, uint32_t a, uint32_t b, const void *head, size_t head_length, const void *tail, size_t tail_length);
+bool ss_events_half_full(const struct ss_events *events);
 void ss_events_signal(struct ss_events *events);
 size_t ss_events_take(struct ss_events *events, uint8_t *out, size_t room);
 
@@ -63,7 +65,10 @@ struct ss_group_list {
 
 struct ss_loaded {
     void *library;
-    const struct ss_program *program;
+    const struct ss_program *program; /* one of the two below */
+    const struct ss_program *fast;
+    const struct ss_program *traced; /* NULL before ss_attach_traced; agrees with `fast` on every structure */
+    void *traced_library;
     struct ss_state state;
     uint8_t *phvs; /* SS_PHVS of them, then SS_CLONES */
     size_t phv_stride;
@@ -107,6 +112,9 @@ struct ss_engine {
     struct ss_group_list *multicast[1 << 16];
     struct ss_group_list *clones[1 << 15];
     struct ss_capture *capture;
+    struct ss_trace trace; /* of the packet under way; its memory is kept */
+    bool trace_packets; /* each packet's trace becomes an event */
+    uint64_t untraced; /* packets whose trace found the ring half full */
 
     uint32_t heads_used;
     uint32_t clones_first, clones_waiting;
@@ -128,6 +136,7 @@ struct ss_engine {
 
 /* switch.c: one packet to completion */
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
+void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 void ss_flush(struct ss_engine *e);
 uint64_t ss_now_us(const struct ss_engine *e);
 
@@ -145,6 +154,7 @@ void ss_port_failed(struct ss_engine *e, struct ss_port *port);
 /* program.c */
 struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *error, size_t room);
 void ss_program_close(struct ss_loaded *loaded);
+int ss_program_trace(struct ss_loaded *loaded, const char *path, char *error, size_t room);
 
 void ss_log(struct ss_host *host, enum ss_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -56,6 +56,11 @@ void ss_events_put(struct ss_events *events, enum ss_event_type type, uint32_t a
     events->pending = true;
 }
 
+bool ss_events_half_full(const struct ss_events *events)
+{
+    return events->written - __atomic_load_n(&events->read, __ATOMIC_ACQUIRE) > RING_BYTES / 2;
+}
+
 void ss_events_signal(struct ss_events *events)
 {
     if (!events->pending)

@@ -91,20 +91,42 @@ void ss_program_close(struct ss_loaded *l)
     free(l->phvs);
     free(l->heads);
     unmap(l->recirculating, recirculating_bytes(l));
+    if (l->traced_library)
+        dlclose(l->traced_library);
     dlclose(l->library);
     free(l);
 }
 
+static const struct ss_program *open_library(const char *path, void **library, char *error, size_t room)
+{
+    *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const struct ss_program *program = *library ? dlsym(*library, "ss_program") : NULL;
+    if (program && program->abi == SS_ABI)
+        return program;
+    snprintf(error, room, "%s", program ? "compiled for another version of the engine" : dlerror());
+    if (*library)
+        dlclose(*library);
+    return NULL;
+}
+
+/* Adds the traced variant of a program. Returns 0, or -1 with a message. */
+int ss_program_trace(struct ss_loaded *l, const char *path, char *error, size_t room)
+{
+    void *library;
+    const struct ss_program *traced = open_library(path, &library, error, room);
+    if (!traced)
+        return -1;
+    l->traced_library = library;
+    l->traced = traced;
+    return 0;
+}
+
 struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *error, size_t room)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct ss_program *program = library ? dlsym(library, "ss_program") : NULL;
-    if (!program || program->abi != SS_ABI) {
-        snprintf(error, room, "%s", program ? "compiled for another version of the engine" : dlerror());
-        if (library)
-            dlclose(library);
+    void *library;
+    const struct ss_program *program = open_library(path, &library, error, room);
+    if (!program)
         return NULL;
-    }
     struct ss_loaded *l = calloc(1, sizeof *l);
     if (!l) {
         dlclose(library);
@@ -112,7 +134,7 @@ struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *e
         return NULL;
     }
     l->library = library;
-    l->program = program;
+    l->program = l->fast = program;
     l->state.host = &e->host;
     if (allocate(l)) {
         ss_program_close(l);

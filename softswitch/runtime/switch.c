@@ -20,6 +20,14 @@ uint64_t ss_now_us(const struct ss_engine *e)
     return (((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - e->started_ns) / 1000) & SS_CLOCK_MASK;
 }
 
+/* Writes to the trace, if this packet has one. */
+#define NOTE(e, kind, subject, ...)                                                                                                \
+    do {                                                                                                                           \
+        if (__builtin_expect((e)->host.trace != NULL, 0))                                                                          \
+            ss_trace_words(&(e)->host, kind, subject, (const uint64_t[]){__VA_ARGS__},                                             \
+                           sizeof(const uint64_t[]){__VA_ARGS__} / sizeof(uint64_t));                                              \
+    } while (0)
+
 static struct ss_phv *phv_at(const struct ss_engine *e, uint32_t index)
 {
     return (struct ss_phv *)(void *)(e->loaded->phvs + index * e->loaded->phv_stride);
@@ -91,6 +99,7 @@ static void capture(struct ss_capture *c, uint32_t port, const uint8_t *head, ui
 
 static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
 {
+    NOTE(e, SS_TRACE_OUT, port, head_length + tail_length, tail_length);
     if (e->capture) {
         capture(e->capture, port, head, head_length, tail, tail_length);
         return;
@@ -165,6 +174,7 @@ static void clone_ingress(struct ss_engine *e, const struct ss_phv *phv, uint32_
 {
     const struct ss_program *p = e->loaded->program;
     const struct ss_group_list *session = e->clones[phv->clone_session & ~SS_CLONE];
+    NOTE(e, SS_TRACE_CLONE, phv->clone_session & ~SS_CLONE, 0, session != NULL);
     if (!session)
         return;
     struct ss_phv *clone = phv_at(e, SS_PHV_CLONE);
@@ -179,6 +189,7 @@ static void clone_ingress(struct ss_engine *e, const struct ss_phv *phv, uint32_
 
 static void clone_egress(struct ss_engine *e, const struct ss_phv *phv)
 {
+    NOTE(e, SS_TRACE_CLONE, phv->clone_session & ~SS_CLONE, 1, e->clones[phv->clone_session & ~SS_CLONE] != NULL);
     if (!e->clones[phv->clone_session & ~SS_CLONE] || !another_pass(e))
         return;
     if (e->clones_waiting == SS_CLONES) {
@@ -207,6 +218,11 @@ static void learn(struct ss_engine *e, const struct ss_phv *phv)
 {
     u128 values[SS_DIGEST_VALUES];
     uint32_t n = e->loaded->program->digest(phv, phv->learn_list, values);
+    if (__builtin_expect(e->host.trace != NULL, 0)) {
+        uint64_t *words = ss_trace_record(&e->host, SS_TRACE_DIGEST, phv->learn_list, 2 * n);
+        if (words)
+            memcpy(words, values, n * sizeof *values);
+    }
     ss_events_put(&e->events, SS_EVENT_DIGEST, phv->learn_list, n, values, n * sizeof *values, NULL, 0);
 }
 
@@ -224,18 +240,24 @@ static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
     /* BMv2 stores drop port + 1 in the nine bits of egress_spec, so that nothing is dropped unasked. */
     phv->std.egress_spec = (e->host.drop_port + 1) & 0x1ff;
     phv->std.packet_length = phv->length;
+    NOTE(e, SS_TRACE_COPY, port, phv->std.egress_rid, phv->std.instance_type);
     p->egress(&e->loaded->state, phv);
-    if (phv->failed)
+    if (phv->failed) {
+        NOTE(e, SS_TRACE_FAILED, 0, 0);
         return;
+    }
     if (phv->clone_session) {
         clone_egress(e, phv);
         phv->clone_session = phv->clone_list = 0;
     }
-    if (phv->std.egress_spec == e->host.drop_port)
+    if (phv->std.egress_spec == e->host.drop_port) {
+        NOTE(e, SS_TRACE_DROP, 0, 0);
         return;
+    }
     uint8_t *head = head_room(e);
     uint32_t head_length = p->deparse(&e->loaded->state, phv, head), tail_length = phv->payload_length;
     if (phv->recirculate_list) {
+        NOTE(e, SS_TRACE_RECIRCULATE, 0, 0);
         if (another_pass(e))
             recirculate(e, phv, head, head_length);
         return;
@@ -252,11 +274,14 @@ static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, cons
 {
     const struct ss_program *p = e->loaded->program;
     for (;;) {
+        NOTE(e, SS_TRACE_PASS, phv->std.instance_type, 0);
         p->parse(&e->loaded->state, phv, data, length);
         p->ingress(&e->loaded->state, phv);
         phv->exit = 0;
-        if (phv->failed)
+        if (phv->failed) {
+            NOTE(e, SS_TRACE_FAILED, 0, 0);
             return;
+        }
         if (phv->clone_session) {
             clone_ingress(e, phv, port, data, length);
             phv->clone_session = phv->clone_list = 0;
@@ -265,6 +290,7 @@ static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, cons
             learn(e, phv);
         if (!phv->resubmit_list)
             break;
+        NOTE(e, SS_TRACE_RESUBMIT, 0, 0);
         if (!another_pass(e))
             return;
         struct ss_phv *again = phv_at(e, phv == phv_at(e, SS_PHV_FIRST) ? SS_PHV_SECOND : SS_PHV_FIRST);
@@ -276,6 +302,7 @@ static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, cons
     }
     if (phv->std.mcast_grp) {
         const struct ss_group_list *group = e->multicast[phv->std.mcast_grp & 0xffff];
+        NOTE(e, SS_TRACE_MULTICAST, phv->std.mcast_grp, group != NULL);
         phv->std.instance_type = SS_REPLICATED;
         if (group)
             replicate(e, phv, group);
@@ -283,16 +310,16 @@ static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, cons
             ss_log(&e->host, SS_WARNING, "multicast group %u does not exist", phv->std.mcast_grp);
         return;
     }
-    if (phv->std.egress_spec == e->host.drop_port)
+    if (phv->std.egress_spec == e->host.drop_port) {
+        NOTE(e, SS_TRACE_DROP, 0, 0);
         return;
+    }
     phv->std.instance_type = SS_NORMAL;
     enqueue(e, phv, phv->std.egress_spec);
 }
 
-void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
 {
-    if (!e->loaded)
-        return;
     struct ss_phv *phv = phv_at(e, SS_PHV_FIRST);
     begin(e, phv, length, length);
     phv->std.ingress_port = port;
@@ -310,4 +337,41 @@ void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, u
         e->recirculating_first = (e->recirculating_first + 1) % SS_RECIRCULATING;
         e->recirculating_waiting--;
     }
+}
+
+/* Leaves the trace in e->trace. The running program has its traced variant. */
+void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    e->loaded->program = e->loaded->traced;
+    e->trace.length = 0;
+    e->trace.cut = false;
+    e->host.trace = &e->trace;
+    NOTE(e, SS_TRACE_PACKET, port, length, ss_now_us(e));
+    run(e, port, data, length);
+    e->host.trace = NULL;
+    e->loaded->program = e->loaded->fast;
+}
+
+static void run_and_tell(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    if (ss_events_half_full(&e->events)) { /* digests and packet-ins need room more */
+        e->untraced++;
+        run(e, port, data, length);
+        return;
+    }
+    if (e->untraced)
+        ss_log(&e->host, SS_WARNING, "%llu packets were not traced: too many at once", (unsigned long long)e->untraced);
+    e->untraced = 0;
+    ss_switch_traced(e, port, data, length);
+    ss_events_put(&e->events, SS_EVENT_TRACE, (uint32_t)e->trace.length, 0, e->trace.words, e->trace.length * sizeof *e->trace.words, NULL, 0);
+}
+
+void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    if (!e->loaded)
+        return;
+    if (__builtin_expect(e->trace_packets && e->loaded->traced, 0))
+        run_and_tell(e, port, data, length);
+    else
+        run(e, port, data, length);
 }

@@ -16,6 +16,7 @@ import pytest
 from finsy.proto import p4r
 
 from tests.softswitch.p4runtime.client import PROGRAMS, Client, Names
+from tests.softswitch.p4runtime.test_stream_messages import message, packet_out
 
 Start = Callable[..., "Process"]
 
@@ -98,6 +99,21 @@ def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, t
     text = log.read_text()
     for option in ("--thrift-port", "--pcap", "--nanolog", "--log-flush", "--priority-queues"):
         assert f"{option} has no effect" in text
+
+
+@pytest.mark.parametrize(("level", "told"), [("trace", True), ("debug", False)])
+def test_log_level_trace_tells_what_packets_meet(start: Start, tmp_path: Path, level: str, told: bool) -> None:
+    log = tmp_path / "switch.log"
+    target = ("--grpc-server-addr", FREE, "--cpu-port", "510")
+    process = start("--device-id", "1", "--no-p4", "-L", level, "--log-file", str(log), "--", *target)
+    with Client(process.address()) as client:
+        stream = client.primary()
+        client.push(Names.of("everything").config())
+        stream.send(packet=packet_out((2, b"\x01"), (1, b"\x00"), payload=message(2, tag=7)))
+        stream.receive()
+        assert process.stop()[0] == 0
+    assert ("extract message: " in log.read_text()) is told
+    assert ("to port 510" in log.read_text()) is told
 
 
 def failure(process: Process) -> str:

@@ -130,6 +130,17 @@ def test_a_run_repeats_exactly(tmp_path: Path) -> None:
     assert a != c
 
 
+def test_trace_tells_each_packet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = capture(tmp_path / "in.pcap", [(0, query(1)), (0.25, bytes(24))])
+    assert run(PROGRAMS / "matching.json", "--pcap-in", f"1@{source}", "--trace") == 0
+    out = capsys.readouterr().out
+    assert "table I.managed (hdr.q.a=0x1" in out
+    assert "packet of 24 bytes in at port 1, 1.250000 s" in out and "2 packets in, 1 out, 1 dropped" in out
+    assert run(PROGRAMS / "matching.json", "--pcap-in", f"1@{source}", "--trace", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["packets_out"] == 1 and "table I.managed" in err
+
+
 def test_packets_that_were_shortened_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "in.pcap"
     source.write_bytes(Path(capture(source, [])).read_bytes() + struct.pack("<IIII", 0, 0, 4, 60) + bytes(4))

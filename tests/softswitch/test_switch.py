@@ -123,6 +123,16 @@ def test_copies_drops_digests_and_the_cpu_port(caplog: pytest.LogCaptureFixture)
         assert "assert failed" in caplog.text, "said when it happens, not when somebody asks"
 
 
+def test_trace_explains_a_packet() -> None:
+    with load("matching", entries=f"entities {{ {entry(1, 11)} }}") as switch:
+        outputs, trace = switch.trace(1, struct.pack(">BBHI", 5, 1, 0, 0) + bytes(16))
+        assert [port for port, _ in outputs] == [3]
+        assert trace.of("table") == ["I.managed"] and trace.of("action") == ["I.answer"]
+        step = next(step for step in trace.steps if step.kind == "table")
+        assert step.source is not None and (step.source.filename, step.source.line) == ("matching.p4", 61)
+        assert "hit [0x1, *, 0x0/0, *], priority 1" in str(trace)
+
+
 def test_seed_repeats_random_numbers() -> None:
     def drawn(seed: int | None) -> list[bytes]:
         packet = struct.pack(">BI", 5, 0) + (60000).to_bytes(6, "big") + b"\0"
