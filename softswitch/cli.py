@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from textwrap import fill, indent
 from typing import NoReturn
 
-import grpc
+import uvloop
 
 from softswitch import run
 from softswitch.arguments import Parser, port_and, port_number
@@ -21,6 +22,7 @@ from softswitch.engine import CompilerMissing, Engine
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
+from softswitch.rpc.server import tls_context
 from softswitch.switch import MAX_PORT, cache_problem
 
 LOGGER = logging.getLogger("softswitch")
@@ -154,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = parse(arguments)
     try:
         _set_up_logging(options)
-        asyncio.run(_run(options))
+        uvloop.run(_run(options))
     except (StartError, LoadError) as error:
         sys.exit(f"softswitch: {error}")
     sys.exit(0)
@@ -175,7 +177,7 @@ async def _run(options: argparse.Namespace) -> None:
         engine.start()
         server = P4RuntimeServer(device)
         try:
-            port = await server.start(options.grpc_server_addr, _credentials(options))
+            port = await server.start(options.grpc_server_addr, _tls(options))
         except PortTaken as error:
             raise StartError(str(error)) from error
         try:
@@ -212,15 +214,16 @@ def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:
             raise StartError(f"interface {name} cannot be port {port}: {error}") from error
 
 
-def _credentials(options: argparse.Namespace) -> grpc.ServerCredentials | None:
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     if not options.grpc_server_ssl:
         return None
-    authority = read_bytes(options.grpc_server_cacert) if options.grpc_server_cacert else None
-    return grpc.ssl_server_credentials(
-        [(read_bytes(options.grpc_server_key), read_bytes(options.grpc_server_cert))],
-        root_certificates=authority,
-        require_client_auth=options.grpc_server_with_client_auth,
-    )
+    certificate, key, authority = options.grpc_server_cert, options.grpc_server_key, options.grpc_server_cacert
+    for path in filter(None, (certificate, key, authority)):
+        read_bytes(path)
+    try:
+        return tls_context(certificate, key, authority, demand_client=options.grpc_server_with_client_auth)
+    except OSError as error:
+        raise StartError(f"TLS: {error.strerror or error} (certificate and key have to be PEM files)") from error
 
 
 def _set_up_logging(options: argparse.Namespace) -> None:

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
 
-STATUS_DETAILS_KEY = "grpc-status-details-bin"
-"""Trailing metadata key under which gRPC carries a serialized google.rpc.Status."""
-
 ERROR_SPACE = "softswitch"
 """The `space` of our p4.v1.Error messages."""
 

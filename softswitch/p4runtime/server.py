@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
-from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-import grpc
-from finsy.proto import p4r, p4r_grpc
+from finsy.proto import p4r
+from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.errors import STATUS_DETAILS_KEY, P4RuntimeError, batch_status
+from softswitch.p4runtime.errors import P4RuntimeError, batch_status, invalid
 from softswitch.p4runtime.streams import Session, Streams, decode_election_id, role_name
+from softswitch.rpc.calls import RpcError
+from softswitch.rpc.server import Call, Server, Service, Unary
 
 API_VERSION = "1.4.1"
 
 STOP_GRACE = 1.0
 """Seconds that calls under way have when the server stops."""
 
-_SERVER_OPTIONS = (
-    ("grpc.max_receive_message_length", 128 << 20),
-    # Two switches on one port would share its connections instead of the second one being told.
-    ("grpc.so_reuseport", 0),
-)
-
-_Context = Any  # grpc.aio.ServicerContext[Request, Response]: its stub knows no trailing metadata in abort
+_Request = TypeVar("_Request", bound=Message)
 
 
 class PortTaken(OSError):
@@ -41,37 +38,40 @@ class P4RuntimeServer:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._streams = Streams(self.device)
-        self._server: grpc.aio.Server | None = None
+        self._server = Server(self._service())
         # Pipeline changes run in a thread; writes and reads wait for them, not for one another.
         self._pipeline_lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
 
-    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    def _service(self) -> Service:
+        unary: dict[str, Unary] = {
+            "Capabilities": _unary(p4r.CapabilitiesRequest, self.capabilities),
+            "Write": self._write,
+            "SetForwardingPipelineConfig": self._set_pipeline,
+            "GetForwardingPipelineConfig": _unary(p4r.GetForwardingPipelineConfigRequest, self.get_pipeline),
+        }
+        streaming = {"Read": self._read, "StreamChannel": self._stream_channel}
+        prefix = "/p4.v1.P4Runtime/"
+        return Service({prefix + n: m for n, m in unary.items()}, {prefix + n: m for n, m in streaming.items()})
+
+    async def start(self, address: str, context: ssl.SSLContext | None = None) -> int:
         """Serve on `address` (host:port, port 0 for any). Returns the port. Raises PortTaken."""
         _check_bindable(address)
-        server = grpc.aio.server(options=_SERVER_OPTIONS)
-        p4r_grpc.add_P4RuntimeServicer_to_server(self, server)
         try:
-            if credentials is None:
-                port = server.add_insecure_port(address)
-            else:
-                port = server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise PortTaken(f"cannot serve on {address}: {error}") from error
-        await server.start()
-        self._server = server
+            port = await self._server.start(address, context)
+        except OSError as error:
+            raise PortTaken(f"cannot serve on {address}: {error.strerror}") from error
         asyncio.get_running_loop().add_reader(self.device.engine.event_fd, self._on_events)
-        return int(port)
+        return port
 
     async def stop(self) -> None:
         """End all streams and calls and stop listening. The engine is the caller's to close."""
         asyncio.get_running_loop().remove_reader(self.device.engine.event_fd)
         if self._timer is not None:
             self._timer.cancel()
-        if self._server is not None:
-            self._stopping.set()
-            await self._server.stop(grace=STOP_GRACE)
+        self._stopping.set()
+        await self._server.stop(STOP_GRACE)
         self.device.close()
 
     def _on_events(self) -> None:
@@ -91,71 +91,70 @@ class P4RuntimeServer:
             delay = max(0, deadline - now) / 1e9
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
-    async def Capabilities(self, request: p4r.CapabilitiesRequest, context: _Context) -> p4r.CapabilitiesResponse:
+    def capabilities(self, request: p4r.CapabilitiesRequest) -> p4r.CapabilitiesResponse:
         """Tell the version of the API."""
-        try:
-            if request.device_id:
-                self.device.arbitration.check_device(request.device_id)
-        except P4RuntimeError as error:
-            await _abort(context, error)
+        if request.device_id:
+            self.device.arbitration.check_device(request.device_id)
         return p4r.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
 
-    async def Write(self, request: p4r.WriteRequest, context: _Context) -> p4r.WriteResponse:
-        """Do a batch of updates."""
-        try:
-            async with self._pipeline_lock:
-                self._check_write(request)
-                errors = self.device.write(request.updates, request.atomicity)
-        except P4RuntimeError as error:
-            await _abort(context, error)
-        if any(errors):
-            await _abort_batch(context, "write failure", errors)
-        return p4r.WriteResponse()
+    def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
+        """Return what was pushed."""
+        self.device.arbitration.check_device(request.device_id)
+        config = self.device.config()
+        if config is None:
+            return p4r.GetForwardingPipelineConfigResponse()
+        return p4r.GetForwardingPipelineConfigResponse(config=restrict(config, request.response_type))
 
-    async def Read(self, request: p4r.ReadRequest, context: _Context) -> AsyncIterator[p4r.ReadResponse]:
+    def _write(self, data: bytes) -> bytes | Awaitable[bytes]:
+        """Do a batch of updates, at once unless a pipeline is being pushed."""
+        request = _parse(p4r.WriteRequest, data)
+        return self._write_later(request) if self._pipeline_lock.locked() else self._do_write(request)
+
+    async def _write_later(self, request: p4r.WriteRequest) -> bytes:
+        async with self._pipeline_lock:
+            return self._do_write(request)
+
+    def _do_write(self, request: p4r.WriteRequest) -> bytes:
+        try:
+            self._check_write(request)
+            errors = self.device.write(request.updates, request.atomicity)
+        except P4RuntimeError as error:
+            raise _refusal(error) from error
+        if any(errors):
+            raise _batch_failure("write failure", errors)
+        return b""
+
+    async def _read(self, call: Call) -> None:
         """Answer a batch of queries."""
+        request = _parse(p4r.ReadRequest, await call.receive() or b"")
         try:
             self.device.arbitration.check_device(request.device_id)
             async with self._pipeline_lock:
                 responses, errors = self.device.read(request.entities)
         except P4RuntimeError as error:
-            await _abort(context, error)
+            raise _refusal(error) from error
         for response in responses:
-            yield response
+            await call.send(response.SerializeToString())
         if any(errors):
-            await _abort_batch(context, "read failure", errors)
+            raise _batch_failure("read failure", errors)
 
-    async def SetForwardingPipelineConfig(
-        self, request: p4r.SetForwardingPipelineConfigRequest, context: _Context
-    ) -> p4r.SetForwardingPipelineConfigResponse:
+    async def _set_pipeline(self, data: bytes) -> bytes:
         """Verify, save or commit a pipeline."""
+        request = _parse(p4r.SetForwardingPipelineConfigRequest, data)
         config = request.config if request.HasField("config") else None
         try:
             async with self._pipeline_lock:
                 self._check_write(request)
                 await asyncio.to_thread(self.device.set_pipeline, request.action, config)
         except P4RuntimeError as error:
-            await _abort(context, error)
-        return p4r.SetForwardingPipelineConfigResponse()
+            raise _refusal(error) from error
+        return b""
 
-    async def GetForwardingPipelineConfig(
-        self, request: p4r.GetForwardingPipelineConfigRequest, context: _Context
-    ) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return what was pushed."""
-        try:
-            self.device.arbitration.check_device(request.device_id)
-        except P4RuntimeError as error:
-            await _abort(context, error)
-        config = self.device.config()
-        if config is None:
-            return p4r.GetForwardingPipelineConfigResponse()
-        return p4r.GetForwardingPipelineConfigResponse(config=restrict(config, request.response_type))
-
-    async def StreamChannel(self, requests: AsyncIterator[p4r.StreamMessageRequest], context: _Context) -> None:
+    async def _stream_channel(self, call: Call) -> None:
         """Serve one controller's stream until it or the server ends."""
         session = Session()
-        receiver = asyncio.create_task(self._receive(session, requests))
-        tasks = [receiver, asyncio.create_task(_send(session, context)), asyncio.create_task(self._stopping.wait())]
+        receiver = asyncio.create_task(self._receive(session, call))
+        tasks = [receiver, asyncio.create_task(_send(session, call)), asyncio.create_task(self._stopping.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -163,16 +162,17 @@ class P4RuntimeServer:
                 task.cancel()
             self._streams.leave(session)
         if self._stopping.is_set():
-            await _abort(context, P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping"))
+            raise RpcError(StatusCode.UNAVAILABLE, "this switch is stopping")
         if receiver.done():
-            try:
-                receiver.result()
-            except P4RuntimeError as error:
-                await _abort(context, error)
+            receiver.result()
 
-    async def _receive(self, session: Session, requests: AsyncIterator[p4r.StreamMessageRequest]) -> None:
-        async for request in requests:
-            self._streams.receive(session, request)
+    async def _receive(self, session: Session, call: Call) -> None:
+        while (data := await call.receive()) is not None:
+            request = _parse(p4r.StreamMessageRequest, data)
+            try:
+                self._streams.receive(session, request)
+            except P4RuntimeError as error:
+                raise _refusal(error) from error
 
     def _check_write(self, request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> None:
         role = role_name(request.role, request.role_id)
@@ -194,17 +194,33 @@ def _check_bindable(address: str) -> None:
         raise PortTaken(f"cannot serve on {address}: {error.strerror}") from error
 
 
-async def _send(session: Session, context: _Context) -> None:
+async def _send(session: Session, call: Call) -> None:
     while True:
-        await context.write(await session.outgoing.get())
+        await call.send((await session.outgoing.get()).SerializeToString())
 
 
-async def _abort(context: _Context, error: P4RuntimeError) -> NoReturn:
-    await context.abort(error.code, error.message)
-    raise AssertionError("abort raises")
+def _unary(kind: type[_Request], handler: Callable[[_Request], Message]) -> Unary:
+    """A handler of messages as one of bytes."""
+
+    def handle(data: bytes) -> bytes:
+        try:
+            return handler(_parse(kind, data)).SerializeToString()
+        except P4RuntimeError as error:
+            raise _refusal(error) from error
+
+    return handle
 
 
-async def _abort_batch(context: _Context, message: str, errors: list[P4RuntimeError | None]) -> NoReturn:
-    details = batch_status(message, errors).SerializeToString()
-    await context.abort(StatusCode.UNKNOWN, message, trailing_metadata=((STATUS_DETAILS_KEY, details),))
-    raise AssertionError("abort raises")
+def _parse(kind: type[_Request], data: bytes) -> _Request:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise _refusal(invalid(f"this is no {kind.DESCRIPTOR.full_name}: {error}")) from error
+
+
+def _refusal(error: P4RuntimeError) -> RpcError:
+    return RpcError(error.code, error.message)
+
+
+def _batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> RpcError:
+    return RpcError(StatusCode.UNKNOWN, message, batch_status(message, errors).SerializeToString())
