@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from softswitch.switch import MAX_PORT
 
+DEFAULT_ADDRESS = "127.0.0.1:9559"
+"""Where a switch serves unless told otherwise."""
+
 
 class Parser(argparse.ArgumentParser):
     """Options are never abbreviated, epilogs keep their lines."""

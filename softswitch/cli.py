@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import uvloop
 
-from softswitch import run
-from softswitch.arguments import Parser, port_and, port_number
+from softswitch import port_command, run
+from softswitch.arguments import DEFAULT_ADDRESS, Parser, port_and, port_number
 from softswitch.engine import CompilerMissing, Engine
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
@@ -27,10 +27,9 @@ from softswitch.switch import MAX_PORT, cache_problem
 
 LOGGER = logging.getLogger("softswitch")
 
-DEFAULT_ADDRESS = "127.0.0.1:9559"
 _INTERFACE = port_and("IFACE", "1@veth1")
 
-_COMMANDS = {"run": run.main}
+_COMMANDS = {"run": run.main, "port": port_command.main}
 """Subcommands; anything else is the command line of simple_switch_grpc."""
 
 _DESCRIPTION = """\
@@ -40,7 +39,8 @@ Without a command it takes simple_switch_grpc's place: it moves packets between 
 
 _USAGE = """\
 softswitch [options] (program.json | --no-p4) [-- target options]
-       softswitch run program.json --pcap-in 1@in.pcap … (packets from files; softswitch run --help)"""
+       softswitch run program.json --pcap-in 1@in.pcap … (packets from files; softswitch run --help)
+       softswitch port add 3@veth3                       (of a running switch; softswitch port --help)"""
 
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -63,7 +63,6 @@ _MEANINGLESS = {
     "--log-file-max-size": "the log file is not rotated",
     "--log-file-max-files": "the log file is not rotated",
     "--max-port-count": "the number of ports is not limited",
-    "--pcap": "packets are not recorded",
     "--dp-grpc-server-addr": "packets come from interfaces",
     "--priority-queues": "there is one queue a port",
     "--max-mc-groups": "the number of groups is not limited",
@@ -111,6 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="attach an interface; repeatable",
     )
     option("-L", "--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)}")
+    option(
+        "--pcap",
+        type=Path,
+        metavar="FOLDER",
+        help="--pcap=FOLDER records to FOLDER/IFACE_in.pcap and IFACE_out.pcap; default .",
+    )
     destination = parser.add_mutually_exclusive_group()
     destination.add_argument("--log-file", type=Path, metavar="FILE", help="log to FILE instead of to standard error")
     destination.add_argument("--log-console", action="store_true", help="log to standard error (the default)")
@@ -124,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--grpc-server-cacert", type=Path, metavar="FILE", help="certificate authority of the clients (PEM)")
     option("--grpc-server-with-client-auth", action="store_true", help="demand client certificates")
     for name in _MEANINGLESS:
-        parser.add_argument(name, nargs="?" if name == "--pcap" else None, help=argparse.SUPPRESS)
+        parser.add_argument(name, help=argparse.SUPPRESS)
     for name in _MEANINGLESS_FLAGS:
         parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -169,6 +174,10 @@ async def _run(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     make_engine = partial(Engine, cpu_port=options.cpu_port, drop_port=options.drop_port)
     with _engine(make_engine) as engine:
+        if options.pcap is not None:
+            if not options.pcap.is_dir():
+                raise StartError(f"cannot record to {options.pcap}: no such folder")
+            engine.record_ports(options.pcap)
         _add_ports(engine, options.interface)
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:

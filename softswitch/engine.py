@@ -176,6 +176,12 @@ class Engine:
         count = self._native.ss_ports(self._open(), states, len(states))
         return {s.number: (s.cut, s.unsent) for s in states[:count]}
 
+    def record_ports(self, folder: Path) -> None:
+        """Record what ports added from now on receive and send, in INTERFACE_in.pcap and INTERFACE_out.pcap of
+        `folder`. Once, before `start`."""
+        if self._native.ss_record_ports(self._open(), str(folder).encode()):
+            raise MemoryError("no memory for a path")
+
     def start(self) -> None:
         """Start the packet thread. Packets that arrive before the first `load` are dropped."""
         error = self._native.ss_start(self._open())

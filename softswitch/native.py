@@ -63,6 +63,7 @@ _FUNCTIONS = {
     "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_char_p]),
     "ss_replicate": (c_int, [c_void_p, c_int, c_uint32, POINTER(ReplicaStruct), c_uint32, c_uint32]),
     "ss_port": (c_int, [c_void_p, c_uint32, c_char_p]),
+    "ss_record_ports": (c_int, [c_void_p, c_char_p]),
     "ss_ports": (c_uint32, [c_void_p, POINTER(PortState), c_uint32]),
     "ss_inject": (c_size_t, [c_void_p, c_uint32, c_char_p, c_uint32, POINTER(POINTER(c_uint8))]),
     "ss_inject_traced": (

@@ -13,6 +13,7 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
+from softswitch import port_service
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError, batch_status, invalid
@@ -53,7 +54,8 @@ class P4RuntimeServer:
         }
         streaming = {"Read": self._read, "StreamChannel": self._stream_channel}
         prefix = "/p4.v1.P4Runtime/"
-        return Service({prefix + n: m for n, m in unary.items()}, {prefix + n: m for n, m in streaming.items()})
+        ports = port_service.methods(self.device.engine)
+        return Service({prefix + n: m for n, m in unary.items()}, {prefix + n: m for n, m in streaming.items()} | ports)
 
     async def start(self, address: str, context: ssl.SSLContext | None = None) -> int:
         """Serve on `address` (host:port, port 0 for any). Returns the port. Raises PortTaken."""

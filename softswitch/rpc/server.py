@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from grpc import StatusCode
 
@@ -67,6 +68,10 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._stream = stream
+
+    def about_peer(self, name: str) -> Any:
+        """What asyncio knows of the client (`get_extra_info`): its "peername", its verified "peercert"."""
+        return self._connection.about_peer(name)
 
     async def receive(self) -> bytes | None:
         """The next message; None after the last."""
@@ -127,6 +132,10 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         self._moved.set()
+
+    def about_peer(self, name: str) -> Any:
+        """None as well when it has gone."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
 
     # What becomes of it
 

@@ -77,6 +77,7 @@ void ss_destroy(struct ss_engine *e)
         free(e->clones[i]);
     ss_events_destroy(&e->events);
     free(e->trace.words);
+    free(e->record);
     close(e->wake_fd);
     if (e->link_fd >= 0)
         close(e->link_fd);
@@ -352,6 +353,13 @@ int ss_port(struct ss_engine *e, uint32_t number, const char *interface)
     struct port_change p = {{.run = do_port}, number, interface, 0};
     ss_execute(e, &p.command);
     return p.error;
+}
+
+/* Ports attached from now on are recorded in files of `folder`. Before ss_start, once. Returns 0 or an errno. */
+int ss_record_ports(struct ss_engine *e, const char *folder)
+{
+    e->record = strdup(folder);
+    return e->record ? 0 : ENOMEM;
 }
 
 struct port_query {

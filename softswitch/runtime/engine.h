@@ -86,6 +86,8 @@ struct ss_port {
     int ifindex;
     bool up;
     struct ss_port_io *io; /* NULL while the interface is gone */
+    const char *record; /* folder of its capture files, or NULL */
+    bool recorded; /* before: when the interface comes back, the files go on */
     uint64_t cut, unsent;
 };
 
@@ -124,6 +126,7 @@ struct ss_engine {
     struct ss_port *ports[SS_MAX_PORTS];
     struct ss_port *attached[SS_MAX_PORTS / 64]; /* in use, densely */
     uint32_t n_attached;
+    char *record; /* folder of the capture files of ports to come, or NULL */
     int link_fd; /* rtnetlink: interfaces come and go */
 
     pthread_mutex_t control; /* held by whoever calls in; never by the packet thread */

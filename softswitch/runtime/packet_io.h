@@ -31,4 +31,7 @@ struct ss_io {
 
 extern const struct ss_io ss_af_packet;
 
+/* record.c */
+struct ss_port_io *ss_record(struct ss_port_io *inner, const char *folder, const char *interface, int again);
+
 #endif

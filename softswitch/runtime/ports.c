@@ -54,6 +54,10 @@ static int open_interface(struct ss_port *port, bool *up)
     if (look_up(port->interface, &port->ifindex, &mtu, up))
         return -1;
     port->io = ss_af_packet.open(port->interface, port->ifindex, mtu);
+    if (port->io && port->record) {
+        port->io = ss_record(port->io, port->record, port->interface, port->recorded);
+        port->recorded = true;
+    }
     return port->io ? 0 : -1;
 }
 
@@ -67,6 +71,7 @@ int ss_port_attach(struct ss_engine *e, uint32_t number, const char *interface)
     if (!port)
         return ENOMEM;
     port->number = number;
+    port->record = e->record;
     snprintf(port->interface, sizeof port->interface, "%s", interface);
     bool up = false;
     if (open_interface(port, &up)) {

@@ -91,13 +91,13 @@ def test_starts_with_a_program_and_its_p4info(start: Start) -> None:
 def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "switch.log"
     process = start(
-        *("--thrift-port", "9090", "--pcap", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
+        *("--thrift-port", "9090", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
         *("--log-flush", "--", "--grpc-server-addr", FREE, "--priority-queues", "8"),
     )
     process.address()
     assert process.stop() == (0, "")
     text = log.read_text()
-    for option in ("--thrift-port", "--pcap", "--nanolog", "--log-flush", "--priority-queues"):
+    for option in ("--thrift-port", "--nanolog", "--log-flush", "--priority-queues"):
         assert f"{option} has no effect" in text
 
 
@@ -139,6 +139,7 @@ def failure(process: Process) -> str:
         (["no-such-file.json", "--", "--grpc-server-addr", FREE], "cannot read no-such-file.json"),
         ([__file__, "--", "--grpc-server-addr", FREE], "test_cli.py"),
         (["--no-p4", "--log-file", "/no/such/folder/x.log"], "cannot write the log file /no/such/folder/x.log"),
+        (["--no-p4", "--pcap=/no/such"], "cannot record to /no/such: no such folder"),
         (["--no-p4", "-i", "1@no-such-iface", "--", "--grpc-server-addr", FREE], "no-such-iface"),
     ],
 )
