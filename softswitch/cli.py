@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -161,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = parse(arguments)
     try:
         _set_up_logging(options)
+        # What is made by the hundred thousand, table entries, lives long and has no cycles: do not look for any so often.
+        gc.set_threshold(100_000, 50, 100)
         uvloop.run(_run(options))
     except (StartError, LoadError) as error:
         sys.exit(f"softswitch: {error}")
