@@ -30,6 +30,7 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
     e->host.random[1] = 1; /* xorshift needs a bit that is set */
     (void)!getrandom(e->host.random, sizeof *e->host.random, 0);
     pthread_mutex_init(&e->control, NULL);
+    pthread_mutex_init(&e->work, NULL);
     e->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     e->link_fd = ss_links_open();
     if (ss_events_create(&e->events) || e->wake_fd < 0) {
@@ -82,6 +83,7 @@ void ss_destroy(struct ss_engine *e)
     if (e->link_fd >= 0)
         close(e->link_fd);
     pthread_mutex_destroy(&e->control);
+    pthread_mutex_destroy(&e->work);
     free(e);
 }
 
@@ -350,7 +352,7 @@ static void do_port(struct ss_engine *e, struct ss_command *c)
 /* Returns 0 or an errno. */
 int ss_port(struct ss_engine *e, uint32_t number, const char *interface)
 {
-    struct port_change p = {{.run = do_port}, number, interface, 0};
+    struct port_change p = {{.run = do_port, .moves_ports = true}, number, interface, 0};
     ss_execute(e, &p.command);
     return p.error;
 }

@@ -101,7 +101,7 @@ struct ss_engine;
 struct ss_command {
     void (*run)(struct ss_engine *, struct ss_command *);
     sem_t done;
-    bool wait;
+    bool moves_ports; /* the packet thread has to do it itself, since it sleeps on its ports */
 };
 
 struct ss_engine {
@@ -130,6 +130,7 @@ struct ss_engine {
     int link_fd; /* rtnetlink: interfaces come and go */
 
     pthread_mutex_t control; /* held by whoever calls in; never by the packet thread */
+    pthread_mutex_t work; /* held by the packet thread but while it sleeps */
     pthread_t thread;
     bool running;
     int wake_fd;

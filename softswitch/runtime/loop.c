@@ -8,11 +8,19 @@
 
 #include "engine.h"
 
-/* Without packet thread the caller does the work itself; `control` makes callers take turns. */
+/* The caller does the work itself where there is no packet thread, and while that sleeps: waking it takes longer than most
+ * commands do. `control` makes callers take turns. */
 void ss_execute(struct ss_engine *e, struct ss_command *command)
 {
     pthread_mutex_lock(&e->control);
-    if (e->running) {
+    if (!e->running) {
+        command->run(e, command);
+        ss_events_signal(&e->events);
+    } else if (!command->moves_ports && pthread_mutex_trylock(&e->work) == 0) {
+        command->run(e, command);
+        ss_events_signal(&e->events);
+        pthread_mutex_unlock(&e->work);
+    } else {
         uint64_t one = 1;
         sem_init(&command->done, 0, 0);
         __atomic_store_n(&e->command, command, __ATOMIC_RELEASE);
@@ -20,9 +28,6 @@ void ss_execute(struct ss_engine *e, struct ss_command *command)
         while (sem_wait(&command->done) && errno == EINTR)
             ;
         sem_destroy(&command->done);
-    } else {
-        command->run(e, command);
-        ss_events_signal(&e->events);
     }
     pthread_mutex_unlock(&e->control);
 }
@@ -77,7 +82,10 @@ static void rest(struct ss_engine *e)
             ports[n - OURS] = e->attached[i];
             fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = POLLIN};
         }
-    if (poll(fds, n, -1) <= 0)
+    pthread_mutex_unlock(&e->work);
+    int ready = poll(fds, n, -1);
+    pthread_mutex_lock(&e->work);
+    if (ready <= 0)
         return;
     if (fds[0].revents) {
         uint64_t count;
@@ -94,6 +102,7 @@ void *ss_loop(void *engine)
 {
     struct ss_engine *e = engine;
     prctl(PR_SET_NAME, "packets");
+    pthread_mutex_lock(&e->work);
     while (!__atomic_load_n(&e->stop, __ATOMIC_ACQUIRE)) {
         unsigned n = burst(e);
         run_command(e);
@@ -101,5 +110,6 @@ void *ss_loop(void *engine)
         if (n == 0)
             rest(e);
     }
+    pthread_mutex_unlock(&e->work);
     return NULL;
 }
