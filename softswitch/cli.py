@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = parse(arguments)
     try:
         _set_up_logging(options)
-        # What is made by the hundred thousand, table entries, lives long and has no cycles: do not look for any so often.
+        # Table entries, made by the hundred thousand, live long and have no cycles: look for these less often.
         gc.set_threshold(100_000, 50, 100)
         uvloop.run(_run(options))
     except (StartError, LoadError) as error:
