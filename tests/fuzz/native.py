@@ -1,60 +1,170 @@
-"""The native mutator, compiled when it is needed."""
+"""The native makers of hostile frames and the ways to a switch, compiled when they are needed."""
 
 from __future__ import annotations
 
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from softswitch.engine import Engine
 
-SOURCE = Path(__file__).with_name("mutate.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.c"))
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 BATCH = 20_000
-"""Frames between two looks at what the switch told."""
+"""Frames between two looks at what an engine told."""
+ROOM, PORTS, FLOWS, OLD_ONES, REPORT = 2048, 8, 256, 64, 52
+REASONS = ("REPORT_MALFORMED", "REPORT_UNBOUND", "REPORT_OLD", "REPORT_FORGED")
+
+Frame = tuple[int, bytes]
+"""A frame and the port that it comes to."""
+
+
+class Maker(Protocol):
+    """The state of what makes frames."""
+
+    make: str
+    """The function that makes the next one."""
+
+
+class _Frame(ctypes.Structure):
+    _fields_ = (("port", ctypes.c_uint32), ("length", ctypes.c_uint32), ("data", ctypes.c_uint8 * ROOM))
+
+
+def _frame(port: int, data: bytes) -> _Frame:
+    return _Frame(port, len(data), (ctypes.c_uint8 * ROOM)(*data))
 
 
 class _Seed(ctypes.Structure):
     _fields_ = (("port", ctypes.c_uint32), ("length", ctypes.c_uint32), ("data", ctypes.c_char_p))
 
 
-class _Result(ctypes.Structure):
-    _fields_ = (("left", ctypes.c_uint64), ("silent", ctypes.c_uint64))
+class Mutator(ctypes.Structure):
+    """Damages seeds; the same `start` makes the same frames, of `shortest` bytes at least."""
+
+    _fields_ = (
+        ("state", ctypes.c_uint64),
+        ("seeds", ctypes.POINTER(_Seed)),
+        ("count", ctypes.c_uint32),
+        ("shortest", ctypes.c_uint32),
+    )
+    make = "mutate"
+
+    def __init__(self, seeds: Sequence[Frame], start: int, shortest: int = 0) -> None:
+        self._kept = (_Seed * len(seeds))(*((port, len(data), data) for port, data in seeds))
+        super().__init__(start, self._kept, len(seeds), shortest)
 
 
-@dataclass(frozen=True)
-class Count:
-    """Frames after which something left the switch, and after which nothing did."""
+class Forger(ctypes.Structure):
+    """Makes reports that must not count out of a frame with one that would, and of some that have."""
 
-    left: int
-    silent: int
+    _fields_ = (
+        ("state", ctypes.c_uint64),
+        ("good", _Frame),
+        ("past", ctypes.c_uint8 * REPORT * OLD_ONES),
+        ("counts", ctypes.c_uint64 * len(REASONS)),
+    )
+    make = "forge"
+
+    def __init__(self, good: Frame, past: Sequence[bytes], start: int) -> None:
+        assert len(past) == OLD_ONES
+        super().__init__(start, _frame(*good), (ctypes.c_uint8 * REPORT * OLD_ONES).from_buffer_copy(b"".join(past)))
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """How many must have been dropped, by reason."""
+        return dict(zip(REASONS, self.counts, strict=True))
 
 
-class Fuzzer:
-    """Feeds mutated frames to an engine that is not started."""
+class Flood(ctypes.Structure):
+    """Makes connections like a first one, from other sources."""
 
-    def __init__(self, directory: Path, seeds: Sequence[tuple[int, bytes]]) -> None:
-        """`seeds` are frames and the ports they come to."""
-        library = directory / "mutate.so"
+    _fields_ = (("state", ctypes.c_uint64), ("first", _Frame))
+    make = "spoof"
+
+    def __init__(self, first: Frame, start: int) -> None:
+        super().__init__(start, _frame(*first))
+
+
+class Live(ctypes.Structure):
+    """The traffic of live flows, while it lasts: what was sent, what came to the flow's member, and what elsewhere."""
+
+    _fields_ = (
+        ("sender", ctypes.c_int),
+        ("receivers", ctypes.c_int * 3),
+        ("flows", ctypes.c_uint32),
+        ("rate", ctypes.c_uint32),
+        ("source", ctypes.c_uint32),
+        ("first_port", ctypes.c_uint32),
+        ("homes", ctypes.c_uint8 * FLOWS),
+        ("segment", _Frame),
+        ("stop", ctypes.c_int),
+        ("sent", ctypes.c_uint64),
+        ("delivered", ctypes.c_uint64),
+        ("astray", ctypes.c_uint64),
+    )
+
+
+class _Wires(ctypes.Structure):
+    _fields_ = (
+        ("ports", ctypes.c_uint32),
+        ("sockets", ctypes.c_int * PORTS),
+        ("hosts", ctypes.c_uint32 * PORTS),
+        ("window", ctypes.c_uint32),
+    )
+
+
+class Native:
+    """The library, made in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        library = folder / "hostile.so"
         compiler = shutil.which("gcc") or shutil.which("cc")
         assert compiler is not None, "no C compiler: install gcc"
-        command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", str(SOURCE)]
-        subprocess.run([*command, "-o", str(library)], check=True)
-        self._fuzz = ctypes.CDLL(str(library)).fuzz
-        self._fuzz.restype = None
-        self._frames = [frame for _, frame in seeds]
-        self._seeds = (_Seed * len(seeds))(*((port, len(frame), frame) for port, frame in seeds))
+        subprocess.run([compiler, *FLAGS, *map(str, SOURCES), "-o", str(library)], check=True)
+        self._library = ctypes.CDLL(str(library))
 
-    def run(self, engine: Engine, frames: int, start: int) -> Count:
-        """Feed that many frames; the same `start` makes the same frames."""
-        state, result = ctypes.c_uint64(start), _Result()
+    def into_engine(self, engine: Engine, maker: Any, frames: int) -> int:
+        """Feed an engine that is not started; how many frames something left after."""
+        left = ctypes.c_uint64()
         native = engine._native
         entrance = ctypes.cast(native.ss_inject, ctypes.c_void_p), ctypes.cast(native.ss_release, ctypes.c_void_p)
         for done in range(0, frames, BATCH):
             batch = ctypes.c_uint64(min(BATCH, frames - done))
-            count = ctypes.c_uint32(len(self._seeds))
-            self._fuzz(engine._handle, *entrance, self._seeds, count, batch, ctypes.byref(state), ctypes.byref(result))
+            self._library.into_engine(
+                engine._handle, *entrance, self._make(maker), ctypes.byref(maker), batch, ctypes.byref(left)
+            )
             engine.read_events()
-        return Count(result.left, result.silent)
+        return left.value
+
+    def over_wires(
+        self, sockets: Mapping[int, int], hosts: Mapping[int, int], maker: Any, frames: int, window: int
+    ) -> int:
+        """Feed a running switch on wires, by port, with `window` frames under way at most; how many left it.
+
+        `hosts`: an address behind each port. Raises TimeoutError if the switch lets nothing more through.
+        """
+        ports = sorted(sockets)
+        wires = _Wires(len(ports))
+        wires.window = window
+        for at, port in enumerate(ports):
+            wires.sockets[at], wires.hosts[at] = sockets[port], hosts[port]
+        left = ctypes.c_uint64()
+        state, result = ctypes.byref(maker), ctypes.byref(left)
+        if self._library.over_wires(ctypes.byref(wires), self._make(maker), state, ctypes.c_uint64(frames), result):
+            raise TimeoutError("the switch lets nothing more through")
+        return left.value
+
+    def pour(self, wire: int, flood: Flood, frames: int, rate: int = 0) -> None:
+        """Put a flood on a wire, so many a second or as fast as it takes them."""
+        error = self._library.pour(wire, ctypes.byref(flood), ctypes.c_uint64(frames), ctypes.c_uint64(rate))
+        assert not error, "cannot send"
+
+    def keep_alive(self, live: Live) -> None:
+        """Send the packets of live flows until `stop` is set, and count them."""
+        assert not self._library.keep_alive(ctypes.byref(live)), "cannot send"
+
+    def _make(self, maker: Maker) -> ctypes.c_void_p:
+        return ctypes.cast(getattr(self._library, maker.make), ctypes.c_void_p)

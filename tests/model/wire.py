@@ -69,7 +69,8 @@ class Wire:
 
     def __init__(self, bench: Bare) -> None:
         bench.forget()
-        self._bench = bench
+        self.bench = bench
+        """Where it runs."""
         self._updates: list[tuple[Any, Any]] = []
         self._told: list[Digest] = []
         self._sentinels = 0
@@ -78,9 +79,9 @@ class Wire:
         self._write_all()
         for _ in MEMBERS:
             sentinel = self._sentinel()
-            self._bench.send(PORTS[0], sentinel)
+            self.bench.send(PORTS[0], sentinel)
             assert [*self._received(sentinel), *self._received_by_cpu(sentinel)] == []
-        self._bench.client.take_digests(lambda told: told["sequence"] == 1, PATIENCE)
+        self.bench.client.take_digests(lambda told: told["sequence"] == 1, PATIENCE)
 
     def write(self, kind: Operation, place: Place, act: Act | None) -> None:
         """Change an entry, before the next frame at the latest."""
@@ -90,18 +91,18 @@ class Wire:
 
     def process(self, now: int, port: int, frame: bytes) -> list[Sent]:
         """What leaves."""
-        assert self._bench.clock is not None
+        assert self.bench.clock is not None
         self._write_all()
-        self._bench.clock.set(now)
+        self.bench.clock.set(now)
         sentinel = self._sentinel()
         if port == CPU_PORT:
             self._packet_out(frame)
             self._packet_out(PACKET_OUT.pack(2, PORTS[0], 0, 0) + sentinel)
         else:
-            self._bench.send(port, frame)
-            self._bench.send(port, sentinel)
+            self.bench.send(port, frame)
+            self.bench.send(port, sentinel)
         sent = [*self._received(sentinel), *self._received_by_cpu(sentinel)]
-        told = self._bench.client.take_digests(self._is_of_sentinel, PATIENCE)
+        told = self.bench.client.take_digests(self._is_of_sentinel, PATIENCE)
         self._told += [tuple(values.values()) for values in told if values["service"] != SENTINEL.index]
         return sent
 
@@ -112,7 +113,7 @@ class Wire:
 
     def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
         """Counted packets, without the sentinels."""
-        client = self._bench.client
+        client = self.bench.client
         cells = {counter: client.counters(counter) for counter in ("drops", "events")}
         drops, events = ({name: cells[of][at] for name, at in names[of].items() if at in cells[of]} for of in cells)
         own = {"REPORT": self._sentinels, "FIRST": 1, "BETTER": self._sentinels - len(MEMBERS)}
@@ -121,7 +122,7 @@ class Wire:
 
     def _write_all(self) -> None:
         if self._updates:
-            self._bench.client.write(*self._updates)
+            self.bench.client.write(*self._updates)
             self._updates.clear()
 
     def _sentinel(self) -> bytes:
@@ -139,13 +140,13 @@ class Wire:
     def _packet_out(self, data: bytes) -> None:
         op, port, service, member = PACKET_OUT.unpack_from(data)
         payload = data[PACKET_OUT.size :]
-        self._bench.client.packet_out(payload, op=op, port=port, service=service, member=member)
+        self.bench.client.packet_out(payload, op=op, port=port, service=service, member=member)
 
     def _received(self, sentinel: bytes) -> Iterator[Sent]:
         """What comes out of the ports before the sentinel's copies."""
         awaited = set(PORTS)
         while awaited:
-            received = self._bench.receive()
+            received = self.bench.receive()
             assert received is not None, f"nothing more leaves by ports {awaited}"
             port, frame = received
             if frame == sentinel:
@@ -155,7 +156,7 @@ class Wire:
 
     def _received_by_cpu(self, sentinel: bytes) -> Iterator[Sent]:
         while True:
-            packet = self._bench.client.packet_in(PATIENCE)
+            packet = self.bench.client.packet_in(PATIENCE)
             assert packet is not None, "nothing more comes to the CPU port"
             header = b"".join(int(packet[name]).to_bytes(size, "big") for name, size in PACKET_IN.items())
             if (frame := header + packet.payload) == sentinel:

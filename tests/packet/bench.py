@@ -115,6 +115,11 @@ class Bench:
         self.wires.__exit__(None, None, None)
         self._scratch.cleanup()
 
+    @property
+    def pid(self) -> int:
+        """The process id of the target."""
+        return self._process.pid
+
     def _serves(self) -> bool:
         assert self._process.poll() is None, f"{self.target} ended with {self._process.returncode}"
         return (Path(self._scratch.name) / "p4runtime").exists()

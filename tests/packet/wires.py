@@ -63,6 +63,15 @@ class Wires:
             wire.close()
         run("ip", "netns", "del", self.name)
 
+    @property
+    def descriptors(self) -> dict[int, int]:
+        """The sockets on the other ends, by port."""
+        return {port: wire.fileno() for port, wire in self._sockets.items()}
+
+    def tap(self, port: int) -> socket.socket:
+        """One more socket on the other end of a port."""
+        return in_namespace(self.name, partial(_raw, f"t{port}"))
+
     def send(self, port: int, frame: bytes) -> None:
         """Put a frame on the wire towards the switch's port."""
         self._sockets[port].send(frame)
