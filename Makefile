@@ -55,8 +55,8 @@ test: setup ## run the tests on every target present
 	@$(SUDO) $(PYTHON) -m pytest $(ARGS)
 
 .PHONY: fuzz
-fuzz: setup ## the state machine for MINUTES=10 on each target, and a million damaged frames
-	@$(SUDO) MINUTES=$(or $(MINUTES),10) FRAMES=1000000 $(PYTHON) -m pytest tests/model tests/fuzz $(ARGS)
+fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged frames and forged reports
+	@$(SUDO) MINUTES=$(or $(MINUTES),10) FRAMES=1000000 FORGERIES=1000000 $(PYTHON) -m pytest tests/model tests/fuzz tests/packet/test_forged.py $(ARGS)
 
 .PHONY: mutate
 mutate: setup ## take each guard out of the steering program and see what fails (needs p4c; MINUTES=60)

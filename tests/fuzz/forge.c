@@ -15,15 +15,13 @@ struct forger {
 
 static enum reason turn_a_bit(uint64_t *state, uint8_t *report)
 {
-    /* not in the service's id: that could name another service of the switch */
-    uint32_t bit = below(state, BYTES * 8 - 16), at = bit >> 3;
-    if (at >= 4)
-        at += 2;
+    /* not byte 5, the service's id: that could name another service of the switch */
+    uint32_t bit = below(state, (BYTES - 1) * 8), at = (bit >> 3) + (bit >= 5 * 8);
     uint8_t mask = (uint8_t)(1u << (bit & 7));
     report[at] ^= mask;
     if (at < 3 || (at == 3 && mask > 2) || (at >= RESERVED && at < TAG))
         return MALFORMED;
-    return at >= 6 && at < 8 ? UNBOUND : FORGED;
+    return at >= 4 && at < 8 ? UNBOUND : FORGED;
 }
 
 void forge(void *self, struct frame *frame)

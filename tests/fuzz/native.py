@@ -5,17 +5,22 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from softswitch.engine import Engine
+from tests.packet.bench import PORTS, Bench
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 BATCH = 20_000
 """Frames between two looks at what an engine told."""
-ROOM, PORTS, FLOWS, OLD_ONES, REPORT = 2048, 8, 256, 64, 52
+WINDOW = {"softswitch": 1000, "bmv2": 60}
+"""Frames under way on wires: BMv2's egress queues hold 64, and lose what is more without a word."""
+HOSTS = {1: 0x0A000001, 2: 0x0A000100, 3: 0x0A000101, 4: 0x0A000102}
+"""An address behind each port of a bench."""
+ROOM, MOST_PORTS, FLOWS, OLD_ONES, REPORT = 2048, 8, 256, 64, 52
 REASONS = ("REPORT_MALFORMED", "REPORT_UNBOUND", "REPORT_OLD", "REPORT_FORGED")
 
 Frame = tuple[int, bytes]
@@ -110,8 +115,8 @@ class Live(ctypes.Structure):
 class _Wires(ctypes.Structure):
     _fields_ = (
         ("ports", ctypes.c_uint32),
-        ("sockets", ctypes.c_int * PORTS),
-        ("hosts", ctypes.c_uint32 * PORTS),
+        ("sockets", ctypes.c_int * MOST_PORTS),
+        ("hosts", ctypes.c_uint32 * MOST_PORTS),
         ("window", ctypes.c_uint32),
     )
 
@@ -139,18 +144,11 @@ class Native:
             engine.read_events()
         return left.value
 
-    def over_wires(
-        self, sockets: Mapping[int, int], hosts: Mapping[int, int], maker: Any, frames: int, window: int
-    ) -> int:
-        """Feed a running switch on wires, by port, with `window` frames under way at most; how many left it.
-
-        `hosts`: an address behind each port. Raises TimeoutError if the switch lets nothing more through.
-        """
-        ports = sorted(sockets)
-        wires = _Wires(len(ports))
-        wires.window = window
-        for at, port in enumerate(ports):
-            wires.sockets[at], wires.hosts[at] = sockets[port], hosts[port]
+    def feed(self, bench: Bench, maker: Any, frames: int) -> int:
+        """Feed a running switch; how many left it. Raises TimeoutError if it lets nothing more through."""
+        wires = _Wires(PORTS, window=WINDOW[bench.target])
+        for at, (port, descriptor) in enumerate(sorted(bench.wires.descriptors.items())):
+            wires.sockets[at], wires.hosts[at] = descriptor, HOSTS[port]
         left = ctypes.c_uint64()
         state, result = ctypes.byref(maker), ctypes.byref(left)
         if self._library.over_wires(ctypes.byref(wires), self._make(maker), state, ctypes.c_uint64(frames), result):

@@ -20,16 +20,13 @@ from tests.model import world
 from tests.model.duel import Duel, Softswitch
 from tests.model.names import counter_names
 from tests.model.wire import Bare, Wire
-from tests.model.world import CLIENT_PORT, KEYS, MEMBERS, PORTS, SECOND, SERVICES
+from tests.model.world import CLIENT_PORT, KEYS, MEMBERS, SECOND, SERVICES
 from tests.packet.clock import Clock
 from topologies import targets
 
 FRAMES = int(os.environ.get("FRAMES", "100000"))
 LEAK = {"softswitch": 256 << 10, "bmv2": 1 << 20}
 """Bytes by which the process may grow while the same frames come a second time."""
-HOSTS = {port: world.CLIENT if port == CLIENT_PORT else world.node_address(port - 2) for port in PORTS}
-WINDOW = 60
-"""Frames under way: BMv2's egress queues hold 64, and lose what is more without a word."""
 
 
 def told(service: world.Kind, member: int, sequence: int) -> bytes:
@@ -66,8 +63,8 @@ class Fed:
         mutator = Mutator(seeds(), start, self.target.shortest)
         if isinstance(self.target, Softswitch):
             return self._native.into_engine(self.target.engine, mutator, frames)
-        client, wires = self.target.bench.client, self.target.bench.wires
-        left = self._native.over_wires(wires.descriptors, HOSTS, mutator, frames, WINDOW)
+        client = self.target.bench.client
+        left = self._native.feed(self.target.bench, mutator, frames)
         client.packet_out(op=1, port=0, service=0, member=0)
         while (packet := client.packet_in()) is None or packet["op"] != 1:
             assert packet is not None, "no answer to a probe"
