@@ -56,7 +56,7 @@ test: setup ## run the tests on every target present
 
 .PHONY: fuzz
 fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged frames and forged reports
-	@$(SUDO) MINUTES=$(or $(MINUTES),10) FRAMES=1000000 FORGERIES=1000000 $(PYTHON) -m pytest tests/model tests/fuzz tests/packet/test_forged.py $(ARGS)
+	@$(SUDO) MINUTES=$(or $(MINUTES),10) FRAMES=1000000 FORGERIES=1000000 FLOOD=1310720 $(PYTHON) -m pytest tests/model tests/fuzz tests/packet/test_forged.py tests/packet/test_flood_store.py $(ARGS)
 
 .PHONY: mutate
 mutate: setup ## take each guard out of the steering program and see what fails (needs p4c; MINUTES=60)

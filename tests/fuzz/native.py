@@ -111,6 +111,15 @@ class Live(ctypes.Structure):
         ("astray", ctypes.c_uint64),
     )
 
+    def __init__(
+        self, sender: int, receivers: Sequence[int], rate: int, first: int, homes: Sequence[int], segment: bytes
+    ) -> None:
+        """`rate`: packets a second of all together. `first`: the first flow's source, address and port; the others are
+        on the ports after it. `homes`: the member of each."""
+        super().__init__(sender, (ctypes.c_int * 3)(*receivers), len(homes), rate, first >> 16, first & 0xFFFF)
+        self.homes[: len(homes)] = homes
+        self.segment = _frame(0, segment)
+
 
 class _Wires(ctypes.Structure):
     _fields_ = (
