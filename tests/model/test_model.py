@@ -24,7 +24,7 @@ from tests.packet.clock import Clock
 from topologies import targets
 
 MINUTES = float(os.environ.get("MINUTES", "1"))
-EXAMPLES_A_MINUTE = {"in process": 240, "softswitch": 3, "bmv2": 10}
+EXAMPLES_A_MINUTE = {"in process": 200, "softswitch": 3, "bmv2": 10}
 """How many make up the part of `make test`; that takes less than a minute."""
 STEPS = {"in process": 80, "softswitch": 250, "bmv2": 250}
 """Rules in an example: a process takes longer to begin anew."""
