@@ -19,7 +19,7 @@ import uvloop
 
 from softswitch import port_command, run
 from softswitch.arguments import DEFAULT_ADDRESS, Parser, port_and, port_number
-from softswitch.engine import CompilerMissing, Engine
+from softswitch.engine import IO, CompilerMissing, Engine
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
@@ -110,6 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PORT@IFACE",
         help="attach an interface; repeatable",
     )
+    option("--io", choices=IO, default=IO[0], help="how interfaces send and receive; default %(default)s")
+    option("--busy-poll", action="store_true", help="never sleep: lower latency, and a processor always busy")
     option("-L", "--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)}")
     option(
         "--pcap",
@@ -176,7 +178,7 @@ async def _run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     make_engine = partial(Engine, cpu_port=options.cpu_port, drop_port=options.drop_port)
-    with _engine(make_engine) as engine:
+    with _engine(partial(make_engine, io=options.io, busy_poll=options.busy_poll)) as engine:
         if options.pcap is not None:
             if not options.pcap.is_dir():
                 raise StartError(f"cannot record to {options.pcap}: no such folder")

@@ -25,6 +25,14 @@ __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
 MAX_GROUP, MAX_SESSION = 2**16 - 1, 2**15 - 1
 MAX_FRAME = 2**16
+IO = ("af_packet", "af_xdp")
+"""How ports can send and receive; the first is the default. With `af_xdp` frames leave faster, and neither queueing
+disciplines nor tcpdump on the interface see them leave."""
+_XDP_PROBLEMS = {
+    errno.EAFNOSUPPORT: "this kernel has no AF_XDP",
+    errno.EBUSY: "another program has its AF_XDP queue",
+    errno.EMSGSIZE: "af_xdp takes an MTU of at most 4078",
+}
 _NO_PORT = 2**32 - 1
 _RECORD = struct.Struct("<II")
 _COUNTER_BYTES = 16
@@ -50,7 +58,8 @@ class Engine:
     Table changes, reads and `process` are executed by the packet thread between two bursts of packets while it
     runs (after `start`), by the calling thread otherwise, so the packet path takes no lock.
 
-    `cpu_port` is where packet-out enters and packet-in leaves; `drop_port` is what `mark_to_drop` sets.
+    `cpu_port` is where packet-out enters and packet-in leaves; `drop_port` is what `mark_to_drop` sets. `io` is how
+    ports send and receive, one of `IO`; with `busy_poll` the packet thread never sleeps.
     Compiled programs are kept in `cache_dir` (default `$XDG_CACHE_HOME/softswitch`, `~/.cache/softswitch`), by content.
     """
 
@@ -59,6 +68,8 @@ class Engine:
         *,
         cpu_port: int | None = None,
         drop_port: int = 511,
+        io: str = IO[0],
+        busy_poll: bool = False,
         cache_dir: Path | None = None,
         compiler: Compiler | None = None,
     ) -> None:
@@ -68,6 +79,9 @@ class Engine:
         self._handle = ctypes.c_void_p(self._native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
         if not self._handle:
             raise MemoryError("no memory for a switch")
+        if self._native.ss_configure(self._handle, io.encode(), busy_poll):
+            raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
+        self._io = io
         self._loaded: _Loaded | None = None
         self._compiled: tuple[str, _Loaded] | None = None
         self._trace_reader: TraceReader | None = None
@@ -157,7 +171,8 @@ class Engine:
         if error == errno.EEXIST:
             raise ValueError(f"port {port} is taken, the CPU port or the drop port")
         if error:
-            raise OSError(error, f"port {port}: cannot open interface {interface}: {os.strerror(error)}")
+            reason = _XDP_PROBLEMS.get(error) if self._io == "af_xdp" else None
+            raise OSError(error, f"port {port}: cannot open interface {interface}: {reason or os.strerror(error)}")
 
     def remove_port(self, port: int) -> None:
         """Detach. Raises KeyError when there is no such port."""

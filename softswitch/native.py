@@ -47,6 +47,7 @@ class PortState(ctypes.Structure):
 
 _FUNCTIONS = {
     "ss_create": (c_void_p, [c_uint32, c_uint32]),
+    "ss_configure": (c_int, [c_void_p, c_char_p, c_int]),
     "ss_start": (c_int, [c_void_p]),
     "ss_destroy": (None, [c_void_p]),
     "ss_event_fd": (c_int, [c_void_p]),

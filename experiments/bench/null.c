@@ -1,6 +1,6 @@
 /* The null forwarder: softswitch's own packet input and output with nothing in between but both MAC addresses rewritten.
  *
- *   null INTERFACE INTERFACE
+ *   null af_packet|af_xdp INTERFACE INTERFACE
  *
  * What comes in through one leaves through the other. Runs until it is killed. */
 #define _GNU_SOURCE
@@ -30,14 +30,15 @@ static unsigned forward(struct ss_port_io *from, struct ss_port_io *to)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3)
+    if (argc != 4)
         return 2;
+    const struct ss_io *io = strcmp(argv[1], "af_xdp") == 0 ? &ss_af_xdp : &ss_af_packet;
     struct ss_port_io *ports[2];
     struct pollfd wires[2];
     for (int i = 0; i < 2; i++) {
-        ports[i] = ss_af_packet.open(argv[1 + i], (int)if_nametoindex(argv[1 + i]), 1500);
+        ports[i] = io->open(argv[2 + i], (int)if_nametoindex(argv[2 + i]), 1500);
         if (!ports[i])
-            fail(argv[1 + i]);
+            fail(argv[2 + i]);
         wires[i] = (struct pollfd){.fd = ports[i]->fd, .events = POLLIN};
     }
     for (;;)

@@ -22,6 +22,8 @@ REFERENCE = "8 instances"
 ALL_SERVICES = "256 services"
 """The load on all services, of 8 instances each but for those of the other loads."""
 SOFTSWITCH, BMV2, NULL, NULL_AGAIN = "softswitch", "bmv2", "null", "null again"
+XDP, NULL_XDP = "8 instances, af_xdp", "null, af_xdp"
+"""The reference load and the null forwarder with the other packet input and output."""
 INSIDE = "inside_cpu"
 MOST_DRIFT = 0.1
 """A run whose null forwarder differs more from itself is invalid."""
@@ -49,6 +51,9 @@ RATIOS = (
     Ratio("pps_vs_bmv2", PPS, REFERENCE, BMV2, min),
     Ratio("pps_vs_null", PPS, REFERENCE, NULL, min),
     Ratio("cpu_vs_null", CPU, REFERENCE, NULL, max),
+    Ratio("pps_af_xdp_vs_bmv2", PPS, XDP, BMV2, min),
+    Ratio("pps_af_xdp_vs_null", PPS, XDP, NULL_XDP, min),
+    Ratio("pps_af_xdp_vs_af_packet", PPS, XDP, REFERENCE, min),
     Ratio("latency_p50_vs_null", P50, SOFTSWITCH, NULL, max),
     Ratio("latency_p99_vs_null", P99, SOFTSWITCH, NULL, max),
     Ratio("entries_vs_bmv2", ENTRIES, SOFTSWITCH, BMV2, min),

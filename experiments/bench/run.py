@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -27,6 +27,7 @@ from experiments.bench.ratios import (
     INSTANCES,
     NULL,
     NULL_AGAIN,
+    NULL_XDP,
     P50,
     P99,
     PPS,
@@ -34,11 +35,13 @@ from experiments.bench.ratios import (
     SOFTSWITCH,
     WRITES,
     WRITES_CPU,
+    XDP,
     Round,
 )
 from experiments.native.compiling import SHARED, CompilationFailed, compile_program
-from experiments.native.lab import Lab, Network, run
+from experiments.native.lab import Lab, Network, Service, run
 from softswitch.compiler import RUNTIME
+from softswitch.engine import IO
 from topologies import targets
 
 HERE = Path(__file__).parent
@@ -73,9 +76,13 @@ async def bench(size: Size, folder: Path, tell: Callable[[str], None]) -> dict[s
         tell("the packet path inside, and its memory")
         within = await look_inside(scratch, size)
         tell("starting the switches")
-        loads = forwarder(stack, folder, scratch)
-        for name in names:
-            loads |= await steering_switch(stack, name, folder, programs, size.seconds)
+        null = forwarder(stack, folder, scratch, "af_packet")
+        loads = {NULL: null, **await softswitch(stack, folder, programs, inside.services(), "af_packet")}
+        loads[NULL_XDP] = forwarder(stack, folder, scratch, "af_xdp")
+        loads[XDP] = (await softswitch(stack, folder, programs, inside.services()[:1], "af_xdp"))[REFERENCE]
+        if BMV2 in names:
+            loads[BMV2] = await bmv2(stack, folder, programs, size.seconds)
+        loads[NULL_AGAIN] = null
         writers, requests = await entry_writers(stack, names, folder, scratch, size)
         for name, load in loads.items():
             packets.check(name, load, programs)
@@ -121,13 +128,12 @@ async def look_inside(folder: Path, size: Size) -> inside.Inside:
     return inside.Inside(**json.loads(await asyncio.to_thread(run, *command)))
 
 
-def forwarder(stack: AsyncExitStack, folder: Path, scratch: Path) -> dict[str, Load]:
-    """Start the null forwarder; its loads."""
-    program = compile_program(scratch, NULL, HERE / "null.c", RUNTIME / "af_packet.c")
+def forwarder(stack: AsyncExitStack, folder: Path, scratch: Path, io: str) -> Load:
+    """Start a null forwarder."""
+    program = compile_program(scratch, NULL, HERE / "null.c", *(RUNTIME / f"{one}.c" for one in IO))
     network = flooded(stack, folder)
-    command = [*packets.alone(packets.processors()[1]), str(program), *network.interfaces.values()]
-    load = Load(network, packets.thread_of(network.start(NULL, command, "switch")))
-    return {NULL: load, NULL_AGAIN: load}
+    command = [*packets.alone(packets.processors()[1]), str(program), io, *network.interfaces.values()]
+    return Load(network, packets.thread_of(network.start(NULL, command, "switch")))
 
 
 def flooded(stack: AsyncExitStack, folder: Path) -> Network:
@@ -137,25 +143,37 @@ def flooded(stack: AsyncExitStack, folder: Path) -> Network:
     return network
 
 
-async def steering_switch(
-    stack: AsyncExitStack, name: str, folder: Path, programs: Programs, seconds: float
+async def softswitch(
+    stack: AsyncExitStack, folder: Path, programs: Programs, services: Sequence[Service], io: str
 ) -> dict[str, Load]:
-    """Start a switch with its services, all instances eligible; the loads to put on it."""
-    network = stack.enter_context(Network(folder, 1)) if name == BMV2 else flooded(stack, folder)
-    launcher = packets.IN_TURN if name == BMV2 else packets.alone(packets.processors()[1])
-    lab = await stack.enter_async_context(Lab(name, inside.MEMBERS, network, launcher, log_level="off"))
-    services = inside.services() if name == SOFTSWITCH else inside.services()[:1]
+    """Start softswitch; the loads to put on it."""
+    network = flooded(stack, folder)
+    launcher, options = packets.alone(packets.processors()[1]), ("--io", io)
+    lab = Lab(SOFTSWITCH, inside.MEMBERS, network, launcher, options, log_level="off")
+    await stack.enter_async_context(lab)
+    await provision(lab, services, programs)
+    thread = packets.thread_of(lab.process, packets.PACKET_THREAD)
+    return {load: Load(network, thread, *inside.place(load)) for load in (*INSTANCES, ALL_SERVICES)}
+
+
+async def bmv2(stack: AsyncExitStack, folder: Path, programs: Programs, seconds: float) -> Load:
+    """Start BMv2; the load to put on it."""
+    network = stack.enter_context(Network(folder, 1))
+    lab = Lab(BMV2, inside.MEMBERS, network, packets.IN_TURN, log_level="off")
+    await stack.enter_async_context(lab)
+    await provision(lab, inside.services()[:1], programs)
+    load = Load(network, None)
+    offers = await asyncio.to_thread(packets.best_offers, load, programs, seconds, BMV2_OFFERED)
+    return replace(load, offered=offers)
+
+
+async def provision(lab: Lab, services: Sequence[Service], programs: Programs) -> None:
+    """Give a switch its services, all instances eligible."""
     await lab.write(entry for service in services for entry in lab.entries(service))
     for members, alike in groupby(services, key=lambda service: service.members):
         indices = [service.index for service in alike]
         reports = [str(programs.announce), "n0", str(indices[0]), str(len(indices)), str(members)]
-        await asyncio.to_thread(network.run, reports, "nodes")
-    if name == BMV2:
-        load = Load(network, None)
-        offers = await asyncio.to_thread(packets.best_offers, load, programs, seconds, BMV2_OFFERED)
-        return {BMV2: replace(load, offered=offers)}
-    thread = packets.thread_of(lab.process, packets.PACKET_THREAD)
-    return {load: Load(network, thread, *inside.place(load)) for load in (*INSTANCES, ALL_SERVICES)}
+        await asyncio.to_thread(lab.network.run, reports, "nodes")
 
 
 async def entry_writers(

@@ -163,13 +163,14 @@ class Network:
 class Lab:
     """A switch with the steering program in a network, and `nodes` nodes it knows; an async context manager.
 
-    `launcher` goes before the switch's command line, which asks for a log of `log_level`.
+    `launcher` goes before the switch's command line, which asks for a log of `log_level`; `options` go after it.
     """
 
     target: str
     nodes: int
     network: Network
     launcher: Sequence[str] = ()
+    options: Sequence[str] = ()
     program: Program = field(default_factory=Program.compiled)
     log_level: str = "warn"
     process: Process = field(init=False)
@@ -218,7 +219,7 @@ class Lab:
             p4runtime=self.address,
             log_level=self.log_level,
         )
-        self.process = self.network.start(self.target, [*self.launcher, *command], "switch")
+        self.process = self.network.start(self.target, [*self.launcher, *command, *self.options], "switch")
         deadline = time.monotonic() + PATIENCE_S
         while not Path(self.address.removeprefix("unix:")).exists():
             self.process.check()

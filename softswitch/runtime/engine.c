@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
@@ -23,6 +24,7 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
     clock_gettime(CLOCK_MONOTONIC, &t);
     e->started_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
     e->frozen_us = -1;
+    e->io = &ss_af_packet;
     e->cpu_port = cpu_port;
     e->host.drop_port = drop_port;
     e->host.log = ss_log;
@@ -38,6 +40,19 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
         return NULL;
     }
     return e;
+}
+
+/* Before `ss_start`: how packets come in and go out, and whether the packet thread never sleeps. Returns 0 or EINVAL. */
+int ss_configure(struct ss_engine *e, const char *io, int busy_poll)
+{
+    if (strcmp(io, "af_packet") == 0)
+        e->io = &ss_af_packet;
+    else if (strcmp(io, "af_xdp") == 0)
+        e->io = &ss_af_xdp;
+    else
+        return EINVAL;
+    e->busy_poll = busy_poll;
+    return 0;
 }
 
 int ss_start(struct ss_engine *e)

@@ -109,6 +109,8 @@ struct ss_engine {
     uint32_t cpu_port;
     uint64_t started_ns;
     int64_t frozen_us; /* -1: the clock runs */
+    const struct ss_io *io; /* of ports that are attached from now on */
+    bool busy_poll; /* the packet thread never sleeps */
     struct ss_loaded *loaded;
     struct ss_events events;
     struct ss_group_list *multicast[1 << 16];

@@ -8,6 +8,8 @@
 
 #include "engine.h"
 
+enum { IDLE_ROUNDS = 256 }; /* of a thread that never sleeps, before it asks for more than packets and commands */
+
 /* The caller does the work itself where there is no packet thread, and while that sleeps: waking it takes longer than most
  * commands do. `control` makes callers take turns. */
 void ss_execute(struct ss_engine *e, struct ss_command *command)
@@ -69,7 +71,8 @@ static unsigned burst(struct ss_engine *e)
     return total;
 }
 
-static void rest(struct ss_engine *e)
+/* Sleeps until there is something to do, or looks for it only (`timeout` 0). */
+static void rest(struct ss_engine *e, int timeout)
 {
     enum { OURS = 2 };
     struct pollfd fds[OURS + sizeof e->attached / sizeof *e->attached];
@@ -83,7 +86,7 @@ static void rest(struct ss_engine *e)
             fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = POLLIN};
         }
     pthread_mutex_unlock(&e->work);
-    int ready = poll(fds, n, -1);
+    int ready = poll(fds, n, timeout);
     pthread_mutex_lock(&e->work);
     if (ready <= 0)
         return;
@@ -101,14 +104,19 @@ static void rest(struct ss_engine *e)
 void *ss_loop(void *engine)
 {
     struct ss_engine *e = engine;
+    unsigned idle = 0; /* rounds since there was anything */
     prctl(PR_SET_NAME, "packets");
     pthread_mutex_lock(&e->work);
     while (!__atomic_load_n(&e->stop, __ATOMIC_ACQUIRE)) {
         unsigned n = burst(e);
         run_command(e);
         ss_events_signal(&e->events);
-        if (n == 0)
-            rest(e);
+        if (n)
+            idle = 0;
+        else if (!e->busy_poll)
+            rest(e, -1);
+        else if (++idle % IDLE_ROUNDS == 0)
+            rest(e, 0);
     }
     pthread_mutex_unlock(&e->work);
     return NULL;

@@ -29,7 +29,7 @@ struct ss_io {
     unsigned (*flush)(struct ss_port_io *port);
 };
 
-extern const struct ss_io ss_af_packet;
+extern const struct ss_io ss_af_packet, ss_af_xdp;
 
 /* record.c */
 struct ss_port_io *ss_record(struct ss_port_io *inner, const char *folder, const char *interface, int again);

@@ -48,12 +48,12 @@ static int look_up(const char *interface, int *ifindex, uint32_t *mtu, bool *up)
     return result;
 }
 
-static int open_interface(struct ss_port *port, bool *up)
+static int open_interface(const struct ss_engine *e, struct ss_port *port, bool *up)
 {
     uint32_t mtu;
     if (look_up(port->interface, &port->ifindex, &mtu, up))
         return -1;
-    port->io = ss_af_packet.open(port->interface, port->ifindex, mtu);
+    port->io = e->io->open(port->interface, port->ifindex, mtu);
     if (port->io && port->record) {
         port->io = ss_record(port->io, port->record, port->interface, port->recorded);
         port->recorded = true;
@@ -74,7 +74,7 @@ int ss_port_attach(struct ss_engine *e, uint32_t number, const char *interface)
     port->record = e->record;
     snprintf(port->interface, sizeof port->interface, "%s", interface);
     bool up = false;
-    if (open_interface(port, &up)) {
+    if (open_interface(e, port, &up)) {
         int error = errno;
         free(port);
         return error;
@@ -144,7 +144,7 @@ static void link_changed(struct ss_engine *e, struct ss_port *port)
     }
     if (port->io && ifindex != port->ifindex)
         vanish(e, port);
-    if (!port->io && open_interface(port, &up))
+    if (!port->io && open_interface(e, port, &up))
         return;
     set_up(e, port, up);
 }

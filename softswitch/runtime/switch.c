@@ -113,7 +113,8 @@ static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint3
         return;
     if (!out->io->io->send(out->io, head, head_length, tail, tail_length)) {
         out->unsent += out->io->io->flush(out->io);
-        out->io->io->send(out->io, head, head_length, tail, tail_length);
+        if (!out->io->io->send(out->io, head, head_length, tail, tail_length))
+            out->unsent++;
     }
     e->heads_used++;
 }

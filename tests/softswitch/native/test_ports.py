@@ -59,6 +59,10 @@ class Wire:
 
 MARK = b"softswitch-test"
 
+every_way = pytest.mark.parametrize(
+    "switch", [{}, {"io": "af_xdp"}, {"busy_poll": True}], indirect=True, ids=["default", "af_xdp", "busy-poll"]
+)
+
 
 def make_wire(number: int) -> Wire:
     """Creates the pair."""
@@ -86,9 +90,9 @@ def wires() -> Iterator[list[Wire]]:
 
 
 @pytest.fixture
-def switch(wires: list[Wire]) -> Iterator[Engine]:
-    """Program `copies` on ports 3, 4 and 5; it sends out of port 4 unless told otherwise."""
-    with Engine(cpu_port=CPU_PORT) as engine:
+def switch(wires: list[Wire], request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Program `copies` on ports 3, 4 and 5; it sends out of port 4 unless told otherwise. Parameter: arguments."""
+    with Engine(cpu_port=CPU_PORT, **getattr(request, "param", {})) as engine:
         engine.load((PROGRAMS / "copies.json").read_text())
         for port, wire in zip((3, 4, 5), wires, strict=True):
             engine.add_port(port, wire.name)
@@ -103,6 +107,7 @@ def copies_packet(op: int, arg: int = 0, group: int = 0, size: int = 60) -> byte
     return struct.pack(">BBH", op, arg, group) + MARK.ljust(size, b".")
 
 
+@every_way
 def test_forwards(switch: Engine, wires: list[Wire]) -> None:
     for size in (60, 1400):
         wires[0].send(copies_packet(0, size=size))
@@ -128,6 +133,7 @@ def test_packet_out_leaves_through_a_port(switch: Engine, wires: list[Wire]) -> 
     assert data is not None and struct.unpack(">IHH", data[:8]) == (0, CPU_PORT, 4)
 
 
+@pytest.mark.parametrize("switch", [{}, {"io": "af_xdp"}], indirect=True, ids=["default", "af_xdp"])
 def test_recirculated_packet_leaves_whole(switch: Engine, wires: list[Wire]) -> None:
     for round_ in range(5):
         wires[0].send(copies_packet(7, 3, round_, size=900))
@@ -136,6 +142,7 @@ def test_recirculated_packet_leaves_whole(switch: Engine, wires: list[Wire]) -> 
         assert data is not None and data[17:] == copies_packet(7, 3, round_, size=900)
 
 
+@every_way
 def test_burst_keeps_order_and_loses_nothing(switch: Engine, wires: list[Wire]) -> None:
     wires[1].far.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
     for number in range(1000):
@@ -215,6 +222,7 @@ def test_program_replaced_while_packets_flow(switch: Engine, wires: list[Wire]) 
     thread.join()
 
 
+@every_way
 def test_interface_vanishes_and_comes_back(switch: Engine, wires: list[Wire]) -> None:
     name = wires[1].name
     ip("link", "del", name)
@@ -263,6 +271,38 @@ def test_idle_thread_sleeps(switch: Engine) -> None:
     before = time.process_time()
     time.sleep(1)
     assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize("switch", [{"busy_poll": True}], indirect=True, ids=["busy-poll"])
+def test_busy_thread_never_sleeps(switch: Engine) -> None:
+    before = time.process_time()
+    eventually(lambda: time.process_time() - before > 0.3)
+
+
+@pytest.mark.parametrize(
+    ("switch", "seen"), [({}, True), ({"io": "af_xdp"}, False)], indirect=["switch"], ids=["default", "af_xdp"]
+)
+def test_who_else_sees_a_frame_leave(switch: Engine, wires: list[Wire], seen: bool) -> None:
+    """A packet socket on the switch's own interface, as tcpdump has it, sees what takes the usual way and only that."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as tap:
+        tap.bind((wires[1].name, 3))
+        wires[0].send(copies_packet(0))
+        assert wires[1].receive() is not None
+        assert (Wire(wires[1].name, tap).receive(0.05) is not None) is seen
+
+
+@pytest.mark.parametrize("switch", [{"io": "af_xdp"}], indirect=True, ids=["af_xdp"])
+def test_what_cannot_leave_by_xdp_is_counted_and_never_leaves_late(switch: Engine, wires: list[Wire]) -> None:
+    ip("link", "set", wires[1].name, "down")
+    eventually(lambda: not switch.ports()[4][1])
+    for number in range(1500):
+        wires[0].send(copies_packet(0, number % 256))
+    eventually(lambda: switch.port_losses()[4] == (0, 1500))
+    ip("link", "set", wires[1].name, "up")
+    eventually(lambda: switch.ports()[4][1])
+    wires[0].send(copies_packet(0, 7, 999))
+    data = wires[1].receive()
+    assert data is not None and data[17:] == copies_packet(0, 7, 999)
 
 
 def test_table_change_takes_effect_between_packets(wires: list[Wire]) -> None:
