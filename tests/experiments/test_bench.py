@@ -32,7 +32,14 @@ INSIDE = [dict.fromkeys(LOADS, 150.0)]
 
 def one() -> Figures:
     return {
-        PPS: {"null": 100.0, "null again": 100.0, **dict.fromkeys(LOADS, 80.0), "bmv2": 10.0},
+        PPS: {
+            "null": 100.0,
+            "null again": 100.0,
+            "null, af_xdp": 150.0,
+            "bmv2": 10.0,
+            **dict.fromkeys(LOADS, 80.0),
+            "8 instances, af_xdp": 120.0,
+        },
         CPU: {"null": 10.0, "null again": 10.0, **dict.fromkeys(LOADS, 12.0)},
         P50: {"null": 10.0, "softswitch": 11.0, "null again": 10.0},
         P99: {"null": 20.0, "softswitch": 25.0, "null again": 20.0},
@@ -67,6 +74,8 @@ def test_a_slow_moment_of_the_machine_changes_no_ratio() -> None:
     expected = {
         "pps_vs_bmv2": 8,
         "pps_vs_null": 0.8,
+        "pps_af_xdp_vs_null": 0.8,
+        "pps_af_xdp_vs_af_packet": 1.5,
         "latency_p50_vs_null": 1.1,
         "latency_p99_vs_null": 1.25,
         "entries_vs_bmv2": 0.6,
