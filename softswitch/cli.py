@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill, indent
 from typing import NoReturn
@@ -43,6 +44,9 @@ softswitch [options] (program.json | --no-p4) [-- target options]
        softswitch run program.json --pcap-in 1@in.pcap … (packets from files; softswitch run --help)
        softswitch port add 3@veth3                       (of a running switch; softswitch port --help)"""
 
+JSON_VERSION = "2.23"
+"""Of BMv2's JSON: what the present p4c writes; all of version 2 is understood."""
+
 _LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -58,11 +62,12 @@ _MEANINGLESS = {
     "--notifications-addr": "there are no nanomsg notifications",
     "--debugger-addr": "there is no debugger",
     "--packet-in": "packets come from interfaces",
-    "--use-files": "packets come from interfaces",
+    "--use-files": "packets come from interfaces (softswitch run takes them from files)",
     "--restore-state": "state is written over P4Runtime",
     "--dump-packet-data": "packets are not logged",
     "--log-file-max-size": "the log file is not rotated",
     "--log-file-max-files": "the log file is not rotated",
+    "--load-modules": "externs of modules are refused with the program that has them",
     "--max-port-count": "the number of ports is not limited",
     "--dp-grpc-server-addr": "packets come from interfaces",
     "--priority-queues": "there is one queue a port",
@@ -100,6 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("program", nargs="?", type=Path, metavar="program.json", help="what p4c-bm2-ss made of a P4 program")
     option("--p4info", type=Path, metavar="FILE", help="its P4Info (text), so that clients need not push the program")
+    option("-v", "--version", action="version", version=version("hitless"))
+    option("--json-version", action="version", version=JSON_VERSION, help="show which BMv2 JSON is understood")
     option("--no-p4", action="store_true", help="start without a program; a client pushes one")
     option("--device-id", type=int, default=0, metavar="N", help="P4Runtime device id (default 0)")
     option(

@@ -116,6 +116,14 @@ def test_log_level_trace_tells_what_packets_meet(start: Start, tmp_path: Path, l
     assert ("to port 510" in log.read_text()) is told
 
 
+@pytest.mark.parametrize(("option", "pattern"), [("--version", r"\d+\.\d+\.\d+"), ("--json-version", r"2\.\d+")])
+def test_versions_as_bmv2_tells_them(start: Start, option: str, pattern: str) -> None:
+    process = start(option)
+    output, errors = process.popen.communicate(timeout=60)
+    assert (process.popen.returncode, errors) == (0, "")
+    assert re.fullmatch(pattern + "\n", output)
+
+
 def failure(process: Process) -> str:
     """The one sentence on standard error of a switch that does not start."""
     output, errors = process.popen.communicate(timeout=60)
