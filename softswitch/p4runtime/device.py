@@ -15,7 +15,7 @@ from grpc import StatusCode
 
 from softswitch.bmv2.program import Program
 from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
-from softswitch.p4runtime import read, schema, write
+from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.data import encode
@@ -111,7 +111,7 @@ class Device:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
-        return _Verified(config, text, schema.build(config.p4info, program), program)
+        return _Verified(config, text, p4info.build(config.p4info, program), program)
 
     def _install(self, verified: _Verified) -> None:
         if self.running is not None:
@@ -158,7 +158,7 @@ class Device:
     def _on_spare_engine(self, verified: _Verified) -> Pipeline:
         engine = self._spare_engine()
         engine.load(verified.text)
-        return Pipeline(verified.config, verified.schema, verified.program, engine)
+        return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
 
     def _replay(self, updates: Sequence[p4r.Update]) -> None:
         assert self.running is not None
@@ -178,12 +178,17 @@ def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipeline
 
 def _state(pipeline: Pipeline) -> list[p4r.Update]:
     """The updates that bring a freshly loaded program to the state of `pipeline`: entries with their counters,
-    changed default entries, counters and registers that are not zero, replication and digest configurations."""
+    changed default entries, counters, meters and registers that are not as in the beginning, value sets that are not
+    empty, replication and digest configurations. What others refer to comes first."""
     everything = [
-        p4r.Entity(table_entry=p4r.TableEntry(counter_data=p4r.CounterData())),
+        p4r.Entity(action_profile_member=p4r.ActionProfileMember()),
+        p4r.Entity(action_profile_group=p4r.ActionProfileGroup()),
+        p4r.Entity(table_entry=p4r.TableEntry(counter_data=p4r.CounterData(), meter_config=p4r.MeterConfig())),
         p4r.Entity(table_entry=p4r.TableEntry(is_default_action=True)),
         p4r.Entity(counter_entry=p4r.CounterEntry()),
+        p4r.Entity(meter_entry=p4r.MeterEntry()),
         p4r.Entity(register_entry=p4r.RegisterEntry()),
+        p4r.Entity(value_set_entry=p4r.ValueSetEntry()),
         p4r.Entity(digest_entry=p4r.DigestEntry()),
     ]
     for kind in ("multicast_group_entry", "clone_session_entry"):
@@ -208,6 +213,14 @@ def _update(pipeline: Pipeline, entity: p4r.Entity) -> p4r.Update | None:
                 kind = p4r.Update.MODIFY
         case "counter_entry":
             if entity.counter_entry.data == p4r.CounterData():
+                return None
+            kind = p4r.Update.MODIFY
+        case "meter_entry":
+            if not entity.meter_entry.HasField("config"):
+                return None
+            kind = p4r.Update.MODIFY
+        case "value_set_entry":
+            if not entity.value_set_entry.members:
                 return None
             kind = p4r.Update.MODIFY
         case "register_entry":

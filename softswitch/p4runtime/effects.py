@@ -1,19 +1,24 @@
-"""Staging updates of entities that are no table entries: counters, registers, replication, digest configurations."""
+"""Staging updates of entities that are no table entries: counters, meters, registers, value sets, replication, digest
+configurations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
+from softswitch.entries import DirectOperation, Exact, Lpm, MeterConfig, Ternary, ValueSetOperation
 from softswitch.p4runtime import replication
 from softswitch.p4runtime.data import decode
 from softswitch.p4runtime.digests import DigestConfig
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.keys import Key, decode_key
+from softswitch.p4runtime.meters import decode_meter, refuse_marks
 from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.schema import Field
 
 _Value = TypeVar("_Value")
 
@@ -31,7 +36,7 @@ class Effect:
     revert: Callable[[], None] = _nothing
 
 
-def cells(what: str, size: int, message: p4r.CounterEntry | p4r.RegisterEntry) -> range:
+def cells(what: str, size: int, message: p4r.CounterEntry | p4r.MeterEntry | p4r.RegisterEntry) -> range:
     """The cells that an entry's index means: one, or all when it is unset. Raises INVALID_ARGUMENT, OUT_OF_RANGE."""
     if not message.HasField("index"):
         return range(size)
@@ -92,6 +97,109 @@ def stage_direct_counter(pipeline: Pipeline, kind: int, message: p4r.DirectCount
         return undo
 
     return Effect(perform)
+
+
+def stage_meter(pipeline: Pipeline, kind: int, message: p4r.MeterEntry) -> Effect:
+    """Configure one cell of an indirect meter, or all. Raises P4RuntimeError."""
+    meter = pipeline.schema.meters.get(message.meter_id)
+    if meter is None:
+        raise invalid(f"no meter has id {message.meter_id}")
+    what = f"meter {meter.name!r}"
+    _only_modify(kind, what)
+    where = cells(what, meter.size, message)
+    refuse_marks(message.counter_data)
+    config = decode_meter(meter.kind, message.config, what) if message.HasField("config") else None
+    clear = message.HasField("counter_data")
+    engine, name = pipeline.engine, meter.name
+
+    def perform() -> Callable[[], None]:
+        before = [cell.config for cell in engine.read_meters(name, where.start, len(where))]
+        engine.configure_meters(name, where.start, [config] * len(where))
+        if clear:
+            engine.clear_meters(name, where.start, len(where))
+        return lambda: engine.configure_meters(name, where.start, before)
+
+    return Effect(perform)
+
+
+def stage_direct_meter(pipeline: Pipeline, kind: int, message: p4r.DirectMeterEntry) -> Effect:
+    """Configure the meter of a table entry. Raises P4RuntimeError."""
+    _only_modify(kind, "a direct meter")
+    if message.table_entry.is_default_action:
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
+    state, before = pipeline.tables.find(message.table_entry)
+    table = state.schema
+    if state.meter_kind is None:
+        raise invalid(f"table {table.name!r} has no direct meter")
+    refuse_marks(message.counter_data)
+    config = None
+    if message.HasField("config"):
+        config = decode_meter(state.meter_kind, message.config, f"table {table.name!r}")
+    after = replace(before, meter=config)
+    identifier = before.key, before.priority
+    state.entries[identifier] = after
+    clear = message.HasField("counter_data")
+
+    def put(meter: MeterConfig | None, clear: bool) -> None:
+        operation = DirectOperation(table.name, *identifier, meter=meter, reset_meter=meter is None, clear_marks=clear)
+        pipeline.engine.apply([operation])
+
+    def perform() -> Callable[[], None]:
+        put(config, clear)
+        return lambda: put(before.meter, False)
+
+    def revert() -> None:
+        if state.entries.get(identifier) is after:
+            state.entries[identifier] = before
+
+    return Effect(perform, revert)
+
+
+def stage_value_set(pipeline: Pipeline, kind: int, message: p4r.ValueSetEntry) -> Effect:
+    """Give a parser value set its members. Raises P4RuntimeError."""
+    value_set = pipeline.schema.value_sets.get(message.value_set_id)
+    if value_set is None:
+        raise invalid(f"no value set has id {message.value_set_id}")
+    what = f"value set {value_set.name!r}"
+    _only_modify(kind, what)
+    after = tuple(decode_key(value_set, member.match) for member in message.members)
+    if len(set(after)) != len(after):
+        raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"{what}: two members are the same")
+    if len(after) > value_set.size:
+        raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"{what} has room for {value_set.size} members")
+    sets, engine = pipeline.value_sets, pipeline.engine
+    before = sets.get(value_set.id, ())
+    sets[value_set.id] = after
+
+    def put(members: tuple[Key, ...]) -> None:
+        packed = tuple(_whole_key(value_set.fields, member) for member in members)
+        engine.apply([ValueSetOperation(value_set.name, packed)])
+
+    def perform() -> Callable[[], None]:
+        put(after)
+        return lambda: put(before)
+
+    def revert() -> None:
+        sets[value_set.id] = before
+
+    return Effect(perform, revert)
+
+
+def _whole_key(fields: Sequence[Field], member: Key) -> tuple[int, int]:
+    """Value and mask of a member over all its fields, the first in the highest bits."""
+    value = mask = 0
+    for field, match in zip(fields, member, strict=True):
+        ones = (1 << field.width) - 1
+        part, part_mask = 0, 0
+        match match:
+            case Exact(number):
+                part, part_mask = number, ones
+            case Ternary(number, bits):
+                part, part_mask = number, bits
+            case Lpm(number, length):
+                part, part_mask = number, ones ^ ones >> length
+        value, mask = value << field.width | part, mask << field.width | part_mask
+    return value, mask
 
 
 def stage_register(pipeline: Pipeline, kind: int, message: p4r.RegisterEntry) -> Effect:

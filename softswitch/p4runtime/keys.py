@@ -16,7 +16,7 @@ from softswitch.bmv2.program import MatchKind
 from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 from softswitch.p4runtime.bytestrings import decode, encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
-from softswitch.p4runtime.schema import Action, Field, Table
+from softswitch.p4runtime.schema import Action, ActionProfile, Field, Table, ValueSet
 
 Key = tuple[MatchKey, ...]
 
@@ -77,36 +77,36 @@ def _dont_care(field: Field) -> MatchKey | None:
             return None
 
 
-def decode_key(table: Table, matches: Iterable[p4r.FieldMatch]) -> Key:
-    """The key that the fields of a TableEntry mean. Raises INVALID_ARGUMENT."""
+def decode_key(table: Table | ValueSet, matches: Iterable[p4r.FieldMatch]) -> Key:
+    """The key that the fields of a TableEntry, or of a member of a value set, mean. Raises INVALID_ARGUMENT."""
     key: list[MatchKey | None] = [None] * len(table.fields)
     for match in matches:
         place = table.positions.get(match.field_id)
         if place is None:
-            raise invalid(f"table {table.name!r} has no match field with id {match.field_id}")
+            raise invalid(f"{table.what} {table.name!r} has no match field with id {match.field_id}")
         field = table.fields[place]
         if key[place] is not None:
-            raise invalid(f"table {table.name!r}: match field {field.name!r} is given twice")
+            raise invalid(f"{table.what} {table.name!r}: match field {field.name!r} is given twice")
         kind, decoder = _DECODERS.get(match.WhichOneof("field_match_type") or "", (None, None))
         if decoder is None or kind is not field.kind:
-            raise invalid(f"table {table.name!r}: match field {field.name!r} must be {field.kind.value}")
+            raise invalid(f"{table.what} {table.name!r}: match field {field.name!r} must be {field.kind.value}")
         try:
             key[place] = decoder(field, match)
         except ValueError as error:
-            raise invalid(f"table {table.name!r}: match field {field.name!r}: {error}") from error
+            raise invalid(f"{table.what} {table.name!r}: match field {field.name!r}: {error}") from error
     return tuple(_complete(table, place, value) for place, value in enumerate(key))
 
 
-def _complete(table: Table, place: int, value: MatchKey | None) -> MatchKey:
+def _complete(table: Table | ValueSet, place: int, value: MatchKey | None) -> MatchKey:
     if value is not None:
         return value
     wildcard = _dont_care(table.fields[place])
     if wildcard is None:
-        raise invalid(f"table {table.name!r}: exact match field {table.fields[place].name!r} is missing")
+        raise invalid(f"{table.what} {table.name!r}: exact match field {table.fields[place].name!r} is missing")
     return wildcard
 
 
-def encode_key(table: Table, key: Key) -> list[p4r.FieldMatch]:
+def encode_key(table: Table | ValueSet, key: Key) -> list[p4r.FieldMatch]:
     """The canonical fields of a key: don't-cares are left out."""
     matches = []
     for field, value in zip(table.fields, key, strict=True):
@@ -129,25 +129,33 @@ def encode_key(table: Table, key: Key) -> list[p4r.FieldMatch]:
     return matches
 
 
-def decode_action(table: Table, message: p4r.TableAction, *, default: bool) -> tuple[Action, tuple[int, ...]]:
-    """The action and parameters of an entry, or with `default` of the default entry.
+def decode_table_action(table: Table, message: p4r.TableAction, *, default: bool) -> tuple[Action, tuple[int, ...]]:
+    """The action and parameters of an entry of a direct table, or with `default` of its default entry.
 
-    Raises INVALID_ARGUMENT, or PERMISSION_DENIED for an action outside its scope.
+    Raises as `decode_action` does.
     """
     kind = message.WhichOneof("type")
     if kind != "action":
         raise invalid(f"table {table.name!r}: its action must be given directly, not as {kind or 'nothing'}")
-    use = table.uses.get(message.action.action_id)
+    return decode_action(table, message.action, default=default)
+
+
+def decode_action(
+    table: Table | ActionProfile, message: p4r.Action, *, default: bool = False
+) -> tuple[Action, tuple[int, ...]]:
+    """An action of a table or action profile, with its parameters. Raises INVALID_ARGUMENT, or PERMISSION_DENIED for an
+    action outside its scope."""
+    use = table.uses.get(message.action_id)
     if use is None:
-        raise invalid(f"table {table.name!r} has no action with id {message.action.action_id}")
+        raise invalid(f"{table.what} {table.name!r} has no action with id {message.action_id}")
     action = use.action
     if not (use.as_default if default else use.in_entries):
         scope = "not as the default action" if default else "only as the default action"
         raise P4RuntimeError(
-            StatusCode.PERMISSION_DENIED, f"table {table.name!r}: action {action.name!r} can be used {scope}"
+            StatusCode.PERMISSION_DENIED, f"{table.what} {table.name!r}: action {action.name!r} can be used {scope}"
         )
     values: list[int | None] = [None] * len(action.parameters)
-    for param in message.action.params:
+    for param in message.params:
         place = action.positions.get(param.param_id)
         if place is None:
             raise invalid(f"action {action.name!r} has no parameter with id {param.param_id}")
@@ -166,10 +174,10 @@ def _given(action: Action, place: int, value: int | None) -> int:
     return value
 
 
-def encode_action(action: Action, parameters: tuple[int, ...]) -> p4r.TableAction:
+def encode_action(action: Action, parameters: tuple[int, ...]) -> p4r.Action:
     """The message for an action with its parameters."""
     params = [
         p4r.Action.Param(param_id=parameter.id, value=encode(value))
         for parameter, value in zip(action.parameters, parameters, strict=True)
     ]
-    return p4r.TableAction(action=p4r.Action(action_id=action.id, params=params))
+    return p4r.Action(action_id=action.id, params=params)

@@ -8,15 +8,20 @@ from typing import TypeVar
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.p4runtime import replication
+from softswitch.engine import EntryKeys
+from softswitch.meters import Meter
+from softswitch.p4runtime import replication, schema
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.effects import cells
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.keys import encode_key
+from softswitch.p4runtime.meters import encode_marks, encode_meter
 from softswitch.p4runtime.pipeline import Pipeline
-from softswitch.p4runtime.schema import Counter, Register
+from softswitch.p4runtime.profiles import ProfileState
+from softswitch.p4runtime.schema import Counter, Register, Table, ValueSet
 from softswitch.p4runtime.tables import Entry, TableState, encode_entry
 
-_Array = TypeVar("_Array", Counter, Register)
+_Array = TypeVar("_Array", Counter, schema.Meter, Register, ValueSet)
 _Value = TypeVar("_Value")
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -70,15 +75,19 @@ def _select(pipeline: Pipeline, request: p4r.Entity) -> Iterable[p4r.Entity]:
         case "digest_entry":
             return _select_digests(pipeline, request.digest_entry)
         case "action_profile_member":
-            return _none("action profile", request.action_profile_member.action_profile_id)
+            member = request.action_profile_member
+            profiles = _profiles(pipeline, member.action_profile_id, member.member_id)
+            return [e for profile in profiles for e in profile.select_members(member.member_id)]
         case "action_profile_group":
-            return _none("action profile", request.action_profile_group.action_profile_id)
+            group = request.action_profile_group
+            profiles = _profiles(pipeline, group.action_profile_id, group.group_id)
+            return [e for profile in profiles for e in profile.select_groups(group.group_id)]
         case "meter_entry":
-            return _none("meter", request.meter_entry.meter_id)
+            return _select_meters(pipeline, request.meter_entry)
         case "direct_meter_entry":
-            return _none("direct meter", request.direct_meter_entry.table_entry.table_id)
+            return _select_direct_meters(pipeline, request.direct_meter_entry)
         case "value_set_entry":
-            return _none("value set", request.value_set_entry.value_set_id)
+            return _select_value_sets(pipeline, request.value_set_entry.value_set_id)
         case "extern_entry":
             return _none("extern", request.extern_entry.extern_type_id)
         case _:
@@ -93,36 +102,75 @@ def _none(what: str, identifier: int) -> Iterable[p4r.Entity]:
 
 
 def _select_table_entries(pipeline: Pipeline, request: p4r.TableEntry) -> Iterable[p4r.Entity]:
-    if request.HasField("time_since_last_hit"):
-        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "idle timeouts are not supported")
+    if request.table_id:
+        _check_resources(pipeline.tables.state(request.table_id).schema, request)
     found = list(pipeline.tables.select(request))
-    with_counters = request.HasField("counter_data")
-    if with_counters and request.table_id and pipeline.tables.state(request.table_id).schema.direct_counter is None:
-        raise invalid(f"table {pipeline.tables.state(request.table_id).schema.name!r} has no direct counter")
-    counters = _direct_counters(pipeline, found) if with_counters else [None] * len(found)
+    engine = pipeline.engine
+    nothing: list[None] = [None] * len(found)
+    counters = (
+        _of_entries(found, _counted, engine.read_direct_counters) if request.HasField("counter_data") else nothing
+    )
+    marks = (
+        _of_entries(found, _metered, engine.read_direct_meters) if request.HasField("meter_counter_data") else nothing
+    )
+    idle = _of_entries(found, _ageing, engine.read_idle_us) if request.HasField("time_since_last_hit") else nothing
+    with_meters = request.HasField("meter_config")
 
     def messages() -> Iterator[p4r.Entity]:
-        for (state, entry), counter in zip(found, counters, strict=True):
-            message = encode_entry(state.schema, entry, default=request.is_default_action)
+        for (state, entry), counter, marked, idle_us in zip(found, counters, marks, idle, strict=True):
+            message = encode_entry(state.schema, entry, default=request.is_default_action, meter=with_meters)
             if counter is not None:
                 message.counter_data.CopyFrom(_counter_data(counter))
+            if marked is not None:
+                message.meter_counter_data.CopyFrom(encode_marks(marked))
+            if idle_us is not None:
+                message.time_since_last_hit.elapsed_ns = idle_us * 1000
             yield p4r.Entity(table_entry=message)
 
     return messages()
 
 
-def _direct_counters(pipeline: Pipeline, found: Sequence[tuple[TableState, Entry]]) -> list[tuple[int, int] | None]:
-    """The direct counter of each entry; None where the table has none, and for default entries."""
+def _check_resources(table: Table, request: p4r.TableEntry) -> None:
+    """Refuse to read what the table does not have."""
+    if request.HasField("counter_data") and not _counted(table):
+        raise invalid(f"table {table.name!r} has no direct counter")
+    if (request.HasField("meter_config") or request.HasField("meter_counter_data")) and not _metered(table):
+        raise invalid(f"table {table.name!r} has no direct meter")
+    if request.HasField("time_since_last_hit"):
+        if not _ageing(table):
+            raise invalid(f"table {table.name!r} has no idle timeout")
+        if request.is_default_action:
+            raise invalid(f"table {table.name!r}: the default entry has no idle timeout")
+
+
+def _counted(table: Table) -> bool:
+    return table.direct_counter is not None
+
+
+def _metered(table: Table) -> bool:
+    return table.direct_meter is not None
+
+
+def _ageing(table: Table) -> bool:
+    return table.idle_timeout
+
+
+def _of_entries(
+    found: Sequence[tuple[TableState, Entry]],
+    has: Callable[[Table], bool],
+    take: Callable[[str, EntryKeys], list[_Value | None]],
+) -> list[_Value | None]:
+    """What the engine has of each entry; None where the table has no such thing, and for default entries."""
     by_table: dict[str, list[tuple[int, Entry]]] = {}
     for place, (state, entry) in enumerate(found):
-        if state.schema.direct_counter is not None and entry.key:
+        if has(state.schema) and entry.key:
             by_table.setdefault(state.schema.name, []).append((place, entry))
-    counters: list[tuple[int, int] | None] = [None] * len(found)
+    taken: list[_Value | None] = [None] * len(found)
     for name, entries in by_table.items():
-        values = pipeline.engine.read_direct_counters(name, [(e.key, e.priority) for _, e in entries])
+        values = take(name, [(e.key, e.priority) for _, e in entries])
         for (place, _), value in zip(entries, values, strict=True):
-            counters[place] = value
-    return counters
+            taken[place] = value
+    return taken
 
 
 def _counter_data(value: tuple[int, int]) -> p4r.CounterData:
@@ -141,7 +189,7 @@ def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry)
     else:
         scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
         found = [(s, e) for s, e in pipeline.tables.select(scope) if s.schema.direct_counter is not None]
-    counters = _direct_counters(pipeline, found)
+    counters = _of_entries(found, _counted, pipeline.engine.read_direct_counters)
 
     def messages() -> Iterator[p4r.Entity]:
         for (state, entry), counter in zip(found, counters, strict=True):
@@ -152,6 +200,67 @@ def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry)
                 yield p4r.Entity(direct_counter_entry=direct)
 
     return messages()
+
+
+def _select_direct_meters(pipeline: Pipeline, request: p4r.DirectMeterEntry) -> Iterable[p4r.Entity]:
+    wanted = request.table_entry
+    if wanted.is_default_action:
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
+    if wanted.table_id and not _metered(pipeline.tables.state(wanted.table_id).schema):
+        raise invalid(f"table {pipeline.tables.state(wanted.table_id).schema.name!r} has no direct meter")
+    if wanted.match:
+        found = [pipeline.tables.find(wanted)]
+    else:
+        scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
+        found = [(s, e) for s, e in pipeline.tables.select(scope) if _metered(s.schema)]
+    marks: list[Meter | None] = [None] * len(found)
+    if request.HasField("counter_data"):
+        marks = _of_entries(found, _metered, pipeline.engine.read_direct_meters)
+
+    def messages() -> Iterator[p4r.Entity]:
+        for (state, entry), marked in zip(found, marks, strict=True):
+            message = encode_entry(state.schema, entry, default=False)
+            message.ClearField("action")
+            direct = p4r.DirectMeterEntry(table_entry=message)
+            if entry.meter is not None:
+                direct.config.CopyFrom(encode_meter(entry.meter))
+            if marked is not None:
+                direct.counter_data.CopyFrom(encode_marks(marked))
+            yield p4r.Entity(direct_meter_entry=direct)
+
+    return messages()
+
+
+def _select_meters(pipeline: Pipeline, request: p4r.MeterEntry) -> Iterable[p4r.Entity]:
+    def cell(meter: schema.Meter, index: int, value: Meter) -> p4r.Entity:
+        message = p4r.MeterEntry(meter_id=meter.id, index=p4r.Index(index=index))
+        if value.config is not None:
+            message.config.CopyFrom(encode_meter(value.config))
+        if request.HasField("counter_data"):
+            message.counter_data.CopyFrom(encode_marks(value))
+        return p4r.Entity(meter_entry=message)
+
+    wanted = _by_id("meter", pipeline.schema.meters, request.meter_id)
+    ranges = [cells(f"meter {meter.name!r}", meter.size, request) for meter in wanted]
+    return _select_cells(wanted, ranges, pipeline.engine.read_meters, cell)
+
+
+def _select_value_sets(pipeline: Pipeline, identifier: int) -> Iterable[p4r.Entity]:
+    entities = []
+    for value_set in _by_id("value set", pipeline.schema.value_sets, identifier):
+        message = p4r.ValueSetEntry(value_set_id=value_set.id)
+        for member in pipeline.value_sets.get(value_set.id, ()):
+            message.members.add(match=encode_key(value_set, member))
+        entities.append(p4r.Entity(value_set_entry=message))
+    return entities
+
+
+def _profiles(pipeline: Pipeline, identifier: int, element: int) -> Iterable[ProfileState]:
+    if identifier:
+        return [pipeline.tables.profile(identifier)]
+    if element:
+        raise invalid("a read that names no action profile cannot name a member or group")
+    return pipeline.tables.profiles.values()
 
 
 def _select_counters(pipeline: Pipeline, request: p4r.CounterEntry) -> Iterable[p4r.Entity]:

@@ -79,19 +79,26 @@ class P4RuntimeServer:
     def _on_events(self) -> None:
         now = time.monotonic_ns()
         self._streams.deliver(self.device.engine.read_events(), now)
-        self._schedule_digests(now)
+        self._schedule(now)
 
     def _on_timer(self) -> None:
         self._timer = None
         now = time.monotonic_ns()
         self._streams.deliver_due(now)
-        self._schedule_digests(now)
+        self._schedule(now)
 
-    def _schedule_digests(self, now: int) -> None:
+    def _schedule(self, now: int) -> None:
+        """Have `_on_timer` called when something is due."""
         deadline = self._streams.next_deadline()
-        if deadline is not None and self._timer is None:
-            delay = max(0, deadline - now) / 1e9
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        if deadline is None:
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + max(0, deadline - now) / 1e9
+        if self._timer is not None and self._timer.when() <= when:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._on_timer)
 
     def capabilities(self, request: p4r.CapabilitiesRequest) -> p4r.CapabilitiesResponse:
         """Tell the version of the API."""
@@ -120,6 +127,7 @@ class P4RuntimeServer:
         try:
             self._check_write(request)
             errors = self.device.write(request.updates, request.atomicity)
+            self._schedule(time.monotonic_ns())
         except P4RuntimeError as error:
             raise _refusal(error) from error
         if any(errors):
@@ -148,6 +156,7 @@ class P4RuntimeServer:
             async with self._pipeline_lock:
                 self._check_write(request)
                 await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+                self._schedule(time.monotonic_ns())
         except P4RuntimeError as error:
             raise _refusal(error) from error
         return b""

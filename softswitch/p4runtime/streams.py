@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
@@ -24,6 +24,10 @@ LOGGER = logging.getLogger("softswitch.p4runtime")
 
 MAX_QUEUED_MESSAGES = 10_000
 """Packet-ins, digests and errors that wait for a slow controller; what comes beyond is dropped and counted."""
+
+
+MAX_IDLE_ENTRIES = 1000
+"""Entries in one IdleTimeoutNotification."""
 
 
 class Session:
@@ -80,18 +84,23 @@ class Streams:
                     if pipeline is not None:
                         self._digest(pipeline, name, values, now)
                 case PortEvent():
-                    pass  # P4Runtime has no message for it; the engine has logged it
+                    # P4Runtime has no message for it, and the engine has logged it; but members may watch the port.
+                    if pipeline is not None:
+                        pipeline.ports_changed()
 
     def deliver_due(self, now: int) -> None:
-        """Send the digest lists whose time has come."""
+        """Send the digest lists and report the idle entries whose time has come."""
         if (pipeline := self._device.running) is not None:
             for batch in pipeline.digests.due(now):
                 self._send_digests(pipeline, batch)
+            self._report_idle(pipeline.idle_entries(now))
 
     def next_deadline(self) -> int | None:
         """When `deliver_due` has something to send, on the same clock; None while nothing waits."""
         pipeline = self._device.running
-        return None if pipeline is None else pipeline.digests.deadline()
+        if pipeline is None:
+            return None
+        return min((d for d in (pipeline.digests.deadline(), pipeline.idle.deadline()) if d is not None), default=None)
 
     def _arbitrate(self, session: Session, message: p4r.MasterArbitrationUpdate) -> None:
         if message.role.HasField("config"):
@@ -175,6 +184,13 @@ class Streams:
             timestamp=time.time_ns(),
         )
         self._to_primaries(p4r.StreamMessageResponse(digest=digest))
+
+    def _report_idle(self, entries: Sequence[p4r.TableEntry]) -> None:
+        for first in range(0, len(entries), MAX_IDLE_ENTRIES):
+            notification = p4r.IdleTimeoutNotification(
+                table_entry=entries[first : first + MAX_IDLE_ENTRIES], timestamp=time.time_ns()
+            )
+            self._to_primaries(p4r.StreamMessageResponse(idle_timeout_notification=notification))
 
     def _to_primaries(self, message: p4r.StreamMessageResponse) -> None:
         for session in self._device.arbitration.primaries():

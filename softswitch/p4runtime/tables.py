@@ -14,15 +14,19 @@ from grpc import StatusCode
 
 from softswitch.bmv2 import program as bmv2
 from softswitch.bmv2.program import Program
-from softswitch.entries import Operation, PackedOperation, TableOperation
+from softswitch.entries import DirectOperation, EngineOperation, MeterConfig, Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
-from softswitch.p4runtime.keys import Key, decode_action, decode_key, encode_action, encode_key
-from softswitch.p4runtime.schema import Action, Schema, Table
+from softswitch.p4runtime.keys import Key, decode_key, decode_table_action, encode_action, encode_key
+from softswitch.p4runtime.meters import decode_meter, encode_meter, refuse_marks
+from softswitch.p4runtime.profile_entries import Reference, encode_reference
+from softswitch.p4runtime.profiles import Ports, ProfileState
+from softswitch.p4runtime.schema import Action, MeterKind, Schema, Table
 
 
 @dataclass(slots=True)  # never changed; frozen ones take three times as long to make
 class Entry:
-    """One entry, or with an empty key the default entry. `action` None: a default that does nothing."""
+    """One entry, or with an empty key the default entry. `action` None: a default that does nothing, or in an indirect
+    table an entry that does what `reference` says. `meter` None: everything is green."""
 
     key: Key
     priority: int
@@ -31,6 +35,9 @@ class Entry:
     metadata: bytes = b""
     controller_metadata: int = 0
     const: bool = False
+    reference: Reference | None = None
+    idle_timeout_ns: int = 0
+    meter: MeterConfig | None = None
 
 
 EntryId = tuple[Key, int]
@@ -40,8 +47,17 @@ EntryId = tuple[Key, int]
 class TableState:
     """The entries of one table and its default entry."""
 
-    def __init__(self, schema: Table, entries: dict[EntryId, Entry], default: Entry) -> None:
+    def __init__(
+        self,
+        schema: Table,
+        entries: dict[EntryId, Entry],
+        default: Entry,
+        profile: ProfileState | None = None,
+        meter_kind: MeterKind | None = None,
+    ) -> None:
         self.schema = schema
+        self.profile = profile
+        self.meter_kind = meter_kind
         self.entries = entries
         self.initial_default = default
         self.default = default
@@ -49,14 +65,16 @@ class TableState:
 
 @dataclass(slots=True)
 class TableChange:
-    """A staged write. `id` None means the default entry; `operation` None that the engine has nothing to change."""
+    """A staged write. `id` None means the default entry; `operation` None that the engine has nothing to change. What
+    the entry refers to is made ready in `preparation`, its direct resources are set in `direct`."""
 
     state: TableState
     id: EntryId | None
     before: Entry | None
     after: Entry | None
     operation: TableOperation | PackedOperation | None
-    counter: tuple[int, int] | None = None
+    preparation: tuple[EngineOperation, ...] = ()
+    direct: DirectOperation | None = None
 
     def revert(self) -> None:
         """Take the change out of the model, unless a later one of the same entry has replaced it."""
@@ -69,29 +87,37 @@ class TableChange:
                 del entries[self.id]
             else:
                 entries[self.id] = self.before
+            self.preparation = _exchange(self.state, self.after, self.before)
 
-    def inverse(self) -> TableOperation | None:
-        """What brings the engine back."""
-        if self.operation is None:
-            return None
+    def inverse(self) -> list[EngineOperation]:
+        """What brings the engine back, once `revert` was called. What a counter was is lost."""
         if self.id is None:
             assert self.before is not None
-            return _default_operation(self.state, self.before)
+            return [_default_operation(self.state, self.before)]
         if self.before is None:
-            return _operation(self.state.schema, Operation.DELETE, self.id)
+            return [_operation(self.state, Operation.DELETE, self.id)]
         kind = Operation.INSERT if self.after is None else Operation.MODIFY
-        return _operation(self.state.schema, kind, self.id, self.before)
+        operations = [*self.preparation, _operation(self.state, kind, self.id, self.before)]
+        if self.state.meter_kind is not None:
+            operations.append(_meter_operation(self.state.schema, self.id, self.before.meter))
+        return operations
 
 
 class TableStore:
     """All tables of a pipeline, as they are right after the program was loaded."""
 
-    def __init__(self, schema: Schema, program: Program) -> None:
+    def __init__(self, schema: Schema, program: Program, ports: Ports = dict) -> None:
         by_name = {action.name: action for action in schema.actions.values()}
+        self.profiles = {identifier: ProfileState(profile, ports) for identifier, profile in schema.profiles.items()}
         self.states = {
             identifier: _initial_state(table, program.tables[table.name], program, by_name)
             for identifier, table in schema.tables.items()
         }
+        for state in self.states.values():
+            if state.schema.profile is not None:
+                state.profile = self.profiles[state.schema.profile]
+            if state.schema.direct_meter is not None:
+                state.meter_kind = schema.direct_meters[state.schema.direct_meter].kind
 
     def stage(self, kind: int, message: p4r.TableEntry) -> TableChange:
         """Check one update and do it in the model. Raises P4RuntimeError, having changed nothing."""
@@ -99,7 +125,8 @@ class TableStore:
         table = state.schema
         if message.is_const:
             raise invalid(f"table {table.name!r}: is_const is the server's to set")
-        _check_extras(table, message)
+        if kind != p4r.Update.DELETE:
+            _check_extras(table, message)
         if message.is_default_action:
             return _stage_default(state, kind, message)
         identifier = _entry_id(table, message)
@@ -112,13 +139,21 @@ class TableStore:
             change = _stage_modify(state, identifier, before, message)
         else:
             _refuse_const(table, before)
-            operation = _operation(table, Operation.DELETE, identifier)
+            operation = _operation(state, Operation.DELETE, identifier)
+            _exchange(state, before, None)
             change = TableChange(state, identifier, before, None, operation)
         if change.after is None:
             del state.entries[identifier]
         else:
             state.entries[identifier] = change.after
         return change
+
+    def profile(self, profile_id: int) -> ProfileState:
+        """Raises INVALID_ARGUMENT for an unknown action profile."""
+        profile = self.profiles.get(profile_id)
+        if profile is None:
+            raise invalid(f"no action profile has id {profile_id}")
+        return profile
 
     def state(self, table_id: int) -> TableState:
         """Raises INVALID_ARGUMENT for an unknown table."""
@@ -135,6 +170,8 @@ class TableStore:
             raise invalid("a read that names no table cannot filter by match or action")
         else:
             states = list(self.states.values())
+        if request.HasField("action") and request.action.WhichOneof("type") not in (None, "action"):
+            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "a read can be filtered by action, not by member or group")
         for state in states:
             for entry in _candidates(state, request):
                 if _wanted(entry, request):
@@ -149,8 +186,8 @@ class TableStore:
         return state, entry
 
 
-def encode_entry(table: Table, entry: Entry, *, default: bool) -> p4r.TableEntry:
-    """The canonical message for an entry, without its direct counter."""
+def encode_entry(table: Table, entry: Entry, *, default: bool, meter: bool = False) -> p4r.TableEntry:
+    """The canonical message for an entry, without its direct resources, but with its meter if that is asked for."""
     message = p4r.TableEntry(
         table_id=table.id,
         match=() if default else encode_key(table, entry.key),
@@ -159,9 +196,14 @@ def encode_entry(table: Table, entry: Entry, *, default: bool) -> p4r.TableEntry
         controller_metadata=entry.controller_metadata,
         is_default_action=default,
         is_const=entry.const,
+        idle_timeout_ns=entry.idle_timeout_ns,
     )
     if entry.action is not None:
-        message.action.CopyFrom(encode_action(entry.action, entry.parameters))
+        message.action.action.CopyFrom(encode_action(entry.action, entry.parameters))
+    if entry.reference is not None:
+        message.action.CopyFrom(encode_reference(entry.reference))
+    if meter and entry.meter is not None:
+        message.meter_config.CopyFrom(encode_meter(entry.meter))
     return message
 
 
@@ -183,13 +225,20 @@ def _check_extras(table: Table, message: p4r.TableEntry) -> None:
         if message.is_default_action:
             raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
     if message.HasField("meter_config") or message.HasField("meter_counter_data"):
-        raise invalid(f"table {table.name!r} has no direct meter")
+        if table.direct_meter is None:
+            raise invalid(f"table {table.name!r} has no direct meter")
+        if message.is_default_action:
+            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
+        refuse_marks(message.meter_counter_data)
     if message.HasField("time_since_last_hit"):
         raise invalid("time_since_last_hit cannot be written")
     if message.idle_timeout_ns:
         if not table.idle_timeout:
             raise invalid(f"table {table.name!r} has no idle timeout")
-        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "idle timeouts are not supported")
+        if message.is_default_action:
+            raise invalid(f"table {table.name!r}: the default entry has no idle timeout")
+        if message.idle_timeout_ns < 0:
+            raise invalid(f"table {table.name!r}: idle_timeout_ns must not be negative")
 
 
 def _entry_id(table: Table, message: p4r.TableEntry) -> EntryId:
@@ -215,12 +264,13 @@ def _stage_insert(state: TableState, identifier: EntryId, before: Entry | None, 
         raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"table {table.name!r} already has this entry")
     if not message.HasField("action"):
         raise invalid(f"table {table.name!r}: a new entry needs an action")
-    action, parameters = decode_action(table, message.action, default=False)
+    after = _decode_entry(state, identifier, message)
     if len(state.entries) >= table.size:
         raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"table {table.name!r} is full ({table.size} entries)")
-    after = Entry(*identifier, action, parameters, message.metadata, message.controller_metadata)
-    operation = _operation(table, Operation.INSERT, identifier, after)
-    return TableChange(state, identifier, None, after, operation, _counter(message))
+    preparation = _exchange(state, None, after)
+    operation = _operation(state, Operation.INSERT, identifier, after)
+    direct = _direct_operation(state, identifier, message, None, after)
+    return TableChange(state, identifier, None, after, operation, preparation, direct)
 
 
 def _stage_modify(state: TableState, identifier: EntryId, before: Entry, message: p4r.TableEntry) -> TableChange:
@@ -229,13 +279,78 @@ def _stage_modify(state: TableState, identifier: EntryId, before: Entry, message
         # Without an action only metadata and direct resources change, which a constant entry allows for the latter.
         metadata = message.metadata if not before.const else before.metadata
         cookie = message.controller_metadata if not before.const else before.controller_metadata
-        after = replace(before, metadata=metadata, controller_metadata=cookie)
-        return TableChange(state, identifier, before, after, None, _counter(message))
+        timeout = message.idle_timeout_ns if not before.const else 0
+        after = replace(
+            before,
+            metadata=metadata,
+            controller_metadata=cookie,
+            idle_timeout_ns=timeout,
+            meter=_decode_meter(state, message),
+        )
+        direct = _direct_operation(state, identifier, message, before, after)
+        return TableChange(state, identifier, before, after, None, (), direct)
     _refuse_const(table, before)
-    action, parameters = decode_action(table, message.action, default=False)
-    after = Entry(*identifier, action, parameters, message.metadata, message.controller_metadata)
-    operation = _operation(table, Operation.MODIFY, identifier, after)
-    return TableChange(state, identifier, before, after, operation, _counter(message))
+    after = _decode_entry(state, identifier, message)
+    preparation = _exchange(state, before, after)
+    operation = _operation(state, Operation.MODIFY, identifier, after)
+    direct = _direct_operation(state, identifier, message, before, after)
+    return TableChange(state, identifier, before, after, operation, preparation, direct)
+
+
+def _decode_entry(state: TableState, identifier: EntryId, message: p4r.TableEntry) -> Entry:
+    action: Action | None = None
+    parameters: tuple[int, ...] = ()
+    reference: Reference | None = None
+    if state.profile is not None:
+        reference = state.profile.decode_reference(message.action, state.schema.name)
+    else:
+        action, parameters = decode_table_action(state.schema, message.action, default=False)
+    return Entry(
+        *identifier,
+        action,
+        parameters,
+        message.metadata,
+        message.controller_metadata,
+        reference=reference,
+        idle_timeout_ns=message.idle_timeout_ns,
+        meter=_decode_meter(state, message),
+    )
+
+
+def _decode_meter(state: TableState, message: p4r.TableEntry) -> MeterConfig | None:
+    if state.meter_kind is None or not message.HasField("meter_config"):
+        return None
+    return decode_meter(state.meter_kind, message.meter_config, f"table {state.schema.name!r}")
+
+
+def _exchange(state: TableState, before: Entry | None, after: Entry | None) -> tuple[EngineOperation, ...]:
+    """Tell the action profile that an entry refers to something else. Returns what makes it ready for that."""
+    if state.profile is None:
+        return ()
+    operations: tuple[EngineOperation, ...] = ()
+    if after is not None and after.reference is not None:
+        operations = state.profile.take(after.reference)
+    if before is not None and before.reference is not None:
+        state.profile.give(before.reference)
+    return operations
+
+
+def _direct_operation(
+    state: TableState, identifier: EntryId, message: p4r.TableEntry, before: Entry | None, after: Entry
+) -> DirectOperation | None:
+    counter = None
+    if message.HasField("counter_data"):
+        counter = message.counter_data.packet_count, message.counter_data.byte_count
+    meter = after.meter if before is None or after.meter != before.meter else None
+    reset = before is not None and before.meter is not None and after.meter is None
+    clear = message.HasField("meter_counter_data")
+    if counter is None and meter is None and not reset and not clear:
+        return None
+    return DirectOperation(state.schema.name, *identifier, counter, meter, reset, clear)
+
+
+def _meter_operation(table: Table, identifier: EntryId, meter: MeterConfig | None) -> DirectOperation:
+    return DirectOperation(table.name, *identifier, meter=meter, reset_meter=meter is None)
 
 
 def _stage_default(state: TableState, kind: int, message: p4r.TableEntry) -> TableChange:
@@ -247,7 +362,7 @@ def _stage_default(state: TableState, kind: int, message: p4r.TableEntry) -> Tab
     _refuse_const(table, state.default)
     before = state.default
     if message.HasField("action"):
-        action, parameters = decode_action(table, message.action, default=True)
+        action, parameters = decode_table_action(table, message.action, default=True)
         after = Entry((), 0, action, parameters, message.metadata, message.controller_metadata)
     else:
         # A copy: `revert` tells changes apart by identity.
@@ -264,17 +379,15 @@ def _default_operation(state: TableState, entry: Entry) -> TableOperation:
     return TableOperation(Operation.SET_DEFAULT, name, action=entry.action.name, parameters=entry.parameters)
 
 
-def _operation(table: Table, kind: Operation, identifier: EntryId, entry: Entry | None = None) -> TableOperation:
+def _operation(state: TableState, kind: Operation, identifier: EntryId, entry: Entry | None = None) -> TableOperation:
     key, priority = identifier
+    name = state.schema.name
+    if entry is not None and entry.reference is not None and state.profile is not None:
+        member, group = state.profile.target(entry.reference)
+        return TableOperation(kind, name, key, priority, member=member, group=group)
     if entry is None or entry.action is None:
-        return TableOperation(kind, table.name, key, priority)
-    return TableOperation(kind, table.name, key, priority, entry.action.name, entry.parameters)
-
-
-def _counter(message: p4r.TableEntry) -> tuple[int, int] | None:
-    if not message.HasField("counter_data"):
-        return None
-    return message.counter_data.packet_count, message.counter_data.byte_count
+        return TableOperation(kind, name, key, priority)
+    return TableOperation(kind, name, key, priority, entry.action.name, entry.parameters)
 
 
 def _candidates(state: TableState, request: p4r.TableEntry) -> list[Entry]:

@@ -1,7 +1,7 @@
 """Write: batches of updates, staged in the models first and then done in the engine (specification, "Write RPC").
 
-Updates of tables reach the engine in one call, in their order; other entities follow, in theirs. The specification
-lets a server reorder a batch.
+Updates of tables and action profiles reach the engine in one call, in their order; other entities follow, in theirs.
+The specification lets a server reorder a batch.
 """
 
 from __future__ import annotations
@@ -11,24 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import EntryError
+from softswitch.entries import EngineOperation, EntryError
 from softswitch.p4runtime import effects
 from softswitch.p4runtime.effects import Effect
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.profiles import ProfileChange
 from softswitch.p4runtime.tables import TableChange
 
 Errors = list[P4RuntimeError | None]
 
-_Staged = TableChange | Effect
+_Staged = TableChange | ProfileChange | Effect
 
 _UNSERVED = {
     "extern_entry": "externs",
-    "action_profile_member": "action profiles",
-    "action_profile_group": "action profiles",
-    "meter_entry": "meters",
-    "direct_meter_entry": "meters",
-    "value_set_entry": "value sets",
 }
 
 
@@ -60,10 +56,17 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
     if any(errors):
         if whole:
             _restore(pipeline, staged, errors, undo)
-            _revert(staged)
             return _aborted(errors)
         _revert([change if errors[place] else None for place, change in enumerate(staged)])
+    _set_timers(pipeline, staged, errors)
     return errors
+
+
+def _set_timers(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors) -> None:
+    for change, error in zip(staged, errors, strict=True):
+        if isinstance(change, TableChange) and change.state.schema.idle_timeout and change.id and error is None:
+            timeout = 0 if change.after is None else change.after.idle_timeout_ns
+            pipeline.idle.set(change.state.schema.id, change.id, timeout, pipeline.clock())
 
 
 def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
@@ -78,6 +81,18 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
             return effects.stage_counter(pipeline, update.type, entity.counter_entry)
         case "direct_counter_entry":
             return effects.stage_direct_counter(pipeline, update.type, entity.direct_counter_entry)
+        case "action_profile_member":
+            member = entity.action_profile_member
+            return pipeline.tables.profile(member.action_profile_id).stage_member(update.type, member)
+        case "action_profile_group":
+            group = entity.action_profile_group
+            return pipeline.tables.profile(group.action_profile_id).stage_group(update.type, group)
+        case "meter_entry":
+            return effects.stage_meter(pipeline, update.type, entity.meter_entry)
+        case "direct_meter_entry":
+            return effects.stage_direct_meter(pipeline, update.type, entity.direct_meter_entry)
+        case "value_set_entry":
+            return effects.stage_value_set(pipeline, update.type, entity.value_set_entry)
         case "register_entry":
             return effects.stage_register(pipeline, update.type, entity.register_entry)
         case "packet_replication_engine_entry":
@@ -92,11 +107,16 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
 
 def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors) -> list[Callable[[], None]]:
     """Do what is staged, noting errors. Returns how to undo the updates that are no table operations."""
-    changes = [
-        (place, change.operation)
-        for place, change in enumerate(staged)
-        if isinstance(change, TableChange) and change.operation is not None
-    ]
+    changes: list[tuple[int, EngineOperation]] = []
+    for place, change in enumerate(staged):
+        if isinstance(change, TableChange):
+            changes += ((place, operation) for operation in change.preparation)
+            if change.operation is not None:
+                changes.append((place, change.operation))
+            if change.direct is not None:
+                changes.append((place, change.direct))
+        elif isinstance(change, ProfileChange):
+            changes += ((place, operation) for operation in change.operations)
     results = pipeline.engine.apply([operation for _, operation in changes]) if changes else []
     for (place, _), result in zip(changes, results, strict=True):
         if result is not None:
@@ -107,15 +127,7 @@ def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Error
             continue
         if isinstance(change, Effect):
             undo.append(change.perform())
-        elif change is not None and change.counter is not None:
-            _write_initial_counter(pipeline, change)
     return undo
-
-
-def _write_initial_counter(pipeline: Pipeline, change: TableChange) -> None:
-    assert change.id is not None and change.counter is not None
-    (key, priority), (packets, octets) = change.id, change.counter
-    pipeline.engine.write_direct_counter(change.state.schema.name, key, priority, packets, octets)
 
 
 def _engine_error(error: EntryError) -> P4RuntimeError:
@@ -131,15 +143,16 @@ def _revert(staged: Iterable[_Staged | None]) -> None:
 def _restore(
     pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors, undo: Iterable[Callable[[], None]]
 ) -> None:
-    """Bring the engine back to where it was before a batch that failed in it."""
+    """Bring models and engine back to where they were before a batch that failed in the engine."""
     for step in reversed(list(undo)):
         step()
-    inverses = [
-        inverse
-        for change, error in zip(staged, errors, strict=True)
-        if error is None and isinstance(change, TableChange) and (inverse := change.inverse()) is not None
-    ]
-    pipeline.engine.apply(inverses[::-1])
+    operations: list[EngineOperation] = []
+    for change, error in reversed(list(zip(staged, errors, strict=True))):
+        if change is not None:
+            change.revert()
+        if error is None and isinstance(change, TableChange | ProfileChange):
+            operations += change.inverse()
+    pipeline.engine.apply(operations)
 
 
 def _aborted(errors: Errors) -> Errors:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from softswitch.engine import Engine
 from softswitch.entries import PackedOperation, TableOperation
-from softswitch.p4runtime import schema
+from softswitch.p4runtime import p4info
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.plain import PlainUpdates
 from softswitch.p4runtime.tables import TableChange, TableStore
@@ -30,7 +30,7 @@ class BothWays:
         self.names = names
         program = engine.program
         assert program is not None
-        self._schema = schema.build(names.p4info, program)
+        self._schema = p4info.build(names.p4info, program)
         self._program = program
         self.forget()
 

@@ -374,9 +374,9 @@ def test_counter_data_needs_a_direct_counter(client: Client, names: Names) -> No
 
 
 def test_unserved_entities_are_named(client: Client, names: Names) -> None:
-    member = p4r.Entity(action_profile_member=p4r.ActionProfileMember(action_profile_id=1))
+    extern = p4r.Entity(extern_entry=p4r.ExternEntry(extern_type_id=1))
     unset_type = p4r.Update(entity=exact_entry(names, 1, port=3))
-    assert codes(client, insert(member), unset_type, insert(p4r.Entity())) == [
+    assert codes(client, insert(extern), unset_type, insert(p4r.Entity())) == [
         rpc_code.UNIMPLEMENTED,
         rpc_code.INVALID_ARGUMENT,
         rpc_code.INVALID_ARGUMENT,

@@ -1,0 +1,274 @@
+"""Indexes a P4Info as a `Schema` and checks it against the program itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from finsy.proto import p4i
+
+from softswitch.bmv2 import program as bmv2
+from softswitch.bmv2.program import MatchKind, Program
+from softswitch.p4runtime.data import data_type
+from softswitch.p4runtime.errors import invalid
+from softswitch.p4runtime.schema import (
+    Action,
+    ActionProfile,
+    ActionUse,
+    Counter,
+    Digest,
+    DirectMeter,
+    Field,
+    Meter,
+    MeterKind,
+    Register,
+    Schema,
+    Table,
+    ValueSet,
+)
+
+_MATCH_KINDS = {
+    p4i.MatchField.EXACT: MatchKind.EXACT,
+    p4i.MatchField.LPM: MatchKind.LPM,
+    p4i.MatchField.TERNARY: MatchKind.TERNARY,
+    p4i.MatchField.RANGE: MatchKind.RANGE,
+    p4i.MatchField.OPTIONAL: MatchKind.OPTIONAL,
+}
+
+# p4c makes a ternary key of an optional one.
+_NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
+
+_UNSERVED = ("externs",)
+
+
+class _HasPreamble(Protocol):
+    @property
+    def preamble(self) -> Any: ...
+
+
+def build(p4info: p4i.P4Info, program: Program) -> Schema:
+    """Index `p4info`, which must describe `program`. Raises INVALID_ARGUMENT naming what does not fit."""
+    for name in _UNSERVED:
+        if getattr(p4info, name):
+            first = getattr(p4info, name)[0]
+            title = first.extern_type_name if name == "externs" else first.preamble.name
+            raise invalid(f"P4Info: {name.replace('_', ' ')} are not supported ({title!r})")
+    _check_unique_ids(p4info)
+    try:
+        actions = {a.preamble.id: _action(a) for a in p4info.actions}
+        direct_counters = {c.preamble.id: c.direct_table_id for c in p4info.direct_counters}
+        direct_meters = {m.preamble.id: _direct_meter(m) for m in p4info.direct_meters}
+        tables = {t.preamble.id: _table(t, actions, direct_counters, direct_meters, program) for t in p4info.tables}
+        profiles = {a.preamble.id: _action_profile(a, tables, program) for a in p4info.action_profiles}
+        for table in tables.values():
+            if table.profile is not None and table.profile not in profiles:
+                raise ValueError(f"table {table.name!r}: no action profile has id {table.profile}")
+        return Schema(
+            tables=tables,
+            actions=actions,
+            counters={c.preamble.id: _counter(c, program) for c in p4info.counters},
+            direct_counters=direct_counters,
+            meters={m.preamble.id: _meter(m, program) for m in p4info.meters},
+            direct_meters=direct_meters,
+            profiles=profiles,
+            value_sets={v.preamble.id: _value_set(v, program) for v in p4info.value_sets},
+            registers={r.preamble.id: _register(r, p4info, program) for r in p4info.registers},
+            digests={d.preamble.id: _digest(d, p4info, program) for d in p4info.digests},
+            packet_in=_packet_header(p4info, "packet_in"),
+            packet_out=_packet_header(p4info, "packet_out"),
+        )
+    except ValueError as error:
+        raise invalid(f"P4Info: {error}") from error
+
+
+def _check_unique_ids(p4info: p4i.P4Info) -> None:
+    groups: tuple[Iterable[_HasPreamble], ...] = (
+        p4info.tables,
+        p4info.actions,
+        p4info.counters,
+        p4info.direct_counters,
+        p4info.meters,
+        p4info.direct_meters,
+        p4info.action_profiles,
+        p4info.value_sets,
+        p4info.registers,
+        p4info.digests,
+        p4info.controller_packet_metadata,
+    )
+    names: dict[int, str] = {}
+    for element in (element for group in groups for element in group):
+        identifier, name = element.preamble.id, element.preamble.name
+        if not identifier:
+            raise invalid(f"P4Info: {name!r} has no id")
+        if identifier in names:
+            raise invalid(f"P4Info: {names[identifier]!r} and {name!r} share id {identifier}")
+        names[identifier] = name
+
+
+def _action(message: p4i.Action) -> Action:
+    parameters = tuple(Field(p.id, p.name, p.bitwidth) for p in message.params)
+    return Action(message.preamble.id, message.preamble.name, parameters)
+
+
+def _table(
+    message: p4i.Table,
+    actions: dict[int, Action],
+    direct_counters: dict[int, int],
+    direct_meters: dict[int, DirectMeter],
+    program: Program,
+) -> Table:
+    name = message.preamble.name
+    native = program.tables.get(name)
+    if native is None:
+        raise ValueError(f"table {name!r} is not in the program")
+    uses: dict[int, ActionUse] = {}
+    for ref in message.action_refs:
+        if ref.id not in actions:
+            raise ValueError(f"table {name!r}: no action has id {ref.id}")
+        _check_action(actions[ref.id], native, program)
+        scope = ref.scope
+        uses[ref.id] = ActionUse(
+            actions[ref.id],
+            in_entries=scope != p4i.ActionRef.DEFAULT_ONLY,
+            as_default=scope != p4i.ActionRef.TABLE_ONLY,
+        )
+    counters = [i for i in message.direct_resource_ids if i in direct_counters]
+    meters = [i for i in message.direct_resource_ids if i in direct_meters]
+    if len(counters) + len(meters) != len(message.direct_resource_ids):
+        raise ValueError(f"table {name!r}: a direct resource is neither direct counter nor direct meter")
+    if bool(meters) != (native.meter is not None):
+        raise ValueError(f"table {name!r}: its direct meter is {native.meter or 'none'} in the program")
+    if bool(message.implementation_id) != (native.profile is not None):
+        raise ValueError(f"table {name!r}: its action profile is {native.profile or 'none'} in the program")
+    timeout = message.idle_timeout_behavior != p4i.Table.NO_TIMEOUT
+    if timeout and not native.idle_timeout:
+        raise ValueError(f"table {name!r} has no idle timeout in the program")
+    return Table(
+        id=message.preamble.id,
+        name=name,
+        fields=_match_fields(message, native),
+        uses=uses,
+        size=message.size,
+        const_entries=message.is_const_table,
+        const_default=message.const_default_action_id != 0 or message.implementation_id != 0,
+        direct_counter=counters[0] if counters else None,
+        direct_meter=meters[0] if meters else None,
+        profile=message.implementation_id or None,
+        idle_timeout=timeout,
+    )
+
+
+def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
+    name = message.preamble.name
+    if len(message.match_fields) != len(native.keys):
+        raise ValueError(f"table {name!r} has {len(native.keys)} key fields in the program")
+    fields = []
+    for match, key in zip(message.match_fields, native.keys, strict=True):
+        kind = _MATCH_KINDS.get(match.match_type)
+        if kind is None:
+            raise ValueError(f"table {name!r}: match type of {match.name!r} is not supported")
+        if key.kind is not _NATIVE_KINDS.get(kind, kind) and (kind, key.kind) != (MatchKind.EXACT, MatchKind.VALID):
+            raise ValueError(f"table {name!r}: {match.name!r} is {kind.value}, in the program {key.kind.value}")
+        if match.bitwidth != key.width:
+            raise ValueError(
+                f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>"
+            )
+        fields.append(Field(match.id, match.name, match.bitwidth, kind))
+    return tuple(fields)
+
+
+def _check_action(action: Action, native: bmv2.Table, program: Program) -> None:
+    try:
+        known = program.action_of(native, action.name)
+    except KeyError:
+        raise ValueError(f"table {native.name!r} has no action {action.name!r} in the program") from None
+    if [p.width for p in action.parameters] != [p.width for p in known.parameters]:
+        raise ValueError(f"action {action.name!r} has other parameters in the program")
+
+
+def _action_profile(message: p4i.ActionProfile, tables: dict[int, Table], program: Program) -> ActionProfile:
+    name = message.preamble.name
+    native = program.profiles.get(name)
+    if native is None:
+        raise ValueError(f"action profile {name!r} is not in the program")
+    if message.with_selector != (native.selector is not None):
+        raise ValueError(f"action profile {name!r} has {'a' if native.selector else 'no'} selector in the program")
+    members = message.sum_of_members
+    return ActionProfile(
+        id=message.preamble.id,
+        name=name,
+        uses={i: use for t in tables.values() if t.profile == message.preamble.id for i, use in t.uses.items()},
+        with_selector=message.with_selector,
+        size=message.size,
+        max_group_size=message.max_group_size,
+        weighed=message.WhichOneof("selector_size_semantics") != "sum_of_members",
+        max_weight=members.max_member_weight,
+        equal=message.weights_disallowed,
+    )
+
+
+def _meter(message: p4i.Meter, program: Program) -> Meter:
+    name = message.preamble.name
+    native = program.meters.get(name)
+    if native is None or native.table is not None:
+        raise ValueError(f"meter {name!r} is not in the program")
+    if native.packets != (message.spec.unit == p4i.MeterSpec.PACKETS):
+        raise ValueError(f"meter {name!r} has another unit in the program")
+    return Meter(message.preamble.id, name, MeterKind(message.spec.type), native.size)
+
+
+def _direct_meter(message: p4i.DirectMeter) -> DirectMeter:
+    preamble = message.preamble
+    return DirectMeter(preamble.id, preamble.name, MeterKind(message.spec.type), message.direct_table_id)
+
+
+def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:
+    name = message.preamble.name
+    native = program.value_sets.get(name)
+    if native is None:
+        raise ValueError(f"value set {name!r} is not in the program")
+    fields = []
+    for match in message.match:
+        kind = _MATCH_KINDS.get(match.match_type)
+        if kind in (None, MatchKind.RANGE):
+            raise ValueError(f"value set {name!r}: match type of {match.name!r} is not supported")
+        fields.append(Field(match.id, match.name, match.bitwidth, kind or MatchKind.EXACT))
+    if sum(field.width for field in fields) != native.width:
+        raise ValueError(f"value set {name!r} has {native.width} bits in the program")
+    return ValueSet(message.preamble.id, name, tuple(fields), min(message.size, native.size))
+
+
+def _counter(message: p4i.Counter, program: Program) -> Counter:
+    name = message.preamble.name
+    if name not in program.counters:
+        raise ValueError(f"counter {name!r} is not in the program")
+    return Counter(message.preamble.id, name, program.counters[name].size)
+
+
+def _register(message: p4i.Register, p4info: p4i.P4Info, program: Program) -> Register:
+    name = message.preamble.name
+    native = program.registers.get(name)
+    cell = data_type(message.type_spec, p4info.type_info)
+    if native is None:
+        raise ValueError(f"register {name!r} is not in the program")
+    if cell.widths != (native.width,):
+        raise ValueError(f"register {name!r} has cells of {native.width} bits in the program")
+    return Register(message.preamble.id, name, native.size, cell)
+
+
+def _digest(message: p4i.Digest, p4info: p4i.P4Info, program: Program) -> Digest:
+    name = message.preamble.name
+    native = next((learn for learn in program.learn_lists.values() if learn.name == name), None)
+    content = data_type(message.type_spec, p4info.type_info)
+    if native is None:
+        raise ValueError(f"digest {name!r} is not in the program")
+    if content.widths != native.widths:
+        raise ValueError(f"digest {name!r} has other members in the program")
+    return Digest(message.preamble.id, name, content)
+
+
+def _packet_header(p4info: p4i.P4Info, name: str) -> tuple[Field, ...] | None:
+    for header in p4info.controller_packet_metadata:
+        if header.preamble.name == name:
+            return tuple(Field(m.id, m.name, m.bitwidth) for m in header.metadata)
+    return None
