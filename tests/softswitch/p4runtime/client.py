@@ -32,7 +32,8 @@ class Names:
         return cls(text_format.Parse(text, p4i.P4Info()), (PROGRAMS / f"{program}.json").read_bytes())
 
     def __getitem__(self, alias: str) -> int:
-        groups = ("tables", "actions", "counters", "direct_counters", "registers", "digests")
+        groups = ("tables", "actions", "counters", "direct_counters", "meters", "direct_meters", "registers", "digests")
+        groups += ("action_profiles", "value_sets")
         for group in groups:
             for element in getattr(self.p4info, group):
                 if element.preamble.alias == alias:
@@ -117,9 +118,10 @@ class BatchError(Exception):
 
 
 class Client:
-    """Calls on one server."""
+    """Calls on one server, which is device `device_id`."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None, device_id: int = 1) -> None:
+        self.device_id = device_id
         options = [("grpc.max_receive_message_length", 4 << 20), ("grpc.max_metadata_size", 1 << 20)]
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options=options)
@@ -140,7 +142,7 @@ class Client:
     def primary(self, election_id: int = 10, role: str = "") -> Stream:
         """Open a stream and be primary on it."""
         stream = self.stream()
-        stream.arbitrate(election_id, role=role)
+        stream.arbitrate(election_id, device_id=self.device_id, role=role)
         assert stream.arbitration() == (0, election_id)
         return stream
 
@@ -148,12 +150,14 @@ class Client:
         self,
         *updates: p4r.Update,
         election_id: int | None = 10,
-        device_id: int = 1,
+        device_id: int | None = None,
         role: str = "",
         atomicity: int = p4r.WriteRequest.CONTINUE_ON_ERROR,
     ) -> None:
         """Write a batch. Raises BatchError, or grpc.RpcError when the whole request was refused."""
-        request = p4r.WriteRequest(device_id=device_id, updates=updates, atomicity=atomicity, role=role)
+        request = p4r.WriteRequest(
+            device_id=device_id or self.device_id, updates=updates, atomicity=atomicity, role=role
+        )
         if election_id is not None:
             request.election_id.CopyFrom(uint128(election_id))
         try:
@@ -161,13 +165,13 @@ class Client:
         except grpc.RpcError as error:
             raise _batch_error(error) or error from None
 
-    def read(self, *entities: p4r.Entity, device_id: int = 1) -> list[p4r.Entity]:
+    def read(self, *entities: p4r.Entity, device_id: int | None = None) -> list[p4r.Entity]:
         """All entities of a read."""
         return [entity for message in self.read_messages(*entities, device_id=device_id) for entity in message.entities]
 
-    def read_messages(self, *entities: p4r.Entity, device_id: int = 1) -> Iterator[p4r.ReadResponse]:
+    def read_messages(self, *entities: p4r.Entity, device_id: int | None = None) -> Iterator[p4r.ReadResponse]:
         """A read message by message. Raises as `write` does."""
-        request = p4r.ReadRequest(device_id=device_id, entities=entities)
+        request = p4r.ReadRequest(device_id=device_id or self.device_id, entities=entities)
         try:
             yield from self.stub.Read(request, timeout=TIMEOUT)
         except grpc.RpcError as error:
@@ -178,17 +182,17 @@ class Client:
         config: p4r.ForwardingPipelineConfig | None,
         action: int = p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT,
         election_id: int = 10,
-        device_id: int = 1,
+        device_id: int | None = None,
     ) -> None:
         """SetForwardingPipelineConfig."""
         request = p4r.SetForwardingPipelineConfigRequest(
-            device_id=device_id, election_id=uint128(election_id), action=action, config=config
+            device_id=device_id or self.device_id, election_id=uint128(election_id), action=action, config=config
         )
         self.stub.SetForwardingPipelineConfig(request, timeout=120)
 
     def config(self, kind: int = p4r.GetForwardingPipelineConfigRequest.ALL) -> p4r.ForwardingPipelineConfig | None:
         """GetForwardingPipelineConfig; None when the device has none."""
-        request = p4r.GetForwardingPipelineConfigRequest(device_id=1, response_type=kind)
+        request = p4r.GetForwardingPipelineConfigRequest(device_id=self.device_id, response_type=kind)
         response = self.stub.GetForwardingPipelineConfig(request, timeout=TIMEOUT)
         return response.config if response.HasField("config") else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import pytest
 from softswitch.engine import Engine
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
+from tests.softswitch.p4runtime import targets
 from tests.softswitch.p4runtime.client import Client, Names, Stream
 from tests.softswitch.p4runtime.switches import RunningSwitch
+from tests.softswitch.p4runtime.targets import Target
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +87,32 @@ def primary(client: Client, names: Names) -> Iterator[Stream]:
     client.push(names.config())
     yield stream
     stream.close()
+
+
+@pytest.fixture(scope="session")
+def running_bmv2() -> Iterator[Target]:
+    """One BMv2 for all tests: a push makes it as new."""
+    if targets.BINARY is None:
+        pytest.skip("simple_switch_grpc is not installed")
+    with targets.bmv2() as target:
+        yield target
+
+
+@pytest.fixture
+def softswitch(switch: RunningSwitch) -> Iterator[Target]:
+    """A softswitch with a primary."""
+    with Client(switch.address) as client:
+        stream = client.primary()
+
+        def exchange(packets: Sequence[bytes]) -> list[targets.Outputs]:
+            return [sorted(switch.engine.process(1, packet)) for packet in packets]
+
+        yield Target("softswitch", client, stream, exchange)
+        stream.close()
+
+
+@pytest.fixture(params=["softswitch", "bmv2"])
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each target in turn."""
+    made: Target = request.getfixturevalue("softswitch" if request.param == "softswitch" else "running_bmv2")
+    return made

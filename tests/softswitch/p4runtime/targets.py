@@ -1,0 +1,136 @@
+"""Each target that serves P4Runtime, with a way to put packets into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from finsy.proto import p4r
+
+from tests.softswitch.native.bmv2 import BINARY, CPU_PORT, Packet
+from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
+
+Outputs = list[tuple[int, bytes]]
+QUIET_S = 0.3
+PATIENCE_S = 10.0
+
+
+@dataclass
+class Target:
+    """A switch on which a client is primary. `exchange` tells what each packet of port 1 made leave."""
+
+    name: str
+    client: Client
+    stream: Stream
+    exchange: Callable[[Sequence[bytes]], list[Outputs]]
+
+    def push(self, program: str) -> Names:
+        """Install a program of the folder `programs`: all state and what the stream still holds are gone."""
+        names = Names.of(program)
+        self.client.push(names.config())
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.stream.receive(timeout=0)
+        return names
+
+    def send(self, packet: bytes) -> Outputs:
+        """What one packet makes leave."""
+        return self.exchange([packet])[0]
+
+    def refusal(self, update: p4r.Update) -> int:
+        """The canonical code with which an update is refused; 0 when it is not."""
+        try:
+            self.client.write(update)
+        except BatchError as error:
+            (code,) = error.codes
+            return int(code)
+        return 0
+
+
+class _Plane:
+    """BMv2's DataplaneInterface: packets in and out without interfaces. It wants a program first."""
+
+    def __init__(self, channel: grpc.Channel, device: int) -> None:
+        self._channel = channel
+        self._device = device
+        self._requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
+        self._outputs: dict[int, Outputs] = {}
+        self._answered = threading.Condition()
+        self._last = 0
+        self._stream: Any = None
+        self._reader: threading.Thread | None = None
+
+    def _open(self) -> None:
+        self._stream = self._channel.stream_stream(
+            "/p4.bm.DataplaneInterface/PacketStream",
+            request_serializer=Packet.encode,
+            response_deserializer=Packet.decode,
+        )(iter(self._requests.get, None))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            for packet in self._stream:
+                with self._answered:
+                    self._outputs.setdefault(packet.id, []).append((packet.port, packet.data))
+                    self._answered.notify()
+
+    def exchange(self, packets: Sequence[bytes]) -> list[Outputs]:
+        """Waits for an answer to each, or for silence."""
+        if self._reader is None:
+            self._open()
+        numbers = range(self._last + 1, self._last + 1 + len(packets))
+        self._last += len(packets)
+        for number, data in zip(numbers, packets, strict=True):
+            self._requests.put(Packet(number, self._device, 1, data))
+            if len(packets) > 50:
+                time.sleep(0.0005)  # its egress queues hold 64 packets
+        with self._answered:
+            while not all(number in self._outputs for number in numbers) and self._answered.wait(QUIET_S):
+                pass
+            return [sorted(self._outputs.get(number, [])) for number in numbers]
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._reader is not None:
+            self._stream.cancel()
+            self._reader.join()
+
+
+@contextmanager
+def bmv2() -> Iterator[Target]:
+    """A BMv2 of its own."""
+    assert BINARY is not None
+    with tempfile.TemporaryDirectory(prefix="bmv2-") as folder:
+        control, plane = f"unix:{folder}/control", f"unix:{folder}/plane"
+        device = os.getpid() % 1_000_000 + 1_000_000
+        command = [BINARY, "--no-p4", "--device-id", str(device), "-L", "off", "--", "--grpc-server-addr", control]
+        process = subprocess.Popen(
+            [*command, "--dp-grpc-server-addr", plane, "--cpu-port", str(CPU_PORT)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        try:
+            with Client(control, device_id=device) as client, grpc.insecure_channel(plane) as channel:
+                grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
+                stream, packets = client.primary(), _Plane(channel, device)
+                try:
+                    yield Target("bmv2", client, stream, packets.exchange)
+                finally:
+                    packets.close()
+                    stream.close()
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
