@@ -34,7 +34,7 @@ control FlowWay(in metadata_t meta, out flow_entry_t entry)(HashAlgorithm algori
         if (entry.state == flow_state_t.OPENING) { keep = HANDSHAKE_AFTER; }
         else if (entry.state == flow_state_t.CLOSING) { keep = CLOSING_AFTER; }
         entry.live = entry.state != flow_state_t.FREE && elapsed(meta.now, value[47:0]) <= keep;
-        entry.ours = entry.state != flow_state_t.FREE && key == meta.flow_key;
+        entry.ours = key == meta.flow_key; // a free entry's key is zero, and no flow's is: it has a protocol
     }
 }
 

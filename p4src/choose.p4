@@ -58,10 +58,10 @@ control Choose(inout metadata_t meta) {
 
     apply {
         read_service();
-        meta.no_live = best[53:6] == NOT_ELIGIBLE;
         if (meta.hosted) {
             host.apply(meta.kind == kind_t.REPORT, meta);
         } else {
+            meta.no_live = best[53:6] == NOT_ELIGIBLE;
             meta.member = best[5:0];
             if (eligible != 0 && (meta.drawn || meta.policy != policy_t.SPREAD)) {
                 if (meta.drawn) { by_hash(); }

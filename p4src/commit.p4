@@ -110,22 +110,21 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
                 if (meta.event_from[6:6] == 1) { reg_left.write(meta.service ++ meta.event_from[5:0], meta.now); }
                 move_host();
             }
-            if (meta.kind == kind_t.REQUEST && meta.remote && ipv4.total_len |+| IPV4_BYTES > meta.path_mtu) {
-                meta.too_big = true;
-            } else if (meta.kind == kind_t.REQUEST) {
-                meta.steered = true;
-                if (!meta.sticky && !meta.drawn) {
-                    book();
-                    if (!meta.hosted && !meta.no_live && (meta.policy == policy_t.SPREAD || rank == LAST_RESORT)) {
-                        // It can start the next piece one service interval after this one. A draining instance keeps
-                        // its rank: having been touched, it lets its equals go first.
-                        meta.leaf_changed = true;
-                        meta.rank = rank;
-                        if (rank > LAST_RESORT) {
-                            usec_t start = SPREAD_BEST - rank;
-                            if (start < meta.now) { start = meta.now; }
-                            meta.rank = SPREAD_BEST - (start + (usec_t)interval);
-                        }
+            if (meta.kind == kind_t.REQUEST) {
+                meta.too_big = meta.remote && ipv4.total_len |+| IPV4_BYTES > meta.path_mtu;
+                meta.steered = !meta.too_big;
+            }
+            if (meta.steered && !meta.sticky && !meta.drawn) {
+                book();
+                if (!meta.hosted && (meta.policy == policy_t.SPREAD || rank == LAST_RESORT)) {
+                    // It can start the next piece one service interval after this one. A draining instance keeps its
+                    // rank: having been touched, it lets its equals go first.
+                    meta.leaf_changed = true;
+                    meta.rank = rank;
+                    if (rank > LAST_RESORT) {
+                        usec_t start = SPREAD_BEST - rank;
+                        if (start < meta.now) { start = meta.now; }
+                        meta.rank = SPREAD_BEST - (start + (usec_t)interval);
                     }
                 }
             }

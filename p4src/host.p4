@@ -39,11 +39,12 @@ control Host(in bool by_report, inout metadata_t meta) {
         bool late = elapsed(meta.now, arrival) > meta.stale_after;
         event_t event = event_t.NONE;
         meta.member = host[5:0];
+        meta.no_live = best[53:6] == NOT_ELIGIBLE;
         if (meta.policy == policy_t.PINNED && pinned_status != (bit<2>)status_t.ABSENT) {
             if (none || host[5:0] != meta.pinned) { event = event_t.PINNED; }
             meta.member = meta.pinned;
             meta.no_live = false; // pinning overrides eligibility
-        } else if (best[53:6] != NOT_ELIGIBLE) {
+        } else if (!meta.no_live) {
             if (none) {
                 event = event_t.FIRST;
             } else if (status == (bit<2>)status_t.ABSENT) {
@@ -53,8 +54,8 @@ control Host(in bool by_report, inout metadata_t meta) {
                 event = event_t.NOT_READY;
             } else if (by_report && held == LAST_RESORT && best[53:6] > LAST_RESORT) {
                 event = event_t.DRAINING;
-            } else if (by_report && meta.policy == policy_t.SINGLE && held != LAST_RESORT
-                       && best[53:6] > held |+| meta.margin && meta.now - moved >= meta.dwell << damping) {
+            } else if (by_report && meta.policy == policy_t.SINGLE && best[53:6] > held |+| meta.margin
+                       && meta.now - moved >= meta.dwell << damping) {
                 event = event_t.BETTER;
             }
             if (event != event_t.NONE) { meta.member = best[5:0]; }
@@ -62,6 +63,6 @@ control Host(in bool by_report, inout metadata_t meta) {
         meta.event = event;
         meta.event_from = host;
         meta.event_from_rank = none ? NOT_ELIGIBLE : held;
-        meta.host_overdue = !none && late && status != (bit<2>)status_t.ABSENT;
+        meta.host_overdue = late && !meta.no_live;
     }
 }

@@ -55,7 +55,7 @@ struct metadata_t {
     member_t   member;
     instance_t instance;
     bool       no_live;       // nobody is eligible
-    bool       host_overdue;  // the host's last report is too old, and nobody has taken it out yet
+    bool       host_overdue;  // the host's last report is too old, and somebody can take over
     bool       steered;
     ipv4_t     next;          // the address to route by
     bool       remote;        // the instance's node is behind another switch: through a tunnel,

@@ -49,8 +49,8 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     }
 
     apply {
-        if (report.isValid() && report.magic == REPORT_MAGIC && report.version == REPORT_VERSION
-            && report.reserved_flags == 0 && report.reserved == 0) {
+        // Valid: it has the length and the magic, by which the parser knows it.
+        if (report.isValid() && report.version == REPORT_VERSION && report.reserved_flags == 0 && report.reserved == 0) {
             bindings.apply();
         } else {
             meta.drop = drop_t.REPORT_MALFORMED;

@@ -85,27 +85,29 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
             meta.from_cpu = 1;
             packet_io.apply(hdr, meta, std);
         }
-        if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) { guard.apply(hdr, meta, std); }
         if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) {
-            if (hdr.ipv4.isValid() && hdr.ipv4.protocol == PROTOCOL_IPIP) { decapsulation.apply(hdr, meta); }
-            if (meta.kind == kind_t.NONE) { classify.apply(hdr, meta); }
+            guard.apply(hdr, meta, std);
+            if (meta.drop == drop_t.NONE) {
+                if (hdr.ipv4.isValid() && hdr.ipv4.protocol == PROTOCOL_IPIP) { decapsulation.apply(hdr, meta); }
+                if (meta.kind == kind_t.NONE) { classify.apply(hdr, meta); }
+            }
         }
 
         if (meta.drop == drop_t.NONE) {
-            if (meta.kind == kind_t.ARP) { arp.apply(hdr, meta, std); }
-            else if (meta.kind == kind_t.PING) { ping.apply(hdr, meta, std); }
-            else if (meta.kind == kind_t.REPORT) { binding.apply(hdr.report, hdr.ipv4.src, meta); }
-        }
-
-        if (meta.drop == drop_t.NONE && meta.authenticate == 1 && meta.passes == 0) {
-            authentication.apply(hdr.report, meta);
+            if (meta.kind == kind_t.ARP) {
+                arp.apply(hdr, meta, std);
+            } else if (meta.kind == kind_t.PING) {
+                ping.apply(hdr, meta, std);
+            } else if (meta.kind == kind_t.REPORT) {
+                binding.apply(hdr.report, hdr.ipv4.src, meta);
+                if (meta.authenticate == 1) { authentication.apply(hdr.report, meta); }
+            }
         }
 
         if (meta.drop == drop_t.NONE && (meta.kind == kind_t.REPORT || meta.kind == kind_t.REQUEST)) {
             intent.apply(meta);
             if (meta.drop == drop_t.NONE) {
-                bool first_pass = meta.passes == 0;
-                if (meta.kind == kind_t.REPORT && first_pass) {
+                if (meta.kind == kind_t.REPORT && meta.passes == 0) {
                     reports.apply(hdr.report, meta);
                 } else {
                     if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid() || meta.quotes)) {
@@ -127,11 +129,11 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
             }
         }
 
-        if (meta.drop == drop_t.NONE && !meta.again && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+        if (meta.drop == drop_t.NONE && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
             if (meta.too_big) {
                 too_big.apply(hdr, meta, std);
             } else {
-                if (meta.steered && meta.remote) { encapsulation.apply(hdr, meta); }
+                if (meta.remote) { encapsulation.apply(hdr, meta); }
                 routing.apply(hdr, meta, std);
             }
         }

@@ -41,7 +41,7 @@ control Tree(inout metadata_t meta) {
         members_t eligible;
         reg_eligible.read(eligible, meta.service);
         eligible = eligible & ~((members_t)1 << meta.member);
-        eligible = eligible | ((members_t)(bit<1>)(meta.rank > LAST_RESORT) << meta.member);
+        if (meta.rank > LAST_RESORT) { eligible = eligible | ((members_t)1 << meta.member); }
         reg_eligible.write(meta.service, eligible);
         node = meta.member;
         winner = meta.rank ++ meta.member;

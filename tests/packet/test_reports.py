@@ -9,6 +9,7 @@ from controller.policy.rank import Score, load, single_rank
 from hitless.report import Report, decode
 from tests.packet.bench import CLIENT_PORT, DRAINING, NOT_READY, READY, Bench, Service, node_address, node_port, until
 from tests.packet.p4runtime import entry
+from tests.packet.test_staleness import report_all
 
 
 def accepted(service: Service, member: int = 0, **fields: Any) -> bool:
@@ -200,3 +201,38 @@ def test_a_copy_goes_unchanged_to_the_other_switches(bench: Bench) -> None:
     # The same again is old, here as on any other switch: a copy that comes back goes no further.
     with bench.drops_one("REPORT_OLD"):
         bench.send(node_port(0), frame)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_it_goes_on_to_the_others_though_nobody_is_eligible_and_the_host_has_gone(bench: Bench, ready: bool) -> None:
+    service = bench.service()
+    service.report(0)
+    service.report(0, ready=ready)
+    assert service.host() == 0
+    bench.client.delete(service.instance(0))
+    service.configure(stale_after=0)
+    goes_on(service, 1)
+
+
+def test_it_goes_on_to_the_others_though_it_finds_everyone_gone(bench: Bench) -> None:
+    service = bench.service(members=64)
+    report_all(service, range(64))
+    service.configure(stale_after=0)
+    bench.client.delete(*(service.instance(member) for member in range(64)))
+    with bench.counts("events", "EVICT_GONE", 64):
+        goes_on(service, 1, ready=True)
+
+
+def goes_on(service: Service, member: int, *, ready: bool = False) -> None:
+    """A member's report is counted as accepted and copied, and is no drop."""
+    bench = service.bench
+    bench.client.insert(fy.P4MulticastGroupEntry(service.index, replicas=(3, 4)))
+    bench.client.modify(service.binding(member, copy_group=service.index))
+    frame = bytes(service.report_frame(member, service.payload(member, ready=ready)))
+    drops = [bench.drops(reason) for reason in bench.names["drops"]]
+    bench.wires.flush()
+    with bench.counts("events", "REPORT"):
+        bench.send(node_port(member), frame)
+        copies = [bench.receive(), bench.receive()]
+    assert sorted(copy for copy in copies if copy is not None) == [(3, frame), (4, frame)]
+    assert [bench.drops(reason) for reason in bench.names["drops"]] == drops
