@@ -17,13 +17,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import finsy as fy
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from hitless.invocation import MAGIC as INVOCATION_MAGIC
 from hitless.report import Report
-from p4src.build import P4INFO, PIPELINE, ROOT
+from p4src.build import ROOT
+from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock
 from tests.packet.p4runtime import Client, entry
 from tests.packet.wires import Frame, Wires, command_inside
@@ -42,8 +44,11 @@ FALLBACK_MAC = "02:00:00:00:00:09"
 REPORTS = ("10.96.255.254", 9600)
 PATIENCE = 3.0
 """Seconds until something that must happen is taken not to happen."""
+MARK = bytes(12) + b"\x88\xb5" + b"mark".ljust(46)
+"""A frame of an experimental type (IEEE 802), which no test sends for its own sake."""
 
 READY, DRAINING, NOT_READY = 1, 2, 3
+_names = itertools.count()
 
 
 def node_address(member: int) -> str:
@@ -68,11 +73,12 @@ class Bench:
         self.target = target
         self.clock = clock
         """Of the switch, if the test is to set it."""
-        self.wires = Wires(f"packet-{os.getpid()}-{target}", PORTS)
+        self.wires = Wires(f"packet-{os.getpid()}-{next(_names)}", PORTS)
         self.client: Client
         self._scratch = tempfile.TemporaryDirectory(prefix="packet-")
         self._process: subprocess.Popen[bytes]
         self._indices = itertools.count(1)
+        self._groups: list[int] = []
         self.names: dict[str, dict[str, int]] = {}
         """Index of each drop reason and event, by counter and name, as the P4Info says."""
 
@@ -91,7 +97,7 @@ class Bench:
             )
         try:
             until(self._serves, f"{command[0]} to open its P4Runtime socket", wait=20)
-            self.client = Client(address, 1, ROOT / P4INFO, ROOT / PIPELINE)
+            self.client = Client(address, 1, P4INFO, PIPELINE)
             self.names = {
                 counter.preamble.name: {
                     pair.key: pair.value.int64_value
@@ -111,7 +117,11 @@ class Bench:
         if hasattr(self, "client"):
             self.client.close()
         self._process.terminate()
-        self._process.wait(10)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
         self.wires.__exit__(None, None, None)
         self._scratch.cleanup()
 
@@ -120,12 +130,28 @@ class Bench:
         """The process id of the target."""
         return self._process.pid
 
+    def renew(self) -> None:
+        """Push the program again: nothing is left of what was done so far."""
+        # BMv2 keeps groups when a program is pushed.
+        self.client.delete(*(fy.P4MulticastGroupEntry(group) for group in self._groups))
+        self._groups.clear()
+        self.client.push()
+        self._indices = itertools.count(1)
+        self._lay_out()
+
+    def copy(self, group: int, *ports: int) -> None:
+        """Make a multicast group."""
+        self.client.insert(fy.P4MulticastGroupEntry(group, replicas=ports))
+        self._groups.append(group)
+
     def _serves(self) -> bool:
         assert self._process.poll() is None, f"{self.target} ended with {self._process.returncode}"
         return (Path(self._scratch.name) / "p4runtime").exists()
 
     def _lay_out(self) -> None:
         """The entries that every test relies on: reports, the gateway, the client, the nodes and a fallback."""
+        if GUARD:
+            self.client.write_register(MUTANT, GUARD)
         hosts = [(CLIENT, CLIENT_PORT, CLIENT_MAC), (FALLBACK, 4, FALLBACK_MAC)]
         hosts += [(node_address(member), node_port(member), node_mac(member)) for member in range(MEMBERS)]
         self.client.insert(
@@ -187,7 +213,22 @@ class Bench:
         self.wires.flush()
         with self.counts("drops", reason):
             yield
-        assert self.receive(0.02) is None
+        assert self.sent() == []
+
+    def sent(self) -> list[Frame]:
+        """All frames that the switch has sent and nobody has received. Marks that it sends behind them tell the end."""
+        missing = set(self.wires.interfaces)
+        for port in missing:
+            self.client.packet_out(MARK, op=0, port=port, service=0, member=0)
+        frames = []
+        while missing:
+            frame = self.wires.receive(PATIENCE)
+            assert frame is not None, f"no mark came out of ports {missing}"
+            if frame[1] == MARK:
+                missing.remove(frame[0])
+            else:
+                frames.append(frame)
+        return frames
 
     def probe(self, service: int, member: int, payload: bytes = b"") -> dict[str, int]:
         """What the switch believes of a service's member."""

@@ -1,9 +1,11 @@
-"""A switch for each module, on every target that is present."""
+"""A switch on every target that is present, as new for each module."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -17,8 +19,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("bench", targets.NAMES, indirect=True, scope="module")
 
 
+@pytest.fixture(scope="session")
+def switches() -> Iterator[Callable[[str], Bench]]:
+    """Starts a target when it is first asked for."""
+    with ExitStack() as running:
+        yield cache(lambda name: running.enter_context(Bench(name)))
+
+
 @pytest.fixture(scope="module")
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, switches: Callable[[str], Bench]) -> Bench:
     """A target with the steering program on it."""
     name = str(request.param)
     if os.geteuid() != 0:
@@ -26,5 +35,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     reason = targets.missing(name)
     if reason is not None:
         pytest.skip(reason)
-    with Bench(name) as running:
-        yield running
+    running = switches(name)
+    running.renew()
+    return running

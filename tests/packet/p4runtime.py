@@ -20,7 +20,7 @@ class Client:
     """The primary controller of one switch."""
 
     def __init__(self, address: str, device_id: int, p4info: Path, pipeline: Path, *, patience: float = 20) -> None:
-        """Connect within `patience` seconds, become primary, push the program and ask for its digests."""
+        """Connect within `patience` seconds, become primary and push the program."""
         self.schema = fy.P4Schema(p4info, pipeline)
         self.digests: list[dict[str, int]] = []
         """What the switch told, in order."""
@@ -58,6 +58,7 @@ class Client:
                 ),
             )
         )
+        self.digests.clear()
         self.insert(fy.P4DigestEntry(DIGEST, max_list_size=1, max_timeout_ns=0, ack_timeout_ns=0))
 
     def close(self) -> None:
@@ -77,6 +78,10 @@ class Client:
     def delete(self, *entities: Any) -> None:
         """Remove entries."""
         self._write(p4r.Update.DELETE, entities)
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write the first cell of a register."""
+        self.modify(fy.P4RegisterEntry(name, index=0, data=value))
 
     def counter(self, name: str, index: int) -> int:
         """The packets that one cell of a counter has counted."""

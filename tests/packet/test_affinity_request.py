@@ -79,6 +79,17 @@ def test_what_is_no_invocation_is_dropped(bench: Bench, offset: int) -> None:
         bench.send(1, broken(service.fragment(1), offset, 0x7F))
 
 
+def test_what_is_no_invocation_is_nobodys_turn_and_nobodys_lack(bench: Bench) -> None:
+    service = bench.service(affinity=REQUEST_AFFINITY, policy=("round_robin", {}))
+    with bench.drops_one("INVOCATION"), bench.counts("events", "NO_LIVE", 0):
+        bench.send(1, broken(service.fragment(1), 2, 0x7F))
+    service.report(0)
+    service.report(1)
+    with bench.drops_one("INVOCATION"):
+        bench.send(1, broken(service.fragment(1), 2, 0x7F))
+    assert service.member_of(service.fragment(2)) == 0
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 41])
 def test_a_header_that_is_too_short_is_dropped(bench: Bench, length: int) -> None:
     service = spread(bench)

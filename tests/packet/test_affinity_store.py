@@ -1,5 +1,6 @@
 """The flow store is two-way with the exact key: what hashes alike does not mix, and a live entry stays."""
 
+import itertools
 import socket
 import struct
 import time
@@ -8,6 +9,7 @@ import zlib
 from tests.packet.bench import CLIENT, Bench, Service
 
 SECOND = 1_000_000
+FIRST = int.from_bytes(socket.inet_aton(CLIENT), "big") << 16 | 5000
 FREE_BITS = 48
 """Of a flow's key: the source's address and port, which whoever sends can choose."""
 
@@ -22,14 +24,18 @@ def crc16(data: bytes) -> int:
     return crc
 
 
-def slots(service: Service, source: int) -> int:
-    """Where a flow hashes to, in both ways; `source` is its address and port."""
+def key(service: Service, source: int) -> bytes:
+    """A flow's key; `source` is its address and port."""
     address, port = source >> 16, source & 0xFFFF
     protocol = {"udp": 17, "tcp": 6}[service.protocol]
-    key = struct.pack(
+    return struct.pack(
         "!BBI4sHH", service.index, protocol, address, socket.inet_aton(service.address), port, service.port
     )
-    return (zlib.crc32(key) & 0xFFFF) << 16 | crc16(key)
+
+
+def slots(service: Service, source: int) -> int:
+    """Where a flow hashes to, in both ways."""
+    return (zlib.crc32(key(service, source)) & 0xFFFF) << 16 | crc16(key(service, source))
 
 
 def alike(service: Service, source: int, count: int) -> list[int]:
@@ -50,6 +56,11 @@ def alike(service: Service, source: int, count: int) -> list[int]:
     return found[:count]
 
 
+def hashing_to(service: Service, slot: int) -> int:
+    """A source whose flow hashes to this slot in the first way."""
+    return next(source for source in itertools.count(FIRST) if zlib.crc32(key(service, source)) & 0xFFFF == slot)
+
+
 def ask(service: Service, source: int) -> int | None:
     """The member that a datagram from this source is steered to."""
     packet = service.datagram(source=socket.inet_ntoa(struct.pack("!I", source >> 16)), sport=source & 0xFFFF)
@@ -60,7 +71,7 @@ def test_three_flows_that_hash_alike(bench: Bench) -> None:
     service = bench.service(affinity=1, policy=("spread", {"load_penalty": 31}), members=8, idle_after=1.0)
     for member in (0, 1):
         service.report(member, backlog=SECOND + member * SECOND // 2, service_interval=SECOND)
-    first = int.from_bytes(socket.inet_aton(CLIENT), "big") << 16 | 5000
+    first = FIRST
     second, third = alike(service, first, 2)
     assert [ask(service, first), ask(service, second)] == [0, 1]
     with bench.counts("events", "NO_SLOT", 4):
@@ -78,3 +89,21 @@ def test_three_flows_that_hash_alike(bench: Bench) -> None:
     with bench.counts("events", "NO_SLOT"):
         ask(service, first)
     assert ask(service, second) == 1
+
+
+def test_what_is_not_remembered_takes_nobodys_place(bench: Bench) -> None:
+    # Slot 0 is where anything would go that has been given none.
+    service = bench.service(affinity=1)
+    service.report(0)
+    service.report(1)
+    source = hashing_to(service, 0)
+    assert ask(service, source) == 0
+    service.report(1)
+    service.report(0, cpu=1000)
+    loose = bench.service(affinity=0)
+    loose.report(1)
+    assert loose.ask() == 1
+    taken, other, third = FIRST, *alike(service, FIRST, 2)
+    with bench.counts("events", "NO_SLOT"):
+        assert [ask(service, flow) for flow in (taken, other, third)] == [1, 1, 1]
+    assert ask(service, source) == 0

@@ -59,10 +59,8 @@ BAD: dict[str, tuple[str, Callable[[], Packet | bytes]]] = {
     "UDP length below its header": ("LENGTH", lambda: datagram(7)),
     "UDP length beyond the datagram": ("LENGTH", lambda: datagram(19)),
     "UDP length 65535": ("LENGTH", lambda: datagram(65535)),
-    "no room for the TCP header": (
-        "LENGTH",
-        lambda: tcp()[Ether].__class__(bytes(udp(len=39, proto=6) / Raw(bytes(20)))),
-    ),
+    "total length below the header, nothing known above": ("LENGTH", lambda: udp(len=19, proto=41)),
+    "no room for the TCP header": ("LENGTH", lambda: ETHERNET / IP(src=CLIENT, dst=node_address(1), len=39) / TCP()),
     "TCP data offset 4": ("LENGTH", lambda: tcp(dataofs=4)),
     "no room for the ICMP header": ("LENGTH", lambda: ETHERNET / IP(src=CLIENT, dst=GATEWAY, len=27) / ICMP()),
     "broadcast IPv4": ("MULTICAST", lambda: Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / udp()[IP]),
@@ -75,6 +73,13 @@ def test_it_is_dropped_and_counted(bench: Bench, name: str) -> None:
     reason, make = BAD[name]
     with bench.drops_one(reason):
         bench.send(CLIENT_PORT, make())
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_no_packet_is_too_short_where_nothing_is_known_above_ipv4(bench: Bench, size: int) -> None:
+    answer = bench.exchange(CLIENT_PORT, ETHERNET / IP(src=CLIENT, dst=node_address(1), proto=41) / Raw(bytes(size)))
+    assert answer is not None
+    assert answer[1][IP].len == 20 + size
 
 
 @pytest.mark.parametrize("size", [42 + 42, 42 + 52 - 1])

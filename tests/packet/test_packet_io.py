@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP, IPOption_NOP
+from scapy.layers.l2 import Ether
 
-from tests.packet.bench import CLIENT_PORT, SWITCH_MAC, Bench, node_mac, node_port
+from tests.packet.bench import CLIENT, CLIENT_PORT, SWITCH_MAC, Bench, node_address, node_mac, node_port
 from tests.packet.p4runtime import entry
 
 SEND, PROBE, INJECT = 0, 1, 2
@@ -13,6 +15,23 @@ CPU_PORT = 510
 
 def test_send_puts_a_frame_out_of_a_port_as_it_is(bench: Bench) -> None:
     frame = bytes(range(60))
+    bench.wires.flush()
+    bench.client.packet_out(frame, op=SEND, port=3, service=0, member=0)
+    assert bench.receive() == (3, frame)
+
+
+@pytest.mark.parametrize("what", ["a wrong checksum", "options", "a tunnel's packet"])
+def test_send_mends_steers_and_unwraps_nothing(bench: Bench, what: str) -> None:
+    packet = IP(src=CLIENT, dst=node_address(0), ttl=9)
+    if what == "a wrong checksum":
+        packet = packet / UDP() / bytes(20)
+        packet.chksum = 0x1234
+    elif what == "options":
+        packet.options = [IPOption_NOP()] * 4
+    else:
+        bench.client.insert(entry("tunnels", "decapsulate", match={"address": node_address(0)}))
+        packet = packet / IP(src=CLIENT, dst=node_address(1)) / bytes(20)
+    frame = bytes(Ether(src=SWITCH_MAC, dst=SWITCH_MAC) / packet)
     bench.wires.flush()
     bench.client.packet_out(frame, op=SEND, port=3, service=0, member=0)
     assert bench.receive() == (3, frame)

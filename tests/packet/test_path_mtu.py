@@ -6,6 +6,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC, Bench
+from tests.packet.test_icmp_errors import error_about
 from tests.packet.test_tunnel import far
 
 MTU = 600
@@ -51,10 +52,18 @@ def test_what_just_fits_goes_through(bench: Bench, protocol: str) -> None:
     assert answer[1][UDP if protocol == "udp" else TCP].dport == service.port
 
 
-def test_what_might_be_fragmented_is_a_counted_drop(bench: Bench) -> None:
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_what_might_be_fragmented_is_a_counted_drop(bench: Bench, protocol: str) -> None:
+    service = far(bench, MTU, protocol=protocol)
+    packet = service.datagram() if protocol == "udp" else service.segment("S")
+    with bench.drops_one("MTU"), bench.counts("events", "TOO_BIG", 0):
+        bench.send(CLIENT_PORT, sized(packet, ROOM + 1, may_fragment=True))
+
+
+def test_nobody_is_told_of_an_error_that_is_too_big(bench: Bench) -> None:
     service = far(bench, MTU)
     with bench.drops_one("MTU"):
-        bench.send(CLIENT_PORT, sized(service.datagram(), ROOM + 1, may_fragment=True))
+        bench.send(CLIENT_PORT, sized(error_about(service, 5000), ROOM + 1))
 
 
 def test_a_connection_learns_it_in_mid_flow_and_stays(bench: Bench) -> None:

@@ -106,6 +106,16 @@ def test_letting_go_moves_nothing_by_itself(bench: Bench) -> None:
     assert service.host() in (0, 2)
 
 
+def test_after_letting_go_a_report_ends_a_drain_and_no_packet_does(bench: Bench) -> None:
+    service = pinned(bench)
+    assert service.ask() == 1
+    service.report(1, draining=True)
+    service.set_policy("single", margin=400, dwell=LONG)
+    assert service.ask() == 1
+    service.report(2)
+    assert service.host() in (0, 2)
+
+
 def test_the_dwell_after_letting_go_counts_from_the_move(bench: Bench) -> None:
     service = pinned(bench)
     assert service.ask() == 1

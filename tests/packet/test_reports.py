@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import finsy as fy
 import pytest
 
 from controller.policy.rank import Score, load, single_rank
@@ -189,7 +188,7 @@ def test_without_scoring_only_the_path_cost_counts(bench: Bench) -> None:
 
 def test_a_copy_goes_unchanged_to_the_other_switches(bench: Bench) -> None:
     service = bench.service()
-    bench.client.insert(fy.P4MulticastGroupEntry(service.index, replicas=(3, 4)))
+    bench.copy(service.index, 3, 4)
     bench.client.modify(service.binding(0, copy_group=service.index))
     payload = service.payload(0)
     frame = bytes(service.report_frame(0, payload))
@@ -226,7 +225,7 @@ def test_it_goes_on_to_the_others_though_it_finds_everyone_gone(bench: Bench) ->
 def goes_on(service: Service, member: int, *, ready: bool = False) -> None:
     """A member's report is counted as accepted and copied, and is no drop."""
     bench = service.bench
-    bench.client.insert(fy.P4MulticastGroupEntry(service.index, replicas=(3, 4)))
+    bench.copy(service.index, 3, 4)
     bench.client.modify(service.binding(member, copy_group=service.index))
     frame = bytes(service.report_frame(member, service.payload(member, ready=ready)))
     drops = [bench.drops(reason) for reason in bench.names["drops"]]

@@ -37,12 +37,14 @@ def test_the_first_report_makes_the_host(bench: Bench) -> None:
 
 def test_the_first_packet_makes_the_host_where_reports_came_before(bench: Bench) -> None:
     service = bench.service(policy=("spread", {"load_penalty": 31}))
+    service.report(0, backlog=LONG)
     service.report(2)
     assert service.host() is None
     service.set_policy("single", margin=400, dwell=0)
     assert service.ask() == 2
     assert service.host() == 2
     (told,) = service.digests(1)
+    assert told["from_rank"] == 0
     assert (told["reason"], told["from_member"], told["to_member"], told["node_id"]) == (FIRST, 255, 2, 0)
 
 

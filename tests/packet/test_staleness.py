@@ -100,8 +100,11 @@ def test_an_instance_that_nobody_asks_for_is_not_taken_out(bench: Bench) -> None
     assert told["age"] > 200_000
 
 
-def test_a_service_that_never_had_an_instance_drops(bench: Bench) -> None:
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_service_that_nobody_ever_served_drops(bench: Bench, reported: bool) -> None:
     service = bench.service(on_no_live=LAST)
+    if reported:
+        service.report(0, ready=False)
     with bench.drops_one("NO_LIVE"):
         bench.send(1, service.datagram())
 
