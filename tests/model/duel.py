@@ -107,6 +107,7 @@ class _Observed:
         self._left = [*evicted, *(went or [REMOTE])]  # or else it was too big for that one's tunnel
 
     def __call__(self, members: int) -> int:
+        assert self._left, f"drew nobody, by the contract one of {members:#x}"
         member = self._left.pop(0)
         while self._left and not members >> member & 1:
             member = self._left.pop(0)  # taken out because a flow was found on it, not because it was drawn
@@ -161,9 +162,8 @@ class Duel:
     def check_counters(self) -> None:
         """Both have counted the same."""
         drops, events, steered = self.target.counters(self.names)
-        assert drops == dict(self.model.drops)
-        assert events == dict(self.model.events)
-        assert steered == dict(self.model.steered)
+        for told, wanted in ((drops, self.model.drops), (events, self.model.events), (steered, self.model.steered)):
+            assert told == dict(wanted), f"counted {told}, by the contract {dict(wanted)}"
 
 
 def _shown(sent: list[Sent]) -> list[tuple[int, str]]:

@@ -1,0 +1,39 @@
+"""What cannot be computed: which packet tests are likeliest to miss a guard, and which guards nothing can miss."""
+
+from __future__ import annotations
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "affinity.p4": ("affinity_flow", "affinity_request", "affinity_store", "icmp_errors", "flood"),
+    "arp.p4": ("arp",),
+    "authentication.p4": ("authentication",),
+    "checksums.p4": ("malformed", "packet_io", "path_mtu"),
+    "choose.p4": ("choices", "staleness", "affinity_flow"),
+    "classify.p4": ("routing", "icmp_errors"),
+    "commit.p4": ("single", "staleness", "damping", "spread", "path_mtu"),
+    "draw.p4": ("choices", "affinity_flow"),
+    "guard.p4": ("malformed",),
+    "host.p4": ("single", "pinned", "digests", "staleness"),
+    "outcome.p4": ("counters", "digests", "packet_io", "path_mtu", "staleness"),
+    "packet_io.p4": ("packet_io",),
+    "ping.p4": ("routing",),
+    "registers.p4": ("clock", "staleness"),
+    "reports.p4": ("reports", "spread"),
+    "routing.p4": ("routing", "fragments"),
+    "steering.p4": ("single", "packet_io", "authentication", "affinity_store", "tunnel", "reports"),
+    "too_big.p4": ("path_mtu",),
+    "tree.p4": ("tree", "spread"),
+    "tunnel.p4": ("tunnel",),
+}
+"""Files of `tests/packet` to try first for a guard of a source; the rest follow."""
+
+_ZERO = "in a header that is not there both targets read zeros, and {}; P4 leaves such a read undefined"
+
+EQUIVALENT: dict[str, str] = {
+    "affinity.p4: hdr.invocation.isValid()": _ZERO.format("0 is no version"),
+    "checksums.p4: hdr.ipv4.isValid() #2": "a header that is not there is not sent, whatever is written to it",
+    "outcome.p4: meta.passes < MAX_RESUBMITS": "each round takes out one of 64 members: nothing goes round more often",
+    "ping.p4: hdr.icmp.isValid()": _ZERO.format("0 is no echo request"),
+    "reports.p4: report.isValid()": _ZERO.format("0 is no version"),
+    "steering.p4: hdr.ipv4.isValid()": _ZERO.format("0 is no tunnel's protocol"),
+}
+"""Guards without which the program does the same, by name, and why. `make mutate` tries them all the same."""
