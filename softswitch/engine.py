@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from softswitch import carry as carrying
 from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program, UnsupportedProgram
 from softswitch.codegen.program import generate, register_bytes
@@ -123,6 +124,24 @@ class Engine:
             self._native.ss_discard(handle)
             raise
         self._native.ss_swap(self._open(), handle)
+        self._loaded = loaded
+        self._trace_reader = reader
+        self._events.program, self._events.trace_reader = loaded.program, reader
+
+    def use_clock_of(self, other: Engine) -> None:
+        """Count time from the same moment as another switch, which may then `adopt` this one's program."""
+        self._native.ss_use_clock(self._open(), other._open())
+
+    def adopt(self, other: Engine, *, carry: bool) -> None:
+        """Take the program of `other`, which was not started, with all that was written into it, and swap it in between
+        two packets; `other` has none afterwards. With `carry` the present program's registers and counters go over to
+        it in that same moment, as far as both programs have them in the same shape. Ports, multicast groups and clone
+        sessions stay."""
+        loaded, before = other._running(), self._loaded
+        reader = other._attach_traced(loaded.program, None) if self._tracing else None
+        carried = _carried(before, loaded) if carry and before is not None else b""
+        self._native.ss_adopt(self._open(), other._open(), carried, carrying.count(carried))
+        other._loaded = None
         self._loaded = loaded
         self._trace_reader = reader
         self._events.program, self._events.trace_reader = loaded.program, reader
@@ -491,6 +510,12 @@ def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
         packets.append((number, captured[at : at + size]))
         at += size
     return packets
+
+
+def _carried(old: _Loaded, new: _Loaded) -> bytes:
+    same = carrying.alike(old.program, new.program)
+    numbers = [{"counters": p.counters, "registers": p.registers, "meters": p.meters} for p in (old, new)]
+    return carrying.pack(same, numbers[0], numbers[1], carrying.pack_tables(old.codecs.tables, new.codecs.tables))
 
 
 def _check_bounds(name: str, size: int, start: int, count: int) -> None:

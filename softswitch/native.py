@@ -59,6 +59,8 @@ _FUNCTIONS = {
     "ss_open": (c_void_p, [c_void_p, c_char_p, c_char_p, c_size_t]),
     "ss_discard": (None, [c_void_p]),
     "ss_swap": (None, [c_void_p, c_void_p]),
+    "ss_use_clock": (None, [c_void_p, c_void_p]),
+    "ss_adopt": (None, [c_void_p, c_void_p, c_char_p, c_uint32]),
     "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), c_char_p, c_size_t]),
     "ss_keep_default": (None, [c_void_p, c_uint32]),
     "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_char_p]),

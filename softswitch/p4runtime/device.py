@@ -14,6 +14,7 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.bmv2.program import Program
+from softswitch.carry import Alike, alike
 from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
@@ -21,6 +22,7 @@ from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.replication import ReplicationStore
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -51,7 +53,6 @@ class Device:
         self.running: Pipeline | None = None
         self._spare_engine = spare_engine
         self._saved: Pipeline | None = None
-        self._journal: list[p4r.Update] = []
 
     def close(self) -> None:
         """Give up the saved pipeline. The engine is the caller's."""
@@ -64,11 +65,7 @@ class Device:
 
     def write(self, updates: Sequence[p4r.Update], atomicity: int) -> list[P4RuntimeError | None]:
         """Do a batch of updates. Raises P4RuntimeError when none was tried."""
-        pipeline = self._current()
-        errors = write.write(pipeline, updates, atomicity)
-        if pipeline is self._saved:
-            self._journal += (u for u, error in zip(updates, errors, strict=True) if error is None)
-        return errors
+        return write.write(self._current(), updates, atomicity)
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
@@ -117,25 +114,34 @@ class Device:
         if self.running is not None:
             self.running.remove_replication()
         self.engine.load(verified.text)
-        self.running = Pipeline(verified.config, verified.schema, verified.program, self.engine)
+        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.program, self.engine))
+
+    def _commit_pipeline(self, pipeline: Pipeline) -> None:
+        self.running = pipeline
         self._discard_saved()
-        cookie = verified.config.cookie.cookie if verified.config.HasField("cookie") else None
-        LOGGER.info("pipeline committed: %d tables, cookie %s", len(verified.schema.tables), cookie)
+        config = pipeline.config
+        cookie = config.cookie.cookie if config.HasField("cookie") else None
+        LOGGER.info("pipeline committed: %d tables, cookie %s", len(pipeline.schema.tables), cookie)
 
     def _save(self, verified: _Verified) -> None:
         self._discard_saved()
         self._saved = self._on_spare_engine(verified)
 
     def _commit(self, config: p4r.ForwardingPipelineConfig | None) -> None:
+        """Put the saved pipeline, with what was written into it since, in place of the running one."""
         if config is not None:
             raise invalid("COMMIT takes no config: it realizes the saved one")
         if self._saved is None:
             raise P4RuntimeError(StatusCode.NOT_FOUND, "no saved config: VERIFY_AND_SAVE one first")
-        saved, journal = self._saved, self._journal
-        self._install(_Verified(saved.config, program_text(saved.config.p4_device_config), saved.schema, saved.program))
-        self._replay(journal)
+        saved = self._saved
+        saved.move_to(self.engine, carry=False)
+        saved.replace_replication(self.running.replication if self.running else ReplicationStore())
+        self._saved = None
+        self._commit_pipeline(saved)
 
     def _reconcile(self, verified: _Verified) -> None:
+        """Fill the new program elsewhere with the present state, then swap it in: each packet meets either the old
+        program or the new one, whole."""
         running = self.running
         if running is None:
             self._install(verified)
@@ -144,42 +150,41 @@ class Device:
             running.config = verified.config
             self._discard_saved()
             return
-        state = _state(running)
-        trial = self._on_spare_engine(verified)
+        state = _state(running, alike(running.program, verified.program))
+        filled = self._on_spare_engine(verified)
+        spare = filled.engine
         try:
-            errors = write.write(trial, state, p4r.WriteRequest.CONTINUE_ON_ERROR)
+            errors = write.write(filled, state, p4r.WriteRequest.CONTINUE_ON_ERROR)
+            if first := next((error for error in errors if error), None):
+                raise invalid(f"the present state does not fit the new program: {first.message}")
+            filled.move_to(self.engine, carry=True)
         finally:
-            trial.engine.close()
-        if first := next((error for error in errors if error), None):
-            raise invalid(f"the present state does not fit the new program: {first.message}")
-        self._install(verified)
-        self._replay(state)
+            spare.close()
+        if filled.schema.digests == running.schema.digests:
+            filled.digests = running.digests
+        self._commit_pipeline(filled)
 
     def _on_spare_engine(self, verified: _Verified) -> Pipeline:
         engine = self._spare_engine()
+        engine.use_clock_of(self.engine)
         engine.load(verified.text)
         return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
-
-    def _replay(self, updates: Sequence[p4r.Update]) -> None:
-        assert self.running is not None
-        errors = write.write(self.running, updates, p4r.WriteRequest.CONTINUE_ON_ERROR)
-        if first := next((error for error in errors if error), None):
-            raise P4RuntimeError(StatusCode.INTERNAL, f"committed, but the state is incomplete: {first.message}")
 
     def _discard_saved(self) -> None:
         if self._saved is not None:
             self._saved.engine.close()
-        self._saved, self._journal = None, []
+        self._saved = None
 
 
 def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:
     return bool(old.p4_device_config == new.p4_device_config and old.p4info == new.p4info)
 
 
-def _state(pipeline: Pipeline) -> list[p4r.Update]:
+def _state(pipeline: Pipeline, carried: Alike) -> list[p4r.Update]:
     """The updates that bring a freshly loaded program to the state of `pipeline`: entries with their counters,
     changed default entries, counters, meters and registers that are not as in the beginning, value sets that are not
-    empty, replication and digest configurations. What others refer to comes first."""
+    empty, replication and digest configurations. What others refer to comes first. What is `carried` when the programs
+    are swapped is left out."""
     everything = [
         p4r.Entity(action_profile_member=p4r.ActionProfileMember()),
         p4r.Entity(action_profile_group=p4r.ActionProfileGroup()),
@@ -197,10 +202,10 @@ def _state(pipeline: Pipeline) -> list[p4r.Update]:
         everything.append(entity)
     responses, _ = read.read(pipeline, everything)
     entities = (entity for response in responses for entity in response.entities)
-    return [update for entity in entities if (update := _update(pipeline, entity)) is not None]
+    return [update for entity in entities if (update := _update(pipeline, carried, entity)) is not None]
 
 
-def _update(pipeline: Pipeline, entity: p4r.Entity) -> p4r.Update | None:
+def _update(pipeline: Pipeline, carried: Alike, entity: p4r.Entity) -> p4r.Update | None:
     kind = p4r.Update.INSERT
     match entity.WhichOneof("entity"):
         case "table_entry":
@@ -212,7 +217,8 @@ def _update(pipeline: Pipeline, entity: p4r.Entity) -> p4r.Update | None:
                     return None
                 kind = p4r.Update.MODIFY
         case "counter_entry":
-            if entity.counter_entry.data == p4r.CounterData():
+            counter = pipeline.schema.counters[entity.counter_entry.counter_id]
+            if counter.name in carried.counters or entity.counter_entry.data == p4r.CounterData():
                 return None
             kind = p4r.Update.MODIFY
         case "meter_entry":
@@ -225,7 +231,7 @@ def _update(pipeline: Pipeline, entity: p4r.Entity) -> p4r.Update | None:
             kind = p4r.Update.MODIFY
         case "register_entry":
             register = pipeline.schema.registers[entity.register_entry.register_id]
-            if entity.register_entry.data == encode(register.type, (0,)):
+            if register.name in carried.registers or entity.register_entry.data == encode(register.type, (0,)):
                 return None
             kind = p4r.Update.MODIFY
     return p4r.Update(type=kind, entity=entity)

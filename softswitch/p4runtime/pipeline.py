@@ -15,7 +15,7 @@ from softswitch.p4runtime.idle import IdleTimers, Timer
 from softswitch.p4runtime.keys import Key
 from softswitch.p4runtime.plain import PlainUpdates
 from softswitch.p4runtime.profiles import Ports
-from softswitch.p4runtime.replication import ReplicationStore
+from softswitch.p4runtime.replication import ReplicationStore, native_replicas
 from softswitch.p4runtime.schema import Schema
 from softswitch.p4runtime.tables import TableStore, encode_entry
 
@@ -71,3 +71,22 @@ class Pipeline:
         for session in self.replication.sessions:
             self.engine.delete_clone_session(session)
         self.replication = ReplicationStore()
+
+    def replace_replication(self, old: ReplicationStore) -> None:
+        """Put groups and clone sessions into the engine, which has those of `old`."""
+        for group, written in self.replication.groups.items():
+            self.engine.set_multicast_group(group, native_replicas(written.replicas))
+        for session, clones in self.replication.sessions.items():
+            self.engine.set_clone_session(session, native_replicas(clones.replicas), clones.packet_length)
+        for group in old.groups.keys() - self.replication.groups.keys():
+            self.engine.delete_multicast_group(group)
+        for session in old.sessions.keys() - self.replication.sessions.keys():
+            self.engine.delete_clone_session(session)
+
+    def move_to(self, engine: Engine, *, carry: bool) -> None:
+        """Run on another engine from now on, in place of its program; see `Engine.adopt`. Groups and clone sessions
+        stay behind."""
+        engine.adopt(self.engine, carry=carry)
+        self.engine.close()
+        self.engine = engine
+        self.plain = PlainUpdates(self.tables, engine)

@@ -342,3 +342,30 @@ enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t 
     }
     return SS_OK;
 }
+
+static void entry_carry(struct ss_table *to, const struct ss_table *from, const struct ss_entry *e, const uint64_t *mask)
+{
+    struct ss_entry *same = to->layout->match == SS_RANGED ? ranged_find(to, e->words, e->priority)
+                                                           : hashed_find(to, e->words, mask, e->priority);
+    if (!same)
+        return;
+    same->counter = e->counter;
+    const uint64_t *tail = ss_entry_data(from->layout, e) + from->layout->data_words;
+    size_t bytes = from->stride - (size_t)((const uint8_t *)tail - (const uint8_t *)e);
+    memcpy((uint64_t *)ss_entry_data(to->layout, same) + to->layout->data_words, tail, bytes);
+}
+
+void ss_table_carry(struct ss_table *to, struct ss_table *from)
+{
+    if (from->layout->match == SS_RANGED) {
+        for (uint32_t i = 0; i < from->count; i++)
+            entry_carry(to, from, from->list[i], NULL);
+        return;
+    }
+    for (uint32_t g = 0; g < from->n_groups; g++)
+        for (uint32_t i = 0; i <= from->groups[g]->last; i++) {
+            uint32_t index = from->groups[g]->slots[i].entry;
+            for (const struct ss_entry *e = index ? ss_entry_at(from, index - 1) : NULL; e; e = e->next)
+                entry_carry(to, from, e, from->layout->match == SS_EXACT ? NULL : from->groups[g]->mask);
+        }
+}

@@ -157,6 +157,8 @@ int ss_table_create(struct ss_table *t, const struct ss_table_layout *layout);
 void ss_table_destroy(struct ss_table *t);
 /* `out` is where SS_READ puts `length` bytes. */
 enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t now_us, uint8_t *out, size_t length);
+/* Gives entries of `to` what those of the same key in `from`, a table of the same layout but for its actions, have counted. */
+void ss_table_carry(struct ss_table *to, struct ss_table *from);
 
 static inline const uint64_t *ss_entry_data(const struct ss_table_layout *layout, const struct ss_entry *e)
 {

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from finsy.proto import p4r
 
 from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
-from tests.softswitch.p4runtime.entities import default_entry, exact_entry, insert, modify, register_cell
+from tests.softswitch.p4runtime.entities import (
+    action,
+    counter_cell,
+    default_entry,
+    delete,
+    exact_entry,
+    group,
+    insert,
+    modify,
+    register_cell,
+    session,
+)
 from tests.softswitch.p4runtime.switches import RunningSwitch, message
 
 Set = p4r.SetForwardingPipelineConfigRequest
@@ -143,6 +156,92 @@ def test_reconcile_keeps_the_state(client: Client, primary: Stream, names: Names
     cell = register_cell(names, "signed_register", 1, b"\xfe")
     assert client.read(register_cell(names, "signed_register", 1)) == [cell]
     assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+
+
+def with_other_default(names: Names) -> p4r.ForwardingPipelineConfig:
+    """`everything`, but for the port to which `keyless_table` forwards by default: 6 instead of 5."""
+    program = json.loads(names.device_config)
+    tables = (table for pipeline in program["pipelines"] for table in pipeline["tables"])
+    keyless = next(table for table in tables if table["name"] == "EverythingIngress.keyless_table")
+    assert keyless["default_entry"]["action_data"] == ["0x5"]
+    keyless["default_entry"]["action_data"] = ["0x6"]
+    config = names.config()
+    config.p4_device_config = json.dumps(program).encode()
+    return config
+
+
+def test_reconcile_under_traffic_loses_and_misforwards_no_packet(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    known = [exact_entry(names, tag, port=3) for tag in range(3)]
+    flood = exact_entry(names, 3, port=0)
+    flood.table_entry.action.CopyFrom(action(names, "multicast", b"\x07"))
+    client.write(*map(insert, known), insert(flood), insert(group(7, (1, 0), (2, 0))), insert(session(9, 8)))
+    wrong: list[object] = []
+    sent = [0, 0]
+    seen: set[int] = set()
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            for tag in range(3):
+                if (out := switch.engine.process(1, message(0, tag=tag))) != [(3, message(0, tag=tag))]:
+                    wrong.append(out)
+            ports = [port for port, _ in switch.engine.process(1, message(3))]
+            seen.update(ports)
+            if len(ports) != 1:
+                wrong.append(ports)
+            sent[0] += 4
+            sent[1] += 1
+            if sorted(port for port, _ in switch.engine.process(1, message(0, tag=3))) != [1, 2]:
+                wrong.append("multicast")
+
+    with ThreadPoolExecutor() as pool:
+        traffic = pool.submit(send)
+        for config in [with_other_default(names), names.config()] * 4:
+            client.push(config, Set.RECONCILE_AND_COMMIT)
+        stop.set()
+        traffic.result()
+    assert wrong == []
+    assert seen == {5, 6}
+    entry = p4r.TableEntry(table_id=names["exact_table"], counter_data=p4r.CounterData())
+    counted = [entity.table_entry.counter_data.packet_count for entity in client.read(p4r.Entity(table_entry=entry))]
+    assert sum(counted) == sent[0] > 100
+    (cell,) = client.read(counter_cell(names, 3))
+    assert cell.counter_entry.data.packet_count == sent[1]
+
+
+def test_reconcile_carries_what_the_new_program_has_in_another_shape(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    """A register that has grown: its cells hold what they held when the new program was filled."""
+    client.write(modify(register_cell(names, "wide_register", 2, b"\x07")))
+    program = json.loads(names.device_config)
+    register = next(r for r in program["register_arrays"] if r["name"] == "EverythingIngress.wide_register")
+    register["size"] = 32
+    larger = names.config()
+    larger.p4_device_config = json.dumps(program).encode()
+    next(r for r in larger.p4info.registers if r.preamble.alias == "wide_register").size = 32
+    client.push(larger, Set.RECONCILE_AND_COMMIT)
+    assert len(client.read(register_cell(names, "wide_register", None))) == 32
+    assert client.read(register_cell(names, "wide_register", 2)) == [register_cell(names, "wide_register", 2, b"\x07")]
+
+
+def test_commit_takes_over_groups_and_sessions_of_the_saved_config(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    client.write(insert(group(7, (1, 0))), insert(session(9, 2)))
+    client.push(names.config(), Set.VERIFY_AND_SAVE)
+    flood = exact_entry(names, 1, port=0)
+    flood.table_entry.action.CopyFrom(action(names, "multicast", b"\x07"))
+    client.write(insert(flood), insert(group(7, (4, 0))))
+    packet = message(3, pad=0xFF)
+    assert sorted(port for port, _ in switch.engine.process(1, packet)) == [2, 5]
+    client.push(None, Set.COMMIT)
+    assert [port for port, _ in switch.engine.process(1, message(0, tag=1))] == [4]
+    assert [port for port, _ in switch.engine.process(1, packet)] == [5]
+    assert client.read(group(0), session(0)) == [group(7, (4, 0))]
+    client.write(delete(group(7)), delete(flood))
 
 
 def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: Stream, names: Names) -> None:
