@@ -31,6 +31,7 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 4), FLAGS), min_size=2, max_size=8)
 SOME = st.lists(members, min_size=1, unique=True)
 LOADS = st.tuples(WORDS, WORDS, WORDS)
 ENDS = st.sampled_from([{"draining": True}, {"ready": False}, {"cpu": 900}])
+MARKS = st.sampled_from([0, 0, 0, 1, 2, 3])
 PLACES = st.sampled_from([0, 0, 0, 12, 13, 14, 16, 17, 20, 21, 22, 23, *range(34, 48), 65, 66, 82, 85])
 BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 4, 6, 8, 0x20, 0x40, 0x45, 0x46, 0x50, 0x65, 0xFF]))
 U32 = 2**32 - 1
@@ -330,12 +331,14 @@ class Machine(RuleBasedStateMachine):
         pick=st.integers(0, 9),
         destination=st.sampled_from([world.node_address(0), world.node_address(0), world.node_address(1)]),
         room=st.sampled_from([0, 4]),
+        marks=st.tuples(MARKS, MARKS),
     )
-    def tunnel(self, pick: int, destination: int, room: int) -> None:
-        """A packet that was steered by another switch."""
+    def tunnel(self, pick: int, destination: int, room: int, marks: tuple[int, int]) -> None:
+        """A packet that was steered by another switch; `marks` are its and its tunnel's for congestion (RFC 3168)."""
         if self.seeds:
-            frame = self.seeds[-1 - pick % len(self.seeds)][1]
-            self.send(4, world.tunnelled(frame, destination, room))
+            inner, outer = marks
+            frame = world.marked(self.seeds[-1 - pick % len(self.seeds)][1], inner)
+            self.send(4, world.marked(world.tunnelled(frame, destination, room), outer))
 
     @rule(service=services, requests=REQUESTS)
     def requests(self, service: Kind, requests: list[tuple[int, int]]) -> None:

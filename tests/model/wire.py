@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import finsy as fy
 from finsy.proto import p4r
@@ -19,7 +19,7 @@ from hitless.report import Report
 from softswitch.entries import Operation
 from tests.model import world
 from tests.model.duel import Digest
-from tests.model.world import COPIES, CPU_PORT, PORTS, UDP, Kind
+from tests.model.world import COPIES, CPU_PORT, PORTS, SECOND, UDP, Kind
 from tests.packet.bench import PATIENCE, Bench
 
 SENTINEL = Kind(200, UDP, 0)
@@ -46,6 +46,13 @@ class Bare(Bench):
 
     groups: tuple[fy.P4MulticastGroupEntry, ...] = ()
     """That it has."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        assert self.clock is not None
+        self.clock.set(SECOND)
+        assert self.probe(0, 0)["now"] == SECOND, "the switch does not keep the test's clock"
+        return self
 
     def forget(self) -> None:
         """Make it as it was when it started."""

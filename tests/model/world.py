@@ -220,6 +220,11 @@ def fragment(frame: bytes, part: int) -> bytes:
     return mended(frame[: ETHERNET + 6] + part.to_bytes(2, "big") + frame[ETHERNET + 8 :])
 
 
+def marked(frame: bytes, congestion: int) -> bytes:
+    """The same IPv4 packet with this in the field of congestion notification."""
+    return mended(frame[: ETHERNET + 1] + bytes([congestion]) + frame[ETHERNET + 2 :])
+
+
 def error(frame: bytes, kind: int, code: int = 1) -> bytes:
     """An ICMP error about the answer to a request."""
     flow = frame[30:34], frame[26:30]

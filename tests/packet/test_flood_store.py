@@ -69,6 +69,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with Bench(target, Clock(target, tmp_path_factory.mktemp("flood"), frozen=True)) as running:
         assert running.clock is not None
         running.clock.set(START)
+        assert running.probe(0, 0)["now"] == START, "the switch does not keep the test's clock"
         yield running
 
 
