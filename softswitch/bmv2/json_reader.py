@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from softswitch.bmv2.expressions import (
     Binary,
@@ -34,10 +35,52 @@ _BINARY = _ARITHMETIC | _LOGIC
 _UNARY = frozenset(["-", "~", "not", "d2b", "b2d"])
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def reads(what: str) -> Callable[[Callable[Concatenate[Json, P], R]], Callable[Concatenate[Json, P], R]]:
+    """For functions whose first argument is one item of the JSON: what they cannot read is refused by the item's kind,
+    name and place in the P4 program."""
+
+    def decorate(read: Callable[Concatenate[Json, P], R]) -> Callable[Concatenate[Json, P], R]:
+        @functools.wraps(read)
+        def reading(item: Json, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return read(item, *args, **kwargs)
+            except UnsupportedProgram as refusal:
+                if refusal.source is not None:
+                    raise
+                called, construct = _called(what, item), refusal.construct
+                whole = construct if construct.startswith(called) else f"{called}: {construct}"
+                raise UnsupportedProgram(whole, _place(item)) from refusal
+            except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+                problem = f"nothing called {error}" if isinstance(error, KeyError) else str(error)
+                raise UnsupportedProgram(f"{_called(what, item)}, malformed: {problem}", _place(item)) from error
+
+        return reading
+
+    return decorate
+
+
+def _called(what: str, item: Json) -> str:
+    name = item.get("name", item.get("op")) if isinstance(item, Mapping) else None
+    return f"{what} {name!r}" if isinstance(name, str) else what
+
+
+def _place(item: Json) -> Source | None:
+    try:
+        return source_of(item)
+    except (TypeError, AttributeError, ValueError):
+        return None
+
+
 def number(text: Json) -> int:
     """A hexstr as BMv2 writes it: optional sign, optional 0x."""
     if isinstance(text, int):
         return text
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} where a number belongs")
     return int(text, 16)
 
 
@@ -112,13 +155,17 @@ class Names:
     def field(self, pair: Sequence[str], source: Source | None = None) -> FieldRef:
         """The checked reference of a (header, field) pair, aliases resolved."""
         header, name = pair
+        if not isinstance(header, str) or not isinstance(name, str):
+            raise UnsupportedProgram(f"{header!r} where a header belongs", source)
         if f"{header}.{name}" in self.aliases:
             header, name = self.aliases[f"{header}.{name}"]
         self._check(self.header(header, source).type, name, source)
         return FieldRef(header, name)
 
-    def width(self, ref: FieldRef) -> int:
+    def width(self, ref: FieldRef | StackElement) -> int:
         """Bits of a field; 1 for a header's validity."""
+        if isinstance(ref, StackElement):
+            return 1 if ref.field == VALID else self.stacks[ref.stack].type.field(ref.field).width
         return 1 if ref.field == VALID else self.headers[ref.header].type.field(ref.field).width
 
     def expression(self, item: Json, source: Source | None = None) -> Expression:
@@ -131,6 +178,10 @@ class Names:
             return Const(number(value))
         if kind == "bool":
             return BoolConst(bool(value))
+        if kind == "field" and isinstance(value[0], dict):  # isValid() of a stack's element
+            stack, index = self.element({"value": value[0]}, source)
+            self._check(self.stack(stack).type, value[1], source)
+            return StackElement(stack, index, value[1])
         if kind == "field":
             return self.field(value, source)
         if kind in ("local", "runtime_data"):
@@ -200,16 +251,20 @@ class Names:
 
     def _element(self, deref: Json, field: int, source: Source | None) -> Expression:
         """`stack[index].field`, the field by its position."""
-        inner = deref["value"]
         if deref["type"] == "header":
             header = self.header(deref["value"], source)
             return FieldRef(header.name, header.type.fields[field].name)
+        stack, index = self.element(deref, source)
+        return StackElement(stack, index, self.stack(stack).type.fields[field].name)
+
+    def element(self, item: Json, source: Source | None) -> tuple[str, Expression]:
+        """The stack and the index of `stack[index]`."""
+        inner = item["value"]
         while "type" in inner:
             inner = inner["value"]
         if inner["op"] not in ("dereference_header_stack", "dereference_stack"):
             raise UnsupportedProgram(f"operator {inner['op']!r}", source)
-        stack = self.stack(inner["left"]["value"], source)
-        return StackElement(stack.name, self.expression(inner["right"], source), stack.type.fields[field].name)
+        return self.stack(inner["left"]["value"], source).name, self.expression(inner["right"], source)
 
     @staticmethod
     def _check(header_type: HeaderType, field: str, source: Source | None) -> None:

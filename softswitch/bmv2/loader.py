@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from softswitch.bmv2.expressions import FieldRef
-from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, source_of, word
+from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, reads, source_of, word
 from softswitch.bmv2.parsers import load_states
 from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
 from softswitch.bmv2.program import (
@@ -31,16 +31,21 @@ from softswitch.bmv2.program import (
     ValueSet,
 )
 
+MAX_HEADER_BITS = 2**19
+"""As many as the longest packet has."""
+
 
 def load_program(text: str) -> Program:
     """Raises ValueError for text that is not BMv2 JSON, UnsupportedProgram for what does not exist here."""
     try:
         root = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"the device configuration is not JSON: {error}") from error
     try:
         return _load(root)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except RecursionError as error:
+        raise ValueError("the device configuration is not BMv2 JSON: nested too deeply") from error
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"the device configuration is not BMv2 JSON: {type(error).__name__}: {error}") from error
 
 
@@ -50,14 +55,9 @@ def _load(root: Json) -> Program:
         raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
     _refuse(root)
     types = {word(t["name"]): _header_type(t) for t in root["header_types"]}
-    headers = {
-        word(h["name"]): Header(h["name"], types[h["header_type"]], bool(h["metadata"])) for h in root["headers"]
-    }
-    by_id = {h["id"]: h["name"] for h in root["headers"]}
-    stacks = {
-        word(s["name"]): Stack(s["name"], types[s["header_type"]], tuple(by_id[i] for i in s["header_ids"]))
-        for s in root["header_stacks"]
-    }
+    headers = {word(h["name"]): _header(h, types) for h in root["headers"]}
+    by_id = {integer(h["id"]): h["name"] for h in root["headers"]}
+    stacks = {word(s["name"]): _stack(s, types, by_id) for s in root["header_stacks"]}
     unions, union_stacks = _unions(root, types, by_id)
     aliases = {name: (target[0], target[1]) for name, target in root.get("field_aliases", ())}
     names = Names(headers, stacks, unions, union_stacks, aliases)
@@ -87,10 +87,7 @@ def _load(root: Json) -> Program:
             **{_selector(p): _selection(p, names) for p in profiles if "selector" in p},
         },
         checksums=tuple(_checksum(c, names) for c in root["checksums"]),
-        counters={
-            c["name"]: CounterArray(c["name"], c.get("size", 0), c.get("binding") if c.get("is_direct") else None)
-            for c in root["counter_arrays"]
-        },
+        counters={word(c["name"]): _counter(c) for c in root["counter_arrays"]},
         meters={word(m["name"]): _meter(m, names) for m in root.get("meter_arrays", ())},
         profiles={word(p["name"]): _profile(p) for p in profiles},
         value_sets={word(v["name"]): _value_set(v) for v in root.get("parse_vsets", ())},
@@ -108,10 +105,28 @@ def _start(parser: Json, states: dict[str, ParserState]) -> str | None:
     return start
 
 
+@reads("header")
+def _header(item: Json, types: dict[str, HeaderType]) -> Header:
+    return Header(word(item["name"]), types[item["header_type"]], bool(item["metadata"]))
+
+
+@reads("header stack")
+def _stack(item: Json, types: dict[str, HeaderType], header_names: dict[int, str]) -> Stack:
+    return Stack(item["name"], types[item["header_type"]], tuple(header_names[i] for i in item["header_ids"]))
+
+
+@reads("counter")
+def _counter(item: Json) -> CounterArray:
+    direct = bool(item.get("is_direct"))
+    return CounterArray(item["name"], integer(item.get("size", 0)), word(item["binding"]) if direct else None)
+
+
+@reads("register")
 def _register(item: Json) -> RegisterArray:
     return RegisterArray(item["name"], integer(item["bitwidth"], 1), integer(item["size"]))
 
 
+@reads("meter")
 def _meter(item: Json, names: Names) -> MeterArray:
     source = source_of(item)
     if item["type"] not in ("packets", "bytes") or item.get("rate_count", 2) != 2:
@@ -128,6 +143,7 @@ def _meter(item: Json, names: Names) -> MeterArray:
     )
 
 
+@reads("action profile")
 def _profile(item: Json) -> ActionProfile:
     return ActionProfile(item["name"], integer(item["max_size"]), _selector(item) if "selector" in item else None)
 
@@ -137,6 +153,7 @@ def _selector(item: Json) -> str:
     return f"{word(item['name'])}$selector"
 
 
+@reads("action selector")
 def _selection(item: Json, names: Names) -> Calculation:
     source, selector = source_of(item), item["selector"]
     return Calculation(
@@ -144,6 +161,7 @@ def _selection(item: Json, names: Names) -> Calculation:
     )
 
 
+@reads("parser value set")
 def _value_set(item: Json) -> ValueSet:
     return ValueSet(item["name"], integer(item["compressed_bitwidth"], 1), integer(item.get("max_size", 2**31 - 1)))
 
@@ -178,6 +196,7 @@ def _unions(
     return {u.name: u for u in by_id.values()}, stacks
 
 
+@reads("header type")
 def _header_type(item: Json) -> HeaderType:
     fields = []
     fixed = sum(integer(f[1], 1) for f in item["fields"] if f[1] != "*")
@@ -190,9 +209,14 @@ def _header_type(item: Json) -> HeaderType:
             fields.append(Field(word(entry[0]), entry[1], signed))
         if len(entry) > 3 and entry[3]:
             raise UnsupportedProgram(f"saturating field {entry[0]!r} of {item['name']!r}")
+    if len({f.name for f in fields}) < len(fields):
+        raise UnsupportedProgram("two fields of one name")
+    if sum(f.width for f in fields) > MAX_HEADER_BITS:
+        raise UnsupportedProgram(f"more than {MAX_HEADER_BITS} bits")
     return HeaderType(item["name"], tuple(fields))
 
 
+@reads("calculation")
 def _calculation(item: Json, names: Names) -> Calculation:
     source = source_of(item)
     return Calculation(item["name"], word(item["algo"]), tuple(_input(i, names, source) for i in item["input"]))
@@ -213,6 +237,7 @@ def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
     raise UnsupportedProgram(f"calculation over a {kind}", source)
 
 
+@reads("checksum")
 def _checksum(item: Json, names: Names) -> Checksum:
     source = source_of(item)
     if item["type"] != "generic":
@@ -229,6 +254,7 @@ def _checksum(item: Json, names: Names) -> Checksum:
     )
 
 
+@reads("field list")
 def _field_list(item: Json, names: Names) -> FieldList:
     fields = []
     for element in item["elements"]:
@@ -238,6 +264,7 @@ def _field_list(item: Json, names: Names) -> FieldList:
     return FieldList(item["id"], tuple(fields))
 
 
+@reads("digest")
 def _learn_list(item: Json, names: Names) -> LearnList:
     source = source_of(item)
     elements = tuple(names.expression(e, source) for e in item["elements"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, source_of, word
+from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, reads, source_of, word
 from softswitch.bmv2.program import (
     ParserOp,
     ParserState,
@@ -20,16 +20,7 @@ ReadPrimitive = Callable[[Json, Source | None], Primitive]
 
 def load_states(parser: Json, names: Names, primitive: ReadPrimitive) -> dict[str, ParserState]:
     """Every state of one parser by name."""
-    states = {}
-    for item in parser["parse_states"]:
-        source = source_of(item)
-        key = tuple(_key(k, names, source) for k in item["transition_key"])
-        states[word(item["name"])] = ParserState(
-            name=item["name"],
-            ops=tuple(_op(op, names, primitive, source) for op in item["parser_ops"]),
-            key=key,
-            transitions=tuple(_transition(t, item["name"], source) for t in item["transitions"]),
-        )
+    states = {word(item["name"]): _state(item, names, primitive) for item in parser["parse_states"]}
     for state in states.values():
         for transition in state.transitions:
             if transition.next_state is not None and transition.next_state not in states:
@@ -37,6 +28,18 @@ def load_states(parser: Json, names: Names, primitive: ReadPrimitive) -> dict[st
     return states
 
 
+@reads("parser state")
+def _state(item: Json, names: Names, primitive: ReadPrimitive) -> ParserState:
+    source = source_of(item)
+    return ParserState(
+        name=word(item["name"]),
+        ops=tuple(_op(op, names, primitive, source) for op in item["parser_ops"]),
+        key=tuple(_key(k, names, source) for k in item["transition_key"]),
+        transitions=tuple(_transition(t, item["name"], source) for t in item["transitions"]),
+    )
+
+
+@reads("parser operation")
 def _op(item: Json, names: Names, primitive: ReadPrimitive, outer: Source | None) -> ParserOp:
     op, parameters = item["op"], item["parameters"]
     source = source_of(item, outer)

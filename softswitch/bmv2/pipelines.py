@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, source_of, word
+from softswitch.bmv2.expressions import FieldRef, StackElement
+from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, reads, source_of, word
 from softswitch.bmv2.program import (
     Action,
     ActionCall,
@@ -39,6 +40,7 @@ _NAMED = frozenset(
 )
 
 
+@reads("primitive")
 def load_primitive(item: Json, names: Names, outer: Source | None) -> Primitive:
     """One primitive with its operands."""
     source = source_of(item, outer)
@@ -53,51 +55,69 @@ def _operand(item: Json, names: Names, source: Source | None) -> Operand:
         return Operand(kind, elements=tuple(_operand(e, names, source) for e in item["value"]))
     if kind in ("extern", "field_list"):
         raise UnsupportedProgram(f"operand of type {kind}", source)
-    if kind == "expression" and "op" in item["value"] and item["value"]["op"] == "dereference_header_stack":
-        stack = names.stack(item["value"]["left"]["value"], source)
-        index = names.expression(item["value"]["right"], source)
-        return Operand("element", expression=index, name=stack.name)
+    if _dereferences(item):
+        stack, index = names.element(item, source)
+        return Operand("element", expression=index, name=stack)
     return Operand("expression", expression=names.expression(item, source))
+
+
+def _dereferences(item: Json) -> bool:
+    """Whether an operand is a header of a stack at a computed index."""
+    while isinstance(item, dict) and item.get("type") == "expression":
+        item = item["value"]
+    return isinstance(item, dict) and item.get("op") == "dereference_header_stack"
 
 
 def load_actions(items: Json, names: Names) -> dict[int, Action]:
     """Every action by id."""
-    actions = {}
-    for item in items:
-        source = source_of(item)
-        actions[integer(item["id"])] = Action(
-            id=item["id"],
-            name=word(item["name"]),
-            parameters=tuple(Parameter(word(p["name"]), integer(p["bitwidth"], 1)) for p in item["runtime_data"]),
-            primitives=tuple(load_primitive(p, names, source) for p in item["primitives"]),
-            source=source,
-        )
-    return actions
+    actions = [_action(item, names) for item in items]
+    return {action.id: action for action in actions}
 
 
+@reads("action")
+def _action(item: Json, names: Names) -> Action:
+    source = source_of(item)
+    return Action(
+        id=integer(item["id"]),
+        name=word(item["name"]),
+        parameters=tuple(Parameter(word(p["name"]), integer(p["bitwidth"], 1)) for p in item["runtime_data"]),
+        primitives=tuple(load_primitive(p, names, source) for p in item["primitives"]),
+        source=source,
+    )
+
+
+@reads("pipeline")
 def load_pipeline(item: Json, names: Names, actions: dict[int, Action], counters: dict[str, str]) -> Pipeline:
     """One control. `counters` maps a table to its direct counter."""
     nodes: dict[str, Node] = {}
     for table in item["tables"]:
         nodes[word(table["name"])] = _table(table, names, actions, counters)
     for condition in item["conditionals"]:
-        source = source_of(condition)
-        nodes[word(condition["name"])] = Conditional(
-            name=condition["name"],
-            condition=names.expression(condition["expression"], source),
-            if_true=optional_word(condition.get("true_next")),
-            if_false=optional_word(condition.get("false_next")),
-            source=source,
-        )
+        nodes[word(condition["name"])] = _conditional(condition, names)
     for call in item.get("action_calls", ()):
-        if call["action_id"] not in actions or actions[call["action_id"]].parameters:
-            raise UnsupportedProgram(f"call of action {call['action_id']}, which is absent or takes parameters")
-        nodes[word(call["name"])] = ActionCall(
-            call["name"], call["action_id"], optional_word(call.get("next_node")), source_of(call)
-        )
+        nodes[word(call["name"])] = _call(call, actions)
     pipeline = Pipeline(item["name"], optional_word(item["init_table"]), nodes)
     _check_edges(pipeline)
     return pipeline
+
+
+@reads("conditional")
+def _conditional(item: Json, names: Names) -> Conditional:
+    source = source_of(item)
+    return Conditional(
+        name=word(item["name"]),
+        condition=names.expression(item["expression"], source),
+        if_true=optional_word(item.get("true_next")),
+        if_false=optional_word(item.get("false_next")),
+        source=source,
+    )
+
+
+@reads("action call")
+def _call(item: Json, actions: dict[int, Action]) -> ActionCall:
+    if item["action_id"] not in actions or actions[item["action_id"]].parameters:
+        raise UnsupportedProgram(f"call of action {item['action_id']}, which is absent or takes parameters")
+    return ActionCall(word(item["name"]), item["action_id"], optional_word(item.get("next_node")), source_of(item))
 
 
 def _check_edges(pipeline: Pipeline) -> None:
@@ -136,6 +156,7 @@ def successors(node: Node) -> tuple[str | None, ...]:
     return tuple(dict.fromkeys([*node.next.values(), node.next_without_action]))
 
 
+@reads("table")
 def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[str, str]) -> Table:
     source, name = source_of(item), item["name"]
     if item["type"] not in ("simple", "indirect", "indirect_ws"):
@@ -145,6 +166,8 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
     for identifier in identifiers:
         if identifier not in actions:
             raise UnsupportedProgram(f"table {name!r} refers to unknown action {identifier}", source)
+    if len({actions[i].name for i in identifiers}) < len(identifiers):
+        raise UnsupportedProgram(f"table {name!r} with two actions of one name", source)
     next_tables = item["next_tables"]
     by_hit = "__HIT__" in next_tables
     default = item.get("default_entry")
@@ -163,7 +186,7 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
         next_miss=optional_word(next_tables.get("__MISS__")),
         next_without_action=optional_word(item.get("base_default_next")),
         default_action=default_id,
-        default_parameters=tuple(number(v) for v in default["action_data"]) if default else (),
+        default_parameters=_data(default["action_data"], actions[default_id]) if default_id is not None else (),
         const_default=bool(default and default.get("action_entry_const", False)),
         const_default_action=default_id if default and default.get("action_const", False) else None,
         entries=entries,
@@ -182,13 +205,19 @@ def _table_key(item: Json, names: Names, table: str, source: Source | None) -> T
         raise UnsupportedProgram(f"match kind {item['match_type']!r} in table {table!r}", source)
     kind = MatchKind(item["match_type"])
     target = item["target"]
-    if kind is MatchKind.VALID:
+    field: FieldRef | StackElement
+    if isinstance(target, dict):
+        index = names.expression(target, source)
+        if not isinstance(index, StackElement):
+            raise UnsupportedProgram(f"a key of table {table!r} that is no field", source)
+        field = index
+    elif kind is MatchKind.VALID:
         field = names.field((target if isinstance(target, str) else target[0], VALID), source)
     else:
         field = names.field(target, source)
     mask = item.get("mask")
     return TableKey(
-        name=word(item.get("name", f"{field.header}.{field.field}")),
+        name=word(item.get("name", "")),
         kind=kind,
         expression=field,
         width=names.width(field),
@@ -209,8 +238,14 @@ def _entry(
         key=matches,
         priority=BMV2_MAX_PRIORITY - integer(item["priority"]) if ordered else 0,
         action=actions[action["action_id"]].id,
-        parameters=tuple(number(v) for v in action["action_data"]),
+        parameters=_data(action["action_data"], actions[action["action_id"]]),
     )
+
+
+def _data(values: Json, action: Action) -> tuple[int, ...]:
+    if len(values) != len(action.parameters):
+        raise UnsupportedProgram(f"action {action.name!r} with {len(values)} parameters, not {len(action.parameters)}")
+    return tuple(number(v) for v in values)
 
 
 def _match(item: Json, key: TableKey) -> MatchKey:

@@ -22,6 +22,7 @@ from softswitch.bmv2.expressions import (
     UnionStackLast,
     Valid,
 )
+from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Action, Field, Source, UnsupportedProgram
 from softswitch.codegen.integers import (
     MAX_BITS,
@@ -143,7 +144,8 @@ class ExpressionWriter:
             last = f"{stack}.element[{stack}.next ? {stack}.next - 1 : 0].{layout.union_member(e.member)}"
             return self._read(f"{last}.{layout.member(field)}", field)
         if isinstance(e, StackElement):
-            return self._read(self.element(e), layout.program.stacks[e.stack].type.field(e.field))
+            whole = layout.program.stacks[e.stack].type
+            return self._read(self.element(e), Field(VALID, 1) if e.field == VALID else whole.field(e.field))
         if isinstance(e, StackProperty):
             size = layout.depth(e.stack)
             if e.op == "size_stack":
@@ -155,6 +157,8 @@ class ExpressionWriter:
 
     def element(self, e: StackElement) -> str:
         """The C lvalue of a field of `stack[index]`."""
+        if e.field == VALID:
+            return f"{self.header_at(e)}.valid"
         return f"{self.header_at(e)}.{self.layout.member(self.layout.program.stacks[e.stack].type.field(e.field))}"
 
     def header_at(self, e: StackElement) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from softswitch.bmv2.expressions import Const, StackElement
-from softswitch.bmv2.program import HeaderType, Operand, Primitive, Program, Source, UnsupportedProgram
+from softswitch.bmv2.expressions import Const, FieldRef, StackElement
+from softswitch.bmv2.program import Field, HeaderType, Operand, Primitive, Program, Source, UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
-from softswitch.codegen.layout import Layout
+from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.wire import Wire
+
+STANDARD_METADATA = "p->base.std"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class HeaderWriter:
     def place(self, name: str) -> Place:
         """A header by name."""
         header = self.program.headers[name]
-        return Place(self.layout.header(name), header.type, header.metadata, self.layout.excluded_by(name))
+        text = STANDARD_METADATA if name == STANDARD else self.layout.header(name)
+        return Place(text, header.type, header.metadata, self.layout.excluded_by(name))
 
     def _operand(self, operand: Operand, writer: ExpressionWriter) -> Place:
         if operand.kind == "element" and operand.expression is not None:
@@ -56,6 +59,8 @@ class HeaderWriter:
             raise UnsupportedProgram(
                 f"assignment of header type {origin.type.name!r} to another type {target.type.name!r}", source
             )
+        if target.metadata and STANDARD_METADATA in (target.text, origin.text):
+            return self._copy_standard(target, origin)
         if target.metadata:
             return [f"{target.text} = {origin.text};"] if self.layout.has_storage(target.type) else []
         # the fields of an invalid source are not copied: the target keeps its last values
@@ -63,6 +68,19 @@ class HeaderWriter:
             f"if ({origin.text}.valid) {{ {target.text} = {origin.text};{target.alone()} }}",
             f"else {target.text}.valid = 0;",
         ]
+
+    def _copy_standard(self, target: Place, origin: Place) -> list[str]:
+        """standard_metadata has a struct of its own, so it is copied field by field."""
+        lines = []
+        for field in self.layout.stored(target.type):
+            to, value = (self._standard_field(place, field) for place in (target, origin))
+            lines.append(f"{to} = {value};")
+        return lines
+
+    def _standard_field(self, place: Place, field: Field) -> str:
+        if place.text == STANDARD_METADATA:
+            return self.layout.field(FieldRef(STANDARD, field.name))
+        return f"{place.text}.{self.layout.member(field)}"
 
     def assign_stack(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         """Assignment of a whole stack."""

@@ -129,7 +129,7 @@ class Layout:
 
     def member(self, field: Field) -> str:
         """A field's name inside its struct."""
-        return "f_" + re.sub(r"[^A-Za-z0-9_]", "_", field.name)
+        return self.identifiers.get("f_", field.name)
 
     def field_info(self, ref: FieldRef) -> Field:
         """Width and sign; a header's validity is a field of one bit."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from softswitch.bmv2.expressions import FieldRef
+from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray, UnsupportedProgram
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.control import ControlWriter
@@ -90,7 +92,8 @@ class _Generator:
         ]
         for checksum in self.program.checksums:
             if checksum.verify:
-                tests = [f"{self.layout.header(checksum.target.header)}.valid"]
+                # of a header that is not there nothing is verified
+                tests = [f"{self.layout.field(FieldRef(checksum.target.header, VALID))}"]
                 if checksum.condition is not None:
                     tests.append(ExpressionWriter(self.layout, source=checksum.source).boolean(checksum.condition))
                 value = f"{self._calculation(checksum.calculation)}(p)"

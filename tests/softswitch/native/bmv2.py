@@ -20,6 +20,8 @@ import grpc
 from finsy.proto import p4i, p4r, p4r_grpc
 from google.protobuf import text_format
 
+from softswitch.entries import Exact, Lpm, MatchKey, Optional, Range, TableOperation, Ternary
+
 BINARY = shutil.which("simple_switch_grpc")
 PROGRAMS = Path(__file__).parent.parent / "programs"
 CPU_PORT = 510
@@ -79,9 +81,20 @@ def _read_varint(wire: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def run(program: str, packets: Packets, groups: Replicas = {}, sessions: Replicas = {}) -> list[Outputs]:  # noqa: B006
+def run(
+    program: str,
+    packets: Packets,
+    groups: Replicas = {},  # noqa: B006
+    sessions: Replicas = {},  # noqa: B006
+    entries: Sequence[TableOperation] = (),
+    folder_of_programs: Path = PROGRAMS,
+    patience_s: float = _QUIET_S,
+) -> list[Outputs]:
     """What each packet made leave, as (port, bytes), sorted. `groups` and `sessions` are multicast groups and clone
-    sessions."""
+    sessions, `entries` insertions into tables; after `patience_s` without an answer no more are expected.
+
+    Raises RuntimeError when it dies meanwhile.
+    """
     assert BINARY is not None
     with tempfile.TemporaryDirectory(prefix="bmv2-") as folder:
         control, plane = f"unix:{folder}/control", f"unix:{folder}/plane"
@@ -95,15 +108,19 @@ def run(program: str, packets: Packets, groups: Replicas = {}, sessions: Replica
         )
         try:
             with _primary(control, device) as session:
-                session.push(program)
+                info = session.push(folder_of_programs / program)
                 session.replicate(groups, sessions)
-                return _exchange(plane, device, packets)
+                session.insert(info, entries)
+                outputs = _exchange(plane, device, packets, patience_s)
+                if process.poll() is not None:
+                    raise RuntimeError(f"BMv2 died with {process.returncode}")
+                return outputs
         finally:
             process.terminate()
             process.wait(10)
 
 
-def _exchange(address: str, device: int, packets: Packets) -> list[Outputs]:
+def _exchange(address: str, device: int, packets: Packets, patience_s: float) -> list[Outputs]:
     outputs: list[Outputs] = [[] for _ in packets]
     last = time.monotonic()
     requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
@@ -128,8 +145,8 @@ def _exchange(address: str, device: int, packets: Packets) -> list[Outputs]:
             requests.put(Packet(number, device, port, data))
             time.sleep(_SPACING_S)  # its egress queues hold 64 packets
         last = time.monotonic()
-        while time.monotonic() - last < _QUIET_S:
-            time.sleep(_QUIET_S / 4)
+        while time.monotonic() - last < patience_s:
+            time.sleep(patience_s / 4)
         stream.cancel()  # type: ignore[no-untyped-call]
         reader.join()
     return [sorted(o) for o in outputs]
@@ -141,10 +158,10 @@ class _Session:
         self._device = device
         self._election = p4r.Uint128(low=1)
 
-    def push(self, program: str) -> None:
-        """Install a program of the folder `programs`."""
-        info = text_format.Parse((PROGRAMS / f"{program}.p4info.txtpb").read_text(), p4i.P4Info())
-        config = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=(PROGRAMS / f"{program}.json").read_bytes())
+    def push(self, program: Path) -> Any:
+        """Install `program`.json and `program`.p4info.txtpb; the latter's content."""
+        info = text_format.Parse(Path(f"{program}.p4info.txtpb").read_text(), p4i.P4Info())
+        config = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=Path(f"{program}.json").read_bytes())
         self._stub.SetForwardingPipelineConfig(
             p4r.SetForwardingPipelineConfigRequest(
                 device_id=self._device,
@@ -153,6 +170,28 @@ class _Session:
                 config=config,
             )
         )
+        return info
+
+    def insert(self, info: Any, entries: Sequence[TableOperation]) -> None:
+        """Insert entries; one that is there already is left out, as the engine leaves it out."""
+        tables = {table.preamble.name: table for table in info.tables}
+        actions = {action.preamble.name: action for action in info.actions}
+        for item in entries:
+            table, action = tables[item.table], actions[item.action]
+            parameters = [
+                p4r.Action.Param(param_id=p.id, value=_bytes(v))
+                for p, v in zip(action.params, item.parameters, strict=True)
+            ]
+            fields = [_match(f, m) for f, m in zip(table.match_fields, item.key, strict=True)]
+            entry = p4r.TableEntry(
+                table_id=table.preamble.id,
+                match=[f for f in fields if f is not None],
+                action=p4r.TableAction(action=p4r.Action(action_id=action.preamble.id, params=parameters)),
+                priority=item.priority,
+            )
+            update = p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry))
+            with contextlib.suppress(grpc.RpcError):
+                self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
 
     def replicate(self, groups: Replicas, sessions: Replicas) -> None:
         """Create multicast groups and clone sessions."""
@@ -170,6 +209,29 @@ class _Session:
         for item in entries:
             update = p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(packet_replication_engine_entry=item))
             self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
+
+
+def _bytes(value: int) -> bytes:
+    return value.to_bytes(max((value.bit_length() + 7) // 8, 1), "big")
+
+
+def _match(field: Any, key: MatchKey) -> Any:
+    """None where anything matches."""
+    made = p4r.FieldMatch(field_id=field.id)
+    match key:
+        case Exact(value):
+            made.exact.value = _bytes(value)
+        case Ternary(value, mask) if mask:
+            made.ternary.value, made.ternary.mask = _bytes(value), _bytes(mask)
+        case Lpm(value, length) if length:
+            made.lpm.value, made.lpm.prefix_len = _bytes(value), length
+        case Range(low, high) if (low, high) != (0, (1 << field.bitwidth) - 1):
+            made.range.low, made.range.high = _bytes(low), _bytes(high)
+        case Optional(value) if value is not None:
+            made.optional.value = _bytes(value)
+        case _:
+            return None
+    return made
 
 
 def _replicas(pairs: Sequence[tuple[int, int]]) -> list[p4r.Replica]:
