@@ -25,7 +25,7 @@ from tests.softswitch.native.bmv2 import PROGRAMS
 
 NAMES = sorted(path.stem for path in PROGRAMS.glob("*.json"))
 MINUTES = float(os.environ.get("MINUTES", "0"))
-DAMAGES, CUTS, COMPILED = 600, 60, 24
+DAMAGES, CUTS, COMPILED = 400, 40, 12
 ODD = [None, 0, 1, -1, 7, 129, 2**31, 2**70, 1.5, True, "", "x", "0x", "-0x1", "0xzz", "0x" + "f" * 90, [], {}, [[]]]
 
 
