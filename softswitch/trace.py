@@ -20,7 +20,7 @@ _INSTANCE_TYPES = {
     5: "copy of a multicast group",
     6: "resubmitted",
 }
-_SOURCE_WIDTH, _CHANGE_COLUMN = 20, 64
+_SOURCE_WIDTH, _CHANGE_COLUMN, _TEXT_WIDTH = 20, 64, 72
 _SILENT = frozenset(["checksum", "set"])
 
 
@@ -263,7 +263,9 @@ def _settle(steps: Sequence[Step]) -> Iterator[Step]:
 def _text(item: Statement) -> str:
     """The P4 text, where p4c kept enough of it to be understood."""
     text = item.text.replace('\\"', '"').strip()
-    return text if any(c.isalnum() for c in text) and text[0] != "=" else item.op
+    if not any(c.isalnum() for c in text) or text[0] == "=":
+        return item.op
+    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"
 
 
 def _made_up(table: Table) -> bool:

@@ -55,6 +55,9 @@ def block(order: str, kind: int, body: bytes) -> bytes:
     return struct.pack(f"{order}II", kind, len(body) + 12) + body + struct.pack(f"{order}I", len(body) + 12)
 
 
+SECTION = block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_pcapng_with_options_sections_and_strange_clocks(tmp_path: Path, order: str) -> None:
     def section() -> bytes:
@@ -107,9 +110,11 @@ def test_what_is_written_is_read_by_scapy_and_by_us(tmp_path: Path) -> None:
         (classic("<", 0xA1B2C3D4, 1000)[:50], "ends too early, at byte 50"),
         (classic("<", 0xA1B2C3D4, 1000)[:24] + b"\xff" * 16, "a packet of 4294967295 bytes"),
         (b"\x0a\x0d\x0d\x0a" + bytes(40), "broken section header"),
-        (block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + block("<", 6, bytes(20)),
+        (SECTION + block("<", 6, bytes(20)),
          "interface 0 and no description"),
-        (block("<", 0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + block("<", 1, b""), "too short"),
+        (SECTION + block("<", 1, b""), "too short"),
+        (SECTION + block("<", 1, struct.pack("<HHI", 1, 0, 0))
+         + block("<", 6, struct.pack("<IIIII", 0, 0, 0, 9, 9) + b"12345678"), "a packet of 9 bytes in a block of 40"),
     ],
 )  # fmt: skip
 def test_broken_files_are_said(tmp_path: Path, content: bytes, sentence: str) -> None:
