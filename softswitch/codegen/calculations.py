@@ -60,6 +60,8 @@ class CalculationWriter:
     def _function(self, calculation: Calculation) -> list[str]:
         if calculation.algorithm not in ALGORITHMS:
             raise UnsupportedProgram(f"hash algorithm {calculation.algorithm!r}")
+        if self._is_sum(calculation):
+            return self._sum(calculation)
         payload = any(i.kind == "payload" for i in calculation.inputs)
         runs = self._runs([i for i in calculation.inputs if i.kind != "payload"])
         size = sum((r.width + 7) // 8 + self._varbit_room(r) for r in runs) + 8
@@ -90,6 +92,26 @@ class CalculationWriter:
             ]
         lines += [f"    return {ALGORITHMS[calculation.algorithm]}(buffer, (size_t)(q - buffer));", "}"]
         return lines
+
+    def _is_sum(self, calculation: Calculation) -> bool:
+        """Whether each header's fields make up whole 16-bit words of an Internet checksum, whatever else is there."""
+        return ALGORITHMS[calculation.algorithm] == "ss_hash_csum16" and all(
+            run.width % 16 == 0
+            and all(i.kind != "payload" and not i.header and i.width <= 128 for i in run.inputs)
+            and not self._varbit(run)
+            for run in self._runs(list(calculation.inputs))
+        )
+
+    def _sum(self, calculation: Calculation) -> list[str]:
+        lines = [f"static uint64_t {self.name(calculation.name)}(const struct phv *p)", "{", "    uint64_t sum = 0;"]
+        for run in self._runs(list(calculation.inputs)):
+            guard, end = self._guard(run.header), 0
+            lines.append(f"    if ({guard}) {{" if guard else "    {")
+            for item in run.inputs:
+                end += item.width
+                lines.append(f"        sum = ss_csum16_add(sum, {self._value(item)}, {-end % 16});")
+            lines.append("    }")
+        return [*lines, "    return ss_csum16_end(sum);", "}"]
 
     def _varbit_room(self, run: Run) -> int:
         if not run.inputs[0].header:

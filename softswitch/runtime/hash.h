@@ -73,6 +73,24 @@ SS_INLINE uint64_t ss_hash_csum16(const uint8_t *p, size_t n)
     return __builtin_bswap16((uint16_t)~sum);
 }
 
+/* The same from fields without laying them out: a field adds its value, shifted by how far its end is from that of a 16-bit
+ * word, since 2^16 counts as 1. */
+SS_INLINE uint64_t ss_csum16_add(uint64_t sum, u128 value, unsigned shift)
+{
+    for (; value; value >>= 32)
+        sum += (uint64_t)(uint32_t)value << shift;
+    return sum;
+}
+
+SS_INLINE uint64_t ss_csum16_end(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
 SS_INLINE uint64_t ss_hash_xor16(const uint8_t *p, size_t n)
 {
     uint16_t r = 0;
