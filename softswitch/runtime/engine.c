@@ -420,6 +420,7 @@ static void do_inject(struct ss_engine *e, struct ss_command *c)
 {
     struct injection *i = (struct injection *)c;
     e->capture = i->capture;
+    e->arrived_us = ss_now_us(e);
     if (i->trace) {
         ss_switch_traced(e, i->port, i->data, i->length);
         *i->trace = e->trace;

@@ -109,6 +109,7 @@ struct ss_engine {
     uint32_t cpu_port;
     uint64_t started_ns;
     int64_t frozen_us; /* -1: the clock runs */
+    uint64_t arrived_us; /* when the packet that is switched came in */
     const struct ss_io *io; /* of ports that are attached from now on */
     bool busy_poll; /* the packet thread never sleeps */
     struct ss_loaded *loaded;

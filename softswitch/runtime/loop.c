@@ -58,6 +58,8 @@ static unsigned burst(struct ss_engine *e)
                    "port %u (%s): a frame longer than the interface's MTU was dropped; "
                    "turn its segmentation offloads off (ethtool -K %s tso off gso off gro off, on both ends)",
                    port->number, port->interface, port->interface);
+        if (n)
+            e->arrived_us = ss_now_us(e);
         for (unsigned k = 0; k < n; k++) {
             if (k + 1 < n)
                 __builtin_prefetch(packets[k + 1].data);

@@ -324,7 +324,7 @@ static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_
     struct ss_phv *phv = phv_at(e, SS_PHV_FIRST);
     begin(e, phv, length, length);
     phv->std.ingress_port = port;
-    phv->std.ingress_global_timestamp = ss_now_us(e);
+    phv->std.ingress_global_timestamp = e->arrived_us;
     e->passes = 0;
     ingress(e, phv, port, data, length);
     run_clones(e);
