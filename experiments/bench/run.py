@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -45,7 +45,7 @@ from softswitch.engine import IO
 from topologies import targets
 
 HERE = Path(__file__).parent
-BMV2_OFFERED = (*range(10_000, 32_500, 2_500), 40_000, 60_000, 100_000, 200_000)
+BMV2_OFFERED = (10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 60_000, 100_000, 200_000)
 """Frames a second tried on BMv2, which forwards less when it is offered too much."""
 SHARE_FOR_LATENCY = 0.25
 """Of the null forwarder's peak rate."""
@@ -159,12 +159,11 @@ async def softswitch(
 async def bmv2(stack: AsyncExitStack, folder: Path, programs: Programs, seconds: float) -> Load:
     """Start BMv2; the load to put on it."""
     network = stack.enter_context(Network(folder, 1))
-    lab = Lab(BMV2, inside.MEMBERS, network, packets.IN_TURN, log_level="off")
+    lab = Lab(BMV2, inside.MEMBERS, network, log_level="off")
     await stack.enter_async_context(lab)
     await provision(lab, inside.services()[:1], programs)
     load = Load(network, None)
-    offers = await asyncio.to_thread(packets.best_offers, load, programs, seconds, BMV2_OFFERED)
-    return replace(load, offered=offers)
+    return await asyncio.to_thread(packets.at_its_best, load, lab.process, programs, seconds, BMV2_OFFERED)
 
 
 async def provision(lab: Lab, services: Sequence[Service], programs: Programs) -> None:
