@@ -187,7 +187,7 @@ class PacketInEvent:
 
 @dataclass(frozen=True, slots=True)
 class PortEvent:
-    """A port went up or down (its interface vanished, lost carrier, or came back)."""
+    """A port went up or down (its interface vanished, lost carrier, or came back; it was added or removed)."""
 
     port: int
     interface: str

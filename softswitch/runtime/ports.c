@@ -94,6 +94,7 @@ int ss_port_detach(struct ss_engine *e, uint32_t number)
         if (e->attached[i] == port)
             e->attached[i] = e->attached[--e->n_attached];
     e->ports[number] = NULL;
+    set_up(e, port, false);
     if (port->io)
         port->io->io->close(port->io);
     free(port);
