@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 import ssl
 import sys
@@ -187,8 +188,8 @@ async def _run(options: argparse.Namespace) -> None:
     make_engine = partial(Engine, cpu_port=options.cpu_port, drop_port=options.drop_port)
     with _engine(partial(make_engine, io=options.io, busy_poll=options.busy_poll)) as engine:
         if options.pcap is not None:
-            if not options.pcap.is_dir():
-                raise StartError(f"cannot record to {options.pcap}: no such folder")
+            if not options.pcap.is_dir() or not os.access(options.pcap, os.W_OK):
+                raise StartError(f"cannot record to {options.pcap}: no such folder, or not to be written")
             engine.record_ports(options.pcap)
         _add_ports(engine, options.interface)
         device = Device(options.device_id, engine, make_engine, options.cpu_port)

@@ -113,7 +113,6 @@ class Switch:
     def digests(self) -> list[DigestEvent]:
         """The digests since the last call: name and field values, in the order in which the program sent them."""
         with self._lock:
-            self._take_events()
             digests = list(self._digests)
             self._digests.clear()
         return digests
