@@ -33,13 +33,24 @@ Entries: TypeAlias = p4r.WriteRequest | Iterable[p4r.Update | p4r.Entity] | Path
 """What `Switch.write` takes: messages, text protobuf (it has braces), or the path of a file of it."""
 
 
+class _PortlessEngine(Engine):
+    """An engine without interfaces: all ports are there, and up unless a test says otherwise."""
+
+    def __init__(self, *, cpu_port: int | None, drop_port: int) -> None:
+        super().__init__(cpu_port=cpu_port, drop_port=drop_port)
+        self.down: set[int] = set()
+
+    def ports(self) -> dict[int, tuple[str, bool]]:
+        return {port: ("", port not in self.down) for port in range(MAX_PORT + 1)}
+
+
 class Switch:
     """A switch that runs one program; make it with `load`.
 
     Calls may come from several threads; each is done as a whole, one after the other.
     """
 
-    def __init__(self, device: Device, engine: Engine) -> None:
+    def __init__(self, device: Device, engine: _PortlessEngine) -> None:
         self._device = device
         self._engine = engine
         self._lock = RLock()
@@ -56,7 +67,7 @@ class Switch:
         with self._lock:
             outputs = self._engine.process(port, packet)
             self._take_events()
-        return outputs
+            return self._leaving(outputs)
 
     def trace(self, port: int, packet: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
         """As `process`, with the story of the packet: print it, or look at its steps.
@@ -67,7 +78,7 @@ class Switch:
         with self._lock:
             outputs, trace = self._engine.trace(port, packet)
             self._take_events()
-        return outputs, trace
+            return self._leaving(outputs), trace
 
     def write(self, entries: Entries) -> None:
         """Insert, modify or delete entities, as a P4Runtime Write does.
@@ -117,6 +128,15 @@ class Switch:
             self._digests.clear()
         return digests
 
+    def set_port(self, port: int, up: bool) -> None:
+        """Let a port go down or up (all are up at first): nothing leaves through one that is down, and members of
+        action profiles that watch it are not selected."""
+        check_port(port)
+        with self._lock:
+            (self._engine.down.discard if up else self._engine.down.add)(port)
+            if self._device.running is not None:
+                self._device.running.ports_changed()
+
     def set_clock(self, us: int | None) -> None:
         """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again."""
         self._engine.freeze_clock(us)
@@ -141,6 +161,9 @@ class Switch:
     def _take_events(self) -> None:
         self._digests += (e for e in self._engine.read_events() if isinstance(e, DigestEvent))
 
+    def _leaving(self, outputs: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        return [output for output in outputs if output[0] not in self._engine.down] if self._engine.down else outputs
+
     def _need_p4info(self) -> None:
         if self._device.running is None:
             raise LoadError("entries need the program's P4Info: load it with p4info=")
@@ -164,7 +187,7 @@ def load(
     for number in (cpu_port, drop_port):
         if number is not None:
             check_port(number)
-    make = partial(Engine, cpu_port=cpu_port, drop_port=drop_port)
+    make = partial(_PortlessEngine, cpu_port=cpu_port, drop_port=drop_port)
     try:
         engine = make()
     except CompilerMissing as error:

@@ -12,6 +12,8 @@ from finsy.proto import p4r
 
 import softswitch
 from tests.softswitch.p4runtime.client import PROGRAMS, Names
+from tests.softswitch.p4runtime.test_action_profiles import SPREADING, chosen, many, one_shot
+from tests.softswitch.p4runtime.test_watch_ports import watching
 
 MATCHING = Names.of("matching")
 
@@ -131,6 +133,24 @@ def test_trace_explains_a_packet() -> None:
         step = next(step for step in trace.steps if step.kind == "table")
         assert step.source is not None and (step.source.filename, step.source.line) == ("matching.p4", 61)
         assert "hit [0x1, *, 0x0/0, *], priority 1" in str(trace)
+
+
+def test_a_port_that_is_down_sends_nothing_and_is_not_selected() -> None:
+    names = Names.of("indirect")
+    packets = many(SPREADING, 1)
+
+    def asked(switch: softswitch.Switch) -> list[int]:
+        return [int.from_bytes(data[8:10], "big") for packet in packets for _, data in switch.process(1, packet)]
+
+    with load("indirect") as switch:
+        switch.write([watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)])
+        assert asked(switch) == chosen(packets, [10, 20])
+        switch.set_port(4, False)
+        assert asked(switch) == [20] * len(packets)
+        switch.set_port(4, True)
+        assert asked(switch) == chosen(packets, [10, 20])
+        switch.set_port(3, False)
+        assert asked(switch) == [], "port 3 is where the answers go"
 
 
 def test_seed_repeats_random_numbers() -> None:
