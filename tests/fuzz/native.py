@@ -148,7 +148,7 @@ class Native:
         for done in range(0, frames, BATCH):
             batch = ctypes.c_uint64(min(BATCH, frames - done))
             self._library.into_engine(
-                engine._handle, *entrance, self._make(maker), ctypes.byref(maker), batch, ctypes.byref(left)
+                engine.handle, *entrance, self._make(maker), ctypes.byref(maker), batch, ctypes.byref(left)
             )
             engine.read_events()
         return left.value

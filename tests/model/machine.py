@@ -208,6 +208,18 @@ class Machine(RuleBasedStateMachine):
         self.tell(service, member)
         self.requests(service, requests)
 
+    @rule(service=services, host=members, other=members, copies=st.integers(0, 2), gone=st.booleans())
+    def last_one_out(self, service: Kind, host: int, other: int, copies: int, gone: bool) -> None:
+        """A host that is not ready falls silent, and may be taken away, while nobody else can take over."""
+        self.instance(service, other, 1, 1, 0, copies, 0)
+        self.single(service, 0, 0)
+        for member in MEMBERS:
+            self.tell(service, member, ready=member == host)
+        self.tell(service, host, ready=False)
+        self.wait(SECOND + 1)
+        self.withdraw(service, host, "instances", back=not gone)
+        self.tell(service, other, ready=False)
+
     @rule(flow=st.integers(0, 4), place=st.integers(world.PAYLOAD, world.PAYLOAD + 2), value=st.integers(0, 255))
     def speak_otherwise(self, flow: int, place: int, value: int) -> None:
         """A datagram without an invocation header, where one is needed."""
