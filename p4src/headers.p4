@@ -151,6 +151,7 @@ header packet_in_h {
     bit<48> best_rank;
     bit<48> now;              // the switch's clock
 }
+const bit<32> PACKET_IN_BYTES = 49;
 
 struct headers_t {
     packet_out_h packet_out;

@@ -7,6 +7,7 @@ from scapy.packet import Packet
 
 from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC, Bench
 from tests.packet.test_icmp_errors import error_about
+from tests.packet.test_packet_io import CPU_PORT, INJECT
 from tests.packet.test_tunnel import far
 
 MTU = 600
@@ -64,6 +65,17 @@ def test_nobody_is_told_of_an_error_that_is_too_big(bench: Bench) -> None:
     service = far(bench, MTU)
     with bench.drops_one("MTU"):
         bench.send(CLIENT_PORT, sized(error_about(service, 5000), ROOM + 1))
+
+
+def test_what_a_p4runtime_client_sent_in_its_own_name_is_answered_in_full(bench: Bench) -> None:
+    service = far(bench, MTU)
+    sent = sized(service.datagram(), ROOM + 1)
+    bench.client.packet_out(bytes(sent), op=INJECT, port=CPU_PORT, service=0, member=0)
+    answer = bench.client.packet_in()
+    assert answer is not None
+    frame = Ether(answer.payload)
+    assert frame[ICMP].nexthopmtu == ROOM
+    assert bytes(frame[ICMP])[8:] == bytes(sent[IP])[:28]
 
 
 def test_a_connection_learns_it_in_mid_flow_and_stays(bench: Bench) -> None:
