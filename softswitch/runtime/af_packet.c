@@ -22,6 +22,7 @@ enum {
     RING_BYTES = 8 << 20,
     BLOCK_BYTES = 1 << 17,
     VLAN_TAG = 4,
+    AHEAD = 8, /* frames whose headers are on their way into the cache */
     SEND_BATCH = 128,
     SEND_BUFFER = 8 << 20,
     SMALL = 256, /* up to this many bytes, copying a packet's parts together costs less than sending two */
@@ -139,6 +140,7 @@ static unsigned port_receive(struct ss_port_io *io, struct ss_received *packets,
         if (!(status & TP_STATUS_USER))
             break;
         p->next = p->next + 1 == p->frames ? 0 : p->next + 1;
+        __builtin_prefetch(frame(p, p->next + AHEAD < p->frames ? p->next + AHEAD : 0));
         p->held++;
         if (h->tp_snaplen < h->tp_len) {
             ++*cut;
