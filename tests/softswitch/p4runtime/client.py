@@ -124,16 +124,16 @@ class Client:
         self.device_id = device_id
         options = [("grpc.max_receive_message_length", 4 << 20), ("grpc.max_metadata_size", 1 << 20)]
         if credentials is None:
-            self._channel = grpc.insecure_channel(address, options=options)
+            self.channel = grpc.insecure_channel(address, options=options)
         else:
-            self._channel = grpc.secure_channel(address, credentials, options=options)
-        self.stub = p4r_grpc.P4RuntimeStub(self._channel)
+            self.channel = grpc.secure_channel(address, credentials, options=options)
+        self.stub = p4r_grpc.P4RuntimeStub(self.channel)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        self._channel.close()
+        self.channel.close()
 
     def stream(self) -> Stream:
         """Open a stream."""
