@@ -28,6 +28,8 @@ EXAMPLES_A_MINUTE = {"in process": 200, "softswitch": 3, "bmv2": 10}
 """How many make up the part of `make test`; that takes less than a minute."""
 STEPS = {"in process": 80, "softswitch": 250, "bmv2": 250}
 """Rules in an example: a process takes longer to begin anew."""
+ROUND = 200
+"""Examples until hypothesis begins anew: it keeps in memory all that it has tried."""
 FEW = 3
 """How often everything that can happen must, at least."""
 NEVER = {"RESUBMITS"}
@@ -42,18 +44,21 @@ def look(make: Callable[[], Duel], how: str, *phases: Phase) -> type[Machine]:
         def make(self) -> Duel:
             return make()
 
-    run_state_machine_as_test(
-        OnTarget,
-        settings=settings(
-            max_examples=max(1, int(MINUTES * EXAMPLES_A_MINUTE[how])),
-            stateful_step_count=STEPS[how],
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, *phases],
-            print_blob=True,
-            database=None,
-        ),
-    )
+    left = max(1, int(MINUTES * EXAMPLES_A_MINUTE[how]))
+    while left > 0:
+        run_state_machine_as_test(
+            OnTarget,
+            settings=settings(
+                max_examples=min(left, ROUND),
+                stateful_step_count=STEPS[how],
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate, *phases],
+                print_blob=True,
+                database=None,
+            ),
+        )
+        left -= ROUND
     return OnTarget
 
 
