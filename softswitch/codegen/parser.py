@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from softswitch.bmv2.expressions import FieldRef
-from softswitch.bmv2.program import ParserOp, ParserState, Primitive, Program, TransitionKey, UnsupportedProgram
+from softswitch.bmv2.expressions import Const, FieldRef
+from softswitch.bmv2.program import (
+    HeaderType,
+    ParserOp,
+    ParserState,
+    Primitive,
+    Program,
+    TransitionKey,
+    UnsupportedProgram,
+)
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import (
     WIDE,
@@ -31,6 +39,9 @@ CORE_ERRORS = (
     "ParserInvalidArgument",
 )
 
+MOST_IDLE = 1 << 16
+"""Transitions of one packet through states that may take nothing of it. BMv2 would go on for ever."""
+
 
 class ParserWriter:
     """Writes `parse`. In it `d` points at what is not parsed yet and `left` counts its bytes."""
@@ -47,6 +58,38 @@ class ParserWriter:
         self.wire = Wire(layout)
         self.primitive = primitive
         self.value_sets = value_sets
+        self.idle = self._idle_states()
+
+    def _idle_states(self) -> set[str]:
+        """States that can come again and again without a byte of the packet in between."""
+        follow = {
+            state.name: {t.next_state for t in state.transitions} - {None}
+            for state in self.program.parser_states.values()
+            if not any(self._takes_bytes(op) for op in state.ops)
+        }
+        idle = set()
+        for start in follow:
+            seen: set[str] = set()
+            waiting = [start]
+            while waiting:
+                for name in follow.get(waiting.pop(), ()):
+                    if name is not None and name not in seen:
+                        seen.add(name)
+                        waiting.append(name)
+            if start in seen:
+                idle.add(start)
+        return idle
+
+    def _takes_bytes(self, op: ParserOp) -> bool:
+        if op.op == "advance":
+            return isinstance(op.expression, Const) and op.expression.value > 0
+        return op.op == "extract" and self._type_of(op).width > 0
+
+    def _type_of(self, op: ParserOp) -> HeaderType:
+        """What an extraction extracts."""
+        if op.member:
+            return self.program.union_stacks[op.target].members[op.member]
+        return self.program.stacks[op.target].type if op.stack else self.program.headers[op.target].type
 
     def function(self) -> list[str]:
         """The whole function, checksum verification not included."""
@@ -54,6 +97,7 @@ class ParserWriter:
             "static void parse_states(struct ss_state *s, struct phv *p, const uint8_t *d, uint32_t left)",
             "{",
             "    uint32_t error = 0;",
+            *(["    uint32_t idle = 0;"] if self.idle else []),
             "    (void)s;",
         ]
         for header in self.layout.headers():
@@ -85,6 +129,8 @@ class ParserWriter:
     def _state(self, state: ParserState) -> list[str]:
         hooks = self.layout.hooks
         lines = [f"{self._label(state.name)}: {{", *hooks.state(state)]
+        if state.name in self.idle:
+            lines.append(f"    if (++idle > {MOST_IDLE}) {self._fail('ParserTimeout')}")
         for op in state.ops:
             lines += [f"    {line}" for line in hooks.parser_op(op, self._op(op))]
         lines += [f"    {line}" for line in self._select(state)]
@@ -121,11 +167,10 @@ class ParserWriter:
             if op.member:
                 members = self.program.union_stacks[op.target].members
                 excludes = tuple(f"{header}.{self.layout.union_member(m)}" for m in members if m != op.member)
-                header_type, header = members[op.member], f"{header}.{self.layout.union_member(op.member)}"
-            else:
-                header_type = self.program.stacks[op.target].type
+                header = f"{header}.{self.layout.union_member(op.member)}"
         else:
-            header_type, header = self.program.headers[op.target].type, self.layout.header(op.target)
+            header = self.layout.header(op.target)
+        header_type = self._type_of(op)
         self.wire.check(header_type)
         fixed = header_type.width // 8
         if op.expression is None:

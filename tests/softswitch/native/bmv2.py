@@ -20,7 +20,7 @@ import grpc
 from finsy.proto import p4i, p4r, p4r_grpc
 from google.protobuf import text_format
 
-from softswitch.entries import Exact, Lpm, MatchKey, Optional, Range, TableOperation, Ternary
+from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range, TableOperation, Ternary
 
 BINARY = shutil.which("simple_switch_grpc")
 PROGRAMS = Path(__file__).parent.parent / "programs"
@@ -173,7 +173,7 @@ class _Session:
         return info
 
     def insert(self, info: Any, entries: Sequence[TableOperation]) -> None:
-        """Insert entries; one that is there already is left out, as the engine leaves it out."""
+        """Insert entries and set default ones; an entry that is there already is left out, as the engine does."""
         tables = {table.preamble.name: table for table in info.tables}
         actions = {action.preamble.name: action for action in info.actions}
         for item in entries:
@@ -182,14 +182,17 @@ class _Session:
                 p4r.Action.Param(param_id=p.id, value=_bytes(v))
                 for p, v in zip(action.params, item.parameters, strict=True)
             ]
-            fields = [_match(f, m) for f, m in zip(table.match_fields, item.key, strict=True)]
+            fields = [_match(f, m) for f, m in zip(table.match_fields, item.key, strict=False)]
+            default = item.operation is Operation.SET_DEFAULT
             entry = p4r.TableEntry(
                 table_id=table.preamble.id,
                 match=[f for f in fields if f is not None],
                 action=p4r.TableAction(action=p4r.Action(action_id=action.preamble.id, params=parameters)),
                 priority=item.priority,
+                is_default_action=default,
             )
-            update = p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry))
+            kind = p4r.Update.MODIFY if default else p4r.Update.INSERT
+            update = p4r.Update(type=kind, entity=p4r.Entity(table_entry=entry))
             with contextlib.suppress(grpc.RpcError):
                 self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
 

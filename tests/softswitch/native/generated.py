@@ -311,6 +311,11 @@ class Writer:
                     tuple(self.number(kind.width) for kind in given),
                 )
             )
+        if self.chance(4):
+            chosen, given = actions[0]
+            values = tuple(self.number(kind.width) for kind in given)
+            name_of = (f"{self.control}.{name}", f"{self.control}.{chosen}")
+            self.entries.append(TableOperation(Operation.SET_DEFAULT, name_of[0], action=name_of[1], parameters=values))
         after = self.block([v for v in env if not v.text.startswith("hdr.h")], 0, 2)
         forms = [
             [f"{name}.apply();"],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.bmv2.expressions import FieldRef
 from softswitch.compiler import Compiler
 from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
 from softswitch.entries import (
@@ -26,6 +27,7 @@ from softswitch.entries import (
     Ternary,
 )
 from tests.softswitch.native.bmv2 import PROGRAMS
+from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
 from tests.softswitch.native.conftest import CPU_PORT
 
 MANAGED, ROUTES, ANSWER, WIDE, NOTHING = "I.managed", "I.routes", "I.answer", "I.wide", "I.nothing"
@@ -354,3 +356,19 @@ def test_a_stack_of_unions_moves_as_a_whole(engine: Engine) -> None:
     for op, left in ((16, one + two), (17, two + three)):
         ((_, data),) = engine.process(1, bytes([op, 4, 3]) + one + two + three)
         assert data[5:] == left
+
+
+def test_a_parser_that_takes_nothing_ends(engine: Engine) -> None:
+    """BMv2 would go round for ever, and with it the switch."""
+    builder = ProgramBuilder([("a", 8)], [("error", 8)])
+    builder.action("go", [send_to(), primitive("add_header", {"type": "header", "value": "out"})])
+    builder.actions[0]["primitives"].append(assign("out", "error", FieldRef("standard_metadata", "parser_error")))
+    (state,) = builder.root["parsers"][0]["parse_states"]
+    again = {"type": "hexstr", "value": "0x07", "mask": None, "next_state": "turn"}
+    state["transition_key"] = [{"type": "field", "value": ["in", "a"]}]
+    state["transitions"].insert(0, again)
+    turn = {"name": "turn", "id": 1, "parser_ops": [], "transition_key": state["transition_key"]}
+    builder.root["parsers"][0]["parse_states"].append(turn | {"transitions": state["transitions"]})
+    engine.load(builder.text())
+    assert engine.process(1, b"\7rest") == [(1, b"\7\5rest")]
+    assert engine.process(1, b"\6rest") == [(1, b"\6\0rest")]
