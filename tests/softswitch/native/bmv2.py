@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,13 @@ def run(
         finally:
             process.terminate()
             process.wait(10)
+
+
+def patiently(expected: list[Outputs], ask: Callable[[float], list[Outputs]]) -> list[Outputs]:
+    """What BMv2 answers. `ask` is called with `patience_s`, and again with more of it when the answers are not the
+    expected ones: a busy machine may have kept BMv2 from answering in time."""
+    outputs = ask(_QUIET_S)
+    return outputs if outputs == expected else ask(6 * _QUIET_S)
 
 
 def _exchange(address: str, device: int, packets: Packets, patience_s: float) -> list[Outputs]:
