@@ -58,6 +58,8 @@ RATIOS = (
     Ratio("latency_p99_vs_null", P99, SOFTSWITCH, NULL, max),
     Ratio("entries_vs_bmv2", ENTRIES, SOFTSWITCH, BMV2, min),
     Ratio("writes_vs_bmv2", WRITES, SOFTSWITCH, BMV2, min),
+    Ratio("entries_cpu_vs_bmv2", ENTRIES_CPU, SOFTSWITCH, BMV2, max),
+    Ratio("writes_cpu_vs_bmv2", WRITES_CPU, SOFTSWITCH, BMV2, max),
     Ratio("null_vs_null", PPS, NULL_AGAIN, NULL, farthest),
     Ratio("latency_p50_null_vs_null", P50, NULL_AGAIN, NULL, farthest),
     Ratio("latency_p99_null_vs_null", P99, NULL_AGAIN, NULL, farthest),

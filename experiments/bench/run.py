@@ -62,6 +62,7 @@ class Size:
     single_writes: int = 1000
     packets: int = 10**8
     """Over which memory has to stay flat."""
+    offered: tuple[int, ...] = BMV2_OFFERED
 
 
 async def bench(size: Size, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -81,7 +82,7 @@ async def bench(size: Size, folder: Path, tell: Callable[[str], None]) -> dict[s
         loads[NULL_XDP] = forwarder(stack, folder, scratch, "af_xdp")
         loads[XDP] = (await softswitch(stack, folder, programs, inside.services()[:1], "af_xdp"))[REFERENCE]
         if BMV2 in names:
-            loads[BMV2] = await bmv2(stack, folder, programs, size.seconds)
+            loads[BMV2] = await bmv2(stack, folder, programs, size)
         loads[NULL_AGAIN] = null
         writers, requests = await entry_writers(stack, names, folder, scratch, size)
         for name, load in loads.items():
@@ -156,14 +157,14 @@ async def softswitch(
     return {load: Load(network, thread, *inside.place(load)) for load in (*INSTANCES, ALL_SERVICES)}
 
 
-async def bmv2(stack: AsyncExitStack, folder: Path, programs: Programs, seconds: float) -> Load:
+async def bmv2(stack: AsyncExitStack, folder: Path, programs: Programs, size: Size) -> Load:
     """Start BMv2; the load to put on it."""
     network = stack.enter_context(Network(folder, 1))
     lab = Lab(BMV2, inside.MEMBERS, network, log_level="off")
     await stack.enter_async_context(lab)
     await provision(lab, inside.services()[:1], programs)
     load = Load(network, None)
-    return await asyncio.to_thread(packets.at_its_best, load, lab.process, programs, seconds, BMV2_OFFERED)
+    return await asyncio.to_thread(packets.at_its_best, load, lab.process, programs, size.seconds, size.offered)
 
 
 async def provision(lab: Lab, services: Sequence[Service], programs: Programs) -> None:

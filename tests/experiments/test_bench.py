@@ -131,7 +131,7 @@ needs_softswitch = pytest.mark.skipif(
 @needs_softswitch
 def test_a_short_round_on_real_switches(tmp_path: Path) -> None:
     told: list[str] = []
-    size = Size(rounds=1, seconds=0.1, entries=2000, single_writes=50, packets=100_000)
+    size = Size(rounds=1, seconds=0.1, entries=2000, single_writes=50, packets=100_000, offered=(10_000,))
     summary = asyncio.run(bench(size, tmp_path, told.append))
     found = summary["softswitch"]
     expected = {ratio.name for ratio in RATIOS if "bmv2" not in ratio.name or targets.missing("bmv2") is None}
