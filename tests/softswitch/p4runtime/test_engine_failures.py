@@ -10,8 +10,17 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.engine import Engine
-from softswitch.entries import EntryError, ErrorKind, Operation, PackedOperation, TableOperation
+from softswitch.entries import (
+    EngineOperation,
+    EntryError,
+    ErrorKind,
+    MemberOperation,
+    Operation,
+    PackedOperation,
+    TableOperation,
+)
 from softswitch.p4runtime.device import Device
+from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
 from tests.softswitch.p4runtime.switches import message
@@ -20,11 +29,11 @@ FULL = EntryError(ErrorKind.RESOURCE_EXHAUSTED, "no room")
 
 
 class PickyEngine(Engine):
-    """Refuses, when told to, operations that would forward to port 9."""
+    """Refuses, when told to, operations that would forward to port 9, and members with parameter 9."""
 
     picky = False
 
-    def apply(self, operations: Sequence[TableOperation | PackedOperation]) -> list[EntryError | None]:
+    def apply(self, operations: Sequence[EngineOperation]) -> list[EntryError | None]:
         """Do the operations, each on its own, but the refused ones."""
         results: list[EntryError | None] = []
         for operation in operations:
@@ -34,7 +43,11 @@ class PickyEngine(Engine):
                 results += super().apply([operation])
         return results
 
-    def _forwards_to_9(self, operation: TableOperation | PackedOperation) -> bool:
+    def _forwards_to_9(self, operation: EngineOperation) -> bool:
+        if isinstance(operation, MemberOperation):
+            return operation.parameters == (9,)
+        if not isinstance(operation, TableOperation | PackedOperation):
+            return False
         if isinstance(operation, TableOperation):
             return operation.operation is not Operation.DELETE and operation.parameters == (9,)
         parameter = 24 + 8 * self.codec(operation.table).layout.words
@@ -114,3 +127,39 @@ def test_rollback_brings_engine_and_model_back(device: Device, names: Names) -> 
     assert (leaves(device, 1), leaves(device, 2), leaves(device, 5)) == ([3], [3], [0])
     assert leaves(device, 0, kind=3) == [5]
     assert codes(device, insert(group(7, (1, 0)))) == [None]
+
+
+def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:
+    with PickyEngine(cpu_port=510, cache_dir=program_cache) as engine:
+        device = Device(1, engine, lambda: Engine(cache_dir=program_cache), cpu_port=510)
+        names = Names.of("indirect")
+        device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
+        made = [insert(profiles.member(names, "spread", i, "answer", 100 + i)) for i in (1, 2, 3)]
+        made += [insert(profiles.group(names, i, (1, 2), (2, 1), size=6)) for i in (1, 2)]
+        made += [insert(profiles.entry(names, "spreading", 1, to_group=1))]
+        made += [insert(profiles.entry(names, "spreading", 2, to_member=3))]
+        assert codes(device, *made) == [None] * 7
+        engine.picky = True
+
+        def answers() -> list[bytes]:
+            packets = [*profiles.many(3, 1), profiles.question(3, 2)]
+            return [data for packet in packets for _, data in engine.process(1, packet)]
+
+        before = answers()
+        assert codes(
+            device,
+            modify(profiles.member(names, "spread", 1, "answer", 55)),
+            delete(profiles.entry(names, "spreading", 2)),
+            delete(profiles.member(names, "spread", 3)),
+            modify(profiles.group(names, 1, (2, 1), size=6)),
+            delete(profiles.group(names, 2)),
+            insert(profiles.member(names, "spread", 7, "answer", 56)),
+            insert(profiles.group(names, 9, (7, 3), size=6)),
+            insert(profiles.entry(names, "spreading", 3, to_group=9)),
+            insert(profiles.member(names, "spread", 8, "answer", 9)),
+            atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR,
+        ) == [StatusCode.ABORTED] * 8 + [StatusCode.RESOURCE_EXHAUSTED]
+        assert answers() == before
+        again = modify(profiles.group(names, 2, (3, 1), size=6))
+        assert codes(device, again, delete(profiles.entry(names, "spreading", 2))) == [None, None]
+        device.close()
