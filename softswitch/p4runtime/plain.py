@@ -49,7 +49,7 @@ class PlainUpdates:
         state = self._tables.states.get(table)
         if state is None or not state.schema.fields or state.schema.const_entries:
             return None
-        if state.profile is not None or state.meter_kind is not None or state.schema.idle_timeout:
+        if state.profile is not None or state.meter_kind is not None:
             return None
         codec = self._engine.codec(state.schema.name)
         return generate(state, codec)

@@ -134,6 +134,17 @@ def test_colours_are_those_of_the_rfcs(
     assert got == mark(config, arrivals)
 
 
+def test_parts_of_a_token_add_up(metered: Engine) -> None:
+    config = MeterConfig(3, 1, 3, 1)
+    metered.configure_meters(PACKETS, 0, [config])
+    got = []
+    for step in range(40):
+        metered.freeze_clock(START_US + step * 100_000)
+        got.append(colour(metered, 1, 0))
+    assert got == mark(config, [(step * 100_000, 1) for step in range(40)])
+    assert got.count(GREEN) == 12
+
+
 def test_a_meter_that_nobody_configured_is_green_and_counts(metered: Engine) -> None:
     assert [colour(metered, 1, 2, 50) for _ in range(3)] == [GREEN] * 3
     assert metered.read_meters(PACKETS, 2, 1) == [Meter(None, ((3, 150), (0, 0), (0, 0)))]

@@ -300,17 +300,17 @@ def test_bmv2_picks_the_same_after_anything(softswitch: Target, running_bmv2: Ta
         known.add(90 + key)
         groups[key] = {90 + key}
     for step in range(60):
-        identifier, key = rng.randrange(1, 9), rng.choice([1, 2])
+        identifier, key = rng.choice([7, 300, 64, 12, 1000, 5, 90, 33]), rng.choice([1, 2])
         used = identifier in groups[1] | groups[2]
         if rng.random() < 0.5:
             if identifier not in known:
-                update = insert(member(names, "spread", identifier, "answer", 100 * identifier + step))
+                update = insert(member(names, "spread", identifier, "answer", 60 * identifier + step))
                 known.add(identifier)
             elif not used:
                 update = delete(member(names, "spread", identifier))
                 known.remove(identifier)
             else:
-                update = modify(member(names, "spread", identifier, "answer", 100 * identifier + step))
+                update = modify(member(names, "spread", identifier, "answer", 60 * identifier + step))
         else:
             picked = rng.sample(sorted(known), rng.randrange(2, min(len(known), 3) + 1))
             update = modify(group(names, key, *((m, rng.randrange(1, 3)) for m in picked), size=6))

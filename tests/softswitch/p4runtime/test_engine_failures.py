@@ -20,6 +20,7 @@ from softswitch.entries import (
     TableOperation,
 )
 from softswitch.p4runtime.device import Device
+from softswitch.p4runtime.profile_entries import OneShot
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
@@ -135,10 +136,10 @@ def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:
         names = Names.of("indirect")
         device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
         made = [insert(profiles.member(names, "spread", i, "answer", 100 + i)) for i in (1, 2, 3)]
-        made += [insert(profiles.group(names, i, (1, 2), (2, 1), size=6)) for i in (1, 2)]
+        made += [insert(profiles.group(names, i, (1, 2), (2, 1), size=6)) for i in (1, 2, 3)]
         made += [insert(profiles.entry(names, "spreading", 1, to_group=1))]
         made += [insert(profiles.entry(names, "spreading", 2, to_member=3))]
-        assert codes(device, *made) == [None] * 7
+        assert codes(device, *made) == [None] * 8
         engine.picky = True
 
         def answers() -> list[bytes]:
@@ -152,14 +153,39 @@ def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:
             delete(profiles.entry(names, "spreading", 2)),
             delete(profiles.member(names, "spread", 3)),
             modify(profiles.group(names, 1, (2, 1), size=6)),
-            delete(profiles.group(names, 2)),
+            delete(profiles.group(names, 3)),
+            insert(profiles.entry(names, "spreading", 4, to_group=2)),
             insert(profiles.member(names, "spread", 7, "answer", 56)),
             insert(profiles.group(names, 9, (7, 3), size=6)),
             insert(profiles.entry(names, "spreading", 3, to_group=9)),
             insert(profiles.member(names, "spread", 8, "answer", 9)),
             atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR,
-        ) == [StatusCode.ABORTED] * 8 + [StatusCode.RESOURCE_EXHAUSTED]
+        ) == [StatusCode.ABORTED] * 9 + [StatusCode.RESOURCE_EXHAUSTED]
         assert answers() == before
-        again = modify(profiles.group(names, 2, (3, 1), size=6))
-        assert codes(device, again, delete(profiles.entry(names, "spreading", 2))) == [None, None]
+        assert codes(
+            device,
+            delete(profiles.member(names, "spread", 3)),
+            delete(profiles.group(names, 2)),
+            modify(profiles.group(names, 3, (3, 1), size=6)),
+        ) == [StatusCode.FAILED_PRECONDITION, None, None]
+        device.close()
+
+
+def test_what_one_shots_leave_is_taken_again(program_cache: Path) -> None:
+    with Engine(cpu_port=510, cache_dir=program_cache) as engine:
+        device = Device(1, engine, lambda: Engine(cache_dir=program_cache), cpu_port=510)
+        names = Names.of("indirect")
+        device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
+        assert codes(device, insert(profiles.one_shot(names, 1, ("answer", 3, (0,)), ("drop", 1, ())))) == [None]
+        for value in range(20):
+            assert codes(device, modify(profiles.one_shot(names, 1, ("answer", 3, (value,)), ("drop", 1, ())))) == [
+                None
+            ]
+        assert device.running is not None
+        tables = device.running.tables
+        (entry,) = tables.state(names["spreading"]).entries.values()
+        shot = entry.reference
+        assert isinstance(shot, OneShot)
+        assert shot.number < 2
+        assert max(handle for handles in shot.handles for handle in handles) < 8
         device.close()
