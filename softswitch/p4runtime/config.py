@@ -56,8 +56,10 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def restrict(config: p4r.ForwardingPipelineConfig, kind: int) -> p4r.ForwardingPipelineConfig:
-    """The fields of `config` that a response of this type holds."""
+    """The fields of `config` that a response of this type holds. Raises INVALID_ARGUMENT for an unknown type."""
     request = p4r.GetForwardingPipelineConfigRequest
+    if kind not in request.ResponseType.values():
+        raise invalid(f"there is no response type {kind}")
     answer = p4r.ForwardingPipelineConfig()
     if config.HasField("cookie"):
         answer.cookie.CopyFrom(config.cookie)

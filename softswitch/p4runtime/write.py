@@ -32,8 +32,11 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
     """Do a batch. Returns one result per update, None for success.
 
     ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC batches are done wholly or not at all; what was given up because of
-    another update's error says ABORTED. Raises UNIMPLEMENTED for a DATAPLANE_ATOMIC batch that is more than tables.
+    another update's error says ABORTED. Raises UNIMPLEMENTED for a DATAPLANE_ATOMIC batch that is more than tables,
+    INVALID_ARGUMENT for an unknown atomicity.
     """
+    if atomicity not in p4r.WriteRequest.Atomicity.values():
+        raise invalid(f"there is no atomicity {atomicity}")
     if atomicity == p4r.WriteRequest.DATAPLANE_ATOMIC and any(
         update.entity.WhichOneof("entity") != "table_entry" or update.entity.table_entry.HasField("counter_data")
         for update in updates
