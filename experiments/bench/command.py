@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench
 from topologies.testbed import REPOSITORY_ROOT
 
@@ -26,11 +27,7 @@ def bench_command(rounds: int, seconds: float, entries: int, packets: int) -> No
     """Softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)."""
     size = Size(rounds=rounds, seconds=seconds, entries=entries, packets=packets)
     summary = asyncio.run(bench(size, FOLDER, click.echo))
-    found = summary["softswitch"]
-    click.echo(f"\n{'':32} {'median':>8} {'worst':>8}")
-    for name in found:
-        if f"{name}_worst" in found:
-            click.echo(f"{name:32} {found[name]:8.2f} {found[f'{name}_worst']:8.2f}")
+    click.echo("\n" + table(summary))
     memory = summary["memory"]
     growth = f"{memory['rss_kib_before']} to {memory['rss_kib_after']} KiB"
     click.echo(f"memory over {memory['packets']:.0e} packets: {growth}")

@@ -105,6 +105,16 @@ def summary(rounds: Sequence[Round], inside: Sequence[Mapping[str, float]]) -> d
     }
 
 
+def table(summary: Mapping[str, Any]) -> str:
+    """The ratios of a summary in Markdown."""
+    found = summary["softswitch"]
+    lines = [f"| {'':32} | median | worst |", f"|{'-' * 34}|-------:|------:|"]
+    for name in found:
+        if f"{name}_worst" in found:
+            lines.append(f"| {f'`{name}`':32} | {found[name]:6.2f} | {found[f'{name}_worst']:5.2f} |")
+    return "\n".join(lines)
+
+
 def _spread(rounds: Sequence[Mapping[str, float]], loads: Sequence[str]) -> tuple[float, float]:
     """The largest to the smallest of the loads: of their medians beside the reference, and in the worst round."""
     medians = [median(one[load] / one[REFERENCE] for one in rounds) for load in loads]

@@ -93,6 +93,13 @@ def test_the_worst_round_is_beside_the_median() -> None:
     assert (found["null_vs_null"], found["null_vs_null_worst"]) == (1, 0.9)
 
 
+def test_the_table_has_median_and_worst_of_every_ratio() -> None:
+    summary = ratios.summary([one(), one(), changed(PPS, bmv2=40.0)], INSIDE)
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in ratios.table(summary).splitlines()[2:]]
+    assert ["pps_vs_bmv2", "8.00", "2.00"] in rows
+    assert {name for name, *_ in rows} == {name for name in told(one()) if not name.endswith("_worst")}
+
+
 def test_services_and_instances_are_judged_apart() -> None:
     found = told(changed(PPS, of_256_services=64.0, of_1_instance=88.0))
     assert (found["pps_spread_services"], found["pps_spread_instances"]) == (1.25, 1.1)
