@@ -64,6 +64,10 @@ class Bare(Bench):
             fy.P4MulticastGroupEntry(group, replicas=list(ports)) for group, ports in (COPIES | everywhere).items()
         )
         self.client.insert(*self.groups)
+        self.wires.flush()
+        while self.client.packet_in(0) is not None:
+            pass
+        self.client.digests.clear()
 
     def _lay_out(self) -> None:
         pass
