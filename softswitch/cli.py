@@ -32,6 +32,8 @@ LOGGER = logging.getLogger("softswitch")
 
 _INTERFACE = port_and("IFACE", "1@veth1")
 
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
+
 _COMMANDS = {"run": run.main, "port": port_command.main}
 """Subcommands; anything else is the command line of simple_switch_grpc."""
 
@@ -168,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a switch until SIGTERM or SIGINT. Exits 0, or 1 with a sentence on standard error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in _COMMANDS:
-        sys.exit(_COMMANDS[arguments[0]](arguments[1:]))
+        sys.exit(_command(_COMMANDS[arguments[0]], arguments[1:]))
     options = parse(arguments)
     try:
         _set_up_logging(options)
@@ -178,6 +180,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (StartError, LoadError) as error:
         sys.exit(f"softswitch: {error}")
     sys.exit(0)
+
+
+def _command(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a subcommand; its exit code. Ctrl-C, or a reader of its output that has gone, ends it without a word."""
+    try:
+        code = command(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # what is still buffered must not fail again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -166,6 +166,8 @@ def main(arguments: Sequence[str]) -> int:
         summary = _run(options)
     except (LoadError, ValueError) as error:
         return _mistake(str(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _mistake(f"cannot use {error.filename}: {error.strerror}")
     finally:

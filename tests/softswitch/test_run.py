@@ -141,6 +141,17 @@ def test_trace_tells_each_packet(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(out)["packets_out"] == 1 and "table I.managed" in err
 
 
+def test_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    source = capture(tmp_path / "in.pcap", [(n, query(1)) for n in range(2000)])
+    command = [sys.executable, "-m", "softswitch", "run", str(MATCHING[0]), "--pcap-in", f"1@{source}", "--trace"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().strip().startswith("packet of 24 bytes")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_packets_that_were_shortened_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "in.pcap"
     source.write_bytes(Path(capture(source, [])).read_bytes() + struct.pack("<IIII", 0, 0, 4, 60) + bytes(4))
