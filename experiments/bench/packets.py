@@ -24,7 +24,7 @@ LONG_SETTLE_S = 0.2
 
 
 class NotSteered(Exception):
-    """A switch under test loses requests that it has all the time in the world for."""
+    """A switch under test passes on nothing, or loses requests that it has all the time in the world for."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Latency:
-    """One-way latencies, in µs; zero if nothing came out."""
+    """One-way latencies, in µs."""
 
     p50: float
     p99: float
@@ -94,7 +94,7 @@ def thread_of(process: Process, name: str | None = None) -> Path:
 
 
 def throughput(load: Load, programs: Programs, seconds: float) -> Throughput:
-    """Load a switch for some seconds, at each rate offered."""
+    """Load a switch for some seconds, at each rate offered. Raises NotSteered if nothing comes out."""
     before, cpu_before = load.network.arrived(), _cpu_ns(load.thread)
     if load.offered:
         pps = max(_pps_settled(load, programs.sender, seconds, offered) for offered in load.offered)
@@ -102,6 +102,8 @@ def throughput(load: Load, programs: Programs, seconds: float) -> Throughput:
         pps = _pps(load, programs.sender, seconds, AS_MANY_AS_IT_CAN)
     else:
         pps = _pps(load, programs.flood, seconds)
+    if not pps:
+        raise NotSteered("nothing comes out under load")
     sleep(SETTLE_S)
     arrived, cpu = load.network.arrived() - before, _cpu_ns(load.thread) - cpu_before
     return Throughput(pps, None if load.thread is None else cpu / max(arrived, 1))
@@ -126,14 +128,19 @@ def schedule(process: Process, policy: tuple[str, str]) -> None:
 
 
 def latency(load: Load, programs: Programs, seconds: float, rate: float) -> Latency:
-    """One-way latency at a rate in frames a second."""
+    """One-way latency at a rate in frames a second. Raises NotSteered if nothing comes out."""
     sent, arrived, p50, p99 = map(int, _run(load, programs.latency, seconds, rate))
+    if not arrived:
+        raise NotSteered(f"of {sent} requests none comes out")
     return Latency(p50 / 1000, p99 / 1000, sent - arrived)
 
 
 def check(name: str, load: Load, programs: Programs) -> None:
     """Raise NotSteered unless all of a light load comes out."""
-    lost = latency(load, programs, 0.3, TRIAL_FRAMES_PER_SECOND).lost
+    try:
+        lost = latency(load, programs, 0.3, TRIAL_FRAMES_PER_SECOND).lost
+    except NotSteered as error:
+        raise NotSteered(f"{name}: {error}") from error
     if lost:
         raise NotSteered(f"{name}: {lost} requests of a light load did not come out")
 

@@ -143,7 +143,7 @@ def test_a_short_round_on_real_switches(tmp_path: Path) -> None:
     found = summary["softswitch"]
     expected = {ratio.name for ratio in RATIOS if "bmv2" not in ratio.name or targets.missing("bmv2") is None}
     assert expected <= set(found)
-    assert min(found.values()) > 0
+    assert all(found[name] > 0 for name in expected if "latency" not in name)
     (measured,) = summary["rounds"]
     assert min(measured[PPS][load] for load in (*LOADS, "null", "null again")) > 1000
     assert measured[P50]["softswitch"] > 1  # no switch passes anything on within a microsecond
@@ -169,7 +169,7 @@ def test_a_switch_that_drops_fails_the_check(tmp_path: Path) -> None:
             async with Lab("softswitch", 1, network):
                 await asyncio.to_thread(packets.check, "softswitch", packets.Load(network, None), programs)
 
-    with pytest.raises(packets.NotSteered, match=r"softswitch: \d+ requests"):
+    with pytest.raises(packets.NotSteered, match=r"softswitch: of \d+ requests none comes out"):
         asyncio.run(unprovisioned())
 
 
