@@ -8,7 +8,7 @@
 
 #include "../native/frames.h"
 
-enum { RAMP_NS = 50000000 };
+enum { PATIENCE_NS = 2000000000, RAMP_NS = 50000000 };
 
 static struct {
     const char *namespace, *interface;
@@ -38,8 +38,11 @@ static void *count(void *unused)
     int namespace = open(counted.namespace, O_RDONLY | O_CLOEXEC);
     if (namespace < 0 || setns(namespace, CLONE_NEWNET))
         fail(counted.namespace);
-    wait_until(NULL, 0, now_ns() + RAMP_NS);
     unsigned long long before = received(counted.interface);
+    for (int64_t limit = now_ns() + PATIENCE_NS; received(counted.interface) == before && now_ns() < limit;)
+        wait_until(NULL, 0, now_ns() + 1000000);
+    wait_until(NULL, 0, now_ns() + RAMP_NS);
+    before = received(counted.interface);
     int64_t start = now_ns();
     wait_until(NULL, 0, start + (int64_t)(counted.seconds * 1e9));
     unsigned long long after = received(counted.interface);
@@ -49,7 +52,8 @@ static void *count(void *unused)
     return unused;
 }
 
-/* After a short ramp, prints how many frames a second `interface` of a network namespace receives in `seconds`, and exits. */
+/* Once frames arrive and after a short ramp, prints how many a second `interface` of a network namespace receives in
+ * `seconds`, and exits. */
 static inline void count_arrivals(const char *namespace, const char *interface, double seconds)
 {
     pthread_t thread;

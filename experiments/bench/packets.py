@@ -16,7 +16,7 @@ PACKET_THREAD = "packets"
 POLICIES = (("--other", "0"), ("--rr", "10"))
 """How a switch of many threads may be scheduled: like anything else, or ahead of that and its threads in turn."""
 AS_MANY_AS_IT_CAN = 0
-TRIAL_FRAMES_PER_SECOND = 2000
+TRIAL_FRAMES_PER_SECOND, TRIAL_S, MOST_LOST = 2000, 0.3, 0.1
 SETTLE_S = 0.05
 """After a load, for what is still queued."""
 LONG_SETTLE_S = 0.2
@@ -136,12 +136,12 @@ def latency(load: Load, programs: Programs, seconds: float, rate: float) -> Late
 
 
 def check(name: str, load: Load, programs: Programs) -> None:
-    """Raise NotSteered unless all of a light load comes out."""
+    """Raise NotSteered unless a light load comes out: all of it, but for what a busy machine may cost."""
     try:
-        lost = latency(load, programs, 0.3, TRIAL_FRAMES_PER_SECOND).lost
+        lost = latency(load, programs, TRIAL_S, TRIAL_FRAMES_PER_SECOND).lost
     except NotSteered as error:
         raise NotSteered(f"{name}: {error}") from error
-    if lost:
+    if lost > MOST_LOST * TRIAL_S * TRIAL_FRAMES_PER_SECOND:
         raise NotSteered(f"{name}: {lost} requests of a light load did not come out")
 
 
