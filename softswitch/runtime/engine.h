@@ -143,9 +143,12 @@ struct ss_engine {
 
 /* switch.c: one packet to completion */
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
-void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 void ss_flush(struct ss_engine *e);
 uint64_t ss_now_us(const struct ss_engine *e);
+
+/* switch_traced.c */
+void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
+bool ss_tell_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 
 /* loop.c: the packet thread, and what others ask of it */
 void *ss_loop(void *engine);

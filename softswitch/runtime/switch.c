@@ -11,6 +11,7 @@ enum { QUEUES = 1 };
 
 static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port);
 
+#ifndef SS_TRACED
 uint64_t ss_now_us(const struct ss_engine *e)
 {
     if (e->frozen_us >= 0)
@@ -19,14 +20,16 @@ uint64_t ss_now_us(const struct ss_engine *e)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - e->started_ns) / 1000) & SS_CLOCK_MASK;
 }
+#endif
 
-/* Writes to the trace, if this packet has one. */
+/* Writes to the packet's trace, in switch_traced.c, which is this file once more. */
+#ifdef SS_TRACED
 #define NOTE(e, kind, subject, ...)                                                                                                \
-    do {                                                                                                                           \
-        if (__builtin_expect((e)->host.trace != NULL, 0))                                                                          \
-            ss_trace_words(&(e)->host, kind, subject, (const uint64_t[]){__VA_ARGS__},                                             \
-                           sizeof(const uint64_t[]){__VA_ARGS__} / sizeof(uint64_t));                                              \
-    } while (0)
+    ss_trace_words(&(e)->host, kind, subject, (const uint64_t[]){__VA_ARGS__},                                                     \
+                   sizeof(const uint64_t[]){__VA_ARGS__} / sizeof(uint64_t))
+#else
+#define NOTE(...) ((void)0)
+#endif
 
 static struct ss_phv *phv_at(const struct ss_engine *e, uint32_t index)
 {
@@ -69,6 +72,7 @@ static bool another_pass(struct ss_engine *e)
 
 /* -- leaving ------------------------------------------------------------------------------------------------------ */
 
+#ifndef SS_TRACED
 void ss_flush(struct ss_engine *e)
 {
     for (uint32_t i = 0; i < e->n_attached; i++) {
@@ -78,6 +82,7 @@ void ss_flush(struct ss_engine *e)
     }
     e->heads_used = 0;
 }
+#endif
 
 static void capture(struct ss_capture *c, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
 {
@@ -219,11 +224,9 @@ static void learn(struct ss_engine *e, const struct ss_phv *phv)
 {
     u128 values[SS_DIGEST_VALUES];
     uint32_t n = e->loaded->program->digest(phv, phv->learn_list, values);
-    if (__builtin_expect(e->host.trace != NULL, 0)) {
-        uint64_t *words = ss_trace_record(&e->host, SS_TRACE_DIGEST, phv->learn_list, 2 * n);
-        if (words)
-            memcpy(words, values, n * sizeof *values);
-    }
+#ifdef SS_TRACED
+    ss_trace_words(&e->host, SS_TRACE_DIGEST, phv->learn_list, (const uint64_t *)values, 2 * n);
+#endif
     ss_events_put(&e->events, SS_EVENT_DIGEST, phv->learn_list, n, values, n * sizeof *values, NULL, 0);
 }
 
@@ -340,39 +343,13 @@ static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_
     }
 }
 
-/* Leaves the trace in e->trace. The running program has its traced variant. */
-void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
-{
-    e->loaded->program = e->loaded->traced;
-    e->trace.length = 0;
-    e->trace.cut = false;
-    e->host.trace = &e->trace;
-    NOTE(e, SS_TRACE_PACKET, port, length, ss_now_us(e));
-    run(e, port, data, length);
-    e->host.trace = NULL;
-    e->loaded->program = e->loaded->fast;
-}
-
-static void run_and_tell(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
-{
-    if (ss_events_half_full(&e->events)) { /* digests and packet-ins need room more */
-        e->untraced++;
-        run(e, port, data, length);
-        return;
-    }
-    if (e->untraced)
-        ss_log(&e->host, SS_WARNING, "%llu packets were not traced: too many at once", (unsigned long long)e->untraced);
-    e->untraced = 0;
-    ss_switch_traced(e, port, data, length);
-    ss_events_put(&e->events, SS_EVENT_TRACE, (uint32_t)e->trace.length, 0, e->trace.words, e->trace.length * sizeof *e->trace.words, NULL, 0);
-}
-
+#ifndef SS_TRACED
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
 {
     if (!e->loaded)
         return;
-    if (__builtin_expect(e->trace_packets && e->loaded->traced, 0))
-        run_and_tell(e, port, data, length);
-    else
-        run(e, port, data, length);
+    if (__builtin_expect(e->trace_packets, 0) && ss_tell_packet(e, port, data, length))
+        return;
+    run(e, port, data, length);
 }
+#endif
