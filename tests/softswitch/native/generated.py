@@ -49,7 +49,7 @@ class Generated:
 
     text: str
     entries: tuple[TableOperation, ...]
-    packets: list[tuple[int, bytes]]
+    packets: list[tuple[int, bytes]] = field(repr=False)
 
 
 @dataclass
