@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Calculation, CalculationInput, Program, UnsupportedProgram
-from softswitch.codegen.integers import constant, unsigned_type, word_list, words
+from softswitch.codegen.integers import constant, low_bits, unsigned_type, word_list, words
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.usage import is_varbit
 from softswitch.codegen.wire import Wire, store
@@ -109,7 +109,10 @@ class CalculationWriter:
             lines.append(f"    if ({guard}) {{" if guard else "    {")
             for item in run.inputs:
                 end += item.width
-                lines.append(f"        sum = ss_csum16_add(sum, {self._value(item)}, {-end % 16});")
+                value = self._value(item)
+                if item.field is not None and self.layout.field_info(item.field).signed:
+                    value = low_bits(f"({unsigned_type(item.width)}){value}", item.width)
+                lines.append(f"        sum = ss_csum16_add(sum, {value}, {-end % 16});")
             lines.append("    }")
         return [*lines, "    return ss_csum16_end(sum);", "}"]
 

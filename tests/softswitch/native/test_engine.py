@@ -29,6 +29,7 @@ from softswitch.entries import (
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
 from tests.softswitch.native.conftest import CPU_PORT
+from tests.softswitch.native.traffic import internet_checksum
 
 MANAGED, ROUTES, ANSWER, WIDE, NOTHING = "I.managed", "I.routes", "I.answer", "I.wide", "I.nothing"
 KEY: tuple[MatchKey, ...] = (Exact(1), Ternary(0x0200, 0xFF00), Lpm(0x0A000000, 8), Optional(None))
@@ -356,6 +357,36 @@ def test_a_stack_of_unions_moves_as_a_whole(engine: Engine) -> None:
     for op, left in ((16, one + two), (17, two + three)):
         ((_, data),) = engine.process(1, bytes([op, 4, 3]) + one + two + three)
         assert data[5:] == left
+
+
+def test_a_checksum_over_signed_fields(engine: Engine) -> None:
+    builder = ProgramBuilder([("a", 9, True), ("b", 7, True), ("c", 100, True), ("d", 12), ("sum", 16)])
+    builder.action("go", [send_to()])
+    inputs = [{"type": "field", "value": ["in", name]} for name in "abcd"]
+    builder.root["calculations"] = [{"name": "all", "id": 0, "algo": "csum16", "input": inputs}]
+    checksum = {"name": "made", "id": 0, "target": ["in", "sum"], "type": "generic", "calculation": "all"}
+    builder.root["checksums"] = [checksum | {"verify": False, "update": True, "if_cond": None}]
+    engine.load(builder.text())
+    for packet in (b"\xff" * 16, b"\x80\0" * 8, bytes(range(0x91, 0xA1))):
+        expected = packet + internet_checksum(packet).to_bytes(2, "big")
+        assert engine.process(1, packet + b"\0\0") == [(1, expected)]
+
+
+def test_a_varbit_field_that_is_not_there_is_empty(engine: Engine) -> None:
+    """And not what the packet before had."""
+    load(engine, "unions")
+    ((_, data),) = engine.process(1, bytes([18, 6, 0]) + b"\3\2ab\xee" + b"\3\3xyz\xee")
+    assert data[3] == 0
+    ((_, data),) = engine.process(1, bytes([18, 7, 0]))
+    assert data[3] == 0x77
+
+
+def test_the_deparser_runs_its_statements(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    load(engine, "unions")
+    with caplog.at_level(logging.INFO):
+        engine.process(1, bytes([3, 7, 0]))
+        engine.read_events()
+    assert "sending 3" in caplog.text
 
 
 def test_a_parser_that_takes_nothing_ends(engine: Engine) -> None:

@@ -27,7 +27,7 @@ def root() -> dict[str, Any]:
     return made
 
 
-def refusal(change: Callable[[dict[str, Any]], None]) -> UnsupportedProgram:
+def refusal(change: Callable[[dict[str, Any]], object]) -> UnsupportedProgram:
     """How a changed program is refused."""
     program = root()
     change(program)
@@ -47,7 +47,7 @@ IN = {"type": "header", "value": "in"}
 
 NONE: dict[str, Any] = {"parameters": []}
 
-REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unknown primitive": (add_primitive(primitive("fly")), "primitive 'fly'"),
     "unknown operator": (add_primitive(assign("in", "a", Binary("**", A, A))), "operator '**'"),
     "unknown field": (add_primitive(assign("in", "z", Const(1))), "unknown field 'z'"),
@@ -78,6 +78,23 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "unknown union": (
         add_primitive(primitive("assign_union", *2 * ({"type": "header_union", "value": "alien"},))),
         "assign_union",
+    ),
+    "two fields of one name": (
+        lambda program: program["header_types"][1].update(fields=[["a", 8], ["a", 8]], source_info=SOURCE),
+        "two fields of one name",
+    ),
+    "a default entry with data that its action does not take": (
+        lambda program: program["pipelines"][0]["tables"][0].update(
+            default_entry={"action_id": 0, "action_data": ["0x1"]}, source_info=SOURCE
+        ),
+        "action 'go' with 1 parameters, not 0",
+    ),
+    "two actions of one name": (
+        lambda program: (
+            program["actions"].append(program["actions"][0] | {"id": 9}),
+            program["pipelines"][0]["tables"][0].update(action_ids=[0, 9], source_info=SOURCE),
+        ),
+        "two actions of one name",
     ),
     "header as a number": (
         add_primitive(

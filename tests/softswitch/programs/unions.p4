@@ -82,6 +82,7 @@ control I(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t 
         else if (hdr.op.op == 15) { hdr.texts.pop_front(1); }
         else if (hdr.op.op == 16) { hdr.many.push_front(1); }
         else if (hdr.op.op == 17) { hdr.many.pop_front(1); }
+        else if (hdr.op.op == 18 && hdr.texts[0].body == hdr.texts[1].body) { hdr.note.value = 0x77; }
     }
 }
 control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) { apply { } }
