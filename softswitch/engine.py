@@ -248,6 +248,26 @@ class Engine:
         """How operations on a table of the loaded program are packed. Raises KeyError."""
         return self._running().codecs.tables[table]
 
+    def decode(
+        self,
+        plans: ctypes.Array[ctypes.c_uint32],
+        request: bytes,
+        count: int,
+        op_bytes: int,
+        rows: ctypes.Array[ctypes.c_char],
+        row_words: int,
+    ) -> bytes | None:
+        """The operations, packed, of a serialized WriteRequest whose `count` updates insert plain entries into tables
+        of `plans`, and what they say in `rows`; None when it is not such a request. An operation has `op_bytes` at
+        most. See runtime/decode.c."""
+        ops = (ctypes.c_uint64 * max(count * op_bytes // 8, 1))()
+        size = self._native.ss_decode(plans, request, len(request), count, ops, ctypes.sizeof(ops), rows, row_words)
+        return None if size < 0 else ctypes.string_at(ops, size)
+
+    def apply_packed(self, operations: bytes, count: int) -> list[int]:
+        """Do what `decode` packed; 0 for each operation that was done."""
+        return self._run(operations, count)
+
     def apply(self, operations: Sequence[EngineOperation]) -> list[EntryError | None]:
         """Do the operations in order, the whole batch between two packets; one result each, None for success.
 

@@ -62,6 +62,10 @@ _FUNCTIONS = {
     "ss_use_clock": (None, [c_void_p, c_void_p]),
     "ss_adopt": (None, [c_void_p, c_void_p, c_char_p, c_uint32]),
     "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), c_char_p, c_size_t]),
+    "ss_decode": (
+        c_int64,
+        [POINTER(c_uint32), c_char_p, c_size_t, c_uint32, c_void_p, c_size_t, c_char_p, c_uint32],
+    ),
     "ss_keep_default": (None, [c_void_p, c_uint32]),
     "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_char_p]),
     "ss_replicate": (c_int, [c_void_p, c_int, c_uint32, POINTER(ReplicaStruct), c_uint32, c_uint32]),

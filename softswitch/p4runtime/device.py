@@ -18,6 +18,7 @@ from softswitch.carry import Alike, alike
 from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
+from softswitch.p4runtime.bulk import WORTH_WHILE
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
@@ -63,9 +64,18 @@ class Device:
         pipeline = self._saved or self.running
         return pipeline.config if pipeline else None
 
-    def write(self, updates: Sequence[p4r.Update], atomicity: int) -> list[P4RuntimeError | None]:
-        """Do a batch of updates. Raises P4RuntimeError when none was tried."""
-        return write.write(self._current(), updates, atomicity)
+    def write(
+        self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
+    ) -> list[P4RuntimeError | None]:
+        """Do a batch of updates; `serialized` is the WriteRequest that it came in. Returns one result per update, None
+        for success, or nothing when all were done. Raises P4RuntimeError when none was
+        tried."""
+        pipeline = self._current()
+        known = atomicity in p4r.WriteRequest.Atomicity.values()
+        in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE
+        if in_bulk and pipeline.bulk.write(serialized or b"", len(updates)):
+            return []
+        return write.write(pipeline, updates, atomicity)
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""

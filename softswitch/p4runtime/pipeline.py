@@ -10,6 +10,7 @@ from finsy.proto import p4r
 
 from softswitch.bmv2.program import Program
 from softswitch.engine import Engine
+from softswitch.p4runtime.bulk import BulkInserts
 from softswitch.p4runtime.digests import DigestLists
 from softswitch.p4runtime.idle import IdleTimers, Timer
 from softswitch.p4runtime.keys import Key
@@ -32,6 +33,7 @@ class Pipeline:
     ports: Ports | None = None
     tables: TableStore = field(init=False)
     plain: PlainUpdates = field(init=False)
+    bulk: BulkInserts = field(init=False)
     replication: ReplicationStore = field(default_factory=ReplicationStore)
     digests: DigestLists = field(default_factory=DigestLists)
     value_sets: dict[int, tuple[Key, ...]] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.tables = TableStore(self.schema, self.program, self.ports or self.engine.ports)
         self.plain = PlainUpdates(self.tables, self.engine)
+        self.bulk = BulkInserts(self.tables, self.engine)
 
     def ports_changed(self) -> None:
         """Let the members that watch ports take part, or not, as the ports are now."""
@@ -90,3 +93,4 @@ class Pipeline:
         self.engine.close()
         self.engine = engine
         self.plain = PlainUpdates(self.tables, engine)
+        self.bulk = BulkInserts(self.tables, engine)

@@ -117,16 +117,16 @@ class P4RuntimeServer:
     def _write(self, data: bytes) -> bytes | Awaitable[bytes]:
         """Do a batch of updates, at once unless a pipeline is being pushed."""
         request = _parse(p4r.WriteRequest, data)
-        return self._write_later(request) if self._pipeline_lock.locked() else self._do_write(request)
+        return self._write_later(request, data) if self._pipeline_lock.locked() else self._do_write(request, data)
 
-    async def _write_later(self, request: p4r.WriteRequest) -> bytes:
+    async def _write_later(self, request: p4r.WriteRequest, data: bytes) -> bytes:
         async with self._pipeline_lock:
-            return self._do_write(request)
+            return self._do_write(request, data)
 
-    def _do_write(self, request: p4r.WriteRequest) -> bytes:
+    def _do_write(self, request: p4r.WriteRequest, data: bytes) -> bytes:
         try:
             self._check_write(request)
-            errors = self.device.write(request.updates, request.atomicity)
+            errors = self.device.write(request.updates, request.atomicity, data)
             self._schedule(time.monotonic_ns())
         except P4RuntimeError as error:
             raise _refusal(error) from error
