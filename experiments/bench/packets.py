@@ -85,6 +85,12 @@ def alone(processor: int) -> tuple[str, ...]:
     return *REAL_TIME, "taskset", "--cpu-list", str(processor)
 
 
+def leave_alone(thread: Path, processor: int) -> None:
+    """The same for one thread that runs already."""
+    run("taskset", "--cpu-list", "--pid", str(processor), thread.name)
+    run("chrt", "--fifo", "--pid", "10", thread.name)
+
+
 def thread_of(process: Process, name: str | None = None) -> Path:
     """The first thread of a process, or the one with a name. Raises RuntimeError if there is none."""
     for task in Path(f"/proc/{process.handle.pid}/task").iterdir():

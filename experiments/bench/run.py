@@ -150,11 +150,11 @@ async def softswitch(
 ) -> dict[str, Load]:
     """Start softswitch; the loads to put on it."""
     network = flooded(stack, folder)
-    launcher, options = packets.alone(packets.processors()[1]), ("--io", io)
-    lab = Lab(SOFTSWITCH, inside.MEMBERS, network, launcher, options, log_level="off")
+    lab = Lab(SOFTSWITCH, inside.MEMBERS, network, options=("--io", io), log_level="off")
     await stack.enter_async_context(lab)
     await provision(lab, services, programs)
     thread = packets.thread_of(lab.process, packets.PACKET_THREAD)
+    packets.leave_alone(thread, packets.processors()[1])
     return {load: Load(network, thread, *inside.place(load)) for load in (*INSTANCES, ALL_SERVICES)}
 
 
