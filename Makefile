@@ -48,7 +48,7 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 
 .PHONY: bench
 bench: setup ## softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)
-	@$(SUDO) $(PYTHON) -m experiments bench
+	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 
 .PHONY: test
 test: setup ## run the tests on every target present
