@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,8 @@ _NO_PORT = 2**32 - 1
 _RECORD = struct.Struct("<II")
 _COUNTER_BYTES = 16
 _COUNTERS, _REGISTERS, _METERS = range(3)
+
+NO_TABLES: Mapping[str, int] = {}
 
 EntryKeys = Sequence[tuple[tuple[MatchKey, ...], int]]
 """(key, priority) of entries of one table."""
@@ -84,7 +86,7 @@ class Engine:
             raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
         self._io = io
         self._loaded: _Loaded | None = None
-        self._compiled: tuple[str, _Loaded] | None = None
+        self._compiled: tuple[str, dict[str, int], _Loaded] | None = None
         self._trace_reader: TraceReader | None = None
         self._tracing = False
         self._events = EventReader(self._native, self._handle)
@@ -100,18 +102,19 @@ class Engine:
         """`struct ss_engine`, for native code that brings packet input and output of its own."""
         return self._open()
 
-    def verify(self, bmv2_json: str) -> Program:
+    def verify(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> Program:
         """Load and compile without running it. Raises as `load` does."""
-        return self._compile(bmv2_json).program
+        return self._compile(bmv2_json, preinitialized).program
 
-    def load(self, bmv2_json: str) -> None:
+    def load(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> None:
         """Compile a program (about a second; immediate when cached) and swap it in between two packets.
 
+        The tables of these sizes named in `preinitialized` have entries in the program that are not const.
         Afterwards all tables hold their const entries and default actions, registers and counters are zero. Ports,
         multicast groups and clone sessions stay. Raises UnsupportedProgram (the running program goes on), ValueError
         for text that is not BMv2 JSON, CompilerMissing.
         """
-        loaded = self._compile(bmv2_json)
+        loaded = self._compile(bmv2_json, preinitialized)
         message = ctypes.create_string_buffer(512)
         opened = self._native.ss_open(self._open(), str(loaded.library).encode(), message, len(message))
         if not opened:
@@ -146,10 +149,12 @@ class Engine:
         self._trace_reader = reader
         self._events.program, self._events.trace_reader = loaded.program, reader
 
-    def _compile(self, bmv2_json: str) -> _Loaded:
-        if self._compiled and self._compiled[0] == bmv2_json and self._compiled[1].library.exists():
-            return self._compiled[1]
-        program = load_program(bmv2_json)
+    def _compile(self, bmv2_json: str, preinitialized: Mapping[str, int]) -> _Loaded:
+        if self._compiled:
+            text, tables, known = self._compiled
+            if text == bmv2_json and tables == preinitialized and known.library.exists():
+                return known
+        program = load_program(bmv2_json).with_preinitialized(preinitialized)
         generated = generate(program)
         indirect = [name for name, array in program.counters.items() if array.table is None]
         loaded = _Loaded(
@@ -160,7 +165,7 @@ class Engine:
             meters={m.name: i for i, m in enumerate(m for m in program.meters.values() if m.table is None)},
             registers={name: index for index, name in enumerate(program.registers)},
         )
-        self._compiled = bmv2_json, loaded
+        self._compiled = bmv2_json, dict(preinitialized), loaded
         return loaded
 
     def _fill(self, handle: ctypes.c_void_p, loaded: _Loaded) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -424,6 +425,21 @@ class Program:
             for name, node in pipeline.nodes.items()
             if isinstance(node, Table)
         }
+
+    def with_preinitialized(self, sizes: Mapping[str, int]) -> Program:
+        """The same with tables of these sizes whose entries are not const. BMv2's JSON does not tell them from const
+        ones, and leaves room for the entries of the program only."""
+
+        def changed(node: Node) -> Node:
+            if not isinstance(node, Table) or node.name not in sizes:
+                return node
+            return replace(node, const_entries=False, size=max(sizes[node.name], len(node.entries)))
+
+        pipelines = {
+            name: replace(pipeline, nodes={n: changed(node) for n, node in pipeline.nodes.items()})
+            for name, pipeline in self.pipelines.items()
+        }
+        return replace(self, pipelines=pipelines)
 
     def profile_actions(self, profile: str) -> tuple[Action, ...]:
         """The actions that members of an action profile may have; their places are their numbers there. p4c gives each

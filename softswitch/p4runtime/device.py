@@ -24,6 +24,7 @@ from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 from softswitch.p4runtime.replication import ReplicationStore
+from softswitch.p4runtime.tables import encode_entry
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -111,7 +112,7 @@ class Device:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
         try:
-            program = self.engine.verify(text)
+            program = self.engine.verify(text, p4info.preinitialized(config.p4info))
         except UnsupportedProgram as error:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:
@@ -123,7 +124,7 @@ class Device:
     def _install(self, verified: _Verified) -> None:
         if self.running is not None:
             self.running.remove_replication()
-        self.engine.load(verified.text)
+        self.engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
         self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.program, self.engine))
 
     def _commit_pipeline(self, pipeline: Pipeline) -> None:
@@ -164,7 +165,7 @@ class Device:
         filled = self._on_spare_engine(verified)
         spare = filled.engine
         try:
-            errors = write.write(filled, state, p4r.WriteRequest.CONTINUE_ON_ERROR)
+            errors = write.write(filled, _initial_gone(filled) + state, p4r.WriteRequest.CONTINUE_ON_ERROR)
             if first := next((error for error in errors if error), None):
                 raise invalid(f"the present state does not fit the new program: {first.message}")
             filled.move_to(self.engine, carry=True)
@@ -177,7 +178,7 @@ class Device:
     def _on_spare_engine(self, verified: _Verified) -> Pipeline:
         engine = self._spare_engine()
         engine.use_clock_of(self.engine)
-        engine.load(verified.text)
+        engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
         return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
 
     def _discard_saved(self) -> None:
@@ -188,6 +189,19 @@ class Device:
 
 def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:
     return bool(old.p4_device_config == new.p4_device_config and old.p4info == new.p4info)
+
+
+def _initial_gone(pipeline: Pipeline) -> list[p4r.Update]:
+    """The updates that take out the entries a program gives preinitialized tables."""
+    return [
+        p4r.Update(
+            type=p4r.Update.DELETE,
+            entity=p4r.Entity(table_entry=encode_entry(state.schema, entry, default=False)),
+        )
+        for state in pipeline.tables.states.values()
+        for entry in state.entries.values()
+        if not entry.const
+    ]
 
 
 def _state(pipeline: Pipeline, carried: Alike) -> list[p4r.Update]:

@@ -38,6 +38,8 @@ _MATCH_KINDS = {
 # p4c makes a ternary key of an optional one.
 _NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
 
+MAX_SIZE = 2**31 - 1
+
 _UNSERVED = ("externs",)
 
 
@@ -79,6 +81,14 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
         )
     except ValueError as error:
         raise invalid(f"P4Info: {error}") from error
+
+
+def preinitialized(p4info: p4i.P4Info) -> dict[str, int]:
+    """Name and size of the tables whose entries in the program clients may change (specification, "Preinitialized
+    tables")."""
+    return {
+        t.preamble.name: min(t.size, MAX_SIZE) for t in p4info.tables if t.has_initial_entries and not t.is_const_table
+    }
 
 
 def _check_unique_ids(p4info: p4i.P4Info) -> None:
