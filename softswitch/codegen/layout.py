@@ -79,6 +79,8 @@ class Layout:
         self._unions = {header: union for union in program.unions.values() for header in union.headers}
         for header_type in program.header_types.values():
             self._check(header_type)
+            for item in self.stored(header_type):
+                self.reserve(item.width)
 
     def _check(self, header_type: HeaderType) -> None:
         for item in header_type.fields:

@@ -157,6 +157,13 @@ def test_random_expressions(assignments: list[tuple[Expression, int, bool]], inp
         check(engine, kept, inputs)
 
 
+def test_a_small_number_fills_a_wide_field(engine: Engine) -> None:
+    values = {name: (1 << width) - 1 for name, width, _ in FIELDS}
+    for width in (300, 2000):
+        check(engine, [(FieldRef("in", "a7"), width, False)], [values])
+        check(engine, [(FieldRef("in", "s8"), width, True)], [values])
+
+
 def test_refusals_are_few(engine: Engine) -> None:
     """What p4c writes for every operator at every width is never refused."""
     assignments: list[tuple[Expression, int, bool]] = []
