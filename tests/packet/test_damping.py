@@ -61,7 +61,7 @@ def swing(service: Service, moves: int) -> list[int]:
 
 
 def test_each_return_within_ten_dwells_doubles_the_dwell_up_to_64_times(bench: Bench) -> None:
-    dwell = 10_000
+    dwell = 5_000
     service = single(bench, dwell=dwell)
     times = swing(service, 10)
     gaps = [later - earlier for earlier, later in pairwise(times)]
@@ -99,7 +99,7 @@ def test_a_move_that_cannot_wait_says_nothing_about_restlessness(bench: Bench) -
 
 
 def test_a_late_return_restores_the_dwell(bench: Bench) -> None:
-    dwell = 20_000
+    dwell = 10_000
     service = single(bench, dwell)
     swing(service, 4)
     time.sleep(10 * 8 * dwell / 1e6 + 0.1)
