@@ -7,7 +7,9 @@ import json
 import random
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,40 +39,51 @@ def main() -> None:
         sys.exit(f"tests/mutation/declared.py tells of guards or sources that there are not: {', '.join(unknown)}")
     known: dict[str, str] = {} if arguments.fresh or not KNOWN.exists() else json.loads(KNOWN.read_text())
 
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        scratch = Path(folder)
-        switched = [guard for guard in every if switchable(guard)]
-        numbers = {guard: number for number, guard in enumerate(switched, 1)}
-        build(scratch / "switched", None, switched)
+    # In any order, so that a run that is too short for all of them is a fair sample.
+    chosen = [guard for guard in every if arguments.only in guard.name]
+    random.Random(1).shuffle(chosen)
+    keys = {guard: digest(guard) for guard in chosen}
+    left = [guard for guard, key in keys.items() if key not in known or _may_be_noticed_now(guard, known[key])]
+    if left:
+        lock = threading.Lock()
 
-        def look(guard: Guard) -> Trial | None:
-            """Try a guard."""
-            found = known.get(key := digest(guard))
-            if found is None:
-                if time.monotonic() > end:
-                    return None
-                found = _tried(guard, numbers.get(guard, 0), scratch)
-                print(f"{guard.line} {guard.name} -> {found or 'nothing'}", flush=True)
-            # What was not seen may be seen by new tests.
-            if found:
-                known[key] = found
+        def note(guard: Guard, found: str) -> None:
+            print(f"{guard.line} {guard.name} -> {found or 'nothing'}", flush=True)
+            with lock:
+                known[keys[guard]] = found
                 KNOWN.parent.mkdir(exist_ok=True)
-                KNOWN.write_text(json.dumps(dict(known), indent=0))
-            return Trial(guard, found, EQUIVALENT.get(guard.name, ""))
+                KNOWN.write_text(json.dumps(known, indent=0))
 
-        if failed := fails(scratch / "switched", 0, "", scratch):
-            sys.exit(f"with all guards in their places: {failed}")
-        # In any order, so that a run that is too short for all of them is a fair sample.
-        chosen = [guard for guard in every if arguments.only in guard.name]
-        random.Random(1).shuffle(chosen)
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            trials = [trial for trial in pool.map(look, chosen) if trial is not None]
+        _try(left, [guard for guard in every if switchable(guard)], arguments.jobs, end, note)
+    trials = [Trial(guard, known[key], EQUIVALENT.get(guard.name, "")) for guard, key in keys.items() if key in known]
     if not arguments.only:
         TABLE.write_text(table(trials, len(every), compiler_version()))
     print(f"{len(trials)} of {len(every)} guards: {sum(trial.unexplained for trial in trials)} unexplained")
 
 
-def _tried(guard: Guard, number: int, scratch: Path) -> str:
+def _may_be_noticed_now(guard: Guard, found: str) -> bool:
+    """What went unnoticed may be noticed by new tests."""
+    return not found and guard.name not in EQUIVALENT
+
+
+def _try(left: list[Guard], switched: list[Guard], jobs: int, end: float, note: Callable[[Guard, str], None]) -> None:
+    """Try guards until the end, once it is clear that nothing fails while all are in their places."""
+    numbers = {guard: number for number, guard in enumerate(switched, 1)}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
+        scratch = Path(folder)
+        build(scratch / "switched", None, switched)
+        if failed := fails(scratch / "switched", 0, "", scratch):
+            sys.exit(f"with all guards in their places: {failed}")
+
+        def look(guard: Guard) -> None:
+            if time.monotonic() < end:
+                note(guard, _found(guard, numbers.get(guard, 0), scratch))
+
+        list(pool.map(look, left))
+
+
+def _found(guard: Guard, number: int, scratch: Path) -> str:
+    """What fails without a guard, or an empty string."""
     if number:
         return fails(scratch / "switched", number, guard.source, scratch)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
