@@ -117,7 +117,9 @@ def test_other_icmp_to_the_switch_is_dropped(bench: Bench, fields: dict[str, int
         bench.send(CLIENT_PORT, echo(GATEWAY, **fields))
 
 
-def test_a_fragment_of_a_ping_is_dropped(bench: Bench) -> None:
+def test_a_fragment_of_a_ping_is_dropped_whatever_came_before(bench: Bench) -> None:
+    whole = Ether(src=CLIENT_MAC, dst=SWITCH_MAC) / IP(src=CLIENT, dst=node_address(1)) / ICMP(id=3) / Raw(b"abcde")
+    assert bench.exchange(CLIENT_PORT, whole) is not None
     fragment = echo(GATEWAY)
     fragment[IP].flags = 1
     with bench.drops_one("ICMP"):

@@ -97,6 +97,17 @@ def test_requests_never_move_the_host(bench: Bench) -> None:
     assert service.host() == 1
 
 
+def test_requests_change_nothing_where_all_drain(bench: Bench) -> None:
+    service = bench.service()
+    service.report(0)
+    service.report(0, draining=True)
+    service.report(1, draining=True)
+    before = service.probe(0)
+    assert [service.ask() for _ in range(3)] == [0, 0, 0]
+    after = service.probe(0)
+    assert [after[name] for name in ("host", "best", "rank")] == [before[name] for name in ("host", "best", "rank")]
+
+
 def test_it_dwells_before_it_moves_again(bench: Bench) -> None:
     service = single(bench, dwell=300_000)
     start = service.digests(1)[0]["switch_time"]
