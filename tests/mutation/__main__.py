@@ -21,7 +21,8 @@ from tests.mutation.table import COMPILER, TABLE, Trial, table
 from tests.mutation.trial import fails
 
 KNOWN = ROOT / "results" / "mutation.json"
-"""What failed, by a digest of the whole program without the guard, so that a run goes on where the last one ended."""
+"""What failed, by a digest of the guard's source without it: a run goes on where the last one ended, and tries again
+where a source has changed."""
 
 
 def main() -> None:

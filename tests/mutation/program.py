@@ -32,9 +32,9 @@ def switchable(guard: Guard) -> bool:
     return "metadata_t meta" in control and not control.startswith(_BEFORE_INGRESS)
 
 
-def digest(guard: Guard | None) -> str:
-    """Of the sources without the guard."""
-    return hashlib.sha256("\0".join(_without(guard).values()).encode()).hexdigest()
+def digest(guard: Guard) -> str:
+    """Of the source that the guard is in, without it."""
+    return hashlib.sha256(_without(guard)[guard.source].encode()).hexdigest()
 
 
 def build(folder: Path, removed: Guard | None, guards: Sequence[Guard] = ()) -> None:

@@ -46,6 +46,7 @@ def table(trials: list[Trial], count: int, compiler: str | None) -> str:
         f"it did not. Without it the program (compiled by {compiler}) runs on softswitch: under the",
         "state machine of `tests/model`, which compares it with the contract's model, and where they agree, under the",
         "tests of `tests/packet` until one fails, twice. The table names it, or what the state machine saw first.",
+        "A guard is tried again when its source changes, or with `python -m tests.mutation --fresh`.",
         "",
         f"{len(trials)} of {count} guards were taken out:",
         "",
