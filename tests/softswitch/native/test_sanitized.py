@@ -10,16 +10,22 @@ import random
 import shutil
 import struct
 import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 from softswitch.bmv2.loader import load_program
 from softswitch.codegen.program import generate
 from softswitch.compiler import RUNTIME, Compiler
 from softswitch.engine import Engine
-from softswitch.tables import codecs
+from softswitch.tables import Checkable, codecs
 from tests.softswitch.native.bmv2 import PROGRAMS
+from tests.softswitch.native.generated import Generated, programs
+from tests.softswitch.native.test_generated import COMPILER, MINUTES, compiled
 from tests.softswitch.native.traffic import GENERATORS, MANAGED, OPERATIONS, traffic
 
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -69,7 +75,34 @@ def packets_for(name: str) -> list[tuple[int, bytes]]:
                 damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         packets.append((rng.choice([port, 0, 510]), bytes(damaged)))
     packets += [(rng.randrange(512), rng.randbytes(rng.randrange(200))) for _ in range(200)]
+    if name == "unions":  # looks at varbit fields that only the packet before had
+        packets += [(1, bytes([18, 6, 0]) + b"\3\2ab\xee\3\2ab\xee"), (1, bytes([18, 7, 0]))]
     return packets
+
+
+def sanitized(
+    driver: Path, folder: Path, pipeline: str, packets: list[tuple[int, bytes]], operations: Sequence[Checkable]
+) -> bytes:
+    """What the driver writes; fails on a report."""
+    program = load_program(pipeline)
+    generated = generate(program)
+    library = Compiler(folder, flags=SANITIZE).program(generated.text)
+    known = codecs(program, generated.tables, generated.value_sets)
+    packed = [
+        item for codec in known.tables.values() for item in (codec.pack_program_default(), *codec.pack_const_entries())
+    ]
+    packed += [part for operation in operations for part in known.pack(operation, 0)]
+    (folder / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
+    (folder / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))
+    result = subprocess.run(
+        [str(driver), str(library), str(folder / "in"), str(folder / "ops"), str(folder / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"},
+    )
+    assert result.returncode == 0, result.stderr[:4000]
+    return (folder / "out").read_bytes()
 
 
 @pytest.mark.parametrize("name", [*sorted(GENERATORS | MANAGED), "steering"])
@@ -77,26 +110,9 @@ def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
     path = STEERING if name == "steering" else PROGRAMS / f"{name}.json"
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    program = load_program(path.read_text())
-    generated = generate(program)
     # what is random is different each time, and so is what comes out
     packets = [p for p in packets_for(name) if not (name == "state" and p[1][:1] in (b"\5",))]
-    library = Compiler(tmp_path, flags=SANITIZE).program(generated.text)
-    known = codecs(program, generated.tables, generated.value_sets)
-    packed = [
-        item for codec in known.tables.values() for item in (codec.pack_program_default(), *codec.pack_const_entries())
-    ]
-    packed += [part for operation in OPERATIONS.get(name, ()) for part in known.pack(operation, 0)]
-    (tmp_path / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
-    (tmp_path / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))
-    result = subprocess.run(
-        [str(driver), str(library), str(tmp_path / "in"), str(tmp_path / "ops"), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"},
-    )
-    assert result.returncode == 0, result.stderr[:4000]
+    out, at = sanitized(driver, tmp_path, path.read_text(), packets, OPERATIONS.get(name, ())), 0
     with Engine(cpu_port=510) as engine:
         engine.load(path.read_text())
         assert not any(engine.apply(OPERATIONS.get(name, ())))
@@ -104,10 +120,48 @@ def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
             engine.set_multicast_group(group, [(group + 1, 10), (group + 2, 11)])
             engine.set_clone_session(group, [(group + 1, 10), (group + 2, 11)])
         engine.freeze_clock(0)
-        out, at = (tmp_path / "out").read_bytes(), 0
         for port, data in packets:
             (size,) = struct.unpack_from("<Q", out, at)
             expected = b"".join(struct.pack("<II", p, len(d)) + d for p, d in engine.process(port, data))
             if name != "steering":
                 assert out[at + 8 : at + 8 + size] == expected, data.hex()
             at += 8 + size
+
+
+@pytest.mark.skipif(not MINUTES or COMPILER is None, reason="a part of `make fuzz` that needs p4c-bm2-ss")
+@pytest.mark.timeout(int(MINUTES * 60 * 2) + 120)
+def test_no_report_from_programs_made_at_random(driver: Path) -> None:
+    until = time.monotonic() + MINUTES * 60
+
+    @settings(
+        max_examples=int(MINUTES * 60) + 1,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(programs())
+    def each(program: Generated) -> None:
+        if time.monotonic() > until:
+            return
+        with tempfile.TemporaryDirectory(prefix="sanitized-") as name:
+            folder = Path(name)
+            pipeline = compiled(program, folder)
+            with Engine(cpu_port=510) as engine:  # entries made at random may be there already
+                engine.load(pipeline)
+                errors = engine.apply(program.entries)
+            entries = [entry for entry, error in zip(program.entries, errors, strict=True) if error is None]
+            packets = [*program.packets, *(p for whole in program.packets for p in damaged(whole))]
+            assert sanitized(driver, folder, pipeline, packets, entries)
+
+    each()
+
+
+def damaged(packet: tuple[int, bytes]) -> list[tuple[int, bytes]]:
+    """The same packet, cut and with a bit flipped."""
+    port, data = packet
+    rng = random.Random(data)
+    cut = bytearray(data[: rng.randrange(len(data) + 1)])
+    if cut:
+        cut[rng.randrange(len(cut))] ^= 1 << rng.randrange(8)
+    return [(port, data[: len(cut)]), (port, bytes(cut))]
