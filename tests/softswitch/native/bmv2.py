@@ -184,6 +184,8 @@ class _Session:
         tables = {table.preamble.name: table for table in info.tables}
         actions = {action.preamble.name: action for action in info.actions}
         for item in entries:
+            if item.table not in tables:  # p4c leaves out what no packet can come to
+                continue
             table, action = tables[item.table], actions[item.action]
             parameters = [
                 p4r.Action.Param(param_id=p.id, value=_bytes(v))
