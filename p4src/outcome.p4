@@ -9,7 +9,8 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     @id(0x12000002) @name(".drops")
     @names[PARSER=1, CHECKSUM=2, ETHERTYPE=3, OPTIONS=4, LENGTH=5, MULTICAST=6, TTL=7, NO_ROUTE=8, ARP=9, ICMP=10,
            REPORT_MALFORMED=11, REPORT_UNBOUND=12, REPORT_OLD=13, UNCONFIGURED=14, INVOCATION=15, NO_LIVE=16,
-           RESUBMITS=17, PACKET_OUT=18, REPORT_FORGED=19, MTU=20, FRAGMENT=21]
+           RESUBMITS=17, PACKET_OUT=18, REPORT_FORGED=19, MTU=20, FRAGMENT=21,
+           CONGESTION=22]
     counter<bit<8>>(REASONS, CounterType.packets_and_bytes) drops;
 
     // What happened, by event_t.

@@ -2,8 +2,8 @@
 //
 //   client -> [Encapsulation: outer header on] -> switches that route by it -> [Decapsulation: outer header off] -> node
 //
-// The packet inside stays as the client sent it, but for the TTL. It was steered where it went in, so where it comes out
-// it goes to the node that the outer header names, whatever the endpoints there say.
+// The packet inside stays as the client sent it, but for the TTL and what routers on the way marked. It was steered where
+// it went in, so where it comes out it goes to the node that the outer header names, whatever the endpoints there say.
 
 control Encapsulation(inout headers_t hdr, in metadata_t meta) {
     @hidden action encapsulate() {
@@ -58,9 +58,13 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
             hdr.inner.ttl, hdr.inner.protocol, hdr.inner.checksum, hdr.inner.src, hdr.inner.dst }, 32w0x10000);
     }
 
-    @hidden action take_out() {
+    // What routers in the tunnel have marked goes on with the packet (RFC 6040).
+    @hidden action take_out(bit<2> mark) {
         hdr.ipv4 = hdr.inner;
         hdr.inner.setInvalid();
+        if (mark == CONGESTION_EXPERIENCED || (mark == CAPABLE_1 && hdr.ipv4.tos[1:0] == CAPABLE_0)) {
+            hdr.ipv4.tos[1:0] = mark;
+        }
     }
 
     apply {
@@ -77,8 +81,10 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
                 meta.drop = drop_t.LENGTH;
             } else if (hdr.inner.ttl <= 1) {
                 meta.drop = drop_t.TTL;
+            } else if (hdr.ipv4.tos[1:0] == CONGESTION_EXPERIENCED && hdr.inner.tos[1:0] == NOT_CAPABLE) {
+                meta.drop = drop_t.CONGESTION;
             } else {
-                take_out();
+                take_out(hdr.ipv4.tos[1:0]);
             }
         }
     }

@@ -35,6 +35,12 @@ const bit<8>  PROTOCOL_UDP   = 17;
 const bit<8>  OWN_TTL        = 64;  // of what this switch sends itself
 const bit<16> IPV4_BYTES     = 20;
 
+// Explicit congestion notification (RFC 3168): the last two bits of `tos`.
+const bit<2>  NOT_CAPABLE            = 0;
+const bit<2>  CAPABLE_1              = 1;
+const bit<2>  CAPABLE_0              = 2;
+const bit<2>  CONGESTION_EXPERIENCED = 3;
+
 const bit<8>  ICMP_ECHO_REPLY    = 0;
 const bit<8>  ICMP_UNREACHABLE   = 3;
 const bit<8>  ICMP_ECHO          = 8;
@@ -93,7 +99,8 @@ enum bit<8> drop_t {
     PACKET_OUT       = 18,  // a packet-out that asks for nothing known
     REPORT_FORGED    = 19,  // its tag does not verify under a key of its binding
     MTU              = 20,  // too big for the tunnel to its instance, and nobody to tell
-    FRAGMENT         = 21   // a fragment, where only a whole packet can be handled
+    FRAGMENT         = 21,  // a fragment, where only a whole packet can be handled
+    CONGESTION       = 22   // a router in its tunnel met congestion, and its sender does not ask to be told of that
 }
 
 enum bit<2> affinity_t   { NONE = 0, FLOW = 1, REQUEST = 2 }

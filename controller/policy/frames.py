@@ -15,6 +15,8 @@ ICMP_ERROR_BYTES = 56
 REPORT_MAGIC, REPORT_BYTES = b"HT", 52
 INVOCATION_MAGIC, INVOCATION_BYTES = b"HI", 42
 OWN_TTL = 64
+NOT_CAPABLE, CAPABLE_1, CAPABLE_0, CONGESTION_EXPERIENCED = range(4)
+"""Explicit congestion notification (RFC 3168): the last two bits of an IPv4 header's second byte."""
 
 
 class Refused(Exception):
@@ -211,8 +213,19 @@ def decapsulated(packet: Packet) -> Packet:
         raise Refused("LENGTH")
     if ttl <= 1:
         raise Refused("TTL")
-    frame = packet.frame[:ETHERNET] + packet.frame[ETHERNET + IPV4 :]
+    frame = packet.frame[:ETHERNET] + _with_checksum(_marked(header, packet.frame[ETHERNET + 1] & 3))
+    frame += packet.frame[ETHERNET + 2 * IPV4 :]
     return replace(packet, frame=frame, ttl=ttl, fragment=bool(flags & 0x3FFF))
+
+
+def _marked(header: bytes, mark: int) -> bytes:
+    """An IPv4 header with what was marked on its tunnel's (RFC 6040). Raises Refused."""
+    own = header[1] & 3
+    if mark == CONGESTION_EXPERIENCED and own == NOT_CAPABLE:
+        raise Refused("CONGESTION")
+    if mark == CONGESTION_EXPERIENCED or (mark, own) == (CAPABLE_1, CAPABLE_0):
+        own = mark
+    return header[:1] + bytes([header[1] & ~3 | own]) + header[2:]
 
 
 def too_big(packet: Packet, path_mtu: int) -> bytes:

@@ -31,7 +31,7 @@ REQUESTS = st.lists(st.tuples(st.integers(0, 4), FLAGS), min_size=2, max_size=8)
 SOME = st.lists(members, min_size=1, unique=True)
 LOADS = st.tuples(WORDS, WORDS, WORDS)
 ENDS = st.sampled_from([{"draining": True}, {"ready": False}, {"cpu": 900}])
-MARKS = st.sampled_from([0, 0, 0, 1, 2, 3])
+MARKS = st.sampled_from([0, 0, 1, 2, 3, 3])
 PLACES = st.sampled_from([0, 0, 0, 12, 13, 14, 16, 17, 20, 21, 22, 23, *range(34, 48), 65, 66, 82, 85])
 BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 4, 6, 8, 0x20, 0x40, 0x45, 0x46, 0x50, 0x65, 0xFF]))
 U32 = 2**32 - 1

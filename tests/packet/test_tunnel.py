@@ -21,6 +21,10 @@ from tests.packet.p4runtime import entry
 
 SOURCE = "10.0.0.254"
 BETWEEN_SWITCHES = 4
+NOT, ECT1, ECT0, CE = range(4)
+"""Marks of explicit congestion notification (RFC 3168)."""
+EXPEDITED = 46 << 2
+"""A class of service beside them."""
 
 
 def remote(service: Service, member: int, path_mtu: int = 1500, generation: int = 1) -> Any:
@@ -147,7 +151,25 @@ def test_only_ip_in_ip_and_only_to_a_node_behind_this_switch(behind: Bench) -> N
         assert bytes(answer[1][IP]) == bytes(sent[IP]), "as any other packet"
 
 
+# The packet's own mark, the tunnel's, and the packet's afterwards; RFC 6040, section 4.2.
+MARKS = [(NOT, NOT, NOT), (NOT, ECT0, NOT), (NOT, ECT1, NOT)]
+MARKS += [(ECT0, NOT, ECT0), (ECT0, ECT0, ECT0), (ECT0, ECT1, ECT1), (ECT0, CE, CE)]
+MARKS += [(ECT1, NOT, ECT1), (ECT1, ECT0, ECT1), (ECT1, ECT1, ECT1), (ECT1, CE, CE)]
+MARKS += [(CE, NOT, CE), (CE, ECT0, CE), (CE, ECT1, CE), (CE, CE, CE)]
+
+
+@pytest.mark.parametrize(("own", "outer", "afterwards"), MARKS)
+def test_congestion_in_the_tunnel_is_told(behind: Bench, own: int, outer: int, afterwards: int) -> None:
+    packet = IP(src=CLIENT, dst="10.96.7.7", proto=17, tos=EXPEDITED | own) / Raw(b"0123456789")
+    answer = behind.exchange(BETWEEN_SWITCHES, inside(packet, tos=EXPEDITED | outer))
+    assert answer is not None
+    packet.ttl -= 1
+    packet.tos = EXPEDITED | afterwards
+    assert bytes(answer[1][IP]) == bytes(packet)
+
+
 BAD = {
+    "congestion that its sender cannot be told of": ("CONGESTION", {"tos": CE}, {}),
     "an outer fragment": ("FRAGMENT", {"flags": "MF"}, {}),
     "a later outer fragment": ("FRAGMENT", {"frag": 3}, {}),
     "inner options": ("OPTIONS", {}, {"ihl": 6}),
