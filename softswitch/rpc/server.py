@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ SEND_AHEAD = 1 << 20
 
 MAX_UNSENT = 64 << 20
 """A connection whose client reads nothing is cut at this."""
+
+KEEPALIVE = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""A client that answers no probe for this long (in seconds: 20 + 3 * 5) has gone."""
 
 Unary = Callable[[bytes], bytes | Awaitable[bytes]]
 Streaming = Callable[["Call"], Awaitable[None]]
@@ -104,6 +108,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is none by type
+        _notice_silence(transport.get_extra_info("socket"))
         self._state.connections.add(self)
         self._flush()
 
@@ -333,6 +338,14 @@ def tls_context(certificate: Path, key: Path, authority: Path | None, *, demand_
         context.load_verify_locations(authority)
     context.verify_mode = ssl.CERT_REQUIRED if demand_client else ssl.CERT_NONE
     return context
+
+
+def _notice_silence(connection: socket.socket) -> None:
+    """End a connection whose client has gone without a word, so that its controller is primary no longer."""
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _unexpected(call: Call, error: Exception) -> RpcError:

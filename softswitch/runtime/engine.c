@@ -32,7 +32,12 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
     e->host.random[1] = 1; /* xorshift needs a bit that is set */
     (void)!getrandom(e->host.random, sizeof *e->host.random, 0);
     pthread_mutex_init(&e->control, NULL);
-    pthread_mutex_init(&e->work, NULL);
+    /* A caller that works while the packet thread would is not put off by what the packet thread may preempt. */
+    pthread_mutexattr_t inheriting;
+    pthread_mutexattr_init(&inheriting);
+    pthread_mutexattr_setprotocol(&inheriting, PTHREAD_PRIO_INHERIT);
+    pthread_mutex_init(&e->work, &inheriting);
+    pthread_mutexattr_destroy(&inheriting);
     e->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     e->link_fd = ss_links_open();
     if (ss_events_create(&e->events) || e->wake_fd < 0) {

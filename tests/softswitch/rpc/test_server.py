@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Iterator
@@ -155,6 +156,14 @@ def test_garbage_ends_only_its_connection(address: str, channel: grpc.Channel) -
         while garbage.recv(1000):
             pass
     assert channel.unary_unary("/e/Unary")(b"x", timeout=TIMEOUT) == b"x"
+
+
+def test_the_kernel_asks_after_silent_clients(address: str) -> None:
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as client:
+        client.recv(1)  # the server has taken the connection
+        ours = subprocess.run(["ss", "-tnoH", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    assert "timer:(keepalive" in ours
 
 
 def test_stop_ends_calls_and_the_client_may_come_back() -> None:
