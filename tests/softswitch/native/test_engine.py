@@ -383,7 +383,7 @@ def test_a_varbit_field_that_is_not_there_is_empty(engine: Engine) -> None:
 
 def test_the_deparser_runs_its_statements(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     load(engine, "unions")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="softswitch.dataplane"):
         engine.process(1, bytes([3, 7, 0]))
         engine.read_events()
     assert "sending 3" in caplog.text
