@@ -68,7 +68,9 @@ def test_softswitch() -> None:
     with Engine(cpu_port=510) as engine:
         ran = look(lambda: Duel(Softswitch(engine, pipeline), NAMES), "in process", Phase.shrink)
     everything = {*NAMES["drops"], *NAMES["events"]} - NEVER
-    assert {name: ran.met[name] for name in everything if ran.met[name] < FEW} == {}, "seldom met"
+    seldom = {name: ran.met[name] for name in everything if ran.met[name] < FEW}
+    # In less than a minute chance decides what is met.
+    assert MINUTES < 1 or not seldom, f"seldom met: {seldom}"
 
 
 @pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
