@@ -107,7 +107,12 @@ def _start(parser: Json, states: dict[str, ParserState]) -> str | None:
 
 @reads("header")
 def _header(item: Json, types: dict[str, HeaderType]) -> Header:
-    return Header(word(item["name"]), types[item["header_type"]], bool(item["metadata"]))
+    kind, metadata = types[item["header_type"]], item["metadata"]
+    if not isinstance(metadata, bool):
+        raise ValueError(f"{metadata!r} where true or false belongs")
+    if metadata and any(field.varbit for field in kind.fields):
+        raise ValueError(f"a varbit field in metadata, of type {kind.name!r}")
+    return Header(word(item["name"]), kind, metadata)
 
 
 @reads("header stack")

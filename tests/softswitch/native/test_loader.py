@@ -211,3 +211,14 @@ def test_const_entries_are_read() -> None:
     ternary = next(t for name, t in program.tables.items() if name.endswith("ternary_"))
     assert [e.priority for e in ternary.entries] == sorted((e.priority for e in ternary.entries), reverse=True)
     assert ternary.entries[0].key[0] == Ternary(0x1200, 0xFF00)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"), [(True, "a varbit field in metadata"), ("field", "'field' where true or false belongs")]
+)
+def test_a_header_is_either_on_the_wire_or_metadata(metadata: object, words: str) -> None:
+    program = json.loads((PROGRAMS / "parsing.json").read_text())
+    (options,) = (header for header in program["headers"] if header["name"] == "options")
+    options["metadata"] = metadata
+    with pytest.raises(UnsupportedProgram, match=f"header 'options', malformed: {words}"):
+        load_program(json.dumps(program))
