@@ -321,11 +321,6 @@ class ServerConnection:
             known.trailers = trailers
             self._pump(stream, known)
 
-    def reset(self, stream: int, code: ErrorCode) -> None:
-        """Give a stream up."""
-        if self._streams.pop(stream, None):
-            self._out.append(_frame(_Type.RST_STREAM, 0, stream, _NUMBER.pack(code)))
-
     def go_away(self, code: ErrorCode = ErrorCode.NO_ERROR, message: str = "") -> None:
         """Take no more streams."""
         self._leaving = True

@@ -30,7 +30,6 @@ from softswitch.rpc.calls import (
 from softswitch.rpc.http2 import (
     ConnectionFailed,
     DataReceived,
-    ErrorCode,
     Event,
     RequestStarted,
     ServerConnection,
@@ -353,4 +352,4 @@ def _unexpected(call: Call, error: Exception) -> RpcError:
     return RpcError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-__all__ = ["Call", "ErrorCode", "RpcError", "Server", "Service", "tls_context"]
+__all__ = ["Call", "RpcError", "Server", "Service", "tls_context"]

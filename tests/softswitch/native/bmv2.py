@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import shutil
@@ -25,6 +26,8 @@ from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range,
 BINARY = shutil.which("simple_switch_grpc")
 PROGRAMS = Path(__file__).parent.parent / "programs"
 CPU_PORT = 510
+_LAUNCHED = itertools.count(1)
+"""For a device id of its own each: several may run at once."""
 _SPACING_S = 0.001
 _QUIET_S = 0.5
 
@@ -95,10 +98,23 @@ def run(
 
     Raises RuntimeError when it dies meanwhile.
     """
+    with running() as (process, control, plane, device), _primary(control, device) as session:
+        info = session.push(folder_of_programs / program)
+        session.replicate(groups, sessions)
+        session.insert(info, entries)
+        outputs = _exchange(plane, device, packets, patience_s)
+        if process.poll() is not None:
+            raise RuntimeError(f"BMv2 died with {process.returncode}")
+        return outputs
+
+
+@contextmanager
+def running() -> Iterator[tuple[subprocess.Popen[bytes], str, str, int]]:
+    """A BMv2 without a program: its process, the addresses of its P4Runtime and of its data plane, its device id."""
     assert BINARY is not None
     with tempfile.TemporaryDirectory(prefix="bmv2-") as folder:
         control, plane = f"unix:{folder}/control", f"unix:{folder}/plane"
-        device = os.getpid() % 1_000_000 + 1
+        device = os.getpid() % 1_000_000 + 1_000_000 * next(_LAUNCHED)
         command = [BINARY, "--no-p4", "--device-id", str(device), "-L", "off", "--", "--grpc-server-addr", control]
         process = subprocess.Popen(
             [*command, "--dp-grpc-server-addr", plane, "--cpu-port", str(CPU_PORT)],
@@ -107,14 +123,7 @@ def run(
             cwd=folder,
         )
         try:
-            with _primary(control, device) as session:
-                info = session.push(folder_of_programs / program)
-                session.replicate(groups, sessions)
-                session.insert(info, entries)
-                outputs = _exchange(plane, device, packets, patience_s)
-                if process.poll() is not None:
-                    raise RuntimeError(f"BMv2 died with {process.returncode}")
-                return outputs
+            yield process, control, plane, device
         finally:
             process.terminate()
             process.wait(10)

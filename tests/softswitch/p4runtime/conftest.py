@@ -13,6 +13,7 @@ import pytest
 from softswitch.engine import Engine
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
+from tests.softswitch.native.bmv2 import BINARY
 from tests.softswitch.p4runtime import targets
 from tests.softswitch.p4runtime.client import Client, Names, Stream
 from tests.softswitch.p4runtime.switches import RunningSwitch
@@ -92,7 +93,7 @@ def primary(client: Client, names: Names) -> Iterator[Stream]:
 @pytest.fixture(scope="session")
 def running_bmv2() -> Iterator[Target]:
     """One BMv2 for all tests: a push makes it as new."""
-    if targets.BINARY is None:
+    if BINARY is None:
         pytest.skip("simple_switch_grpc is not installed")
     with targets.bmv2() as target:
         yield target

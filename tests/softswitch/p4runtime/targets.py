@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,7 @@ from typing import Any
 import grpc
 from finsy.proto import p4r
 
-from tests.softswitch.native.bmv2 import BINARY, CPU_PORT, Packet
+from tests.softswitch.native.bmv2 import Packet, running
 from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
 
 Outputs = list[tuple[int, bytes]]
@@ -109,26 +106,15 @@ class _Plane:
 @contextmanager
 def bmv2() -> Iterator[Target]:
     """A BMv2 of its own."""
-    assert BINARY is not None
-    with tempfile.TemporaryDirectory(prefix="bmv2-") as folder:
-        control, plane = f"unix:{folder}/control", f"unix:{folder}/plane"
-        device = os.getpid() % 1_000_000 + 1_000_000
-        command = [BINARY, "--no-p4", "--device-id", str(device), "-L", "off", "--", "--grpc-server-addr", control]
-        process = subprocess.Popen(
-            [*command, "--dp-grpc-server-addr", plane, "--cpu-port", str(CPU_PORT)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-        )
+    with (
+        running() as (_, control, plane, device),
+        Client(control, device_id=device) as client,
+        grpc.insecure_channel(plane) as channel,
+    ):
+        grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
+        stream, packets = client.primary(), _Plane(channel, device)
         try:
-            with Client(control, device_id=device) as client, grpc.insecure_channel(plane) as channel:
-                grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
-                stream, packets = client.primary(), _Plane(channel, device)
-                try:
-                    yield Target("bmv2", client, stream, packets.exchange)
-                finally:
-                    packets.close()
-                    stream.close()
+            yield Target("bmv2", client, stream, packets.exchange)
         finally:
-            process.terminate()
-            process.wait(PATIENCE_S)
+            packets.close()
+            stream.close()
