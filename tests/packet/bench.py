@@ -1,8 +1,4 @@
-"""A switch under test with the steering program on it, and services to try on it.
-
-Port 1 has a client, ports 2 to 4 have nodes. Member m of any service is an instance on a node of its own, with address
-10.0.1.m behind port 2 + m % 3, so the destination MAC of a steered frame says which member it went to.
-"""
+"""A switch under test with the steering program on it, among the hosts of `layout`."""
 
 from __future__ import annotations
 
@@ -10,60 +6,45 @@ import itertools
 import os
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import finsy as fy
-from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
-from scapy.packet import Packet, Raw
+from scapy.packet import Packet
 
-from hitless.invocation import MAGIC as INVOCATION_MAGIC
-from hitless.report import Report
 from p4src.build import ROOT
 from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock
+from tests.packet.layout import (
+    CLIENT,
+    CLIENT_MAC,
+    CLIENT_PORT,
+    DROP_PORT,
+    FALLBACK,
+    FALLBACK_MAC,
+    GATEWAY,
+    MEMBERS,
+    PORTS,
+    REPORTS,
+    SWITCH_MAC,
+    node_address,
+    node_mac,
+    node_port,
+)
 from tests.packet.p4runtime import Client, entry
+from tests.packet.service import Service
+from tests.packet.waiting import PATIENCE, until
 from tests.packet.wires import Frame, Wires, command_inside
 from topologies import targets
 
-PORTS = 4
-CLIENT_PORT = 1
-MEMBERS = 64
-DROP_PORT = 511
-SWITCH_MAC = "02:00:00:00:ff:fe"
-GATEWAY = "10.0.0.254"
-CLIENT = "10.0.0.1"
-CLIENT_MAC = "02:00:00:00:00:01"
-FALLBACK = "10.0.0.9"
-FALLBACK_MAC = "02:00:00:00:00:09"
-REPORTS = ("10.96.255.254", 9600)
-PATIENCE = 3.0
-"""Seconds until something that must happen is taken not to happen."""
 MARK = bytes(12) + b"\x88\xb5" + b"mark".ljust(46)
 """A frame of an experimental type (IEEE 802), which no test sends for its own sake."""
-
 READY, DRAINING, NOT_READY = 1, 2, 3
+"""Of an instance, as a probe tells."""
 _names = itertools.count()
-
-
-def node_address(member: int) -> str:
-    """The address of the node that has every service's instance `member`."""
-    return f"10.0.1.{member}"
-
-
-def node_port(member: int) -> int:
-    """The port that node is behind."""
-    return 2 + member % 3
-
-
-def node_mac(member: int) -> str:
-    """That node's MAC address."""
-    return f"02:00:00:00:01:{member:02x}"
 
 
 class Bench:
@@ -238,209 +219,3 @@ class Bench:
         assert answer.payload == payload
         assert (answer["op"], answer["service"], answer["member"]) == (1, service, member)
         return {name: int(value) for name, value in answer.metadata.items()}
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The keys that a binding's reports may be signed with; the id 0 is no key."""
-
-    key_id: int = 0
-    key: int = 0
-    next_key_id: int = 0
-    next_key: int = 0
-
-
-@dataclass
-class Service:
-    """A service with an index and address of its own. Times in seconds, since tests wait for them."""
-
-    bench: Bench
-    index: int
-    protocol: str = "udp"
-    affinity: int = 0
-    policy: tuple[str, dict[str, int]] = ("single", {"margin": 400, "dwell": 0})
-    score: dict[str, int] = field(default_factory=lambda: {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 0})
-    w_interval: int = 31
-    members: int = 4
-    idle_after: float = 60
-    stale_after: float = 60
-    dead_after: float = 120
-    on_no_live: int = 2
-    path_costs: dict[int, int] = field(default_factory=dict)
-    port: int = 9000
-    sequence: int = 0
-
-    @property
-    def service_id(self) -> int:
-        """Its id in reports."""
-        return 1000 + self.index
-
-    @property
-    def address(self) -> str:
-        """Its virtual address."""
-        return f"10.96.1.{self.index}"
-
-    def write(self) -> None:
-        """Write all its entries."""
-        number = {"udp": 17, "tcp": 6}[self.protocol]
-        self.bench.client.insert(
-            entry(
-                "endpoints",
-                "to_service",
-                match={"address": self.address, "protocol": number, "port": self.port},
-                service=self.index,
-            ),
-            entry("endpoints", "to_ping", match={"address": self.address, "protocol": 1, "port": 0}),
-            self._services(),
-            self._policies(),
-            entry("scoring", "score", match={"service": self.index}, w_interval=self.w_interval, **self.score),
-            *(self.binding(member) for member in range(self.members)),
-            *(self.instance(member) for member in range(self.members)),
-        )
-
-    def _services(self) -> Any:
-        return entry(
-            "services",
-            "configure",
-            match={"service": self.index},
-            affinity=self.affinity,
-            members=self.members,
-            idle_after=int(self.idle_after * 1e6),
-            stale_after=int(self.stale_after * 1e6),
-            dead_after=int(self.dead_after * 1e6),
-            on_no_live=self.on_no_live,
-            fallback=FALLBACK,
-        )
-
-    def _policies(self) -> Any:
-        return entry("policies", self.policy[0], match={"service": self.index}, **self.policy[1])
-
-    def binding(self, member: int, generation: int = 1, copy_group: int = 0, keys: Keys | None = None) -> Any:
-        """The entry that binds a member's reports."""
-        return entry(
-            "bindings",
-            "bind",
-            match={
-                "port": node_port(member),
-                "source": node_address(member),
-                "service_id": self.service_id,
-                "node_id": member + 1,
-            },
-            service=self.index,
-            member=member,
-            generation=generation,
-            path_cost=self.path_costs.get(member, 0),
-            copy_group=copy_group,
-            authenticate=int(keys is not None),
-            **asdict(keys or Keys()),
-        )
-
-    def instance(self, member: int, generation: int = 1) -> Any:
-        """The entry that says where a member lives."""
-        return entry(
-            "instances",
-            "at_node",
-            match={"instance": self.index << 6 | member},
-            node=node_address(member),
-            generation=generation,
-        )
-
-    def set_policy(self, name: str, **arguments: int) -> None:
-        """Put it under another policy."""
-        self.policy = (name, arguments)
-        self.bench.client.modify(self._policies())
-
-    def configure(self, **options: Any) -> None:
-        """Change what `services` says of it."""
-        for name, value in options.items():
-            setattr(self, name, value)
-        self.bench.client.modify(self._services())
-
-    def report_frame(
-        self, member: int, payload: bytes, *, port: int | None = None, source: str | None = None
-    ) -> Packet:
-        """A report's frame, as its node sends it."""
-        return (
-            Ether(src=node_mac(member), dst=SWITCH_MAC)
-            / IP(src=source or node_address(member), dst=REPORTS[0], id=0)
-            / UDP(sport=40000, dport=REPORTS[1])
-            / Raw(payload)
-        )
-
-    def payload(self, member: int, *, ready: bool = True, **fields: Any) -> bytes:
-        """A report, newer than the last one made here unless `sequence` says otherwise."""
-        self.sequence += 1
-        values = {"epoch": 1, "sequence": self.sequence, **fields}
-        return Report(service_id=self.service_id, node_id=member + 1, ready=ready, **values).encode()
-
-    def report(self, member: int, *, ready: bool = True, **fields: Any) -> None:
-        """Send a member's report and wait until the switch has taken it in, with all that follows from it."""
-        payload = self.payload(member, ready=ready, **fields)
-        epoch, sequence = (int.from_bytes(payload[at : at + 4], "big") for at in (8, 12))
-        self.bench.send(node_port(member), self.report_frame(member, payload))
-        until(
-            lambda: (told := self.probe(member))["sequence"] == sequence and told["epoch"] == epoch,
-            f"the report of member {member}, epoch {epoch}, sequence {sequence} to be accepted",
-        )
-
-    def probe(self, member: int) -> dict[str, int]:
-        """What the switch believes of a member."""
-        return self.bench.probe(self.index, member)
-
-    def host(self) -> int | None:
-        """The host, by the probe."""
-        host = self.probe(0)["host"]
-        return None if host == 0xFFFF else host
-
-    def digests(self, count: int, wait: float = PATIENCE) -> list[dict[str, int]]:
-        """What the switch told about it, once that are `count` digests or time is up."""
-        return self.bench.client.digests_of(self.index, count, wait)
-
-    def datagram(self, payload: bytes = b"x", *, source: str = CLIENT, sport: int = 5000) -> Packet:
-        """A client's datagram to it."""
-        return (
-            Ether(src=CLIENT_MAC, dst=SWITCH_MAC)
-            / IP(src=source, dst=self.address, id=0)
-            / UDP(sport=sport, dport=self.port)
-            / Raw(payload)
-        )
-
-    def fragment(self, request_id: int, index: int = 0, *, client_id: int = 7, kind: int = 1) -> Packet:
-        """A fragment of an invocation."""
-        header = INVOCATION_MAGIC.to_bytes(2, "big") + bytes([1, kind, 0, 0]) + self.service_id.to_bytes(2, "big")
-        header += client_id.to_bytes(4, "big") + request_id.to_bytes(8, "big") + bytes(8 + 4 + 2)
-        header += index.to_bytes(2, "big") + (3).to_bytes(2, "big") + (30).to_bytes(4, "big")
-        return self.datagram(header + b"0123456789", sport=6000)
-
-    def segment(self, flags: str, *, sport: int = 5000, source: str = CLIENT, payload: bytes = b"") -> Packet:
-        """A TCP segment to it."""
-        return (
-            Ether(src=CLIENT_MAC, dst=SWITCH_MAC)
-            / IP(src=source, dst=self.address, id=0)
-            / TCP(sport=sport, dport=self.port, flags=flags)
-            / Raw(payload)
-        )
-
-    def member_of(self, packet: Packet) -> int | None:
-        """Send a packet; the member that it was steered to, or None if it came out nowhere."""
-        answer = self.bench.exchange(CLIENT_PORT, packet)
-        if answer is None:
-            return None
-        port, frame = answer
-        prefix, _, last = str(frame[Ether].dst).rpartition(":")
-        assert prefix == "02:00:00:00:01", f"not steered to a node: {frame.summary()}"
-        member = int(last, 16)
-        assert port == node_port(member)
-        return member
-
-    def ask(self, sport: int = 5000) -> int | None:
-        """The member that a client's datagram is steered to."""
-        return self.member_of(self.datagram(sport=sport))
-
-
-def until(condition: Callable[[], bool], what: str, wait: float = PATIENCE) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + wait
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {wait} s for {what}"
-        time.sleep(0.002)

@@ -2,7 +2,8 @@
 
 import time
 
-from tests.packet.bench import Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.service import Service
 
 SECOND = 1_000_000
 FLOW = 1

@@ -3,7 +3,8 @@
 import pytest
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.service import Service
 
 SECOND = 1_000_000
 REQUEST_AFFINITY = 2

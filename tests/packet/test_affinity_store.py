@@ -6,7 +6,9 @@ import struct
 import time
 import zlib
 
-from tests.packet.bench import CLIENT, Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT
+from tests.packet.service import Service
 
 SECOND = 1_000_000
 FIRST = int.from_bytes(socket.inet_aton(CLIENT), "big") << 16 | 5000

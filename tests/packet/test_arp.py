@@ -4,7 +4,8 @@ import pytest
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, SWITCH_MAC, Bench, node_address, node_mac
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, SWITCH_MAC, node_address, node_mac
 
 
 def request(target: str, *, source: str = CLIENT, mac: str = CLIENT_MAC) -> Packet:

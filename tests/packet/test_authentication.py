@@ -4,8 +4,11 @@ import random
 
 import pytest
 
-from tests.packet.bench import Bench, Keys, Service, node_port, until
+from tests.packet.bench import Bench
+from tests.packet.layout import node_port
+from tests.packet.service import Keys, Service
 from tests.packet.siphash import siphash
+from tests.packet.waiting import until
 
 OLD = bytes(range(16))
 NEW = bytes.fromhex("9f3c1122334455667788aabbccddeeff")

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.packet.bench import Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.service import Service
 
 DRAWING = ("two_choices", "round_robin", "random_choice")
 SECOND = 1_000_000

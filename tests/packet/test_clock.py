@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.packet.bench import Bench, Service, until
+from tests.packet.bench import Bench
 from tests.packet.clock import Clock
+from tests.packet.service import Service
+from tests.packet.waiting import until
 from topologies import targets
 
 SECOND = 1_000_000

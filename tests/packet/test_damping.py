@@ -3,7 +3,10 @@
 import time
 from itertools import pairwise
 
-from tests.packet.bench import Bench, Service, node_port, until
+from tests.packet.bench import Bench
+from tests.packet.layout import node_port
+from tests.packet.service import Service
+from tests.packet.waiting import until
 
 SLACK = 250_000
 """What a busy machine may add to a move's time (µs)."""

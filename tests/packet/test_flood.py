@@ -11,7 +11,9 @@ import struct
 import pytest
 from scapy.layers.l2 import Ether
 
-from tests.packet.bench import CLIENT, CLIENT_PORT, Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_PORT
+from tests.packet.service import Service
 from tests.packet.test_affinity_store import alike
 
 SECOND = 1_000_000

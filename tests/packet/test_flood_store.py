@@ -18,8 +18,10 @@ import pytest
 
 from p4src.build import ROOT
 from tests.fuzz.native import Flood, Live, Native
-from tests.packet.bench import CLIENT_PORT, Bench, Service
+from tests.packet.bench import Bench
 from tests.packet.clock import Clock
+from tests.packet.layout import CLIENT_PORT
+from tests.packet.service import Service
 from tests.packet.test_flood import FIRST, SECOND, member, open_service, segment
 from topologies import targets
 

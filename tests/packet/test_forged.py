@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.native import OLD_ONES, REASONS, Forger, Native
-from tests.packet.bench import Bench, node_port
+from tests.packet.bench import Bench
+from tests.packet.layout import node_port
 from tests.packet.test_authentication import NEW, OLD, demanding, keys, signed, take
 
 FORGERIES = {"softswitch": 1_000_000, "bmv2": int(os.environ.get("FORGERIES", "10000"))}

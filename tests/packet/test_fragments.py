@@ -7,17 +7,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import (
-    CLIENT,
-    CLIENT_MAC,
-    CLIENT_PORT,
-    GATEWAY,
-    REPORTS,
-    SWITCH_MAC,
-    Bench,
-    node_address,
-    node_port,
-)
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, REPORTS, SWITCH_MAC, node_address, node_port
 from tests.packet.test_tunnel import far
 
 ETHERNET = Ether(src=CLIENT_MAC, dst=SWITCH_MAC)

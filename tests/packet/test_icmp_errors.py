@@ -7,7 +7,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC, Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC
+from tests.packet.service import Service
 from tests.packet.test_tunnel import remote
 
 ROUTER = "10.0.0.77"

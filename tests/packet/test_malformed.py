@@ -7,7 +7,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, SWITCH_MAC, Bench, node_address
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, SWITCH_MAC, node_address
 
 ETHERNET = Ether(src=CLIENT_MAC, dst=SWITCH_MAC)
 

@@ -6,7 +6,8 @@ import pytest
 from scapy.layers.inet import IP, UDP, IPOption_NOP
 from scapy.layers.l2 import Ether
 
-from tests.packet.bench import CLIENT, CLIENT_PORT, SWITCH_MAC, Bench, node_address, node_mac, node_port
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_PORT, SWITCH_MAC, node_address, node_mac, node_port
 from tests.packet.p4runtime import entry
 
 SEND, PROBE, INJECT = 0, 1, 2

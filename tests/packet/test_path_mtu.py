@@ -5,7 +5,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from tests.packet.bench import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC, Bench
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, SWITCH_MAC
 from tests.packet.test_icmp_errors import error_about
 from tests.packet.test_packet_io import CPU_PORT, INJECT
 from tests.packet.test_tunnel import far

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.packet.bench import Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.service import Service
 
 LONG = 60_000_000
 PINNED, EVICT_STALE, STALE = 7, 8, 5

@@ -6,9 +6,12 @@ import pytest
 
 from controller.policy.rank import Score, load, single_rank
 from hitless.report import Report, decode
-from tests.packet.bench import CLIENT_PORT, DRAINING, NOT_READY, READY, Bench, Service, node_address, node_port, until
+from tests.packet.bench import DRAINING, NOT_READY, READY, Bench
+from tests.packet.layout import CLIENT_PORT, node_address, node_port
 from tests.packet.p4runtime import entry
+from tests.packet.service import Service
 from tests.packet.test_staleness import report_all
+from tests.packet.waiting import until
 
 
 def accepted(service: Service, member: int = 0, **fields: Any) -> bool:

@@ -7,17 +7,8 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import (
-    CLIENT,
-    CLIENT_MAC,
-    CLIENT_PORT,
-    GATEWAY,
-    SWITCH_MAC,
-    Bench,
-    node_address,
-    node_mac,
-    node_port,
-)
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, SWITCH_MAC, node_address, node_mac, node_port
 
 
 def datagram(destination: str, *, payload: bytes = b"payload", **fields: Any) -> Packet:

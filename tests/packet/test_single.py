@@ -2,7 +2,9 @@
 
 import time
 
-from tests.packet.bench import Bench, Service, until
+from tests.packet.bench import Bench
+from tests.packet.service import Service
+from tests.packet.waiting import until
 
 FIRST, BETTER, DRAINING, STALE, GONE, EVICT_STALE, EVICT_GONE = 1, 2, 3, 5, 6, 8, 9
 NOT_READY = 4

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.packet.bench import Bench, Service
+from tests.packet.bench import Bench
+from tests.packet.service import Service
 
 SECOND = 1_000_000
 BEST = 2**48 - 1

@@ -4,7 +4,10 @@ import time
 
 import pytest
 
-from tests.packet.bench import FALLBACK_MAC, Bench, Service, node_port, until
+from tests.packet.bench import Bench
+from tests.packet.layout import FALLBACK_MAC, node_port
+from tests.packet.service import Service
+from tests.packet.waiting import until
 
 LAST, FALLBACK, DROP = 0, 1, 2
 EVICT_STALE = 8

@@ -7,17 +7,10 @@ from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.bench import (
-    CLIENT,
-    CLIENT_PORT,
-    SWITCH_MAC,
-    Bench,
-    Service,
-    node_address,
-    node_mac,
-    node_port,
-)
+from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT, CLIENT_PORT, SWITCH_MAC, node_address, node_mac, node_port
 from tests.packet.p4runtime import entry
+from tests.packet.service import Service
 
 SOURCE = "10.0.0.254"
 BETWEEN_SWITCHES = 4
