@@ -20,7 +20,8 @@ from softswitch.entries import Operation
 from tests.model import world
 from tests.model.duel import Digest
 from tests.model.world import COPIES, CPU_PORT, PORTS, SECOND, UDP, Kind
-from tests.packet.bench import PATIENCE, Bench
+from tests.packet.bench import Bench
+from tests.packet.waiting import PATIENCE
 
 SENTINEL = Kind(200, UDP, 0)
 MEMBERS = (0, 1)
