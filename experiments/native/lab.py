@@ -6,6 +6,7 @@ The client is behind port 1 (its interface: `c`), node m behind port 2 + m (`n<m
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import tempfile
 import time
@@ -104,20 +105,23 @@ class Network:
         self.interfaces = {port: f"s{port}" for _, _, port in ends}
 
     def _namespace(self, name: str) -> int:
-        """The process that holds a new network namespace; both are gone when this process is."""
-        holder = self._start(name, ["unshare", "--net", "sleep", "infinity"])
-        own = Path("/proc/self/ns/net").readlink()
-        deadline = time.monotonic() + PATIENCE_S
-        while Path(f"/proc/{holder.pid}/ns/net").readlink() == own:
-            holder.check()
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"namespace {name}: not there after {PATIENCE_S} s")
-            time.sleep(0.001)
+        """The process that holds a new network namespace, in which it said so; both are gone when this process is."""
+        said, line = os.pipe()
+        with os.fdopen(said, "rb") as inside:
+            try:
+                holder = self._start(
+                    name, ["unshare", "--net", "sh", "-c", "echo && exec sleep infinity >&2"], stdout=line
+                )
+            finally:
+                os.close(line)
+            if not inside.readline():
+                holder.handle.wait(PATIENCE_S)
+                holder.check()
         for setting in ("all", "default"):
             run(*processes.in_namespace(holder.pid, ["sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1"]))
         return holder.pid
 
-    def _start(self, name: str, command: Sequence[str], place: str | None = None) -> Process:
+    def _start(self, name: str, command: Sequence[str], place: str | None = None, stdout: int | None = None) -> Process:
         line = command if place is None else processes.in_namespace(self._namespaces[place], command)
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
@@ -125,8 +129,8 @@ class Network:
             handle = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *line],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=output if stdout is None else stdout,
+                stderr=output,
                 start_new_session=True,
             )
         self._processes.append(Process(name, handle, log))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from softswitch.engine import Engine
-from tests.packet.bench import PORTS, Bench
+from tests.packet.bench import Bench
+from tests.packet.layout import PORTS
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
