@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from softswitch.bmv2.program import Program
+from softswitch.compiled import Compiled
 from softswitch.tables import TableCodec
 
 _COUNTER, _REGISTER, _METER, _TABLE = range(4)
@@ -44,28 +45,25 @@ def _equal(old: Mapping[str, object], new: Mapping[str, object]) -> frozenset[st
     return frozenset(name for name, shape in old.items() if new.get(name) == shape)
 
 
-def pack(
-    same: Alike, old: Mapping[str, Mapping[str, int]], new: Mapping[str, Mapping[str, int]], tables: bytes
-) -> bytes:
-    """As `ss_adopt` reads it; `old` and `new` number the arrays of each kind."""
+def pack(old: Compiled, new: Compiled) -> bytes:
+    """What `new` takes over of `old`, as `ss_adopt` reads it."""
+    same = alike(old.program, new.program)
     kinds = (
-        (_COUNTER, "counters", same.counters),
-        (_REGISTER, "registers", same.registers),
-        (_METER, "meters", same.meters),
+        (_COUNTER, same.counters, old.counters, new.counters),
+        (_REGISTER, same.registers, old.registers, new.registers),
+        (_METER, same.meters, old.meters, new.meters),
     )
-    arrays = (
-        _CARRY.pack(kind, old[what][name], new[what][name]) for kind, what, names in kinds for name in sorted(names)
-    )
-    return b"".join(arrays) + tables
+    arrays = [_CARRY.pack(kind, before[n], after[n]) for kind, names, before, after in kinds for n in sorted(names)]
+    return b"".join(arrays + _tables(old.codecs.tables, new.codecs.tables))
 
 
-def pack_tables(old: Mapping[str, TableCodec], new: Mapping[str, TableCodec]) -> bytes:
+def _tables(old: Mapping[str, TableCodec], new: Mapping[str, TableCodec]) -> list[bytes]:
     """The tables whose entries count something and have the same key in both programs."""
-    return b"".join(
+    return [
         _CARRY.pack(_TABLE, codec.number, new[name].number)
         for name, codec in old.items()
         if name in new and _counts(codec) and _same_entries(codec, new[name])
-    )
+    ]
 
 
 def count(packed: bytes) -> int:

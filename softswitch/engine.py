@@ -1,4 +1,5 @@
-"""The native switch: loads BMv2 JSON, compiles it, moves packets; all that Python does with it passes here."""
+"""The native switch: programs are loaded into it, ports and packets given to it. Together with `state.py`, which reads
+and writes what a program remembers, this is all that Python does with it."""
 
 from __future__ import annotations
 
@@ -6,20 +7,19 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from softswitch import carry as carrying
-from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program, UnsupportedProgram
-from softswitch.codegen.program import generate, register_bytes
+from softswitch.codegen.program import generate
+from softswitch.compiled import Compiled, compile_program
 from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.entries import EngineOperation, EntryError, Event, MatchKey, MeterConfig, Replica, Replicas
+from softswitch.entries import Event, Replica, Replicas
 from softswitch.events import EventReader
-from softswitch.meters import CONFIG, MARKED, METER_BYTES, NO_MARKS, Meter, pack_config, unpack
 from softswitch.native import PortState, ReplicaStruct, TraceStruct, open_runtime
-from softswitch.tables import RESULTS, Codecs, Refused, TableCodec, codecs, name_of, pack_all
+from softswitch.state import ProgramState
+from softswitch.tables import Refused
 from softswitch.trace import Trace, TraceReader
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
@@ -34,28 +34,13 @@ _XDP_PROBLEMS = {
     errno.EBUSY: "another program has its AF_XDP queue",
     errno.EMSGSIZE: "af_xdp takes an MTU of at most 4078",
 }
-_NO_PORT = 2**32 - 1
+_NO_PORT = _NO_LIST = 2**32 - 1
 _RECORD = struct.Struct("<II")
-_COUNTER_BYTES = 16
-_COUNTERS, _REGISTERS, _METERS = range(3)
 
 NO_TABLES: Mapping[str, int] = {}
 
-EntryKeys = Sequence[tuple[tuple[MatchKey, ...], int]]
-"""(key, priority) of entries of one table."""
 
-
-@dataclass(frozen=True)
-class _Loaded:
-    program: Program
-    library: Path
-    codecs: Codecs
-    counters: dict[str, int]
-    meters: dict[str, int]
-    registers: dict[str, int]
-
-
-class Engine:
+class Engine(ProgramState):
     """One switch. Methods may be called from any thread; each call is atomic to the packet path.
 
     Table changes, reads and `process` are executed by the packet thread between two bursts of packets while it
@@ -78,15 +63,15 @@ class Engine:
     ) -> None:
         self.cpu_port = cpu_port
         self._compiler = compiler or Compiler(cache_dir)
-        self._native = open_runtime(self._compiler.runtime())
-        self._handle = ctypes.c_void_p(self._native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
-        if not self._handle:
+        native = open_runtime(self._compiler.runtime())
+        handle = ctypes.c_void_p(native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
+        if not handle:
             raise MemoryError("no memory for a switch")
+        super().__init__(native, handle)
         if self._native.ss_configure(self._handle, io.encode(), busy_poll):
             raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
         self._io = io
-        self._loaded: _Loaded | None = None
-        self._compiled: tuple[str, dict[str, int], _Loaded] | None = None
+        self._compiled: tuple[str, dict[str, int], Compiled] | None = None
         self._trace_reader: TraceReader | None = None
         self._tracing = False
         self._events = EventReader(self._native, self._handle)
@@ -127,9 +112,7 @@ class Engine:
             self._native.ss_discard(handle)
             raise
         self._native.ss_swap(self._open(), handle)
-        self._loaded = loaded
-        self._trace_reader = reader
-        self._events.program, self._events.trace_reader = loaded.program, reader
+        self._runs(loaded, reader)
 
     def use_clock_of(self, other: Engine) -> None:
         """Count time from the same moment as another switch, which may then `adopt` this one's program."""
@@ -142,33 +125,27 @@ class Engine:
         sessions stay."""
         loaded, before = other._running(), self._loaded
         reader = other._attach_traced(loaded.program, None) if self._tracing else None
-        carried = _carried(before, loaded) if carry and before is not None else b""
+        carried = carrying.pack(before, loaded) if carry and before is not None else b""
         self._native.ss_adopt(self._open(), other._open(), carried, carrying.count(carried))
         other._loaded = None
+        self._runs(loaded, reader)
+
+    def _runs(self, loaded: Compiled, reader: TraceReader | None) -> None:
+        """The native side has swapped this program in."""
         self._loaded = loaded
         self._trace_reader = reader
         self._events.program, self._events.trace_reader = loaded.program, reader
 
-    def _compile(self, bmv2_json: str, preinitialized: Mapping[str, int]) -> _Loaded:
+    def _compile(self, bmv2_json: str, preinitialized: Mapping[str, int]) -> Compiled:
         if self._compiled:
             text, tables, known = self._compiled
             if text == bmv2_json and tables == preinitialized and known.library.exists():
                 return known
-        program = load_program(bmv2_json).with_preinitialized(preinitialized)
-        generated = generate(program)
-        indirect = [name for name, array in program.counters.items() if array.table is None]
-        loaded = _Loaded(
-            program=program,
-            library=self._compiler.program(generated.text),
-            codecs=codecs(program, generated.tables, generated.value_sets),
-            counters={name: index for index, name in enumerate(indirect)},
-            meters={m.name: i for i, m in enumerate(m for m in program.meters.values() if m.table is None)},
-            registers={name: index for index, name in enumerate(program.registers)},
-        )
+        loaded = compile_program(bmv2_json, preinitialized, self._compiler)
         self._compiled = bmv2_json, dict(preinitialized), loaded
         return loaded
 
-    def _fill(self, handle: ctypes.c_void_p, loaded: _Loaded) -> None:
+    def _fill(self, handle: ctypes.c_void_p, loaded: Compiled) -> None:
         """Default actions and const entries, before the program runs."""
         packed = []
         for codec in loaded.codecs.tables.values():
@@ -176,16 +153,11 @@ class Engine:
                 packed += [codec.pack_program_default(), *codec.pack_const_entries()]
             except Refused as refused:
                 raise UnsupportedProgram(str(refused), codec.table.source) from refused
-        results = self._run(b"".join(packed), len(packed), handle)
+        results = self._apply(b"".join(packed), len(packed), handle)
         if any(results):
             raise UnsupportedProgram("const entries that contradict one another")
         for codec in loaded.codecs.tables.values():
             self._native.ss_keep_default(handle, codec.number)
-
-    def _running(self) -> _Loaded:
-        if self._loaded is None:
-            raise RuntimeError("no program is loaded")
-        return self._loaded
 
     def add_port(self, port: int, interface: str) -> None:
         """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
@@ -238,177 +210,11 @@ class Engine:
             self._events.close()
             self._native.ss_destroy(handle)
 
-    def _open(self) -> ctypes.c_void_p:
-        if not self._handle:
-            raise RuntimeError("the switch is closed")
-        return self._handle
-
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def codec(self, table: str) -> TableCodec:
-        """How operations on a table of the loaded program are packed. Raises KeyError."""
-        return self._running().codecs.tables[table]
-
-    def decode(
-        self,
-        plans: ctypes.Array[ctypes.c_uint32],
-        request: bytes,
-        count: int,
-        op_bytes: int,
-        rows: ctypes.Array[ctypes.c_char],
-        row_words: int,
-    ) -> bytes | None:
-        """The operations, packed, of a serialized WriteRequest whose `count` updates insert plain entries into tables
-        of `plans`, and what they say in `rows`; None when it is not such a request. An operation has `op_bytes` at
-        most. See runtime/decode.c."""
-        ops = (ctypes.c_uint64 * max(count * op_bytes // 8, 1))()
-        size = self._native.ss_decode(plans, request, len(request), count, ops, ctypes.sizeof(ops), rows, row_words)
-        return None if size < 0 else ctypes.string_at(ops, size)
-
-    def apply_packed(self, operations: bytes, count: int) -> list[int]:
-        """Do what `decode` packed; 0 for each operation that was done."""
-        return self._run(operations, count)
-
-    def apply(self, operations: Sequence[EngineOperation]) -> list[EntryError | None]:
-        """Do the operations in order, the whole batch between two packets; one result each, None for success.
-
-        A failed operation does not stop the rest. Const tables give PERMISSION_DENIED, full tables RESOURCE_EXHAUSTED.
-        """
-        loaded = self._running()
-        packed, positions, results = pack_all(loaded.codecs, operations, self.clock_us())
-        for position, code in zip(positions, self._run(packed, len(positions)), strict=True):
-            if code:
-                kind, message = RESULTS[code]
-                results[position] = EntryError(kind, f"{name_of(operations[position])}: {message}")
-        return results
-
-    def _run(
-        self,
-        packed: bytes,
-        count: int,
-        handle: ctypes.c_void_p | None = None,
-        cells: ctypes.Array[ctypes.c_char] | None = None,
-        cell: int = 0,
-    ) -> list[int]:
-        if not count:
-            return []
-        results = (ctypes.c_int32 * count)()
-        self._native.ss_apply(self._open(), handle, packed, count, results, cells, cell)
-        return list(results)
-
-    def read_counters(self, name: str, start: int, count: int) -> list[tuple[int, int]]:
-        """(packets, bytes) of cells start .. start+count-1. Raises KeyError, IndexError."""
-        loaded = self._running()
-        number = loaded.counters[name]
-        _check_bounds(name, loaded.program.counters[name].size, start, count)
-        data = self._array(_COUNTERS, number, start, count, 0, _COUNTER_BYTES)
-        return list(struct.iter_unpack("<QQ", data))
-
-    def write_counter(self, name: str, index: int, packets: int, octets: int) -> None:
-        """Set one cell. Raises KeyError, IndexError."""
-        loaded = self._running()
-        number = loaded.counters[name]
-        _check_bounds(name, loaded.program.counters[name].size, index, 1)
-        self._array(_COUNTERS, number, index, 1, 0, _COUNTER_BYTES, struct.pack("<QQ", packets, octets))
-
-    def read_meters(self, name: str, start: int, count: int) -> list[Meter]:
-        """Cells start .. start+count-1 of an indirect meter. Raises KeyError, IndexError."""
-        loaded = self._running()
-        number = loaded.meters[name]
-        _check_bounds(name, loaded.program.meters[name].size, start, count)
-        data = self._array(_METERS, number, start, count, 0, METER_BYTES)
-        return [unpack(data[at : at + METER_BYTES]) for at in range(0, len(data), METER_BYTES)]
-
-    def configure_meters(self, name: str, start: int, configs: Sequence[MeterConfig | None]) -> None:
-        """Configure cells of an indirect meter from `start` on; None makes all green. Raises KeyError, IndexError."""
-        loaded = self._running()
-        number, now = loaded.meters[name], self.clock_us()
-        _check_bounds(name, loaded.program.meters[name].size, start, len(configs))
-        data = b"".join(pack_config(config, now) for config in configs)
-        self._array(_METERS, number, start, len(configs), *CONFIG, data)
-
-    def clear_meters(self, name: str, start: int, count: int) -> None:
-        """Set what cells of an indirect meter have counted by colour to zero. Raises KeyError, IndexError."""
-        loaded = self._running()
-        number = loaded.meters[name]
-        _check_bounds(name, loaded.program.meters[name].size, start, count)
-        self._array(_METERS, number, start, count, *MARKED, NO_MARKS * count)
-
-    def read_direct_counters(self, table: str, entries: EntryKeys) -> list[tuple[int, int] | None]:
-        """(packets, bytes) per (key, priority); None where there is no such entry. Raises KeyError for a table
-        without a direct counter, ValueError for a malformed key."""
-        codec = self._running().codecs.tables[table]
-        found = self._entries(codec, codec.counter, entries)
-        return [None if data is None else struct.unpack("<QQ", data) for data in found]
-
-    def read_direct_meters(self, table: str, entries: EntryKeys) -> list[Meter | None]:
-        """The meter of each entry; None where there is no such entry. Raises KeyError for a table without a direct
-        meter, ValueError for a malformed key."""
-        codec = self._running().codecs.tables[table]
-        return [None if data is None else unpack(data) for data in self._entries(codec, codec.meter, entries)]
-
-    def read_idle_us(self, table: str, entries: EntryKeys) -> list[int | None]:
-        """Microseconds since each entry was hit last, or inserted; None where there is no such entry. Raises KeyError
-        for a table without idle timeout, ValueError for a malformed key."""
-        codec = self._running().codecs.tables[table]
-        found, now = self._entries(codec, codec.hit, entries), self.clock_us()
-        return [None if data is None else max(now - int.from_bytes(data, "little"), 0) for data in found]
-
-    def _entries(self, codec: TableCodec, part: tuple[int, int], entries: EntryKeys) -> list[bytes | None]:
-        """A part (offset, length) of each entry."""
-        offset, length = part
-        cells = ctypes.create_string_buffer(max(len(entries) * length, 1))
-        try:
-            packed = b"".join(codec.pack_read(key, priority, offset) for key, priority in entries)
-        except Refused as refused:
-            raise ValueError(str(refused)) from refused
-        results = self._run(packed, len(entries), cells=cells, cell=length)
-        data = cells.raw
-        return [None if code else data[i * length : (i + 1) * length] for i, code in enumerate(results)]
-
-    def write_direct_counter(
-        self, table: str, key: tuple[MatchKey, ...], priority: int, packets: int, octets: int
-    ) -> None:
-        """Set an entry's counter. Raises KeyError, ValueError for a malformed key."""
-        codec = self._running().codecs.tables[table]
-        offset, _ = codec.counter
-        try:
-            packed = codec.pack_write(key, priority, offset, struct.pack("<QQ", packets, octets))
-        except Refused as refused:
-            raise ValueError(str(refused)) from refused
-        if self._run(packed, 1)[0]:
-            raise KeyError(f"table {table} has no such entry")
-
-    def read_registers(self, name: str, start: int, count: int) -> list[int]:
-        """Values of cells start .. start+count-1. Raises KeyError, IndexError."""
-        loaded = self._running()
-        array = loaded.program.registers[name]
-        _check_bounds(name, array.size, start, count)
-        size = register_bytes(array)
-        data = self._array(_REGISTERS, loaded.registers[name], start, count, 0, size)
-        return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
-
-    def write_register(self, name: str, index: int, value: int) -> None:
-        """Set one cell. Raises KeyError, IndexError, ValueError when the value does not fit."""
-        loaded = self._running()
-        array = loaded.program.registers[name]
-        _check_bounds(name, array.size, index, 1)
-        if not 0 <= value < 1 << array.width:
-            raise ValueError(f"register {name}: {value} does not fit {array.width} bits")
-        size = register_bytes(array)
-        self._array(_REGISTERS, loaded.registers[name], index, 1, 0, size, value.to_bytes(size, "little"))
-
-    def _array(
-        self, kind: int, number: int, start: int, count: int, offset: int, size: int, values: bytes | None = None
-    ) -> bytes:
-        """Read `size` bytes at `offset` of each cell, or write `values` there."""
-        buffer = ctypes.create_string_buffer(values if values is not None else b"", max(count * size, 1))
-        self._native.ss_array(self._open(), kind, values is not None, number, start, count, offset, size, buffer)
-        return buffer.raw[: count * size]
 
     def set_multicast_group(self, group: int, replicas: Replicas) -> None:
         """Create or replace a group (1..65535); a replica is (port, instance)."""
@@ -418,7 +224,7 @@ class Engine:
 
     def delete_multicast_group(self, group: int) -> None:
         """Raises KeyError when there is no such group."""
-        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._open(), False, group, None, _NO_PORT, 0):
+        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._open(), False, group, None, _NO_LIST, 0):
             raise KeyError(group)
 
     def set_clone_session(self, session: int, replicas: Replicas, packet_length: int = 0) -> None:
@@ -429,9 +235,8 @@ class Engine:
 
     def delete_clone_session(self, session: int) -> None:
         """Raises KeyError when there is no such session."""
-        if not 0 <= session <= MAX_SESSION or not self._native.ss_replicate(
-            self._open(), True, session, None, _NO_PORT, 0
-        ):
+        known = 0 <= session <= MAX_SESSION
+        if not known or not self._native.ss_replicate(self._open(), True, session, None, _NO_LIST, 0):
             raise KeyError(session)
 
     def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
@@ -514,10 +319,6 @@ class Engine:
         """Digests and packet-ins lost since the start because nobody read in time."""
         return int(self._native.ss_dropped_events(self._open()))
 
-    def clock_us(self) -> int:
-        """The data plane's clock, as `ingress_global_timestamp` shows it: monotonic µs since construction, 48 bits."""
-        return int(self._native.ss_clock_us(self._open()))
-
     def freeze_clock(self, us: int | None) -> None:
         """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""
         self._native.ss_freeze_clock(self._open(), -1 if us is None else us)
@@ -535,14 +336,3 @@ def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
         packets.append((number, captured[at : at + size]))
         at += size
     return packets
-
-
-def _carried(old: _Loaded, new: _Loaded) -> bytes:
-    same = carrying.alike(old.program, new.program)
-    numbers = [{"counters": p.counters, "registers": p.registers, "meters": p.meters} for p in (old, new)]
-    return carrying.pack(same, numbers[0], numbers[1], carrying.pack_tables(old.codecs.tables, new.codecs.tables))
-
-
-def _check_bounds(name: str, size: int, start: int, count: int) -> None:
-    if start < 0 or count < 0 or start + count > size:
-        raise IndexError(f"{name} has {size} cells, not {start}..{start + count - 1}")

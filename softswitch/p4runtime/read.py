@@ -8,7 +8,6 @@ from typing import TypeVar
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.engine import EntryKeys
 from softswitch.meters import Meter
 from softswitch.p4runtime import replication, schema
 from softswitch.p4runtime.data import encode
@@ -20,6 +19,7 @@ from softswitch.p4runtime.pipeline import Pipeline
 from softswitch.p4runtime.profiles import ProfileState
 from softswitch.p4runtime.schema import Counter, Register, Table, ValueSet
 from softswitch.p4runtime.tables import Entry, TableState, encode_entry
+from softswitch.state import EntryKeys
 
 _Array = TypeVar("_Array", Counter, schema.Meter, Register, ValueSet)
 _Value = TypeVar("_Value")
