@@ -1,4 +1,4 @@
-"""The runtime library by ctypes: declarations of runtime/engine.c and nothing else."""
+"""The runtime library by ctypes: the declarations of what Python calls in runtime/, and nothing else."""
 
 from __future__ import annotations
 

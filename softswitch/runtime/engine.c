@@ -1,11 +1,8 @@
-/* The calls that Python makes (softswitch/native.py mirrors these declarations). Each is done between two packets. */
+/* A switch as Python holds it: made, started, given ports, packets and replication lists, and ended. */
 #define _GNU_SOURCE
 #include "engine.h"
-#include "meter.h"
-#include "profile.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -91,7 +88,7 @@ void ss_destroy(struct ss_engine *e)
     stop(e);
     while (e->n_attached)
         ss_port_detach(e, e->attached[0]->number);
-    ss_program_close(e->loaded);
+    ss_discard(e->loaded);
     for (size_t i = 0; i < sizeof e->multicast / sizeof *e->multicast; i++)
         free(e->multicast[i]);
     for (size_t i = 0; i < sizeof e->clones / sizeof *e->clones; i++)
@@ -153,61 +150,6 @@ void ss_seed(struct ss_engine *e, uint64_t seed)
     ss_execute(e, &s.command);
 }
 
-/* -- programs ----------------------------------------------------------------------------------------------------- */
-
-struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room)
-{
-    return ss_program_open(e, path, error, room);
-}
-
-void ss_discard(struct ss_loaded *l) { ss_program_close(l); }
-
-struct swap {
-    struct ss_command command;
-    struct ss_loaded *loaded;
-};
-
-static void do_swap(struct ss_engine *e, struct ss_command *c)
-{
-    struct swap *s = (struct swap *)c;
-    struct ss_loaded *old = e->loaded;
-    ss_flush(e);
-    e->loaded = s->loaded;
-    s->loaded = old;
-}
-
-/* Makes a program the running one and forgets the one before. */
-void ss_swap(struct ss_engine *e, struct ss_loaded *l)
-{
-    struct swap s = {{.run = do_swap}, l};
-    ss_execute(e, &s.command);
-    ss_program_close(s.loaded);
-}
-
-struct attachment {
-    struct ss_command command;
-    struct ss_loaded *loaded; /* NULL: the running program */
-    const char *path;
-    char *error;
-    size_t room;
-    int result;
-};
-
-static void do_attach(struct ss_engine *e, struct ss_command *c)
-{
-    struct attachment *a = (struct attachment *)c;
-    struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
-    a->result = l->traced ? 0 : ss_program_trace(l, a->path, a->error, a->room);
-}
-
-/* Gives a program its traced variant, unless it has it. Returns 0, or -1 with a message. */
-int ss_attach_traced(struct ss_engine *e, struct ss_loaded *l, const char *path, char *error, size_t room)
-{
-    struct attachment a = {{.run = do_attach}, l, path, error, room, 0};
-    ss_execute(e, &a.command);
-    return a.result;
-}
-
 struct tracing {
     struct ss_command command;
     bool on;
@@ -224,100 +166,6 @@ void ss_trace_packets(struct ss_engine *e, int on)
     struct tracing t = {{.run = do_trace}, on};
     ss_execute(e, &t.command);
 }
-
-/* -- tables ------------------------------------------------------------------------------------------------------- */
-
-struct apply {
-    struct ss_command command;
-    struct ss_loaded *loaded; /* NULL: the running program */
-    const uint8_t *ops;
-    uint32_t n;
-    int32_t *results;
-    uint8_t *cells; /* one for each operation, or NULL */
-    size_t cell; /* bytes of one */
-};
-
-static void do_apply(struct ss_engine *e, struct ss_command *c)
-{
-    struct apply *a = (struct apply *)c;
-    struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
-    const uint8_t *at = a->ops;
-    uint64_t now_us = ss_now_us(e);
-    for (uint32_t i = 0; i < a->n; i++) {
-        const struct ss_op *op = (const struct ss_op *)(const void *)at;
-        if (op->operation < SS_SET_MEMBER)
-            a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->table], op, now_us, a->cells + i * a->cell, a->cell);
-        else
-            a->results[i] = (int32_t)ss_profile_do(&l->state.profiles[op->table], op);
-        at += op->bytes;
-    }
-}
-
-void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, uint8_t *cells, size_t cell)
-{
-    struct apply a = {{.run = do_apply}, l, ops, n, results, cells, cell};
-    if (l)
-        do_apply(e, &a.command);
-    else
-        ss_execute(e, &a.command);
-}
-
-/* Remembers a table's present default as the one that SS_RESET_DEFAULT restores. */
-void ss_keep_default(struct ss_loaded *l, uint32_t table)
-{
-    struct ss_table *t = &l->state.tables[table];
-    t->initial_action = t->default_action;
-    memcpy(t->initial_data, t->default_data, t->layout->data_words * sizeof(uint64_t));
-}
-
-/* -- arrays ------------------------------------------------------------------------------------------------------- */
-
-enum array_kind { COUNTERS, REGISTERS, METERS };
-
-struct array {
-    struct ss_command command;
-    int kind;
-    bool write;
-    uint32_t which, first, count;
-    uint32_t offset, length; /* the bytes of each cell that are meant */
-    uint8_t *values;
-};
-
-static void do_array(struct ss_engine *e, struct ss_command *c)
-{
-    struct array *a = (struct array *)c;
-    const struct ss_program *p = e->loaded->program;
-    const struct ss_state *s = &e->loaded->state;
-    size_t cell = sizeof(struct ss_cell);
-    uint8_t *at = NULL;
-    switch (a->kind) {
-    case COUNTERS:
-        at = (uint8_t *)s->counters[a->which];
-        break;
-    case REGISTERS:
-        at = s->registers[a->which];
-        cell = p->registers[a->which].cell;
-        break;
-    case METERS:
-        at = (uint8_t *)s->meters[a->which];
-        cell = sizeof(struct ss_meter);
-    }
-    at += a->first * cell + a->offset;
-    for (uint32_t i = 0; i < a->count; i++)
-        if (a->write)
-            memcpy(at + i * cell, a->values + i * a->length, a->length);
-        else
-            memcpy(a->values + i * a->length, at + i * cell, a->length);
-}
-
-/* Reads or writes cells, or a part of each, of counter, register or meter array `which`; Python has checked the bounds. */
-void ss_array(struct ss_engine *e, int kind, int write, uint32_t which, uint32_t first, uint32_t count, uint32_t offset, uint32_t length, uint8_t *values)
-{
-    struct array a = {{.run = do_array}, kind, write, which, first, count, offset, length, values};
-    ss_execute(e, &a.command);
-}
-
-/* -- packet replication ------------------------------------------------------------------------------------------- */
 
 struct replication {
     struct ss_command command;
@@ -352,8 +200,6 @@ int ss_replicate(struct ss_engine *e, int clone, uint32_t id, const struct ss_re
     free(r.list);
     return existed;
 }
-
-/* -- ports and packets -------------------------------------------------------------------------------------------- */
 
 struct port_change {
     struct ss_command command;

@@ -1,4 +1,4 @@
-/* One switch: what the files of the runtime share. `engine.c` has the calls that Python makes. */
+/* One switch: what the files of the runtime share. What else they have is for Python to call (softswitch/native.py). */
 #ifndef SOFTSWITCH_ENGINE_H
 #define SOFTSWITCH_ENGINE_H
 
@@ -162,9 +162,7 @@ void ss_links_read(struct ss_engine *e);
 void ss_port_failed(struct ss_engine *e, struct ss_port *port);
 
 /* program.c */
-struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *error, size_t room);
-void ss_program_close(struct ss_loaded *loaded);
-int ss_program_trace(struct ss_loaded *loaded, const char *path, char *error, size_t room);
+void ss_discard(struct ss_loaded *loaded);
 
 void ss_log(struct ss_host *host, enum ss_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -1,4 +1,4 @@
-/* Compiled programs: opened, given memory, closed. */
+/* Compiled programs: opened, given memory and their traced variant, closed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -66,7 +66,8 @@ static int allocate(struct ss_loaded *l)
     return 0;
 }
 
-void ss_program_close(struct ss_loaded *l)
+/* Closes a program that does not run; NULL is none. */
+void ss_discard(struct ss_loaded *l)
 {
     if (!l)
         return;
@@ -109,19 +110,8 @@ static const struct ss_program *open_library(const char *path, void **library, c
     return NULL;
 }
 
-/* Adds the traced variant of a program. Returns 0, or -1 with a message. */
-int ss_program_trace(struct ss_loaded *l, const char *path, char *error, size_t room)
-{
-    void *library;
-    const struct ss_program *traced = open_library(path, &library, error, room);
-    if (!traced)
-        return -1;
-    l->traced_library = library;
-    l->traced = traced;
-    return 0;
-}
-
-struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *error, size_t room)
+/* Opens a program that `ss_swap` can make the running one. Returns NULL, with a message, when that is not possible. */
+struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, size_t room)
 {
     void *library;
     const struct ss_program *program = open_library(path, &library, error, room);
@@ -137,9 +127,44 @@ struct ss_loaded *ss_program_open(struct ss_engine *e, const char *path, char *e
     l->program = l->fast = program;
     l->state.host = &e->host;
     if (allocate(l)) {
-        ss_program_close(l);
+        ss_discard(l);
         snprintf(error, room, "out of memory for the program's tables and registers");
         return NULL;
     }
     return l;
+}
+
+static int add_traced(struct ss_loaded *l, const char *path, char *error, size_t room)
+{
+    void *library;
+    const struct ss_program *traced = open_library(path, &library, error, room);
+    if (!traced)
+        return -1;
+    l->traced_library = library;
+    l->traced = traced;
+    return 0;
+}
+
+struct attachment {
+    struct ss_command command;
+    struct ss_loaded *loaded; /* NULL: the running program */
+    const char *path;
+    char *error;
+    size_t room;
+    int result;
+};
+
+static void do_attach(struct ss_engine *e, struct ss_command *c)
+{
+    struct attachment *a = (struct attachment *)c;
+    struct ss_loaded *l = a->loaded ? a->loaded : e->loaded;
+    a->result = l->traced ? 0 : add_traced(l, a->path, a->error, a->room);
+}
+
+/* Gives a program its traced variant, unless it has it. Returns 0, or -1 with a message. */
+int ss_attach_traced(struct ss_engine *e, struct ss_loaded *l, const char *path, char *error, size_t room)
+{
+    struct attachment a = {{.run = do_attach}, l, path, error, room, 0};
+    ss_execute(e, &a.command);
+    return a.result;
 }

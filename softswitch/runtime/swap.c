@@ -1,4 +1,4 @@
-/* A program that is full of entries takes the place of the running one and takes over what that has counted. */
+/* A program takes the place of the running one, and may take over what that has counted. */
 #define _GNU_SOURCE
 #include "engine.h"
 
@@ -55,13 +55,21 @@ static void do_exchange(struct ss_engine *e, struct ss_command *command)
     x->loaded = old;
 }
 
+/* Makes a program the running one and forgets the one before. */
+void ss_swap(struct ss_engine *e, struct ss_loaded *l)
+{
+    struct exchange x = {{.run = do_exchange}, l, NULL, 0};
+    ss_execute(e, &x.command);
+    ss_discard(x.loaded);
+}
+
 /* Gives the program of another switch, which has no packet thread, to this one, between two packets. */
 void ss_adopt(struct ss_engine *e, struct ss_engine *other, const struct ss_carry *carries, uint32_t n)
 {
     struct exchange x = {{.run = do_exchange}, other->loaded, carries, n};
     other->loaded = NULL;
     ss_execute(e, &x.command);
-    ss_program_close(x.loaded);
+    ss_discard(x.loaded);
 }
 
 /* Entries and meters remember times: those of a program that changes switches have to mean the same there. */
