@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from softswitch import carry as carrying
-from softswitch.bmv2.program import Program, UnsupportedProgram
+from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiled import Compiled, compile_program
 from softswitch.compiler import Compiler, CompilerMissing

@@ -9,7 +9,7 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 from grpc import StatusCode
 
-from softswitch.bmv2.program import UnsupportedProgram
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.compiler import CompilerMissing
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from softswitch.bmv2.program import Action, MatchKind, Program, Table, UnsupportedProgram, ValueSet
+from softswitch.bmv2.control import Action, MatchKind, Table
+from softswitch.bmv2.program import Program, ValueSet
+from softswitch.bmv2.source import UnsupportedProgram
 
 WORD = 64
 ENTRY_WORDS_AT = 40

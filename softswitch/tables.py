@@ -6,7 +6,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from softswitch.bmv2.program import Action, MatchKind, Program, Table
+from softswitch.bmv2.control import Action, MatchKind, Table
+from softswitch.bmv2.program import Program
 from softswitch.codegen.control import pack_parameters
 from softswitch.entries import (
     Checkable,

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from softswitch.bmv2.control import Action, MatchKind, Table, TableKey
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import Action, HeaderType, MatchKind, Program, Source, Table, TableKey
+from softswitch.bmv2.program import HeaderType, Program
+from softswitch.bmv2.source import Source
 from softswitch.codegen.tracing import Statement, Subjects
 from softswitch.table_layout import TableLayout
 

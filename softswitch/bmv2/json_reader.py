@@ -22,7 +22,8 @@ from softswitch.bmv2.expressions import (
     UnionStackLast,
     Valid,
 )
-from softswitch.bmv2.program import Header, HeaderType, Source, Stack, Union, UnionStack, UnsupportedProgram
+from softswitch.bmv2.program import Header, HeaderType, Stack, Union, UnionStack
+from softswitch.bmv2.source import Source, UnsupportedProgram
 
 Json = Any
 """A decoded JSON value. Its shape is BMv2's; `load` turns what does not fit into ValueError."""

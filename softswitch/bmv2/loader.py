@@ -23,13 +23,12 @@ from softswitch.bmv2.program import (
     ParserState,
     Program,
     RegisterArray,
-    Source,
     Stack,
     Union,
     UnionStack,
-    UnsupportedProgram,
     ValueSet,
 )
+from softswitch.bmv2.source import Source, UnsupportedProgram
 
 MAX_HEADER_BITS = 2**19
 """As many as the longest packet has."""

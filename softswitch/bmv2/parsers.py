@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from softswitch.bmv2.control import Primitive
 from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, reads, source_of, word
-from softswitch.bmv2.program import (
-    ParserOp,
-    ParserState,
-    Primitive,
-    Source,
-    Transition,
-    TransitionKey,
-    UnsupportedProgram,
-)
+from softswitch.bmv2.program import ParserOp, ParserState, Transition, TransitionKey
+from softswitch.bmv2.source import Source, UnsupportedProgram
 
 ReadPrimitive = Callable[[Json, Source | None], Primitive]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.expressions import FieldRef, StackElement
-from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, reads, source_of, word
-from softswitch.bmv2.program import (
+from softswitch.bmv2.control import (
     Action,
     ActionCall,
     Conditional,
@@ -15,11 +13,13 @@ from softswitch.bmv2.program import (
     Parameter,
     Pipeline,
     Primitive,
-    Source,
     Table,
     TableKey,
-    UnsupportedProgram,
+    in_order,
 )
+from softswitch.bmv2.expressions import FieldRef, StackElement
+from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, reads, source_of, word
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 
 BMV2_MAX_PRIORITY = 2**31 - 1
@@ -97,7 +97,7 @@ def load_pipeline(item: Json, names: Names, actions: dict[int, Action], counters
     for call in item.get("action_calls", ()):
         nodes[word(call["name"])] = _call(call, actions)
     pipeline = Pipeline(item["name"], optional_word(item["init_table"]), nodes)
-    _check_edges(pipeline)
+    in_order(pipeline)
     return pipeline
 
 
@@ -118,42 +118,6 @@ def _call(item: Json, actions: dict[int, Action]) -> ActionCall:
     if item["action_id"] not in actions or actions[item["action_id"]].parameters:
         raise UnsupportedProgram(f"call of action {item['action_id']}, which is absent or takes parameters")
     return ActionCall(word(item["name"]), item["action_id"], optional_word(item.get("next_node")), source_of(item))
-
-
-def _check_edges(pipeline: Pipeline) -> None:
-    """Every edge leads to a node, and no path comes back (BMv2 would loop for ever)."""
-    state: dict[str, int] = {}
-    stack: list[tuple[str, list[str]]] = []
-
-    def enter(name: str) -> None:
-        if name not in pipeline.nodes:
-            raise UnsupportedProgram(f"pipeline {pipeline.name!r} goes to unknown node {name!r}")
-        if state.get(name) == 1:
-            raise UnsupportedProgram(f"pipeline {pipeline.name!r} loops at {name!r}", pipeline.nodes[name].source)
-        if name not in state:
-            state[name] = 1
-            stack.append((name, [s for s in successors(pipeline.nodes[name]) if s is not None]))
-
-    if pipeline.first is not None:
-        enter(pipeline.first)
-    while stack:
-        name, rest = stack[-1]
-        if rest:
-            enter(rest.pop())
-        else:
-            state[name] = 2
-            stack.pop()
-
-
-def successors(node: Node) -> tuple[str | None, ...]:
-    """Where control may go from a node."""
-    if isinstance(node, Conditional):
-        return (node.if_true, node.if_false)
-    if isinstance(node, ActionCall):
-        return (node.next,)
-    if node.by_hit:
-        return (node.next_hit, node.next_miss)
-    return tuple(dict.fromkeys([*node.next.values(), node.next_without_action]))
 
 
 @reads("table")

@@ -4,35 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import cached_property
 
+from softswitch.bmv2.control import Action, Node, Pipeline, Primitive, Table
 from softswitch.bmv2.expressions import Expression, FieldRef
-from softswitch.entries import MatchKey
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where in the P4 text a construct stands."""
-
-    filename: str
-    line: int
-    fragment: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.filename}:{self.line}"
-
-
-class UnsupportedProgram(Exception):
-    """The program uses something this switch cannot run, or contradicts itself.
-
-    `construct` says what, `source` where in the P4 program (None when p4c did not say).
-    """
-
-    def __init__(self, construct: str, source: Source | None = None) -> None:
-        super().__init__(f"{source}: {construct}" if source else construct)
-        self.construct = construct
-        self.source = source
+from softswitch.bmv2.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,46 +110,6 @@ class Checksum:
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
-    """A parameter of a primitive. `kind` is the JSON's: expression, header, header_stack, header_union,
-    header_union_stack, calculation, register_array, counter_array, meter_array, string; everything that has a value is
-    an expression here. An `element` is the header of stack `name` at index `expression`."""
-
-    kind: str
-    expression: Expression | None = None
-    name: str = ""
-    elements: tuple[Operand, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Primitive:
-    """One statement of an action."""
-
-    op: str
-    operands: tuple[Operand, ...]
-    source: Source | None
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """An action parameter, given by a table entry."""
-
-    name: str
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Actions may share a name: `id` is what tables refer to."""
-
-    id: int
-    name: str
-    parameters: tuple[Parameter, ...]
-    primitives: tuple[Primitive, ...]
-    source: Source | None
-
-
-@dataclass(frozen=True, slots=True)
 class ParserOp:
     """One step of a parser state.
 
@@ -225,104 +161,6 @@ class ParserState:
     ops: tuple[ParserOp, ...]
     key: tuple[TransitionKey, ...]
     transitions: tuple[Transition, ...]
-
-
-class MatchKind(Enum):
-    """How one field of a table key is matched."""
-
-    EXACT = "exact"
-    LPM = "lpm"
-    TERNARY = "ternary"
-    RANGE = "range"
-    OPTIONAL = "optional"
-    VALID = "valid"
-
-
-@dataclass(frozen=True, slots=True)
-class TableKey:
-    """One field of a table key. `mask` is a constant the field is and-ed with first."""
-
-    name: str
-    kind: MatchKind
-    expression: Expression
-    width: int
-    mask: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConstEntry:
-    """An entry written in the program. `priority` is P4Runtime's: greater wins, 0 in a table without priorities."""
-
-    key: tuple[MatchKey, ...]
-    priority: int
-    action: int
-    parameters: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A match-action table. `next` maps action ids to nodes (None ends the pipeline); `next_hit` and `next_miss` stand
-    when `by_hit`; `next_without_action` is for a miss without default action, or a hit that selects nothing. An
-    indirect table has its actions from the action profile `profile`; `meter` is its direct meter."""
-
-    name: str
-    keys: tuple[TableKey, ...]
-    size: int
-    actions: tuple[int, ...]
-    by_hit: bool
-    next: dict[int, str | None]
-    next_hit: str | None
-    next_miss: str | None
-    next_without_action: str | None
-    default_action: int | None
-    default_parameters: tuple[int, ...]
-    const_default: bool
-    const_default_action: int | None
-    entries: tuple[ConstEntry, ...]
-    const_entries: bool
-    counter: str | None
-    meter: str | None
-    profile: str | None
-    idle_timeout: bool
-    source: Source | None
-
-    @cached_property
-    def has_priorities(self) -> bool:
-        """Whether entries carry a priority: any ternary, range or optional key."""
-        return any(k.kind in (MatchKind.TERNARY, MatchKind.RANGE, MatchKind.OPTIONAL) for k in self.keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Conditional:
-    """An `if` of a control."""
-
-    name: str
-    condition: Expression
-    if_true: str | None
-    if_false: str | None
-    source: Source | None
-
-
-@dataclass(frozen=True, slots=True)
-class ActionCall:
-    """An action called outside any table."""
-
-    name: str
-    action: int
-    next: str | None
-    source: Source | None
-
-
-Node = Table | Conditional | ActionCall
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """A control: nodes by name, entered at `first`."""
-
-    name: str
-    first: str | None
-    nodes: dict[str, Node]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import Calculation, CalculationInput, Program, UnsupportedProgram
+from softswitch.bmv2.program import Calculation, CalculationInput, Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.integers import constant, low_bits, unsigned_type, word_list, words
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.usage import is_varbit

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.program import (
-    Action,
-    ActionCall,
-    Conditional,
-    Pipeline,
-    Program,
-    Table,
-    TableKey,
-    UnsupportedProgram,
-)
+from softswitch.bmv2.control import Action, ActionCall, Conditional, Pipeline, Table, TableKey, in_order
+from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
@@ -44,7 +37,7 @@ class ControlWriter:
         lines += self.layout.hooks.control(name)
         if pipeline is None or pipeline.first is None:
             return [*lines, "}"]
-        order = reachable(pipeline)
+        order = in_order(pipeline)  # so that gotos mostly fall through
         for position, node in enumerate(order):
             if position:
                 lines.append(f"{self._label(pipeline, node)}:;")
@@ -211,27 +204,3 @@ def pack_parameters(action: Action, values: tuple[int, ...]) -> list[int]:
         masked = value & ((1 << parameter.width) - 1)
         words += [(masked >> low) & (2**64 - 1) for low in range(0, parameter.width, 64)]
     return words
-
-
-def reachable(pipeline: Pipeline) -> list[str]:
-    """Nodes that control can come to, each before what follows it (so that gotos mostly fall through)."""
-    from softswitch.bmv2.pipelines import successors
-
-    order: list[str] = []
-    seen: set[str] = set()
-    stack: list[tuple[str, list[str]]] = []
-
-    def enter(name: str | None) -> None:
-        if name is not None and name not in seen:
-            seen.add(name)
-            stack.append((name, [s for s in successors(pipeline.nodes[name]) if s is not None]))
-
-    enter(pipeline.first)
-    while stack:
-        name, rest = stack[-1]
-        if rest:
-            enter(rest.pop())
-        else:
-            order.append(name)
-            stack.pop()
-    return order[::-1]

@@ -6,6 +6,7 @@ only the low bits of a value are wanted (a store, a mask), sums, products and le
 
 from __future__ import annotations
 
+from softswitch.bmv2.control import Action
 from softswitch.bmv2.expressions import (
     Binary,
     BoolConst,
@@ -23,7 +24,8 @@ from softswitch.bmv2.expressions import (
     Valid,
 )
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import Action, Field, Source, UnsupportedProgram
+from softswitch.bmv2.program import Field
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.integers import (
     MAX_BITS,
     WIDE,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from softswitch.bmv2.control import Operand, Primitive
 from softswitch.bmv2.expressions import Const, FieldRef, StackElement
-from softswitch.bmv2.program import Field, HeaderType, Operand, Primitive, Program, Source, UnsupportedProgram
+from softswitch.bmv2.program import Field, HeaderType, Program
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.wire import Wire

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softswitch.bmv2.program import Action, Checksum, Conditional, ParserOp, ParserState, Primitive, Table
+from softswitch.bmv2.control import Action, Conditional, Primitive, Table
+from softswitch.bmv2.program import Checksum, ParserOp, ParserState
 
 if TYPE_CHECKING:
     from softswitch.codegen.layout import Layout

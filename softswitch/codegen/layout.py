@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import Field, Header, HeaderType, Program, UnsupportedProgram
+from softswitch.bmv2.program import Field, Header, HeaderType, Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from softswitch.bmv2.control import Primitive
 from softswitch.bmv2.expressions import Const, FieldRef
-from softswitch.bmv2.program import (
-    HeaderType,
-    ParserOp,
-    ParserState,
-    Primitive,
-    Program,
-    TransitionKey,
-    UnsupportedProgram,
-)
+from softswitch.bmv2.program import HeaderType, ParserOp, ParserState, Program, TransitionKey
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import (
     WIDE,

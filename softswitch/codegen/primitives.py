@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from softswitch.bmv2.control import Action, Operand, Primitive
 from softswitch.bmv2.expressions import Const, Expression, FieldRef, StackElement, StackLast
-from softswitch.bmv2.program import (
-    Action,
-    Field,
-    Operand,
-    Primitive,
-    Program,
-    RegisterArray,
-    Source,
-    UnsupportedProgram,
-)
+from softswitch.bmv2.program import Field, Program, RegisterArray
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.headers import HeaderWriter

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray, UnsupportedProgram
+from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.control import ControlWriter
 from softswitch.codegen.expressions import ExpressionWriter

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from softswitch.bmv2.control import Action, Conditional, Primitive, Table
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import (
-    Action,
-    Checksum,
-    Conditional,
-    Field,
-    ParserOp,
-    ParserState,
-    Primitive,
-    Source,
-    Table,
-    UnsupportedProgram,
-)
+from softswitch.bmv2.program import Checksum, Field, ParserOp, ParserState
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import convert, unsigned_type, words

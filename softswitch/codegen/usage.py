@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from softswitch.bmv2.control import Conditional, Operand, Primitive, Table
 from softswitch.bmv2.expressions import (
     Binary,
     Expression,
@@ -16,7 +17,7 @@ from softswitch.bmv2.expressions import (
     Unary,
     UnionStackLast,
 )
-from softswitch.bmv2.program import Conditional, Operand, Primitive, Program, Table
+from softswitch.bmv2.program import Program
 
 # The operand that each primitive stores to.
 STORES = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from softswitch.bmv2.program import Field, HeaderType, UnsupportedProgram
+from softswitch.bmv2.program import Field, HeaderType
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.integers import sign, write
 from softswitch.codegen.layout import Layout
 

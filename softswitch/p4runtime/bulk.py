@@ -9,7 +9,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 
-from softswitch.bmv2.program import MatchKind
+from softswitch.bmv2.control import MatchKind
 from softswitch.engine import Engine
 from softswitch.entries import Exact, Lpm, MatchKey, Operation, Range, TableOperation, Ternary
 from softswitch.p4runtime.schema import Action, Table

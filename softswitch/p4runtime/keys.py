@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.bmv2.program import MatchKind
+from softswitch.bmv2.control import MatchKind
 from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 from softswitch.p4runtime.bytestrings import decode, encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from finsy.proto import p4i
 
-from softswitch.bmv2 import program as bmv2
-from softswitch.bmv2.program import MatchKind, Program
+from softswitch.bmv2 import control as bmv2
+from softswitch.bmv2.control import MatchKind
+from softswitch.bmv2.program import Program
 from softswitch.p4runtime.data import data_type
 from softswitch.p4runtime.errors import invalid
 from softswitch.p4runtime.schema import (

@@ -13,7 +13,7 @@ from typing import Any
 
 from finsy.proto import p4r
 
-from softswitch.bmv2.program import MatchKind
+from softswitch.bmv2.control import MatchKind
 from softswitch.engine import Engine
 from softswitch.entries import Exact, Lpm, PackedOperation, Range, Ternary
 from softswitch.p4runtime.schema import Action, Field, Table

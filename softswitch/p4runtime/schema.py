@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from finsy.proto import p4i
 
-from softswitch.bmv2.program import MatchKind
+from softswitch.bmv2.control import MatchKind
 from softswitch.p4runtime.data import DataType
 
 

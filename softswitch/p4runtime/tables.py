@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.bmv2 import program as bmv2
+from softswitch.bmv2 import control as bmv2
 from softswitch.bmv2.program import Program
 from softswitch.entries import DirectOperation, EngineOperation, MeterConfig, Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.errors import P4RuntimeError, invalid

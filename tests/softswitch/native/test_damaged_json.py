@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from softswitch.bmv2.loader import load_program
-from softswitch.bmv2.program import UnsupportedProgram
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiler import FLAGS, RUNTIME
 from tests.softswitch.native.bmv2 import PROGRAMS

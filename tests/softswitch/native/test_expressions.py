@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from softswitch.bmv2.expressions import Binary, Const, Expression, FieldRef, Ternary, Unary
-from softswitch.bmv2.program import UnsupportedProgram
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.engine import Engine
 from tests.softswitch.native.builder import ProgramBuilder, assign, send_to
 from tests.softswitch.native.evaluator import evaluate, signed, stored
