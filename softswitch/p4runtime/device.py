@@ -24,7 +24,7 @@ from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 from softswitch.p4runtime.replication import ReplicationStore
-from softswitch.p4runtime.tables import encode_entry
+from softswitch.p4runtime.table_entries import encode_entry
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 

@@ -10,10 +10,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from softswitch.p4runtime.keys import Key
-
-EntryId = tuple[Key, int]
-"""Key and priority."""
+from softswitch.p4runtime.keys import EntryId
 
 MIN_TIMEOUT_NS = 10_000_000
 """A shorter timeout counts as this one."""

@@ -20,6 +20,9 @@ from softswitch.p4runtime.schema import Action, ActionProfile, Field, Table, Val
 
 Key = tuple[MatchKey, ...]
 
+EntryId = tuple[Key, int]
+"""Key and priority: what names an entry within its table."""
+
 
 def _decode_exact(field: Field, match: p4r.FieldMatch) -> MatchKey:
     return Exact(decode(match.exact.value, field.width))

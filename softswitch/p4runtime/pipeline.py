@@ -18,7 +18,8 @@ from softswitch.p4runtime.plain import PlainUpdates
 from softswitch.p4runtime.profiles import Ports
 from softswitch.p4runtime.replication import ReplicationStore, native_replicas
 from softswitch.p4runtime.schema import Schema
-from softswitch.p4runtime.tables import TableStore, encode_entry
+from softswitch.p4runtime.table_entries import encode_entry
+from softswitch.p4runtime.tables import TableStore
 
 
 @dataclass

@@ -17,7 +17,8 @@ from softswitch.bmv2.control import MatchKind
 from softswitch.engine import Engine
 from softswitch.entries import Exact, Lpm, PackedOperation, Range, Ternary
 from softswitch.p4runtime.schema import Action, Field, Table
-from softswitch.p4runtime.tables import Entry, TableChange, TableState, TableStore
+from softswitch.p4runtime.table_entries import Entry, TableState
+from softswitch.p4runtime.tables import TableChange, TableStore
 from softswitch.table_layout import Match
 from softswitch.tables import TableCodec
 

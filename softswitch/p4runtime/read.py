@@ -18,7 +18,7 @@ from softswitch.p4runtime.meters import encode_marks, encode_meter
 from softswitch.p4runtime.pipeline import Pipeline
 from softswitch.p4runtime.profiles import ProfileState
 from softswitch.p4runtime.schema import Counter, Register, Table, ValueSet
-from softswitch.p4runtime.tables import Entry, TableState, encode_entry
+from softswitch.p4runtime.table_entries import Entry, TableState, encode_entry
 from softswitch.state import EntryKeys
 
 _Array = TypeVar("_Array", Counter, schema.Meter, Register, ValueSet)

@@ -6,61 +6,26 @@ which tells the engine's operation and can be taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.bmv2 import control as bmv2
 from softswitch.bmv2.program import Program
 from softswitch.entries import DirectOperation, EngineOperation, MeterConfig, Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
-from softswitch.p4runtime.keys import Key, decode_key, decode_table_action, encode_action, encode_key
-from softswitch.p4runtime.meters import decode_meter, encode_meter, refuse_marks
-from softswitch.p4runtime.profile_entries import Reference, encode_reference
+from softswitch.p4runtime.keys import EntryId, decode_key, decode_table_action
 from softswitch.p4runtime.profiles import Ports, ProfileState
-from softswitch.p4runtime.schema import Action, MeterKind, Schema, Table
-
-
-@dataclass(slots=True)  # never changed; frozen ones take three times as long to make
-class Entry:
-    """One entry, or with an empty key the default entry. `action` None: a default that does nothing, or in an indirect
-    table an entry that does what `reference` says. `meter` None: everything is green."""
-
-    key: Key
-    priority: int
-    action: Action | None
-    parameters: tuple[int, ...]
-    metadata: bytes = b""
-    controller_metadata: int = 0
-    const: bool = False
-    reference: Reference | None = None
-    idle_timeout_ns: int = 0
-    meter: MeterConfig | None = None
-
-
-EntryId = tuple[Key, int]
-"""Key and priority: what names an entry within its table."""
-
-
-class TableState:
-    """The entries of one table and its default entry."""
-
-    def __init__(
-        self,
-        schema: Table,
-        entries: dict[EntryId, Entry],
-        default: Entry,
-        profile: ProfileState | None = None,
-        meter_kind: MeterKind | None = None,
-    ) -> None:
-        self.schema = schema
-        self.profile = profile
-        self.meter_kind = meter_kind
-        self.entries = entries
-        self.initial_default = default
-        self.default = default
+from softswitch.p4runtime.schema import Schema, Table
+from softswitch.p4runtime.table_entries import (
+    Entry,
+    TableState,
+    check_resources,
+    decode_entry,
+    decode_entry_meter,
+    entry_id,
+)
 
 
 @dataclass(slots=True)
@@ -107,17 +72,11 @@ class TableStore:
     """All tables of a pipeline, as they are right after the program was loaded."""
 
     def __init__(self, schema: Schema, program: Program, ports: Ports = dict) -> None:
-        by_name = {action.name: action for action in schema.actions.values()}
         self.profiles = {identifier: ProfileState(profile, ports) for identifier, profile in schema.profiles.items()}
         self.states = {
-            identifier: _initial_state(table, program.tables[table.name], program, by_name)
+            identifier: _initial_state(table, schema, program, self.profiles)
             for identifier, table in schema.tables.items()
         }
-        for state in self.states.values():
-            if state.schema.profile is not None:
-                state.profile = self.profiles[state.schema.profile]
-            if state.schema.direct_meter is not None:
-                state.meter_kind = schema.direct_meters[state.schema.direct_meter].kind
 
     def stage(self, kind: int, message: p4r.TableEntry) -> TableChange:
         """Check one update and do it in the model. Raises P4RuntimeError, having changed nothing."""
@@ -126,10 +85,10 @@ class TableStore:
         if message.is_const:
             raise invalid(f"table {table.name!r}: is_const is the server's to set")
         if kind != p4r.Update.DELETE:
-            _check_extras(table, message)
+            check_resources(table, message)
         if message.is_default_action:
             return _stage_default(state, kind, message)
-        identifier = _entry_id(table, message)
+        identifier = entry_id(table, message)
         before = state.entries.get(identifier)
         if kind == p4r.Update.INSERT:
             change = _stage_insert(state, identifier, before, message)
@@ -180,75 +139,25 @@ class TableStore:
     def find(self, request: p4r.TableEntry) -> tuple[TableState, Entry]:
         """The one entry that `request` names in full. Raises INVALID_ARGUMENT or NOT_FOUND."""
         state = self.state(request.table_id)
-        entry = state.default if request.is_default_action else state.entries.get(_entry_id(state.schema, request))
+        entry = state.default if request.is_default_action else state.entries.get(entry_id(state.schema, request))
         if entry is None:
             raise P4RuntimeError(StatusCode.NOT_FOUND, f"table {state.schema.name!r} has no such entry")
         return state, entry
 
 
-def encode_entry(table: Table, entry: Entry, *, default: bool, meter: bool = False) -> p4r.TableEntry:
-    """The canonical message for an entry, without its direct resources, but with its meter if that is asked for."""
-    message = p4r.TableEntry(
-        table_id=table.id,
-        match=() if default else encode_key(table, entry.key),
-        priority=entry.priority,
-        metadata=entry.metadata,
-        controller_metadata=entry.controller_metadata,
-        is_default_action=default,
-        is_const=entry.const,
-        idle_timeout_ns=entry.idle_timeout_ns,
-    )
-    if entry.action is not None:
-        message.action.action.CopyFrom(encode_action(entry.action, entry.parameters))
-    if entry.reference is not None:
-        message.action.CopyFrom(encode_reference(entry.reference))
-    if meter and entry.meter is not None:
-        message.meter_config.CopyFrom(encode_meter(entry.meter))
-    return message
-
-
-def _initial_state(table: Table, native: bmv2.Table, program: Program, actions: dict[str, Action]) -> TableState:
+def _initial_state(table: Table, schema: Schema, program: Program, profiles: Mapping[int, ProfileState]) -> TableState:
+    native = program.tables[table.name]
+    actions = {action.name: action for action in schema.actions.values()}
     entries = {}
     for written in native.entries:
         action = actions[program.actions[written.action].name]
         entry = Entry(written.key, written.priority, action, written.parameters, const=native.const_entries)
         entries[written.key, written.priority] = entry
-    default = None if native.default_action is None else actions.get(program.actions[native.default_action].name)
-    return TableState(table, entries, Entry((), 0, default, native.default_parameters, const=table.const_default))
-
-
-def _check_extras(table: Table, message: p4r.TableEntry) -> None:
-    """Refuse what the table has no resource for."""
-    if message.HasField("counter_data"):
-        if table.direct_counter is None:
-            raise invalid(f"table {table.name!r} has no direct counter")
-        if message.is_default_action:
-            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
-    if message.HasField("meter_config") or message.HasField("meter_counter_data"):
-        if table.direct_meter is None:
-            raise invalid(f"table {table.name!r} has no direct meter")
-        if message.is_default_action:
-            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
-        refuse_marks(message.meter_counter_data)
-    if message.HasField("time_since_last_hit"):
-        raise invalid("time_since_last_hit cannot be written")
-    if message.idle_timeout_ns:
-        if not table.idle_timeout:
-            raise invalid(f"table {table.name!r} has no idle timeout")
-        if message.is_default_action:
-            raise invalid(f"table {table.name!r}: the default entry has no idle timeout")
-        if message.idle_timeout_ns < 0:
-            raise invalid(f"table {table.name!r}: idle_timeout_ns must not be negative")
-
-
-def _entry_id(table: Table, message: p4r.TableEntry) -> EntryId:
-    if not table.fields:
-        raise invalid(f"table {table.name!r} has no key, so it has no entries but the default one")
-    if table.has_priorities and message.priority <= 0:
-        raise invalid(f"table {table.name!r}: priority {message.priority} must be positive")
-    if not table.has_priorities and message.priority:
-        raise invalid(f"table {table.name!r} has no priorities: priority must be 0, not {message.priority}")
-    return decode_key(table, message.match), message.priority
+    initial = None if native.default_action is None else actions.get(program.actions[native.default_action].name)
+    default = Entry((), 0, initial, native.default_parameters, const=table.const_default)
+    profile = None if table.profile is None else profiles[table.profile]
+    kind = None if table.direct_meter is None else schema.direct_meters[table.direct_meter].kind
+    return TableState(table, entries, default, profile, kind)
 
 
 def _refuse_const(table: Table, entry: Entry) -> None:
@@ -264,7 +173,7 @@ def _stage_insert(state: TableState, identifier: EntryId, before: Entry | None, 
         raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"table {table.name!r} already has this entry")
     if not message.HasField("action"):
         raise invalid(f"table {table.name!r}: a new entry needs an action")
-    after = _decode_entry(state, identifier, message)
+    after = decode_entry(state, identifier, message)
     if len(state.entries) >= table.size:
         raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"table {table.name!r} is full ({table.size} entries)")
     preparation = _exchange(state, None, after)
@@ -285,42 +194,16 @@ def _stage_modify(state: TableState, identifier: EntryId, before: Entry, message
             metadata=metadata,
             controller_metadata=cookie,
             idle_timeout_ns=timeout,
-            meter=_decode_meter(state, message),
+            meter=decode_entry_meter(state, message),
         )
         direct = _direct_operation(state, identifier, message, before, after)
         return TableChange(state, identifier, before, after, None, (), direct)
     _refuse_const(table, before)
-    after = _decode_entry(state, identifier, message)
+    after = decode_entry(state, identifier, message)
     preparation = _exchange(state, before, after)
     operation = _operation(state, Operation.MODIFY, identifier, after)
     direct = _direct_operation(state, identifier, message, before, after)
     return TableChange(state, identifier, before, after, operation, preparation, direct)
-
-
-def _decode_entry(state: TableState, identifier: EntryId, message: p4r.TableEntry) -> Entry:
-    action: Action | None = None
-    parameters: tuple[int, ...] = ()
-    reference: Reference | None = None
-    if state.profile is not None:
-        reference = state.profile.decode_reference(message.action, state.schema.name)
-    else:
-        action, parameters = decode_table_action(state.schema, message.action, default=False)
-    return Entry(
-        *identifier,
-        action,
-        parameters,
-        message.metadata,
-        message.controller_metadata,
-        reference=reference,
-        idle_timeout_ns=message.idle_timeout_ns,
-        meter=_decode_meter(state, message),
-    )
-
-
-def _decode_meter(state: TableState, message: p4r.TableEntry) -> MeterConfig | None:
-    if state.meter_kind is None or not message.HasField("meter_config"):
-        return None
-    return decode_meter(state.meter_kind, message.meter_config, f"table {state.schema.name!r}")
 
 
 def _exchange(state: TableState, before: Entry | None, after: Entry | None) -> tuple[EngineOperation, ...]:
