@@ -6,7 +6,7 @@
 
 #include "hostile.h"
 
-enum { MARK = ETHERNET + IPV4 + UDP, MARKED = MARK + 8, MOST_PORTS = 8, PATIENCE_MS = 5000 };
+enum { MARK = ETHERNET + IPV4 + UDP, MARKED = MARK + 8, MOST_PORTS = 8, PATIENCE_MS = 30000 };
 
 struct result {
     uint64_t left; /* frames that left the switch */

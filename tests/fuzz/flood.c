@@ -10,8 +10,9 @@
 
 #include "hostile.h"
 
-enum { SOURCE = ETHERNET + 12, SOURCE_PORT = ETHERNET + IPV4, NODE = 5, RECEIVERS = 3, FLOWS = 256 };
-enum { SECOND = 1000000000, LINGER = SECOND / 2 };
+enum { PROTOCOL = ETHERNET + 9, SOURCE = ETHERNET + 12, SOURCE_PORT = ETHERNET + IPV4, NODE = 5, RECEIVERS = 3, FLOWS = 256 };
+enum { SECOND = 1000000000, LATE = SECOND / 100 };
+static const int64_t LINGER = (int64_t)2 * SECOND;
 
 struct flood {
     uint64_t state;
@@ -37,18 +38,15 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
 }
 
-/* Puts so many on a wire, `rate` a second or, if that is 0, as fast as it takes them. */
-int pour(int wire, struct flood *flood, uint64_t frames, uint64_t rate)
+/* Puts so many on a wire, as fast as it takes them. */
+int pour(int wire, struct flood *flood, uint64_t frames)
 {
     struct frame frame;
-    int64_t start = now_ns();
     for (uint64_t at = 0; at < frames; at++) {
         spoof(flood, &frame);
         while (send(wire, frame.data, frame.length, 0) < 0)
             if (errno != ENOBUFS && errno != EINTR)
                 return -1;
-        while (rate && now_ns() - start < (int64_t)(at * SECOND / rate))
-            usleep(100);
     }
     return 0;
 }
@@ -68,9 +66,11 @@ struct live {
 };
 
 /* Lets a socket see the live flows' packets only. */
-static int filter(int wire, uint32_t source)
+static int filter(int wire, uint32_t source, uint8_t protocol)
 {
     struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, PROTOCOL),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, protocol, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SOURCE),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, source, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, ROOM),
@@ -92,21 +92,22 @@ static void take(struct live *live, int wire)
     }
 }
 
-/* Sends until `stop`, flow after flow, and counts what comes out where. */
+/* Sends until `stop`, flow after flow, and counts what comes out where. It does not make up for time that it was kept
+ * from sending: that would be a burst. */
 int keep_alive(struct live *live)
 {
     struct pollfd fds[RECEIVERS];
     for (int i = 0; i < RECEIVERS; i++) {
         fds[i] = (struct pollfd){.fd = live->receivers[i], .events = POLLIN};
-        if (filter(fds[i].fd, live->source))
+        if (filter(fds[i].fd, live->source, live->segment.data[PROTOCOL]))
             return -1;
     }
     struct frame *frame = &live->segment;
     put(frame->data + SOURCE, live->source, 4);
     mend(frame);
-    int64_t start = now_ns(), ended = 0;
+    int64_t due = now_ns(), ended = 0;
     while (!ended || (live->delivered + live->astray < live->sent && now_ns() < ended + LINGER)) {
-        int64_t due = start + (int64_t)(live->sent * SECOND / live->rate), now = now_ns();
+        int64_t now = now_ns();
         if (!ended && atomic_load(&live->stop))
             ended = now;
         if (!ended && now >= due) {
@@ -114,6 +115,7 @@ int keep_alive(struct live *live)
             if (send(live->sender, frame->data, frame->length, 0) < 0)
                 return -1;
             live->sent++;
+            due = (now - due > LATE ? now : due) + SECOND / live->rate;
             continue;
         }
         struct timespec wait = {0, ended ? SECOND / 100 : due - now < SECOND ? due - now : SECOND - 1};

@@ -165,9 +165,9 @@ class Native:
             raise TimeoutError("the switch lets nothing more through")
         return left.value
 
-    def pour(self, wire: int, flood: Flood, frames: int, rate: int = 0) -> None:
-        """Put a flood on a wire, so many a second or as fast as it takes them."""
-        error = self._library.pour(wire, ctypes.byref(flood), ctypes.c_uint64(frames), ctypes.c_uint64(rate))
+    def pour(self, wire: int, flood: Flood, frames: int) -> None:
+        """Put a flood on a wire, as fast as it takes it."""
+        error = self._library.pour(wire, ctypes.byref(flood), ctypes.c_uint64(frames))
         assert not error, "cannot send"
 
     def keep_alive(self, live: Live) -> None:

@@ -81,5 +81,5 @@ def test_over_the_wire(target: str, tmp_path: Path) -> None:
     reason = targets.missing(target)
     if reason is not None:
         pytest.skip(reason)
-    with Bare(target, Clock(target, tmp_path, frozen=True)) as bench:
+    with Bare(target, Clock(target, tmp_path)) as bench:
         look(lambda: Duel(Wire(bench), NAMES), target)

@@ -77,7 +77,7 @@ class Bench:
                 stderr=subprocess.STDOUT,
             )
         try:
-            until(self._serves, f"{command[0]} to open its P4Runtime socket", wait=20)
+            until(self._serves, f"{command[0]} to open its P4Runtime socket")
             self.client = Client(address, 1, P4INFO, PIPELINE)
             self.names = {
                 counter.preamble.name: {
@@ -99,7 +99,7 @@ class Bench:
             self.client.close()
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
@@ -119,6 +119,11 @@ class Bench:
         self.client.push()
         self._indices = itertools.count(1)
         self._lay_out()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass on the switch's clock, which must be one that stands still meanwhile."""
+        assert self.clock is not None
+        self.clock.step(seconds)
 
     def copy(self, group: int, *ports: int) -> None:
         """Make a multicast group."""

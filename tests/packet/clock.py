@@ -11,18 +11,17 @@ SHIM = Path(__file__).with_name("step.c")
 CALLERS = {"bmv2": "12SimpleSwitchC:12SimpleSwitch6get_ts:12SimpleSwitch8receive_", "softswitch": "/softswitch/"}
 """Parts of the names of the functions, or of the path of the object, that ask for the time of packets, by target."""
 BEGINNING_US = 10**12
-"""What a frozen clock shows when the switch starts, so that there is a past to set it to."""
+"""What it shows when the switch starts, so that there is a past to set it to."""
 
 
 class Clock:
-    """One switch's clock. It goes on with the system's, from which `step` takes it away, or stands still where it is
-    `set`. `folder` must outlive the switch. Needs gcc."""
+    """One switch's clock, which stands still where it is set. `folder` must outlive the switch. Needs gcc."""
 
-    def __init__(self, target: str, folder: Path, *, frozen: bool = False) -> None:
+    def __init__(self, target: str, folder: Path) -> None:
         library = folder / "step.so"
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-o", library, SHIM, "-ldl"], check=True)
         self._file = os.open(folder / "clock", os.O_RDWR | os.O_CREAT, 0o600)
-        self._ns = BEGINNING_US * 1000 if frozen else 0
+        self._ns = BEGINNING_US * 1000
         self._write()
         self.environment = {
             "LD_PRELOAD": str(library),
@@ -30,16 +29,14 @@ class Clock:
             "CLOCK_CALLERS": CALLERS[target],
         }
         """What the switch must be started with."""
-        if frozen:
-            self.environment["CLOCK_FROZEN"] = "1"
 
     def step(self, seconds: float) -> None:
-        """Set the clock back (negative) or forward."""
-        self._ns += int(seconds * 1e9)
+        """Set the clock back (negative) or forward, to the microsecond."""
+        self._ns += round(seconds * 1e6) * 1000
         self._write()
 
     def set(self, microseconds: int) -> None:
-        """Let a frozen clock show that so much time has passed since the switch's start."""
+        """Let it show that so much time has passed since the switch's start."""
         self._ns = (BEGINNING_US + microseconds) * 1000
         self._write()
 

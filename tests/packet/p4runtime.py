@@ -13,14 +13,16 @@ import finsy as fy
 import grpc
 from finsy.proto import p4r, p4r_grpc
 
+from tests.packet.waiting import PATIENCE
+
 DIGEST = "steering_event_t"
 
 
 class Client:
     """The primary controller of one switch."""
 
-    def __init__(self, address: str, device_id: int, p4info: Path, pipeline: Path, *, patience: float = 20) -> None:
-        """Connect within `patience` seconds, become primary and push the program."""
+    def __init__(self, address: str, device_id: int, p4info: Path, pipeline: Path) -> None:
+        """Connect, become primary and push the program."""
         self.schema = fy.P4Schema(p4info, pipeline)
         self.digests: list[dict[str, int]] = []
         """What the switch told, in order."""
@@ -33,7 +35,7 @@ class Client:
         self._told = threading.Condition()
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 64 << 20)])
         self._stub = p4r_grpc.P4RuntimeStub(self._channel)
-        grpc.channel_ready_future(self._channel).result(timeout=patience)
+        grpc.channel_ready_future(self._channel).result(timeout=PATIENCE)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._requests.put(
@@ -41,7 +43,7 @@ class Client:
                 arbitration=p4r.MasterArbitrationUpdate(device_id=device_id, election_id=self._election)
             )
         )
-        assert self._primary.wait(patience), f"{address}: not made primary within {patience} s"
+        assert self._primary.wait(PATIENCE), f"{address}: not made primary within {PATIENCE} s"
         self.push()
 
     def push(self) -> None:
@@ -101,14 +103,14 @@ class Client:
         """Send a packet out of the CPU port."""
         self._requests.put(fy.P4PacketOut(payload, **metadata).encode_update(self.schema))
 
-    def packet_in(self, wait: float = 2) -> fy.P4PacketIn | None:
+    def packet_in(self, wait: float = PATIENCE) -> fy.P4PacketIn | None:
         """The next packet that came in through the CPU port, within `wait` seconds."""
         try:
             return self._packets.get(timeout=wait)
         except queue.Empty:
             return None
 
-    def digests_of(self, service: int, count: int, wait: float = 2) -> list[dict[str, int]]:
+    def digests_of(self, service: int, count: int, wait: float = PATIENCE) -> list[dict[str, int]]:
         """A service's digests, once there are `count` of them or `wait` seconds have passed."""
         deadline = time.monotonic() + wait
         with self._told:

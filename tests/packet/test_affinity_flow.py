@@ -1,12 +1,13 @@
 """Flow affinity: a TCP connection or UDP flow keeps its instance while that instance is alive."""
 
-import time
+import pytest
 
 from tests.packet.bench import Bench
 from tests.packet.service import Service
 
 SECOND = 1_000_000
 FLOW = 1
+pytestmark = pytest.mark.frozen
 
 
 def moving(bench: Bench, protocol: str = "tcp", **options: object) -> Service:
@@ -61,11 +62,11 @@ def test_tcp_has_affinity_whatever_the_service_says(bench: Bench) -> None:
 def test_a_stale_instance_keeps_its_flows_until_it_is_dead(bench: Bench) -> None:
     service = moving(bench, stale_after=0.3, dead_after=0.9)
     assert service.member_of(service.segment("S", sport=1)) == 0
-    time.sleep(0.4)
+    bench.pass_time(0.4)
     service.report(1)
     assert service.member_of(service.segment("S", sport=2)) == 1
     assert service.member_of(service.segment("A", sport=1)) == 0
-    time.sleep(0.6)
+    bench.pass_time(0.6)
     service.report(1)
     assert service.member_of(service.segment("A", sport=1)) == 1
     service.report(0)
@@ -106,7 +107,7 @@ def test_a_syn_nobody_followed_up_is_forgotten_after_three_seconds_and_a_connect
     assert service.member_of(service.segment("A", sport=3)) == 0
     move(service, 1)
     assert service.member_of(service.segment("S", sport=3)) == 0
-    time.sleep(3.2)
+    bench.pass_time(3.2)
     assert service.member_of(service.segment("S", sport=1)) == 1
     assert service.member_of(service.segment("A", sport=2)) == 0, "a segment revives an entry that nobody took"
     assert service.member_of(service.segment("S", sport=3)) == 0, "the entry was not shortened to a handshake's"
@@ -143,7 +144,7 @@ def test_udp_flows_stay_until_they_are_idle(bench: Bench) -> None:
     assert service.ask(sport=1) == 0
     assert service.ask(sport=3) == 1
     for _ in range(3):
-        time.sleep(0.3)
+        bench.pass_time(0.3)
         assert service.ask(sport=1) == 0
     assert service.ask(sport=2) == 1
 

@@ -9,6 +9,7 @@ from tests.packet.service import Service
 SECOND = 1_000_000
 REQUEST_AFFINITY = 2
 ACK = 4
+pytestmark = pytest.mark.frozen
 
 
 def spread(bench: Bench, **options: object) -> Service:

@@ -22,6 +22,7 @@ PER_SLOT = 10
 """Flood packets for each of the two slots that a live flow may have: ten times the store's size, where it matters."""
 FIRST = int.from_bytes(socket.inet_aton(CLIENT), "big") << 16 | 5000
 POLICIES = [("spread", {"load_penalty": 31}), ("single", {"margin": 400, "dwell": 0}), ("round_robin", {})]
+pytestmark = pytest.mark.frozen
 
 
 def segment(service: Service, source: int, flags: str = "S") -> bytes:

@@ -1,7 +1,5 @@
 """An ICMP error about a packet that a service sent goes to the instance that sent it."""
 
-import time
-
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -14,6 +12,7 @@ from tests.packet.test_tunnel import remote
 
 ROUTER = "10.0.0.77"
 ERRORS = {"fragmentation needed": (3, 4), "port unreachable": (3, 3), "time exceeded": (11, 0), "parameter": (12, 0)}
+pytestmark = pytest.mark.frozen
 
 
 def answer_of(service: Service, sport: int) -> Packet:
@@ -95,7 +94,7 @@ def test_it_is_no_sign_of_life_of_its_flow(bench: Bench) -> None:
     assert service.ask(sport=1) == 0
     service.report(0, cpu=1000)
     for _ in range(3):
-        time.sleep(0.2)
+        bench.pass_time(0.2)
         assert service.member_of(error_about(service, 1)) == 0
     assert service.ask(sport=1) == 1
 

@@ -1,7 +1,5 @@
 """Packet-out and packet-in: send, inject, probe, and what is routed to the CPU port."""
 
-import time
-
 import pytest
 from scapy.layers.inet import IP, UDP, IPOption_NOP
 from scapy.layers.l2 import Ether
@@ -95,11 +93,9 @@ def test_a_probe_tells_what_the_switch_believes(bench: Bench) -> None:
     service.report(2, epoch=7, sequence=70, cpu=10)
     service.report(3, epoch=8, sequence=80, cpu=20)
     assert [service.ask() for _ in range(3)] == [2, 2, 2]
-    time.sleep(0.1)
     told = service.probe(3)
     assert (told["epoch"], told["sequence"], told["rank"], told["sent"]) == (8, 80, 65535 - 20, 0)
     assert (told["host"], told["best"], told["best_rank"]) == (2, 2, 65535 - 10)
-    assert 100_000 <= told["age"] < 5_000_000
     assert service.probe(2)["sent"] == 3
     assert service.probe(3)["now"] > told["now"]
 

@@ -1,6 +1,5 @@
 """`pinned`: the operator's choice beats rank, drain and readiness, not death; letting go moves nothing by itself."""
 
-import time
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from tests.packet.service import Service
 
 LONG = 60_000_000
 PINNED, EVICT_STALE, STALE = 7, 8, 5
+pytestmark = pytest.mark.frozen
 
 
 def pinned(bench: Bench, member: int = 1, **options: float) -> Service:
@@ -77,7 +77,7 @@ def test_a_report_records_it_where_no_packet_comes(bench: Bench) -> None:
 def test_death_beats_it_and_return_restores_it(bench: Bench) -> None:
     service = pinned(bench)
     assert service.ask() == 1
-    time.sleep(0.4)
+    bench.pass_time(0.4)
     service.report(0)
     service.report(2, cpu=100)
     service.configure(stale_after=0.3)

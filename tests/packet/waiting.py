@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE = 3.0
-"""Seconds until something that must happen is taken not to happen."""
+PATIENCE = 30.0
+"""Seconds until something that must happen is taken not to happen, however busy the machine."""
 
 
 def until(condition: Callable[[], bool], what: str, wait: float = PATIENCE) -> None:
