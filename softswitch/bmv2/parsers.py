@@ -41,6 +41,8 @@ def _op(item: Json, names: Names, primitive: ReadPrimitive, outer: Source | None
         return _extract(op, parameters, names, source)
     if op == "set":
         target, value = parameters
+        if target["type"] != "field":
+            raise UnsupportedProgram(f"assignment to a {target['type']}", source)
         field = names.field(target["value"], source)
         if value["type"] == "lookahead":
             return ParserOp("set", field=field, lookahead=_lookahead(value["value"]), source=source)
@@ -68,7 +70,10 @@ def _op(item: Json, names: Names, primitive: ReadPrimitive, outer: Source | None
 def _extract(op: str, parameters: Json, names: Names, source: Source | None) -> ParserOp:
     target = parameters[0]
     if target["type"] == "regular":
-        header_type = names.header(target["value"], source).type
+        header = names.header(target["value"], source)
+        if header.metadata:
+            raise UnsupportedProgram(f"extraction into metadata: {header.name!r}", source)
+        header_type = header.type
     elif target["type"] == "stack":
         header_type = names.stack(target["value"], source).type
     elif target["type"] == "union_stack":

@@ -174,6 +174,8 @@ class CalculationWriter:
         header_type, text = self.program.headers[run.header].type, self.layout.header(run.header)
         if self.layout.varbit(header_type):
             return [f"if ({text}.varbit) memcpy(q, {text}.variable, {text}.varbit);", f"q += {text}.varbit;"]
+        if self.program.headers[run.header].metadata:
+            return []  # never assigned: empty
         before = self.wire.varbit_offset(header_type)
         return [f"if ({text}.raw) memcpy(q, {text}.raw + {before}, {text}.varbit);", f"q += {text}.varbit;"]
 

@@ -201,7 +201,7 @@ def unions(rng: random.Random, count: int) -> Traffic:
 
     packets = []
     for _ in range(count):
-        op, kind, arg = rng.randrange(1, 16), rng.randrange(1, 8), rng.randrange(5)
+        op, kind, arg = rng.choice([*range(1, 16), 19]), rng.randrange(1, 8), rng.randrange(5)
         body = b"".join(option() for _ in range(arg)) + rng.randbytes(rng.choice([0, 1, 9]))
         if op >= 10 or kind == 6:
             kind, one = 6, text()

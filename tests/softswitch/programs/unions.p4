@@ -83,6 +83,7 @@ control I(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t 
         else if (hdr.op.op == 16) { hdr.many.push_front(1); }
         else if (hdr.op.op == 17) { hdr.many.pop_front(1); }
         else if (hdr.op.op == 18 && hdr.texts[0].body == hdr.texts[1].body) { hdr.note.value = 0x77; }
+        else if (hdr.op.op == 19 && hdr.texts[1].isValid() && hdr.texts[1].length != 0) { hash(hdr.texts[1].end, HashAlgorithm.crc16, 8w0, { hdr.op.arg, hdr.texts[1].body, hdr.texts[1].kind }, 16w256); }
     }
 }
 control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) { apply { } }
