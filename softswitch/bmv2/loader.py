@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, reads, source_of, word
 from softswitch.bmv2.parsers import load_states
 from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
 from softswitch.bmv2.program import (
+    Action,
     ActionProfile,
     Calculation,
     CalculationInput,
@@ -67,6 +69,8 @@ def _load(root: Json) -> Program:
     actions = load_actions(root["actions"], names)
     direct = {c["binding"]: c["name"] for c in root["counter_arrays"] if c.get("is_direct")}
     profiles = [p for pipeline in root["pipelines"] for p in pipeline.get("action_profiles", ())]
+    checksums = tuple(_checksum(c, names) for c in root["checksums"])
+    wanted = _where_calculated(actions, checksums)
     return Program(
         header_types=types,
         headers=headers,
@@ -82,10 +86,10 @@ def _load(root: Json) -> Program:
         ),
         actions=actions,
         calculations={
-            **{word(c["name"]): _calculation(c, names) for c in root["calculations"]},
+            **{word(c["name"]): _calculation(c, names, wanted) for c in root["calculations"]},
             **{_selector(p): _selection(p, names) for p in profiles if "selector" in p},
         },
-        checksums=tuple(_checksum(c, names) for c in root["checksums"]),
+        checksums=checksums,
         counters={word(c["name"]): _counter(c) for c in root["counter_arrays"]},
         meters={word(m["name"]): _meter(m, names) for m in root.get("meter_arrays", ())},
         profiles={word(p["name"]): _profile(p) for p in profiles},
@@ -221,10 +225,23 @@ def _header_type(item: Json) -> HeaderType:
     return HeaderType(item["name"], tuple(fields))
 
 
+def _where_calculated(actions: Mapping[int, Action], checksums: Iterable[Checksum]) -> dict[str, Source | None]:
+    """Where the program asks for each calculation: p4c gives places to statements, not to calculations."""
+    hashes = {
+        operand.name: primitive.source
+        for action in actions.values()
+        for primitive in action.primitives
+        for operand in primitive.operands
+        if operand.kind == "calculation"
+    }
+    return hashes | {checksum.calculation: checksum.source for checksum in checksums}
+
+
 @reads("calculation")
-def _calculation(item: Json, names: Names) -> Calculation:
-    source = source_of(item)
-    return Calculation(item["name"], word(item["algo"]), tuple(_input(i, names, source) for i in item["input"]))
+def _calculation(item: Json, names: Names, wanted: Mapping[str, Source | None]) -> Calculation:
+    source = source_of(item, wanted.get(item["name"]))
+    inputs = tuple(_input(i, names, source) for i in item["input"])
+    return Calculation(item["name"], word(item["algo"]), inputs, source)
 
 
 def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
@@ -239,7 +256,8 @@ def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
         return CalculationInput(kind, header=header.name, width=header.type.width)
     if kind == "payload":
         return CalculationInput(kind)
-    raise UnsupportedProgram(f"calculation over a {kind}", source)
+    what = "a bool or another expression" if kind == "expression" else repr(kind)
+    raise UnsupportedProgram(f"a hash or checksum over {what}", source)
 
 
 @reads("checksum")

@@ -89,11 +89,12 @@ class CalculationInput:
 
 @dataclass(frozen=True, slots=True)
 class Calculation:
-    """A named hash: BMv2's algorithm name over inputs concatenated bit by bit."""
+    """A named hash: BMv2's algorithm name over inputs concatenated bit by bit. `source` is where it is asked for."""
 
     name: str
     algorithm: str
     inputs: tuple[CalculationInput, ...]
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

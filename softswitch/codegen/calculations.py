@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Calculation, CalculationInput, Program
-from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.integers import constant, low_bits, unsigned_type, word_list, words
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.usage import is_varbit
@@ -60,7 +60,7 @@ class CalculationWriter:
 
     def _function(self, calculation: Calculation) -> list[str]:
         if calculation.algorithm not in ALGORITHMS:
-            raise UnsupportedProgram(f"hash algorithm {calculation.algorithm!r}")
+            raise UnsupportedProgram(f"hash algorithm {calculation.algorithm!r}", calculation.source)
         if self._is_sum(calculation):
             return self._sum(calculation)
         payload = any(i.kind == "payload" for i in calculation.inputs)
@@ -73,7 +73,7 @@ class CalculationWriter:
         if not whole:
             lines += ["    unsigned at = 0;", f"    memset(buffer, 0, {size});"]
         for run in runs:
-            body = self._bytes(run) if whole else self._bits(run)
+            body = self._bytes(run) if whole else self._bits(run, calculation.source)
             guard = self._guard(run.header)
             lines += (
                 [f"    if ({guard}) {{", *[f"        {b}" for b in body], "    }"]
@@ -179,10 +179,10 @@ class CalculationWriter:
         before = self.wire.varbit_offset(header_type)
         return [f"if ({text}.raw) memcpy(q, {text}.raw + {before}, {text}.varbit);", f"q += {text}.varbit;"]
 
-    def _bits(self, run: Run) -> list[str]:
+    def _bits(self, run: Run, source: Source | None) -> list[str]:
         """Stores at a running bit offset."""
         if run.inputs[0].header or self._varbit(run):
-            raise UnsupportedProgram("hash of a whole header or varbit field after an odd number of bits")
+            raise UnsupportedProgram("hash of a whole header or varbit field off a byte boundary", source)
         lines = []
         for item in run.inputs:
             if item.width > 128:

@@ -41,6 +41,19 @@ def add_primitive(item: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
     return lambda program: program["actions"][0]["primitives"].append(item | {"source_info": SOURCE})
 
 
+def hashing(algorithm: str, *inputs: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """Appends a hash. As p4c has it, the statement has a source position and the calculation none."""
+
+    def change(program: dict[str, Any]) -> None:
+        program["calculations"].append({"name": "calc", "id": 1, "algo": algorithm, "input": inputs})
+        zero = {"type": "hexstr", "value": "0x0"}
+        operands = (FIELD_B, zero, {"type": "calculation", "value": "calc"}, zero)
+        add_primitive(primitive("modify_field_with_hash_based_offset", *operands))(program)
+
+    return change
+
+
+FIELD_B = {"type": "field", "value": ["in", "b"]}
 A = FieldRef("in", "a")
 ALIEN = {"type": "header", "value": "alien"}
 IN = {"type": "header", "value": "in"}
@@ -95,6 +108,12 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
             program["pipelines"][0]["tables"][0].update(action_ids=[0, 9], source_info=SOURCE),
         ),
         "two actions of one name",
+    ),
+    "unknown hash": (hashing("random", FIELD_B), "hash algorithm 'random'"),
+    "hash of a bool": (hashing("crc32", {"type": "expression", "value": {"op": "d2b"}}), "over a bool"),
+    "hash of a header off a byte boundary": (
+        hashing("crc32", {"type": "hexstr", "value": "0x1", "bitwidth": 3}, IN),
+        "off a byte boundary",
     ),
     "header as a number": (
         add_primitive(
@@ -221,4 +240,12 @@ def test_a_header_is_either_on_the_wire_or_metadata(metadata: object, words: str
     (options,) = (header for header in program["headers"] if header["name"] == "options")
     options["metadata"] = metadata
     with pytest.raises(UnsupportedProgram, match=f"header 'options', malformed: {words}"):
+        load_program(json.dumps(program))
+
+
+def test_a_parser_extracts_headers_alone() -> None:
+    program = json.loads((PROGRAMS / "parsing.json").read_text())
+    (ethernet,) = (header for header in program["headers"] if header["name"] == "ethernet")
+    ethernet["metadata"] = True
+    with pytest.raises(UnsupportedProgram, match=r"parser state 'start': .*extraction into metadata: 'ethernet'"):
         load_program(json.dumps(program))
