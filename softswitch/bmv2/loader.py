@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from softswitch.bmv2.control import Action
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import Json, Names, integer, number, optional_word, reads, source_of, word
 from softswitch.bmv2.parsers import load_states
 from softswitch.bmv2.pipelines import load_actions, load_pipeline, load_primitive
 from softswitch.bmv2.program import (
-    Action,
     ActionProfile,
     Calculation,
     CalculationInput,
