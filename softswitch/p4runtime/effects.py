@@ -14,7 +14,7 @@ from softswitch.entries import DirectOperation, Exact, Lpm, MeterConfig, Ternary
 from softswitch.p4runtime import replication
 from softswitch.p4runtime.data import decode
 from softswitch.p4runtime.digests import DigestConfig
-from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 from softswitch.p4runtime.keys import Key, decode_key
 from softswitch.p4runtime.meters import decode_meter, refuse_marks
 from softswitch.p4runtime.pipeline import Pipeline
@@ -243,7 +243,7 @@ def stage_replication(pipeline: Pipeline, kind: int, message: p4r.PacketReplicat
 def _stage_group(pipeline: Pipeline, kind: int, message: p4r.MulticastGroupEntry) -> Effect:
     identifier, groups, engine = message.multicast_group_id, pipeline.replication.groups, pipeline.engine
     replication.check_group_id(identifier)
-    replication.check_presence(kind, identifier in groups, f"multicast group {identifier}")
+    check_presence(kind, identifier in groups, f"multicast group {identifier}")
 
     def put(group: replication.Group | None) -> None:
         if group is None:
@@ -258,7 +258,7 @@ def _stage_group(pipeline: Pipeline, kind: int, message: p4r.MulticastGroupEntry
 def _stage_session(pipeline: Pipeline, kind: int, message: p4r.CloneSessionEntry) -> Effect:
     identifier, sessions, engine = message.session_id, pipeline.replication.sessions, pipeline.engine
     replication.check_session_id(identifier)
-    replication.check_presence(kind, identifier in sessions, f"clone session {identifier}")
+    check_presence(kind, identifier in sessions, f"clone session {identifier}")
 
     def put(session: replication.Session | None) -> None:
         if session is None:
@@ -278,7 +278,7 @@ def stage_digest(pipeline: Pipeline, kind: int, message: p4r.DigestEntry) -> Eff
         raise invalid(f"no digest has id {message.digest_id}")
     digests = pipeline.digests
     before = digests.configs().get(digest.id)
-    replication.check_presence(kind, before is not None, f"configuration of digest {digest.name!r}")
+    check_presence(kind, before is not None, f"configuration of digest {digest.name!r}")
     config = message.config
     if min(config.max_timeout_ns, config.max_list_size, config.ack_timeout_ns) < 0:
         raise invalid(f"digest {digest.name!r}: its configuration has a negative number")

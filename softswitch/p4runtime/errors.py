@@ -25,6 +25,14 @@ def invalid(message: str) -> P4RuntimeError:
     return P4RuntimeError(StatusCode.INVALID_ARGUMENT, message)
 
 
+def check_presence(kind: int, exists: bool, what: str) -> None:
+    """INSERT wants no entity, MODIFY and DELETE want one. Raises ALREADY_EXISTS or NOT_FOUND naming `what`."""
+    if kind == p4r.Update.INSERT and exists:
+        raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"{what} already exists")
+    if kind != p4r.Update.INSERT and not exists:
+        raise P4RuntimeError(StatusCode.NOT_FOUND, f"{what} does not exist")
+
+
 def number(code: StatusCode) -> int:
     """The canonical number of a code, as `google.rpc.Code` has it."""
     value: int = code.value[0]

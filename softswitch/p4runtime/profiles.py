@@ -16,7 +16,7 @@ from grpc import StatusCode
 
 from softswitch.entries import GroupOperation, MemberOperation
 from softswitch.p4runtime import bytestrings
-from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 from softswitch.p4runtime.keys import decode_action, encode_action
 from softswitch.p4runtime.profile_entries import (
     Choice,
@@ -30,6 +30,7 @@ from softswitch.p4runtime.profile_entries import (
     Watch,
     encode_watch,
 )
+from softswitch.p4runtime.profile_limits import check_size, check_weight, group_limit
 from softswitch.p4runtime.schema import ActionProfile
 
 Ports = Callable[[], dict[int, tuple[str, bool]]]
@@ -89,7 +90,7 @@ class ProfileState:
         if not identifier:
             raise invalid(f"action profile {self.schema.name!r}: member_id must not be 0")
         before = members.get(identifier)
-        self._check_presence(kind, before is not None, what)
+        check_presence(kind, before is not None, what)
         if kind == p4r.Update.DELETE:
             assert before is not None
             if before.entries or any(c.member == identifier for g in self.groups.values() for c in g.choices):
@@ -128,13 +129,13 @@ class ProfileState:
         if not identifier:
             raise invalid(f"action profile {name!r}: group_id must not be 0")
         group = self.groups.get(identifier)
-        self._check_presence(kind, group is not None, what)
+        check_presence(kind, group is not None, what)
         if kind == p4r.Update.DELETE:
             assert group is not None
             return self._delete_group(identifier, group, what)
         choices = self._choices(message, what)
-        limit = self._group_limit(message.max_size, group, what)
-        self._check_size(choices, limit, StatusCode.RESOURCE_EXHAUSTED, what)
+        limit = group_limit(self.schema, message.max_size, None if group is None else group.max_size, what)
+        check_size((c.weight for c in choices), self.schema.weighed, limit, StatusCode.RESOURCE_EXHAUSTED, what)
         before = group.choices if group is not None else ()
         if group is None:
             self._refuse_mixture(one_shot=False)
@@ -281,7 +282,7 @@ class ProfileState:
                 raise self._absent(f"member {item.member_id}")
             if item.member_id in choices:
                 raise invalid(f"{what}: member {item.member_id} is given twice; use its weight")
-            self._check_weight(item.weight, what)
+            check_weight(self.schema, item.weight, what)
             choices[item.member_id] = Choice(item.member_id, item.weight, self._watch(item, what))
         return tuple(choices.values())
 
@@ -292,43 +293,14 @@ class ProfileState:
         actions = []
         for item in message.action_profile_actions:
             action, parameters = decode_action(self.schema, item.action)
-            self._check_weight(item.weight, what)
+            check_weight(self.schema, item.weight, what)
             actions.append(OneShotAction(action, parameters, item.weight, self._watch(item, what)))
         weighed = self.schema.weighed
         if semantics:
             weighed = semantics == p4r.ActionProfileActionSet.SUM_OF_WEIGHTS
-        self._check_size(actions, self.schema.max_group_size, StatusCode.INVALID_ARGUMENT, what, weighed)
+        limit = self.schema.max_group_size
+        check_size((a.weight for a in actions), weighed, limit, StatusCode.INVALID_ARGUMENT, what)
         return OneShot(tuple(actions), mode, semantics)
-
-    def _check_weight(self, weight: int, what: str) -> None:
-        if self.schema.equal and weight:
-            raise invalid(f"{what}: weights are not allowed in action profile {self.schema.name!r}")
-        if not self.schema.equal and weight <= 0:
-            raise invalid(f"{what}: weight {weight} must be positive")
-        if not self.schema.weighed and 0 < self.schema.max_weight < weight:
-            raise invalid(f"{what}: weight {weight} is more than {self.schema.max_weight}")
-
-    def _group_limit(self, max_size: int, group: Group | None, what: str) -> int:
-        """How large a group may be, 0 for any size. A max_size of 0 leaves the choice to us, as it does in BMv2."""
-        if group is not None and max_size != group.max_size:
-            raise invalid(f"{what}: max_size was {group.max_size} and cannot become {max_size}")
-        most = self.schema.max_group_size
-        if max_size < 0 or (most and max_size > most):
-            raise invalid(f"{what}: max_size {max_size} is not in 1..{most or 'any'}")
-        return max_size or most
-
-    def _check_size(
-        self,
-        choices: Iterable[Choice | OneShotAction],
-        limit: int,
-        code: StatusCode,
-        what: str,
-        weighed: bool | None = None,
-    ) -> None:
-        by_weight = self.schema.weighed if weighed is None else weighed
-        size = sum((c.weight or 1) if by_weight else 1 for c in choices)
-        if limit and size > limit:
-            raise P4RuntimeError(code, f"{what}: its size {size} is more than {limit}")
 
     def _watch(self, message: p4r.ActionProfileGroup.Member | p4r.ActionProfileAction, what: str) -> Watch | None:
         kind = message.WhichOneof("watch_kind")
@@ -360,40 +332,30 @@ class ProfileState:
             while len(handles) > max(needed, 1):
                 self._handles.give(handles.pop())
 
-    def _active(self, watch: Watch | None) -> bool:
-        return watch is None or self._up.get(watch.port, False)
-
     def _member_operation(self, member: Member) -> MemberOperation:
         return MemberOperation(self.schema.name, member.handles[0], member.action.name, member.parameters)
 
     def _group_operation(self, group: Group) -> GroupOperation:
-        chosen = [
-            (handle, handles[0])
-            for choice in group.choices
-            if self._active(choice.watch)
-            for handles in [self.members[choice.member].handles]
-            for handle in handles[: choice.weight or 1]
-        ]
-        return GroupOperation(self.schema.name, group.number, tuple(first for _, first in sorted(chosen)))
+        members = [(c.watch, self.members[c.member].handles, c.weight or 1) for c in group.choices]
+        return self._selection(group.number, members)
 
     def _one_shot_operation(self, shot: OneShot) -> GroupOperation:
+        members = [(a.watch, h, len(h)) for a, h in zip(shot.actions, shot.handles, strict=True)]
+        return self._selection(shot.number, members)
+
+    def _selection(self, number: int, members: Iterable[tuple[Watch | None, list[int], int]]) -> GroupOperation:
+        """`members` are given by what they watch, their handles, and how many of these count."""
         chosen = [
             (handle, handles[0])
-            for item, handles in zip(shot.actions, shot.handles, strict=True)
-            if self._active(item.watch)
-            for handle in handles
+            for watch, handles, count in members
+            if watch is None or self._up.get(watch.port, False)
+            for handle in handles[:count]
         ]
-        return GroupOperation(self.schema.name, shot.number, tuple(first for _, first in sorted(chosen)))
+        return GroupOperation(self.schema.name, number, tuple(first for _, first in sorted(chosen)))
 
     def _refuse_mixture(self, *, one_shot: bool) -> None:
         if (self.members or self.groups) if one_shot else self._one_shots:
             raise invalid(f"action profile {self.schema.name!r}: one shots do not mix with members and groups")
-
-    def _check_presence(self, kind: int, exists: bool, what: str) -> None:
-        if kind == p4r.Update.INSERT and exists:
-            raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"{what} already exists")
-        if kind != p4r.Update.INSERT and not exists:
-            raise P4RuntimeError(StatusCode.NOT_FOUND, f"{what} does not exist")
 
     def _absent(self, what: str) -> P4RuntimeError:
         return P4RuntimeError(StatusCode.NOT_FOUND, f"action profile {self.schema.name!r} has no {what}")

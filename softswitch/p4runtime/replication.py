@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from softswitch.entries import Replica
 from softswitch.p4runtime import bytestrings
-from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 
 MAX_GROUP = (1 << 16) - 1
 MAX_SESSION = (1 << 15) - 1
@@ -76,14 +76,6 @@ def check_session_id(session: int) -> None:
     """Raises INVALID_ARGUMENT."""
     if not 0 < session <= MAX_SESSION:
         raise invalid(f"clone session {session} is not in 1..{MAX_SESSION}")
-
-
-def check_presence(kind: int, exists: bool, what: str) -> None:
-    """INSERT wants no entity, MODIFY and DELETE want one. Raises ALREADY_EXISTS or NOT_FOUND naming `what`."""
-    if kind == p4r.Update.INSERT and exists:
-        raise P4RuntimeError(StatusCode.ALREADY_EXISTS, f"{what} already exists")
-    if kind != p4r.Update.INSERT and not exists:
-        raise P4RuntimeError(StatusCode.NOT_FOUND, f"{what} does not exist")
 
 
 def select_groups(store: ReplicationStore, group: int) -> list[p4r.Entity]:
