@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,12 +58,13 @@ class P4RuntimeServer:
         return Service({prefix + n: m for n, m in unary.items()}, {prefix + n: m for n, m in streaming.items()} | ports)
 
     async def start(self, address: str, context: ssl.SSLContext | None = None) -> int:
-        """Serve on `address` (host:port, port 0 for any). Returns the port. Raises PortTaken."""
-        _check_bindable(address)
+        """Serve on `address` (host:port, port 0 for any, or unix:path). Returns the port. Raises PortTaken."""
         try:
             port = await self._server.start(address, context)
         except OSError as error:
-            raise PortTaken(f"cannot serve on {address}: {error.strerror}") from error
+            # asyncio puts a sentence of its own around the system's
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise PortTaken(f"cannot serve on {address}: {why}") from error
         asyncio.get_running_loop().add_reader(self.device.engine.event_fd, self._on_events)
         return port
 
@@ -188,21 +189,6 @@ class P4RuntimeServer:
     def _check_write(self, request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> None:
         role = role_name(request.role, request.role_id)
         self.device.arbitration.check_write(request.device_id, role, decode_election_id(request))
-
-
-def _check_bindable(address: str) -> None:
-    """Say why `address` cannot be bound, which gRPC does not. Addresses without a port (unix:…) are left to it."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return
-    try:
-        resolved = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, local = resolved[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(local)
-    except OSError as error:
-        raise PortTaken(f"cannot serve on {address}: {error.strerror}") from error
 
 
 async def _send(session: Session, call: Call) -> None:

@@ -47,6 +47,8 @@ MAX_UNSENT = 64 << 20
 KEEPALIVE = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 """A client that answers no probe for this long (in seconds: 20 + 3 * 5) has gone."""
 
+MAX_TCP_PORT = 2**16 - 1
+
 Unary = Callable[[bytes], bytes | Awaitable[bytes]]
 Streaming = Callable[["Call"], Awaitable[None]]
 
@@ -305,8 +307,8 @@ class Server:
             self._server = await loop.create_unix_server(self._connection, path, ssl=context)
             return 0
         host, _, port = address.rpartition(":")
-        if not port.isdecimal():
-            raise OSError(None, "an address is host:port or unix:path")
+        if not port.isdecimal() or int(port) > MAX_TCP_PORT:
+            raise OSError(None, f"an address is host:port, with a port up to {MAX_TCP_PORT}, or unix:path")
         self._server = await loop.create_server(self._connection, host.strip("[]") or None, int(port), ssl=context)
         return int(self._server.sockets[0].getsockname()[1])
 
