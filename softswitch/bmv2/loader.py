@@ -54,7 +54,8 @@ def _load(root: Json) -> Program:
     version = root.get("__meta__", {}).get("version", [2, 0])
     if version[0] != 2:
         raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
-    _refuse(root)
+    for extern in root.get("extern_instances", ()):
+        raise UnsupportedProgram(f"extern {extern['name']!r}", source_of(extern))
     types = {word(t["name"]): _header_type(t) for t in root["header_types"]}
     headers = {word(h["name"]): _header(h, types) for h in root["headers"]}
     by_id = {integer(h["id"]): h["name"] for h in root["headers"]}
@@ -173,12 +174,6 @@ def _selection(item: Json, names: Names) -> Calculation:
 @reads("parser value set")
 def _value_set(item: Json) -> ValueSet:
     return ValueSet(item["name"], integer(item["compressed_bitwidth"], 1), integer(item.get("max_size", 2**31 - 1)))
-
-
-def _refuse(root: Json) -> None:
-    for key, what in (("extern_instances", "extern"),):
-        for item in root.get(key, ()):
-            raise UnsupportedProgram(f"{what} {item['name']!r}", source_of(item))
 
 
 def _only(root: Json, key: str) -> Json:

@@ -41,8 +41,6 @@ _NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
 
 MAX_SIZE = 2**31 - 1
 
-_UNSERVED = ("externs",)
-
 
 class _HasPreamble(Protocol):
     @property
@@ -51,11 +49,8 @@ class _HasPreamble(Protocol):
 
 def build(p4info: p4i.P4Info, program: Program) -> Schema:
     """Index `p4info`, which must describe `program`. Raises INVALID_ARGUMENT naming what does not fit."""
-    for name in _UNSERVED:
-        if getattr(p4info, name):
-            first = getattr(p4info, name)[0]
-            title = first.extern_type_name if name == "externs" else first.preamble.name
-            raise invalid(f"P4Info: {name.replace('_', ' ')} are not supported ({title!r})")
+    for extern in p4info.externs:
+        raise invalid(f"P4Info: externs are not supported ({extern.extern_type_name!r})")
     _check_unique_ids(p4info)
     try:
         actions = {a.preamble.id: _action(a) for a in p4info.actions}

@@ -89,16 +89,12 @@ def _select(pipeline: Pipeline, request: p4r.Entity) -> Iterable[p4r.Entity]:
         case "value_set_entry":
             return _select_value_sets(pipeline, request.value_set_entry.value_set_id)
         case "extern_entry":
-            return _none("extern", request.extern_entry.extern_type_id)
+            # a program with externs is refused when it is pushed, so a wildcard read finds none
+            if request.extern_entry.extern_type_id:
+                raise invalid(f"no extern has id {request.extern_entry.extern_type_id}")
+            return ()
         case _:
             raise invalid("entity is not set")
-
-
-def _none(what: str, identifier: int) -> Iterable[p4r.Entity]:
-    """A program with such entities is refused when it is pushed, so a wildcard read finds none."""
-    if identifier:
-        raise invalid(f"no {what} has id {identifier}")
-    return ()
 
 
 def _select_table_entries(pipeline: Pipeline, request: p4r.TableEntry) -> Iterable[p4r.Entity]:

@@ -23,10 +23,6 @@ Errors = list[P4RuntimeError | None]
 
 _Staged = TableChange | ProfileChange | Effect
 
-_UNSERVED = {
-    "extern_entry": "externs",
-}
-
 
 def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> Errors:
     """Do a batch. Returns one result per update, None for success.
@@ -102,10 +98,10 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
             return effects.stage_replication(pipeline, update.type, entity.packet_replication_engine_entry)
         case "digest_entry":
             return effects.stage_digest(pipeline, update.type, entity.digest_entry)
-        case None:
+        case "extern_entry":
+            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "externs are not supported")
+        case _:
             raise invalid("entity is not set")
-        case kind:
-            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, f"{_UNSERVED[kind]} are not supported")
 
 
 def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors) -> list[Callable[[], None]]:
