@@ -174,17 +174,24 @@ def _counter_data(value: tuple[int, int]) -> p4r.CounterData:
     return p4r.CounterData(packet_count=packets, byte_count=octets)
 
 
-def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry) -> Iterable[p4r.Entity]:
-    wanted = request.table_entry
+def _with_direct(
+    pipeline: Pipeline, wanted: p4r.TableEntry, what: str, has: Callable[[Table], bool]
+) -> list[tuple[TableState, Entry]]:
+    """The entries that a read of direct resources means, of tables that have such. Raises P4RuntimeError."""
     if wanted.is_default_action:
-        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
-    if wanted.table_id and pipeline.tables.state(wanted.table_id).schema.direct_counter is None:
-        raise invalid(f"table {pipeline.tables.state(wanted.table_id).schema.name!r} has no direct counter")
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, f"default entries have no {what}")
+    if wanted.table_id:
+        table = pipeline.tables.state(wanted.table_id).schema
+        if not has(table):
+            raise invalid(f"table {table.name!r} has no {what}")
     if wanted.match:
-        found = [pipeline.tables.find(wanted)]
-    else:
-        scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
-        found = [(s, e) for s, e in pipeline.tables.select(scope) if s.schema.direct_counter is not None]
+        return [pipeline.tables.find(wanted)]
+    scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
+    return [(state, entry) for state, entry in pipeline.tables.select(scope) if has(state.schema)]
+
+
+def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry) -> Iterable[p4r.Entity]:
+    found = _with_direct(pipeline, request.table_entry, "direct counter", _counted)
     counters = _of_entries(found, _counted, pipeline.engine.read_direct_counters)
 
     def messages() -> Iterator[p4r.Entity]:
@@ -199,16 +206,7 @@ def _select_direct_counters(pipeline: Pipeline, request: p4r.DirectCounterEntry)
 
 
 def _select_direct_meters(pipeline: Pipeline, request: p4r.DirectMeterEntry) -> Iterable[p4r.Entity]:
-    wanted = request.table_entry
-    if wanted.is_default_action:
-        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
-    if wanted.table_id and not _metered(pipeline.tables.state(wanted.table_id).schema):
-        raise invalid(f"table {pipeline.tables.state(wanted.table_id).schema.name!r} has no direct meter")
-    if wanted.match:
-        found = [pipeline.tables.find(wanted)]
-    else:
-        scope = p4r.TableEntry(table_id=wanted.table_id, priority=wanted.priority)
-        found = [(s, e) for s, e in pipeline.tables.select(scope) if _metered(s.schema)]
+    found = _with_direct(pipeline, request.table_entry, "direct meter", _metered)
     marks: list[Meter | None] = [None] * len(found)
     if request.HasField("counter_data"):
         marks = _of_entries(found, _metered, pipeline.engine.read_direct_meters)
