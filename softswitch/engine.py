@@ -16,7 +16,7 @@ from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiled import Compiled, compile_program
 from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.entries import Event, Replica, Replicas
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, Event, Replica, Replicas
 from softswitch.events import EventReader
 from softswitch.native import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.state import ProgramState
@@ -25,7 +25,6 @@ from softswitch.trace import Trace, TraceReader
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
-MAX_GROUP, MAX_SESSION = 2**16 - 1, 2**15 - 1
 MAX_FRAME = 2**16
 IO = ("af_packet", "af_xdp")
 """How ports can send and receive; the first is the default. With `af_xdp` frames leave faster, and neither queueing
@@ -219,25 +218,24 @@ class Engine(ProgramState):
 
     def set_multicast_group(self, group: int, replicas: Replicas) -> None:
         """Create or replace a group (1..65535); a replica is (port, instance)."""
-        if not 0 < group <= MAX_GROUP:
-            raise ValueError(f"multicast group {group}: 1 to {MAX_GROUP}")
+        if not 0 < group <= MAX_MULTICAST_GROUP:
+            raise ValueError(f"multicast group {group}: 1 to {MAX_MULTICAST_GROUP}")
         self._replicate(False, group, replicas, 0)
 
     def delete_multicast_group(self, group: int) -> None:
         """Raises KeyError when there is no such group."""
-        if not 0 < group <= MAX_GROUP or not self._native.ss_replicate(self._open(), False, group, None, _NO_LIST, 0):
+        if not 0 < group <= MAX_MULTICAST_GROUP or not self._end_replication(False, group):
             raise KeyError(group)
 
     def set_clone_session(self, session: int, replicas: Replicas, packet_length: int = 0) -> None:
         """Create or replace a clone session (0..32767). `packet_length` in bytes truncates the clones, 0 does not."""
-        if not 0 <= session <= MAX_SESSION:
-            raise ValueError(f"clone session {session}: 0 to {MAX_SESSION}")
+        if not 0 <= session <= MAX_CLONE_SESSION:
+            raise ValueError(f"clone session {session}: 0 to {MAX_CLONE_SESSION}")
         self._replicate(True, session, replicas, packet_length)
 
     def delete_clone_session(self, session: int) -> None:
         """Raises KeyError when there is no such session."""
-        known = 0 <= session <= MAX_SESSION
-        if not known or not self._native.ss_replicate(self._open(), True, session, None, _NO_LIST, 0):
+        if not 0 <= session <= MAX_CLONE_SESSION or not self._end_replication(True, session):
             raise KeyError(session)
 
     def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
@@ -245,6 +243,10 @@ class Engine(ProgramState):
         array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
         if self._native.ss_replicate(self._open(), clone, identifier, array, len(pairs), packet_length) < 0:
             raise MemoryError("no memory for a replication list")
+
+    def _end_replication(self, clone: bool, identifier: int) -> bool:
+        """Whether there was such a list."""
+        return bool(self._native.ss_replicate(self._open(), clone, identifier, None, _NO_LIST, 0))
 
     def packet_out(self, data: bytes) -> None:
         """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port."""

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+MAX_MULTICAST_GROUP = 2**16 - 1
+"""Groups are numbered from 1."""
+MAX_CLONE_SESSION = 2**15 - 1
+"""Sessions are numbered from 0."""
+
 
 class Exact(NamedTuple):
     """The field equals `value`."""

@@ -18,6 +18,7 @@ from softswitch.entries import GroupOperation, MemberOperation
 from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 from softswitch.p4runtime.keys import decode_action, encode_action
+from softswitch.p4runtime.ports import PORT_WIDTH, Ports
 from softswitch.p4runtime.profile_entries import (
     Choice,
     Group,
@@ -33,12 +34,7 @@ from softswitch.p4runtime.profile_entries import (
 from softswitch.p4runtime.profile_limits import check_size, check_weight, group_limit
 from softswitch.p4runtime.schema import ActionProfile
 
-Ports = Callable[[], dict[int, tuple[str, bool]]]
-"""The device's ports: number -> (interface, up)."""
-
 ProfileOperation = MemberOperation | GroupOperation
-
-PORT_WIDTH = 9
 
 
 class Numbers:

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import Replica
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, Replica
 from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
+from softswitch.p4runtime.ports import PORT_WIDTH
 
-MAX_GROUP = (1 << 16) - 1
-MAX_SESSION = (1 << 15) - 1
-PORT_WIDTH = 9
 INSTANCE_WIDTH = 16
 
 
@@ -68,14 +66,14 @@ def decode_session(message: p4r.CloneSessionEntry) -> Session:
 
 def check_group_id(group: int) -> None:
     """Raises INVALID_ARGUMENT."""
-    if not 0 < group <= MAX_GROUP:
-        raise invalid(f"multicast group {group} is not in 1..{MAX_GROUP}")
+    if not 0 < group <= MAX_MULTICAST_GROUP:
+        raise invalid(f"multicast group {group} is not in 1..{MAX_MULTICAST_GROUP}")
 
 
 def check_session_id(session: int) -> None:
     """Raises INVALID_ARGUMENT."""
-    if not 0 < session <= MAX_SESSION:
-        raise invalid(f"clone session {session} is not in 1..{MAX_SESSION}")
+    if not 0 < session <= MAX_CLONE_SESSION:
+        raise invalid(f"clone session {session} is not in 1..{MAX_CLONE_SESSION}")
 
 
 def select_groups(store: ReplicationStore, group: int) -> list[p4r.Entity]:
