@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -21,26 +20,21 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.patience import PATIENCE
 from topologies.cgroups import Hierarchy, agent_setting
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "n1"
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str) -> Any:
     """Wait for a truthy value and return it."""
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.02)
-    raise AssertionError(f"not within {timeout_s:g} s: {what}")
+    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
 
 
 @contextmanager
@@ -165,16 +159,16 @@ class Controller:
         execution = {"jobId": job, "status": "QUEUED", "jobDocument": document}
         self.client.publish(
             f"hitless/things/{NODE}/jobs/notify-next", json.dumps({"execution": execution}), qos=1
-        ).wait_for_publish(5)
+        ).wait_for_publish(PATIENCE)
 
-    def result(self, job: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    def result(self, job: str) -> dict[str, Any]:
         """The job's end."""
 
         def end() -> dict[str, Any] | None:
             updates = self.of(f"jobs/{job}/update")
             return next((one for one in updates if one["status"] != "IN_PROGRESS"), None)
 
-        found: dict[str, Any] = until(end, f"the end of job {job}", timeout_s)
+        found: dict[str, Any] = until(end, f"the end of job {job}")
         return found
 
     def shadow(self, component: str, version: int, report_key: str | None = None, **state: Any) -> None:
@@ -183,7 +177,12 @@ class Controller:
             f"hitless/things/{NODE}/shadow/name/{component}/update/delta",
             json.dumps({"version": version, "state": state} | ({"reportKey": report_key} if report_key else {})),
             qos=1,
-        ).wait_for_publish(5)
+        ).wait_for_publish(PATIENCE)
+
+    def metrics(self, service: str) -> dict[str, Any]:
+        """The newest metrics of a service; waits for the first."""
+        heard: list[dict[str, Any]] = until(lambda: self.of(f"metrics/{service}"), f"metrics of {service}")
+        return heard[-1]
 
     def states(self) -> dict[str, str]:
         """Component -> state, by the last health."""
@@ -255,7 +254,6 @@ def children_of(pid: int) -> list[int]:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

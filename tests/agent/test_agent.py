@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from greengrass_agent.mqtt import TIMEOUT_S
 from hitless.blocking import BlockingClient
 from hitless.call import Endpoint
 from tests.agent.support import (
@@ -26,10 +27,11 @@ from tests.agent.support import (
     child,
     children_of,
     controller,
-    free_port,
     repository,
     until,
 )
+from tests.patience import PATIENCE
+from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")]
@@ -72,7 +74,7 @@ class Bench:
 
     def call(self) -> dict[str, object]:
         answer: dict[str, object] = json.loads(
-            BlockingClient().invoke(Endpoint(7, "127.0.0.1", self.port), b"x", 5.0).result()
+            BlockingClient().invoke(Endpoint(7, "127.0.0.1", self.port), b"x", PATIENCE).result()
         )
         return answer
 
@@ -173,7 +175,7 @@ def test_a_component_that_cannot_run_is_rolled_back(bench: Bench) -> None:
         NAME, "2.0.0", {"echo.py": "1/0"}, script=RUN, configuration={"service": "echo", "greeting": "hello"}
     )
     told.offer("broken", bench.wanted("2.0.0"), {NAME: broken})
-    result = told.result("broken", 60)
+    result = told.result("broken")
     assert result["statusDetails"]["detailedStatus"] == "FAILED_ROLLBACK_COMPLETE"
     assert "run" in result["statusDetails"]["reason"]
     assert bench.call()["version"] == "1.0.0"
@@ -205,12 +207,12 @@ def test_shadow_drains_and_is_reported(bench: Bench) -> None:
     told.offer("job", bench.wanted(), {NAME: bench.component()})
     assert told.result("job")["status"] == "SUCCEEDED"
     told.shadow(NAME, 5, role="standby", draining=True)
-    until(lambda: told.of("metrics/echo")[-1]["draining"], "a report that says draining")
+    until(lambda: told.metrics("echo")["draining"], "a report that says draining")
     wanted = {"version": 5, "state": {"reported": {"role": "standby", "draining": True}}}
     until(lambda: wanted in told.of(f"shadow/name/{NAME}/update"), "the state reported")
     told.shadow(NAME, 4, draining=False)
     told.shadow(NAME, 6, role="host", draining=False)
-    until(lambda: not told.of("metrics/echo")[-1]["draining"], "a report that says no longer draining")
+    until(lambda: not told.metrics("echo")["draining"], "a report that says no longer draining")
 
 
 def test_a_key_is_kept_and_only_its_id_is_told(bench: Bench) -> None:
@@ -234,43 +236,43 @@ def test_what_is_deployed_survives_agent_and_broker(bench: Bench) -> None:
     told = bench.controller
     told.offer("job", bench.wanted(greeting="still"), {NAME: bench.component()})
     assert told.result("job")["status"] == "SUCCEEDED"
-    epoch = told.of("metrics/echo")[-1]["epoch"]
+    epoch = told.metrics("echo")["epoch"]
     inside = children_of(bench.agent.pid)
     bench.agent.send_signal(signal.SIGKILL)
     bench.agent.wait()
-    until(lambda: not any(alive(pid) for pid in inside), "everything of a killed agent ends with it", 5)
-    until(lambda: told.of("presence")[-1]["online"] is False, "the last will", 15)
+    until(lambda: not any(alive(pid) for pid in inside), "everything of a killed agent ends with it")
+    until(lambda: told.of("presence")[-1]["online"] is False, "the last will")
     with child(agent_command(bench.own), cwd=ROOT) as again:
         newer = until(
             lambda: [m for m in told.of("metrics/echo") if m["epoch"] > epoch and m["ready"]],
             "reports of a newer epoch",
         )
         assert newer[0]["epoch"] == epoch + 1
-        assert told.of("presence")[-1]["online"]
+        until(lambda: told.of("presence")[-1]["online"], "its presence")
         assert bench.call()["greeting"] == "still"
         until(lambda: told.states() == {NAME: "RUNNING"}, "the component is back")
         inside = children_of(again.pid)
         again.send_signal(signal.SIGTERM)
-        assert again.wait(15) == 0
+        assert again.wait(PATIENCE) == 0
     assert not any(alive(pid) for pid in inside)
-    assert told.of("presence")[-1]["online"] is False
+    until(lambda: told.of("presence")[-1]["online"] is False, "its farewell")
 
 
 def test_a_killed_gateway_or_emitter_comes_back(bench: Bench) -> None:
     told = bench.controller
     told.offer("job", bench.wanted(), {NAME: bench.component()})
     assert told.result("job")["status"] == "SUCCEEDED"
-    epoch = told.of("metrics/echo")[-1]["epoch"]
+    epoch = told.metrics("echo")["epoch"]
 
     def reported(in_epoch: int) -> bool:
-        return bool(told.of("metrics/echo")[-1]["epoch"] == in_epoch)
+        return bool(told.metrics("echo")["epoch"] == in_epoch)
 
     for part in ("greengrass_agent.emitter", "greengrass_agent.gateway"):
         (pid,) = [pid for pid in children_of(bench.agent.pid) if part in Path(f"/proc/{pid}/cmdline").read_text()]
         os.kill(pid, signal.SIGKILL)
         epoch += 1
         until(partial(reported, epoch), f"reports after {part} was killed")
-    until(lambda: told.of("metrics/echo")[-1]["ready"], "the function is back")
+    until(lambda: told.metrics("echo")["ready"], "the function is back")
     assert bench.call()["greeting"] == "hello"
 
 
@@ -283,7 +285,7 @@ def test_the_agent_ends_in_time_without_the_broker(bench: Bench, trouble: signal
     bench.broker.send_signal(trouble)
     try:
         bench.agent.send_signal(signal.SIGTERM)
-        assert bench.agent.wait(5) == 0
+        assert bench.agent.wait(TIMEOUT_S) == 0, "before the connection to the broker would give up"
     finally:
         bench.broker.send_signal(signal.SIGCONT)
     assert not any(alive(pid) for pid in inside)

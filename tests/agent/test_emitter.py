@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import shutil
 import socket
@@ -10,17 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from bisect import bisect
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from greengrass_agent.metrics import SMOOTHING_NS
 from greengrass_agent.page import Page, QueueNumbers
 from hitless.report import Report, decode, tag_of
-from tests.agent.support import ROOT, child
+from tests.agent.support import ROOT, child, until
+from tests.patience import PATIENCE
 from topologies.cgroups import OTHER, Hierarchy, agent_setting
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
@@ -28,6 +34,9 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="co
 BUDGET = f"test-emitter-{os.getpid()}"
 CORES = 0.4
 BUSY = "import sys\nsys.stdin.read(1)\nwhile True: pass"
+INTERVAL_NS = 10_000_000
+SO_RCVBUFFORCE = 33
+"""socket(7); Python does not name it."""
 
 
 @dataclass
@@ -71,11 +80,37 @@ class Bench:
     def report(self) -> Report:
         return decode(self.ear.recv(100))
 
-    def reports(self, seconds: float) -> list[Report]:
-        end, found = time.monotonic() + seconds, []
-        while time.monotonic() < end:
+    def reports(self, count: int) -> list[Report]:
+        return [self.report() for _ in range(count)]
+
+    def until(self, condition: Callable[[Report], bool], what: str) -> list[Report]:
+        """The reports up to the first one that is as wanted: those that came earlier may still wait to be read."""
+        end, found = time.monotonic() + PATIENCE, [self.report()]
+        while not condition(found[-1]):
+            assert time.monotonic() < end, what
             found.append(self.report())
         return found
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU time that it has used."""
+        fields = Path(f"/proc/{self.emitter.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
+
+    def end(self) -> None:
+        """Have it end, so that its logs are whole."""
+        assert self.emitter.stdin is not None
+        self.emitter.stdin.close()
+        assert self.emitter.wait(PATIENCE) == 0
+
+    def until_logged(self, time_ns: int) -> None:
+        """Wait until the log has what was reported up to then: it is written ten times a second."""
+        until(lambda: (rows := self.rows()) and rows[-1]["emitted_ns"] > time_ns, "the log's rows")
+
+    def rows(self) -> list[dict[str, int]]:
+        """The rows of the log."""
+        whole, _, _ = (self.folder / "reports.csv").read_text().rpartition("\n")
+        names, *rows = (line.split(",") for line in whole.splitlines())
+        return [dict(zip(names, map(int, row), strict=True)) for row in rows]
 
 
 @pytest.fixture
@@ -86,8 +121,9 @@ def bench() -> Iterator[Bench]:
         Hierarchy.detect().create(BUDGET, CORES)
         stack.callback(Hierarchy.detect().remove, BUDGET)
         ear = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)  # room for a minute's reports
         ear.bind(("127.0.0.1", 0))
-        ear.settimeout(5)
+        ear.settimeout(PATIENCE)
         emitter = stack.enter_context(
             child([sys.executable, "-m", "greengrass_agent.emitter"], stdin=subprocess.PIPE, cwd=ROOT)
         )
@@ -112,21 +148,24 @@ def test_reports_come_on_schedule_and_cost_little(bench: Bench) -> None:
     page.write(QueueNumbers(2, 1, 1, ready=True, service_time_ns=8_000_000, received=77))
     first = bench.report()
     assert (first.epoch, first.sequence, first.service_id, first.node_id) == (1, 1, 3, 11)
-    before = os.times(), Path(f"/proc/{bench.emitter.pid}/stat").read_text().rpartition(")")[2].split()
-    reports = bench.reports(2.0)
-    after = Path(f"/proc/{bench.emitter.pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = sum(int(after[i]) - int(before[1][i]) for i in (11, 12))  # utime and stime, proc(5)
-    assert 190 <= len(reports) <= 203
+    before = bench.cpu_s()
+    reports = bench.reports(200)
+    used = bench.cpu_s() - before
     assert [report.sequence for report in reports] == list(range(2, len(reports) + 2))
     last = reports[-1]
     assert (last.queue_depth, last.in_flight, last.concurrency, last.received) == (2, 1, 1, 77)
     assert (last.service_interval, last.ready, last.draining) == (8000, True, False)
     assert last.backlog == 16000
-    assert ticks / os.sysconf("SC_CLK_TCK") < 0.3, "seconds of CPU time in two seconds"
-    rows = [line.split(",") for line in (bench.folder / "reports.csv").read_text().splitlines()]
-    emitted = [int(row[2]) for row in rows[1:]]
+    assert used < 0.3, "seconds of CPU time for 200 reports"
+    bench.end()
+    emitted = [row["emitted_ns"] for row in bench.rows()]
     gaps = [later - earlier for earlier, later in itertools.pairwise(emitted)]
-    assert statistics.mean(gaps) == pytest.approx(10e6, rel=0.02), "no drift"
+    # A busy machine makes some late, and leaves points of the schedule out; what drifts is at any phase.
+    assert statistics.median(gaps) == pytest.approx(INTERVAL_NS, rel=0.05)
+    assert len(emitted) <= (emitted[-1] - emitted[0]) / INTERVAL_NS + 2, "one at each point"
+    phases = [at % INTERVAL_NS for at in emitted]
+    in_time = max(sum((phase - begin) % INTERVAL_NS < 2_000_000 for phase in phases) for begin in phases)
+    assert in_time > 0.5 * len(phases), "no drift"
 
 
 def test_reports_carry_the_tag_of_the_key_that_is_in_force(bench: Bench) -> None:
@@ -134,54 +173,90 @@ def test_reports_carry_the_tag_of_the_key_that_is_in_force(bench: Bench) -> None
     assert (bench.report().key_id, bench.report().tag) == (0, 0)
     for key_id, secret in ((7, b"k" * 16), (8, b"n" * 16)):
         bench.send(command="tag", service="echo", key={"id": key_id, "secret": secret.hex()})
-        epoch = 0
-        for _ in range(50):
-            payload = bench.ear.recv(100)
-            report = decode(payload)
-            if report.key_id == key_id:
-                assert report.tag == tag_of(payload, secret)
-                epoch = report.epoch
-                break
-        assert epoch == 1, "the same one: a new key is no restart"
+        bench.until(partial(has_key, key_id), f"a report with key {key_id}")
+        payload = bench.ear.recv(100)
+        report = decode(payload)
+        assert (report.key_id, report.tag) == (key_id, tag_of(payload, secret))
+        assert report.epoch == 1, "the same one: a new key is no restart"
     bench.send(command="tag", service="echo", key=None)
-    assert any(bench.report().tag == 0 for _ in range(50))
+    bench.until(lambda report: report.tag == 0, "a report without a tag")
 
 
-def observed(bench: Bench) -> tuple[float, float, list[Report]]:
-    """Use of the budget by all and by the instance over a second, in permille as the kernel counts it; the reports."""
+def has_key(key_id: int, report: Report) -> bool:
+    return report.key_id == key_id
+
+
+Row = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The kernel's account of the budget and of the instance's leaf: CPU time used so far."""
+
+    at_ns: int
+    whole_ns: int
+    own_ns: int
+
+
+def observed(bench: Bench, reports: int, busy: str) -> tuple[list[Row], list[Reading]]:
+    """A busy process starts in a leaf: the log's rows from then on, and a reading after each of them."""
     group = Hierarchy.detect().node(BUDGET)
-    usages = [group.usage(), group.child("leaf").usage()]
-    try:
-        bench.reports(0.5)
-        start, before = time.monotonic_ns(), [usage.read_ns() for usage in usages]
-        reports = bench.reports(1.0)
-        passed = time.monotonic_ns() - start
-        whole, own = (
-            1000 * (usage.read_ns() - used) / (passed * CORES) for usage, used in zip(usages, before, strict=True)
-        )
-    finally:
-        for usage in usages:
-            usage.close()
-    return whole, own, reports
+    with closing(group.usage()) as whole, closing(group.child("leaf").usage()) as own:
+        readings = [Reading(time.monotonic_ns(), whole.read_ns(), own.read_ns())]
+        bench.busy(busy)
+        for _ in range(reports):
+            bench.report()
+            readings.append(Reading(time.monotonic_ns(), whole.read_ns(), own.read_ns()))
+    bench.until_logged(readings[-1].at_ns)
+    return [row for row in bench.rows() if readings[0].at_ns < row["emitted_ns"] < readings[-1].at_ns], readings
+
+
+def told(rows: list[Row], field: str) -> float:
+    """The mean use over the time of these rows, in permille: what the moving average in them was made of."""
+    used = 0.0
+    for before, row in itertools.pairwise(rows):
+        passed = row["emitted_ns"] - before["emitted_ns"]
+        used += passed * (before[field] + (row[field] - before[field]) / -math.expm1(-passed / SMOOTHING_NS))
+    return used / (rows[-1]["emitted_ns"] - rows[0]["emitted_ns"])
+
+
+def compared(rows: list[Row], readings: list[Reading]) -> tuple[list[Row], float, float]:
+    """Rows between two at which the kernel was asked at once; the use by all and by the instance between them.
+
+    In permille of the budget, by the kernel's account. A busy machine lets the test read late, but not always.
+    """
+
+    def reading_after(row: Row) -> Reading:
+        return readings[bisect(readings, row["emitted_ns"], key=lambda reading: reading.at_ns)]
+
+    def soonest(some: list[Row]) -> Row:
+        return min(some, key=lambda row: reading_after(row).at_ns - row["emitted_ns"])
+
+    first, last = soonest(rows[: len(rows) // 3]), soonest(rows[-len(rows) // 3 :])
+    begin, end = reading_after(first), reading_after(last)
+    budget = (end.at_ns - begin.at_ns) * CORES / 1000
+    between = [row for row in rows if first["emitted_ns"] <= row["emitted_ns"] <= last["emitted_ns"]]
+    return between, (end.whole_ns - begin.whole_ns) / budget, (end.own_ns - begin.own_ns) / budget
 
 
 def test_own_work_is_told_from_work_that_competes(bench: Bench) -> None:
     bench.add()
-    bench.busy("leaf")
-    whole, _, alone = observed(bench)
-    assert statistics.mean(report.cpu for report in alone) == pytest.approx(whole, abs=80)
-    assert all(report.cpu - report.cpu_own < 120 for report in alone), "the instance's own use competes with nobody"
-    bench.busy(OTHER)
-    whole, own, both = observed(bench)
+    bench.reports(5)
+    rows, whole, own = compared(*observed(bench, 150, "leaf"))
+    assert whole > 200, "it is busy"
+    assert told(rows, "cpu") == pytest.approx(whole, abs=80)
+    assert told(rows, "cpu_own") == pytest.approx(own, abs=80)
+    foreign = sorted(row["cpu"] - row["cpu_own"] for row in rows)
+    assert foreign[len(foreign) * 9 // 10] < 120, "the instance's own use competes with nobody"
+    rows, whole, own = compared(*observed(bench, 150, OTHER))
     assert own < 0.8 * whole
-    foreign = statistics.mean(report.cpu - report.cpu_own for report in both)
-    assert foreign == pytest.approx(whole - own, abs=80)
-    assert all(report.cpu <= 1000 for report in both)
+    assert told(rows, "cpu") - told(rows, "cpu_own") == pytest.approx(whole - own, abs=80)
+    assert all(row["cpu"] <= 1000 for row in rows)
 
 
 def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> None:
     bench.add()
-    bench.reports(0.2)
+    bench.report()
     other = Hierarchy.detect().node(BUDGET).child("other-leaf")
     other.create()
     page = bench.stack.enter_context(Page(bench.folder / "other-page", create=True))
@@ -195,40 +270,60 @@ def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> Non
         epoch_file=str(bench.folder / "other-epoch"),
         log=str(bench.folder / "other.csv"),
     )
-    while bench.report().service_id != 4:
-        pass
+    bench.until(lambda report: report.service_id == 4, "reports of the other one")
     other.remove()
-    bench.reports(0.2)
-    assert {(report.service_id, report.epoch) for report in bench.reports(0.3)} == {(3, 1)}
+    gone = time.monotonic_ns()
+    bench.until_logged(gone)
+    seen: deque[tuple[int, int]] = deque(maxlen=30)
+    bench.until(
+        lambda report: seen.append((report.service_id, report.epoch)) or list(seen) == [(3, 1)] * 30,
+        "thirty reports, and none of the instance whose group has gone",
+    )
 
 
 def test_foreign_load_is_seen_at_once(bench: Bench) -> None:
     bench.add()
-    bench.reports(0.2)
-    bench.busy(OTHER)
-    start = time.monotonic()
-    while bench.report().cpu < 400:
-        assert time.monotonic() - start < 1.0
-    assert time.monotonic() - start < 0.5
+    bench.reports(20)
+    rows, readings = observed(bench, 100, OTHER)
+    # What is due in each row: the average of what the kernel had counted, as far as the test knows, when it left.
+    due, average, last = [], 0.0, readings[0]
+    for row in rows:
+        now = readings[bisect(readings, row["emitted_ns"], key=lambda reading: reading.at_ns) - 1]
+        if (passed := now.at_ns - last.at_ns) > 0:
+            use = 1000 * (now.whole_ns - last.whole_ns) / (passed * CORES)
+            average += (use - average) * -math.expm1(-passed / SMOOTHING_NS)
+        due.append(average)
+        last = now
+    half = max(due) / 2
+    assert half > 50, "it is busy"
+    at = next(number for number, value in enumerate(due) if value >= half)
+    assert max(row["cpu"] for row in rows[: at + 5]) > 0.7 * half
 
 
 def test_a_jump_is_reported_between_two_ticks(bench: Bench) -> None:
     page = bench.add()
-    bench.reports(0.2)
+    bench.report()
+    written = {}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poke:
-        waits = []
-        for depth in range(10, 40):
+        for depth in range(10, 70):
             bench.report()
+            written[depth] = time.monotonic_ns()
             page.write(QueueNumbers(queue_depth=depth, concurrency=1, in_flight=1, ready=True))
-            start = time.monotonic()
-            poke.sendto(b"echo", str(bench.folder / "poke.sock"))
-            while bench.report().queue_depth != depth:
-                pass
-            waits.append(time.monotonic() - start)
+            if depth % 2:
+                poke.sendto(b"echo", str(bench.folder / "poke.sock"))
+            bench.until(lambda report, depth=depth: report.queue_depth == depth, "the depth")
             assert page.reported() == depth
         poke.sendto(b"nobody", str(bench.folder / "poke.sock"))
-    assert statistics.median(waits) < 0.004
+    bench.reports(2)
     assert bench.emitter.poll() is None
+    bench.end()
+    first: dict[int, int] = {}
+    for row in bench.rows():
+        first.setdefault(row["queue_depth"], row["emitted_ns"])
+    with_poke, without = (
+        statistics.median(first[depth] - written[depth] for depth in range(begin, 70, 2)) for begin in (11, 10)
+    )
+    assert with_poke < 0.4 * without, "without a poke, the next tick reports it"
 
 
 def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:
@@ -236,17 +331,24 @@ def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:
     assert bench.report().epoch == 1
     bench.send(command="remove", service="echo")
     bench.add()
-    seen = {(report.epoch, report.sequence) for report in bench.reports(0.3)}
-    assert (2, 1) in seen
+    reports = bench.until(lambda report: report.epoch == 2, "a new epoch")
+    assert reports[-1].sequence == 1
     bench.send(command="remove", service="echo")
-    time.sleep(0.1)
     bench.ear.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        bench.reports(1.0)
+    end = time.monotonic() + PATIENCE
+    silences = 0
+    while silences < 3:
+        assert time.monotonic() < end, "reports go on"
+        try:
+            bench.report()
+            silences = 0
+        except TimeoutError:
+            silences += 1
 
 
 def test_a_command_that_cannot_be_obeyed_ends_nothing(bench: Bench) -> None:
     bench.add()
+    assert bench.report().service_id == 3
     bench.send(command="dance")
     bench.send(
         command="add",
@@ -257,16 +359,15 @@ def test_a_command_that_cannot_be_obeyed_ends_nothing(bench: Bench) -> None:
         epoch_file=str(bench.folder / "epoch"),
         log=str(bench.folder / "other.csv"),
     )
-    assert {report.service_id for report in bench.reports(0.3)} == {3}
+    bench.send(command="tag", service="echo", key={"id": 7, "secret": "ab" * 16})
+    reports = bench.until(partial(has_key, 7), "the command after them obeyed")
+    assert {report.service_id for report in [*reports, *bench.reports(5)]} == {3}
 
 
 def test_its_end_is_the_end_of_its_input(bench: Bench) -> None:
     bench.add()
-    bench.reports(0.3)
-    assert bench.emitter.stdin is not None
-    bench.emitter.stdin.close()
-    assert bench.emitter.wait(5) == 0
-    rows = (bench.folder / "reports.csv").read_text().splitlines()
-    assert rows[0].startswith("epoch,sequence,emitted_ns")
-    assert int(rows[-1].split(",")[1]) == len(rows) - 1
+    bench.reports(30)
+    bench.end()
+    assert (bench.folder / "reports.csv").read_text().startswith("epoch,sequence,emitted_ns")
+    assert [row["sequence"] for row in bench.rows()] == list(range(1, len(bench.rows()) + 1))
     assert not (bench.folder / "poke.sock").exists()

@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,23 @@ from greengrass_agent.processes import environment
 from hitless.blocking import BlockingClient
 from hitless.call import CallError, Endpoint, Response
 from hitless.invocation import Message, MessageType, Reassembler, fragments
-from tests.agent.support import ROOT, child, free_port, until
+from tests.agent.support import ROOT, child, until
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 SERVICE_ID = 7
+PATIENCE_MS = int(1000 * PATIENCE)
 FUNCTION = """
 import base64, json, os, time
+
+HELD = os.path.join(os.path.dirname(__file__), "held")
 
 def lambda_handler(event, context):
     body = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event.get("body", "").encode()
     if body.startswith(b"sleep "):
         time.sleep(float(body.split()[1]))
+    while body.startswith(b"held") and os.path.exists(HELD):
+        time.sleep(0.005)
     if body == b"die":
         os._exit(3)
     if body == b"raise":
@@ -53,7 +61,6 @@ class Gateway:
     process: subprocess.Popen[bytes]
     poke: socket.socket
     start_worker: Callable[[], subprocess.Popen[bytes]]
-    told: list[dict[str, Any]] = field(default_factory=list)
 
     def send(self, **command: Any) -> None:
         assert self.process.stdin is not None
@@ -69,9 +76,25 @@ class Gateway:
         limits = {
             "concurrency": configuration.pop("concurrency", 1),
             "queue_limit": configuration.pop("queue_limit", 8),
-            "timeout_ms": configuration.pop("timeout_ms", 3000),
+            "timeout_ms": configuration.pop("timeout_ms", PATIENCE_MS),
         }
         self.send(command="configure", configuration=configuration, **limits)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Requests that begin with `held` are executed until the end of the block, or longer."""
+        (self.folder / "held").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "held").unlink()
+
+    def take_role(self, **role: Any) -> None:
+        """Give it a role, and wait until this and all commands before it have been carried out."""
+        draining = bool(role.get("draining"))
+        for state in (not draining, draining):
+            self.send(command="role", **role | {"draining": state})
+            until(lambda state=state: self.numbers().draining == state, "the role is taken")
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker and wait until it has joined."""
@@ -79,13 +102,17 @@ class Gateway:
         self.hear()
         return process
 
-    def call(self, payload: bytes, address: str = "127.0.0.1", deadline: float = 5.0) -> Response:
+    def call(self, payload: bytes, address: str = "127.0.0.1", deadline: float = PATIENCE) -> Response:
         with BlockingClient() as client:
             return client.invoke(Endpoint(SERVICE_ID, address, self.port), payload, deadline)
 
     def curl(self, *arguments: str, path: str = "/") -> str:
         url = f"http://127.0.0.1:{self.port}{path}"
         return subprocess.run(["curl", "-s", *arguments, url], capture_output=True, text=True, check=True).stdout
+
+    def listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
     def numbers(self) -> QueueNumbers:
         with Page(self.folder / "page") as page:
@@ -119,7 +146,7 @@ def gateway() -> Iterator[Gateway]:
         (folder / "settings.json").write_text(json.dumps(settings))
         poke = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         poke.bind(str(folder / "poke.sock"))
-        poke.settimeout(5)
+        poke.settimeout(PATIENCE)
         process = stack.enter_context(
             child(
                 [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
@@ -148,7 +175,7 @@ def test_udp_serves_on_each_address_and_answers_from_it(gateway: Gateway) -> Non
     assert gateway.call(picture).result() == picture[::-1]
     assert gateway.call(b"ab", address="127.0.0.2").result() == b"ba"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         (datagram,) = fragments(Message(MessageType.REQUEST, SERVICE_ID, 5, 1, b"xy"))
         sock.sendto(datagram, ("127.0.0.2", gateway.port))
         assert sock.recvfrom(2000)[1] == ("127.0.0.2", gateway.port)
@@ -175,10 +202,10 @@ def test_http_serves_the_same_function(gateway: Gateway) -> None:
 
 def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -> None:
     gateway.worker()
-    request = fragments(Message(MessageType.REQUEST, SERVICE_ID, 9, 1, b"sleep 0.3 " + b"-" * 3000))
+    request = fragments(Message(MessageType.REQUEST, SERVICE_ID, 9, 1, b"held " + b"-" * 3000))
     reassembler = Reassembler()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
 
         def receive() -> Message:
             while True:
@@ -187,16 +214,20 @@ def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -
                 if message is not None:
                     return message
 
-        for _ in range(3):
-            for fragment in request:
-                sock.sendto(fragment, ("127.0.0.1", gateway.port))
-        messages = [receive() for _ in range(3)]
-        assert [message.type for message in messages] == [MessageType.ACK, MessageType.ACK, MessageType.RESPONSE]
+        with gateway.holding():
+            for _ in range(3):
+                for fragment in request:
+                    sock.sendto(fragment, ("127.0.0.1", gateway.port))
+            assert [receive().type for _ in range(2)] == [MessageType.ACK, MessageType.ACK]
+        answer = receive()
+        assert answer.type == MessageType.RESPONSE
         for fragment in request:
             sock.sendto(fragment, ("127.0.0.1", gateway.port))
-        assert receive() == messages[-1]
-    time.sleep(0.15)
-    assert len(gateway.rows()) == 1
+        assert receive() == answer
+    gateway.call(b"another")
+    rows = until(lambda: len(gateway.rows()) > 1 and gateway.rows(), "the row of a request that came after it")
+    assert [row["request_id"] for row in rows] == ["1", "1"]
+    assert [row["client_id"] for row in rows].count("9") == 1
 
 
 def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
@@ -204,7 +235,7 @@ def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
     answer = gateway.call(b"raise")
     assert (answer.failed, answer.status, answer.payload) == (True, 500, b"RuntimeError: not today")
     with BlockingClient() as client:
-        wrong = client.invoke(Endpoint(8, "127.0.0.1", gateway.port), b"x", 2.0)
+        wrong = client.invoke(Endpoint(8, "127.0.0.1", gateway.port), b"x", PATIENCE)
     assert (wrong.failed, wrong.status) == (True, 404)
     assert b"service 8 is not served here" in wrong.payload
 
@@ -223,16 +254,27 @@ def test_a_worker_that_dies_fails_its_request_and_no_other(gateway: Gateway) -> 
 
 
 def test_a_full_queue_and_a_passed_deadline_are_said(gateway: Gateway) -> None:
-    gateway.configure(queue_limit=1, timeout_ms=500)
+    gateway.configure(timeout_ms=200)
+    gateway.take_role(role="host")
+    late = gateway.call(b"x")
+    assert (late.failed, late.status) == (True, 504)
+    gateway.configure(queue_limit=1)
+    gateway.take_role(role="host")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(gateway.call, b"x")
         until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
         full = gateway.call(b"y")
         assert (full.failed, full.status) == (True, 503)
         assert gateway.curl("-o", "/dev/null", "-w", "%{http_code}") == "503"
-        late = waiting.result()
-        assert (late.failed, late.status) == (True, 504)
-    assert {row["started_ns"] for row in gateway.rows()} == {"0"}
+        gateway.worker()
+        assert waiting.result().status == 200
+    rows = until(lambda: len(gateway.rows()) == 4 and gateway.rows(), "four rows in the log")
+    assert [(row["status"], row["started_ns"] == "0") for row in rows] == [
+        ("504", True),
+        ("503", True),
+        ("503", True),
+        ("200", False),
+    ]
 
 
 def test_a_configuration_change_reaches_workers_between_requests(gateway: Gateway) -> None:
@@ -251,9 +293,10 @@ def test_a_jump_of_the_queue_wakes_the_emitter(gateway: Gateway) -> None:
     gateway.worker()
     assert gateway.poke.recv(100) == b"echo", "a worker has come"
     with Page(gateway.folder / "page") as page, ThreadPoolExecutor() as pool:
-        calls = [pool.submit(gateway.call, b"sleep 0.1") for _ in range(5)]
-        assert gateway.poke.recv(100) == b"echo"
-        assert page.read().queue_depth >= 4
+        with gateway.holding():
+            calls = [pool.submit(gateway.call, b"held") for _ in range(5)]
+            assert gateway.poke.recv(100) == b"echo"
+            assert page.read().queue_depth >= 4
         assert all(call.result().status == 200 for call in calls)
 
 
@@ -262,30 +305,33 @@ def test_open_connections_end_with_their_next_answer_when_the_service_moves(
     gateway: Gateway, state: dict[str, Any]
 ) -> None:
     gateway.worker()
-    with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
-        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-        connection.sendall(request)
-        assert b"connection: close" not in connection.recv(4096).lower()
-        gateway.send(command="role", **state)
-        until(lambda: gateway.numbers().draining == state.get("draining", False), "the role is taken")
-        time.sleep(0.05)
-        connection.sendall(request)
-        answer = b""
-        while data := connection.recv(4096):
-            answer += data
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"connection: close" in answer.lower()
-    gateway.send(command="role", role="host")
-    time.sleep(0.1)
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(HTTPConnection("127.0.0.1", gateway.port, PATIENCE)))
+        connection.request("GET", "/")
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.getheader("Connection")) == (200, None)
+            answer.read()
+        assert connection.sock is not None
+        same = stack.enter_context(connection.sock.dup())
+        gateway.take_role(**state)
+        connection.request("GET", "/")
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.getheader("Connection")) == (200, "close")
+            answer.read()
+        assert same.recv(1) == b"", "closed by the gateway, and no other connection was used"
+    gateway.take_role(role="host")
     assert "connection: close" not in gateway.curl("-i").lower()
 
 
 def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
     worker = gateway.worker()
     with ThreadPoolExecutor() as pool:
-        call = pool.submit(gateway.call, b"sleep 0.4")
-        until(lambda: gateway.numbers().in_flight == 1, "the request is executed")
-        gateway.send(command="finish")
+        with gateway.holding():
+            call = pool.submit(gateway.call, b"held")
+            until(lambda: gateway.numbers().in_flight == 1, "the request is executed")
+            gateway.send(command="finish")
+            until(lambda: not gateway.listens(), "no new connection is taken")
+            assert gateway.numbers().in_flight == 1
         assert gateway.hear()["finished"] is True
         assert call.result().status == 200
     assert gateway.rows()[-1]["status"] == "200"
@@ -295,11 +341,12 @@ def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
 
 
 def test_a_stuck_worker_is_ended(gateway: Gateway) -> None:
-    gateway.configure(timeout_ms=200)
     worker = gateway.worker()
+    gateway.configure(timeout_ms=200)
+    gateway.take_role(role="host")
     stuck = gateway.call(b"sleep 60")
     assert (stuck.failed, stuck.status) == (True, 504)
-    assert worker.wait(5) == -signal.SIGKILL
+    assert worker.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_rubbish_does_no_harm(gateway: Gateway) -> None:
@@ -310,7 +357,7 @@ def test_rubbish_does_no_harm(gateway: Gateway) -> None:
     with socket.socket(socket.AF_UNIX) as worker:
         worker.connect(str(gateway.folder / "workers.sock"))
         worker.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        worker.settimeout(5)
+        worker.settimeout(PATIENCE)
         assert worker.recv(10) == b""
     assert gateway.call(b"ab").result() == b"ba"
 
@@ -318,4 +365,4 @@ def test_rubbish_does_no_harm(gateway: Gateway) -> None:
 def test_its_end_is_the_end_of_its_input(gateway: Gateway) -> None:
     assert gateway.process.stdin is not None
     gateway.process.stdin.close()
-    assert gateway.process.wait(5) == 0
+    assert gateway.process.wait(PATIENCE) == 0

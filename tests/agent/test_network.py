@@ -13,6 +13,7 @@ import pytest
 
 from hitless.report import decode
 from tests.agent.support import ROOT, agent_command, agent_folder, child, until
+from tests.patience import PATIENCE
 from topologies.cgroups import Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
@@ -37,7 +38,7 @@ client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("{SERVICE}", 9000))
 client.connect(("{SERVICE}", 9000))
 for each in (server, client):
-    each.settimeout(3)
+    each.settimeout({PATIENCE})
 client.send(b"ping")
 data, source = server.recvfrom(100)
 server.sendto(b"pong " + data, source)
@@ -120,14 +121,14 @@ def test_without_the_set_up_the_call_would_not_leave(wire: Wire) -> None:
 
 
 def test_the_node_answers_arp_for_itself_only(wire: Wire, tmp_path: Path) -> None:
-    def neighbour(address: str) -> str:
+    def neighbour(address: str, wait_s: int) -> str:
         wire.on(wire.router, "ip", "route", "replace", f"{address}/32", "dev", "eth0")
-        wire.on(wire.router, "ping", "-c1", "-W1", address, check=False)
+        wire.on(wire.router, "ping", "-c1", f"-W{wait_s}", address, check=False)
         return wire.on(wire.router, "ip", "neighbour", "show", "to", address)
 
     wire.network(tmp_path / "saved", "set_up", f"add:{SERVICE}")
-    assert "lladdr" not in neighbour(SERVICE)
-    assert "lladdr" in neighbour(NODE_ADDRESS)
+    assert "lladdr" not in neighbour(SERVICE, 1)
+    assert "lladdr" in neighbour(NODE_ADDRESS, int(PATIENCE))
 
 
 def test_everything_is_idempotent_and_undone(wire: Wire, tmp_path: Path) -> None:
@@ -208,14 +209,14 @@ def test_the_agent_owns_its_service_address_and_reports_from_its_node_address(wi
             assert heard.stdout is not None
             url = f"http://{SERVICE}:8080/"
             answer = until(
-                lambda: wire.on(wire.router, "curl", "-s", "-i", "-m", "2", url, check=False), "an answer to curl"
+                lambda: wire.on(wire.router, "curl", "-s", "-i", "-m", "10", url, check=False), "an answer to curl"
             )
             assert "200 OK" in answer
             assert "X-Hitless-Node: n1" in answer
             assert "hello" in answer
             # The node calls its own service: once around through the router, by both addresses.
-            assert wire.on(wire.node, "curl", "-s", "-m", "2", url) == "hello"
-            assert wire.on(wire.router, "curl", "-s", "-m", "2", f"http://{NODE_ADDRESS}:8080/") == "hello"
+            assert wire.on(wire.node, "curl", "-s", "-m", str(PATIENCE), url) == "hello"
+            assert wire.on(wire.router, "curl", "-s", "-m", str(PATIENCE), f"http://{NODE_ADDRESS}:8080/") == "hello"
             received = []
             while not received or received[-1].received < 3:
                 source, payload = heard.stdout.readline().decode().split()
