@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hitless.worker_protocol import Configure, Decoder, Frame, Hello, HttpHead, Request, Response, encode
+from tests.patience import PATIENCE
 
-PATIENCE = 30.0
-"""Seconds to wait for a worker: importing OpenCV on a busy machine takes a while."""
+PATIENCE_MS = int(1000 * PATIENCE)
 
 
 @dataclass
@@ -54,7 +54,12 @@ class Connection:
         self.send(Configure(configuration))
 
     def request(
-        self, body: bytes = b"", *, http: HttpHead | None = None, deadline_ms: int = 5000, request_id: int = 0
+        self,
+        body: bytes = b"",
+        *,
+        http: HttpHead | None = None,
+        deadline_ms: int = PATIENCE_MS,
+        request_id: int = 0,
     ) -> Request:
         """Send a request."""
         number = next(self._ids)

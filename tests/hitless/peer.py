@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -53,6 +52,11 @@ class Peer:
         self._thread.join()
         self._socket.close()
 
+    @property
+    def arrived(self) -> int:
+        """Datagrams that have come, lost ones included."""
+        return self._arrived
+
     def send(self, message: Message, to: tuple[str, int]) -> None:
         """Send a message nobody asked for."""
         for datagram in fragments(message):
@@ -90,11 +94,3 @@ class Peer:
                     self._socket.sendto(kept, source)
             case _:
                 self.send(request.ack(), source)
-
-
-def closed_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

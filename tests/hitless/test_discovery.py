@@ -15,6 +15,8 @@ from hitless.discovery import Broker, follow_endpoints
 from hitless.endpoints import Endpoints
 from hitless.messages import EndpointAck, EndpointUpdate
 from hitless.topics import CLIENT_ACK, ENDPOINT
+from tests.patience import PATIENCE
+from tests.ports import free_port
 from topologies import broker
 
 CREDENTIALS = broker.make_credentials(["edge1"], ["camera"])
@@ -24,9 +26,7 @@ class Mosquitto:
     """A broker that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         access = broker.access_list(["edge1"], ["camera"])
         self._configuration, _ = broker.write_configuration(
             folder, "127.0.0.1", self.port, CREDENTIALS.values(), access
@@ -35,7 +35,7 @@ class Mosquitto:
 
     def start(self) -> None:
         self._process = subprocess.Popen(["mosquitto", "-c", str(self._configuration)])
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             assert self._process.poll() is None, "mosquitto ended"
             with socket.socket() as probe:
@@ -46,7 +46,7 @@ class Mosquitto:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(5)
+        self._process.wait(PATIENCE)
 
     def identity(self, name: str) -> Broker:
         return Broker("127.0.0.1", self.port, name, CREDENTIALS[name].password)
@@ -91,7 +91,7 @@ async def publish(controller: aiomqtt.Client, update: EndpointUpdate, service: s
 
 
 async def next_ack(controller: aiomqtt.Client) -> tuple[str, EndpointAck]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         message = await anext(aiter(controller.messages))
     levels = CLIENT_ACK.match(message.topic.value)
     assert levels is not None and isinstance(message.payload, bytes)
