@@ -12,6 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tests.patience import PATIENCE
+from tests.ports import free_port
 from topologies import broker
 from topologies.processes import start, stop
 
@@ -24,21 +26,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict
     # mosquitto gives up root: it must be able to reach its files.
     for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     credentials = broker.make_credentials(NODES, CLIENTS)
     configuration, _ = broker.write_configuration(
         folder / "broker", "127.0.0.1", port, credentials.values(), broker.access_list(NODES, CLIENTS)
     )
     process = start("broker", ["mosquitto", "-c", str(configuration)], folder / "broker.log")
     try:
-        for _ in range(100):
+        end = time.monotonic() + PATIENCE
+        while True:
             process.check()
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
-            time.sleep(0.05)
+            assert time.monotonic() < end, "mosquitto does not listen"
+            time.sleep(0.02)
         yield port, credentials
     finally:
         stop([process])
@@ -59,15 +61,15 @@ class Peer:
         self.client.on_message = lambda _c, _u, message: self.heard.put((message.topic, message.payload))
         self.client.connect("127.0.0.1", port, clean_start=True, properties=Properties(1))
         self.client.loop_start()
-        self.connected = self.answers.get(timeout=5)
+        self.connected = self.answers.get(timeout=PATIENCE)
 
     def publish(self, topic: str) -> bool:
         self.client.publish(topic, b"{}", qos=1)
-        return not self.answers.get(timeout=5).is_failure
+        return not self.answers.get(timeout=PATIENCE).is_failure
 
     def subscribe(self, topic: str) -> None:
         self.client.subscribe(topic, qos=1)
-        self.answers.get(timeout=5)
+        self.answers.get(timeout=PATIENCE)
 
     def close(self) -> None:
         self.client.disconnect()
@@ -128,7 +130,7 @@ def test_a_client_hears_endpoints_and_no_jobs(peer) -> None:  # type: ignore[no-
     client.subscribe("hitless/services/+/endpoint")
     controller.publish("hitless/things/edge1/jobs/notify-next")
     controller.publish("hitless/services/detect/endpoint")
-    assert client.heard.get(timeout=5)[0] == "hitless/services/detect/endpoint"
+    assert client.heard.get(timeout=PATIENCE)[0] == "hitless/services/detect/endpoint"
 
 
 def test_passwords_lie_hashed_and_for_the_broker_alone(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from greengrass_agent.cgroup import CgroupError, Group, parse_cpu_stat, parse_cpuacct_usage
+from tests.patience import PATIENCE
 from topologies.cgroups import OTHER, Hierarchy, agent_setting
 
 V1_MOUNTS = """\
@@ -124,15 +126,21 @@ def test_the_kernel_holds_a_busy_process_to_the_budget(budget: Group) -> None:
     try:
         budget.child(OTHER).add(process.pid)
         time.sleep(0.1)
-        usage, leaf_usage = budget.usage(), budget.child(OTHER).usage()
-        start, used, leaf_used = time.monotonic_ns(), usage.read_ns(), leaf_usage.read_ns()
-        time.sleep(0.6)
-        share = (usage.read_ns() - used) / (time.monotonic_ns() - start)
-        assert leaf_usage.read_ns() - leaf_used == pytest.approx(usage.read_ns() - used, rel=0.1)
+        with closing(budget.usage()) as usage, closing(budget.child(OTHER).usage()) as leaf_usage:
+            share, give_up = 0.0, time.monotonic() + PATIENCE
+            # A busy machine leaves it less now and then, but none ever gives it more.
+            while share < 0.1:
+                assert time.monotonic() < give_up, "it gets nothing near its budget"
+                start, used, leaf_used = time.monotonic_ns(), usage.read_ns(), leaf_usage.read_ns()
+                time.sleep(0.6)
+                leaf_before, whole = leaf_usage.read_ns() - leaf_used, usage.read_ns() - used
+                share = whole / (time.monotonic_ns() - start)
+                leaf_after = leaf_usage.read_ns() - leaf_used
+                assert 0.9 * leaf_before < whole < 1.1 * leaf_after
+                assert share < 0.36
     finally:
         process.kill()
         process.wait()
-    assert 0.1 < share < 0.36
     assert budget.budget_cores() == pytest.approx(0.3)
 
 
@@ -143,7 +151,7 @@ def test_removal_ends_what_still_runs_and_can_be_repeated(budget: Group) -> None
     assert budget.child(OTHER).pids() == {process.pid}
     assert NODE in Hierarchy.detect().nodes()
     Hierarchy.detect().remove(NODE)
-    assert process.wait(5) == -9
+    assert process.wait(PATIENCE) == -9
     assert not budget.exists()
     assert NODE not in Hierarchy.detect().nodes()
     Hierarchy.detect().remove(NODE)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from topologies import leftovers
 from topologies.processes import ProcessEnded, start, stop
 
 
-def wait_until(condition, seconds: float = 5) -> bool:  # type: ignore[no-untyped-def]
+def wait_until(condition, seconds: float = PATIENCE) -> bool:  # type: ignore[no-untyped-def]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -43,7 +44,7 @@ def test_clean_ends_recorded_processes_and_only_those(tmp_path: Path) -> None:
         assert mine is not None
         (tmp_path / "processes.json").write_text(text[:-1] + f", [{mine.pid}, {mine.started - 1}]]")
         assert f"ended process {ours.pid}" in leftovers.clean(tmp_path)
-        assert ours.wait(5) == -signal.SIGKILL
+        assert ours.wait(PATIENCE) == -signal.SIGKILL
         assert other.poll() is None
     finally:
         for one in (ours, other):
@@ -78,5 +79,5 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     deaf = start("deaf", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], tmp_path / "deaf")
     polite = start("polite", ["sleep", "60"], tmp_path / "polite")
     assert wait_until(lambda: "up" in (tmp_path / "deaf").read_text())
-    assert stop([deaf, polite], patience_s=0.5) == ["deaf"]
+    assert stop([deaf, polite], patience_s=2) == ["deaf"]
     assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM
