@@ -66,6 +66,8 @@ async def serve(settings: Settings) -> None:
     except asyncio.CancelledError:
         log.info("ending on SIGTERM")
     finally:
+        # It ends anyway: what comes now must not interrupt it.
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)
         await gateway.close()
 
 
