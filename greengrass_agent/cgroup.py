@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-_REMOVE_WAIT_S = 2.0
+_REMOVE_WAIT_S = 10.0
 
 
 class CgroupError(Exception):
@@ -101,7 +101,7 @@ class Group:
         return found
 
     def kill(self) -> None:
-        """End (SIGKILL) every process here and below, and wait until all have gone. Raises CgroupError after 2 s."""
+        """End (SIGKILL) every process here and below, and wait until all have gone. Raises CgroupError after 10 s."""
         give_up = time.monotonic() + _REMOVE_WAIT_S
         while pids := self._all_pids():
             for pid in pids:
@@ -116,7 +116,7 @@ class Group:
     def remove(self) -> None:
         """Remove the group and all below it, ending what still runs there. A group that is not there is no error.
 
-        Raises CgroupError when the kernel refuses for 2 s.
+        Raises CgroupError when the kernel refuses for 10 s.
         """
         self.kill()
         for child in self.children():
