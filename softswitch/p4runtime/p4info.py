@@ -142,6 +142,8 @@ def _table(
     meters = [i for i in message.direct_resource_ids if i in direct_meters]
     if len(counters) + len(meters) != len(message.direct_resource_ids):
         raise ValueError(f"table {name!r}: a direct resource is neither direct counter nor direct meter")
+    if counters and native.counter is None:
+        raise ValueError(f"table {name!r} has no direct counter in the program")
     if bool(meters) != (native.meter is not None):
         raise ValueError(f"table {name!r}: its direct meter is {native.meter or 'none'} in the program")
     if bool(message.implementation_id) != (native.profile is not None):
@@ -246,9 +248,10 @@ def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:
 
 def _counter(message: p4i.Counter, program: Program) -> Counter:
     name = message.preamble.name
-    if name not in program.counters:
+    native = program.counters.get(name)
+    if native is None or native.table is not None:
         raise ValueError(f"counter {name!r} is not in the program")
-    return Counter(message.preamble.id, name, program.counters[name].size)
+    return Counter(message.preamble.id, name, native.size)
 
 
 def _register(message: p4i.Register, p4info: p4i.P4Info, program: Program) -> Register:
