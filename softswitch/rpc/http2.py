@@ -187,7 +187,8 @@ class ServerConnection:
             case _Type.SETTINGS:
                 self._settings(flags, stream, body)
             case _Type.PING:
-                if stream or len(body) != 8:
+                _check_of_connection(stream, "PING")
+                if len(body) != 8:
                     raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "a malformed PING")
                 if not flags & _ACK:
                     self._out.append(_frame(_Type.PING, _ACK, 0, body))
@@ -269,7 +270,8 @@ class ServerConnection:
         return DataReceived(stream, _unpadded(flags, body), ended)
 
     def _settings(self, flags: int, stream: int, body: bytes) -> None:
-        if stream or len(body) % _SETTING.size or (flags & _ACK and body):
+        _check_of_connection(stream, "SETTINGS")
+        if len(body) % _SETTING.size or (flags & _ACK and body):
             raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, "malformed SETTINGS")
         if flags & _ACK:
             return
@@ -277,8 +279,9 @@ class ServerConnection:
             if name == _Setting.INITIAL_WINDOW_SIZE:
                 if value > _MAX_WINDOW:
                     raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
-                for known in self._streams.values():
+                for number, known in self._streams.items():
                     known.window += value - self._initial_window
+                    _check_window(known.window, f"the window of stream {number}")
                 self._initial_window = value
             elif name == _Setting.MAX_FRAME_SIZE:
                 if not MAX_FRAME <= value < 1 << 24:
@@ -293,13 +296,11 @@ class ServerConnection:
             raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE of stream {stream} by {by}")
         if not stream:
             self._window += by
-            if self._window > _MAX_WINDOW:
-                raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window overflows")
+            _check_window(self._window, "the connection's window")
             self._pump_all()
         elif known := self._streams.get(stream):
             known.window += by
-            if known.window > _MAX_WINDOW:
-                raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, f"the window of stream {stream} overflows")
+            _check_window(known.window, f"the window of stream {stream}")
             self._pump(stream, known)
 
     # Sending
@@ -373,6 +374,16 @@ def _number(body: bytes, what: str) -> int:
     if len(body) != _NUMBER.size:
         raise ConnectionFailed(ErrorCode.FRAME_SIZE_ERROR, f"a malformed {what}")
     return int(_NUMBER.unpack(body)[0])
+
+
+def _check_of_connection(stream: int, what: str) -> None:
+    if stream:
+        raise ConnectionFailed(ErrorCode.PROTOCOL_ERROR, f"{what} of stream {stream}")
+
+
+def _check_window(octets: int, what: str) -> None:
+    if octets > _MAX_WINDOW:
+        raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, f"{what} overflows")
 
 
 def _unpadded(flags: int, body: bytes) -> bytes:
