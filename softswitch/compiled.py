@@ -8,9 +8,10 @@ from pathlib import Path
 
 from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiler import Compiler
-from softswitch.tables import Codecs, codecs
+from softswitch.tables import Codecs, Refused, TableCodec, codecs
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Compiled:
     counters: dict[str, int]
     meters: dict[str, int]
     registers: dict[str, int]
+    initial: tuple[bytes, ...]
+    """Packed operations: the default actions and entries that the program gives its tables."""
 
 
 def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler: Compiler) -> Compiled:
@@ -33,14 +36,24 @@ def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler:
     """
     program = load_program(bmv2_json).with_preinitialized(preinitialized)
     generated = generate(program)
+    known = codecs(program, generated.tables, generated.value_sets)
+    initial = tuple(operation for codec in known.tables.values() for operation in _initial(codec))
     return Compiled(
         program=program,
         library=compiler.program(generated.text),
-        codecs=codecs(program, generated.tables, generated.value_sets),
+        codecs=known,
         counters=_numbered(counter.name for counter in program.counters.values() if counter.table is None),
         meters=_numbered(meter.name for meter in program.meters.values() if meter.table is None),
         registers=_numbered(program.registers),
+        initial=initial,
     )
+
+
+def _initial(codec: TableCodec) -> list[bytes]:
+    try:
+        return [codec.pack_program_default(), *codec.pack_const_entries()]
+    except Refused as refused:
+        raise UnsupportedProgram(str(refused), codec.table.source) from refused
 
 
 def _numbered(names: Iterable[str]) -> dict[str, int]:

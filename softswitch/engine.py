@@ -20,7 +20,6 @@ from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, Event, Re
 from softswitch.events import EventReader
 from softswitch.native import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.state import ProgramState
-from softswitch.tables import Refused
 from softswitch.trace import Trace, TraceReader
 
 __all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
@@ -147,15 +146,8 @@ class Engine(ProgramState):
 
     def _fill(self, handle: ctypes.c_void_p, loaded: Compiled) -> None:
         """Default actions and const entries, before the program runs."""
-        packed = []
-        for codec in loaded.codecs.tables.values():
-            try:
-                packed += [codec.pack_program_default(), *codec.pack_const_entries()]
-            except Refused as refused:
-                raise UnsupportedProgram(str(refused), codec.table.source) from refused
-        results = self._apply(b"".join(packed), len(packed), handle)
-        if any(results):
-            raise UnsupportedProgram("const entries that contradict one another")
+        if any(self._apply(b"".join(loaded.initial), len(loaded.initial), handle)):
+            raise MemoryError("no memory for the program's entries")
         for codec in loaded.codecs.tables.values():
             self._native.ss_keep_default(handle, codec.number)
 

@@ -150,14 +150,16 @@ class TableCodec:
         return self._bytes(_OPERATIONS[Operation.SET_DEFAULT], default, 0, key + data)
 
     def pack_const_entries(self) -> list[bytes]:
-        """The entries that the program gives the table."""
+        """The entries that the program gives the table. Raises Refused."""
         by_id = {a.id: a for a in self.actions.values()}
-        packed = []
+        packed: dict[tuple[int, ...], bytes] = {}
         for entry in self.table.entries:
             data = self._padded(pack_parameters(by_id[entry.action], entry.parameters))
-            priority = self._priority(entry.key, entry.priority)
-            packed.append(self._bytes(0, entry.action, priority, self.key(entry.key) + data))
-        return packed
+            key, priority = self.key(entry.key), self._priority(entry.key, entry.priority)
+            if (priority, *key) in packed:
+                raise _invalid(f"two entries of table {self.table.name} in the program have the same key and priority")
+            packed[priority, *key] = self._bytes(_INSERT, entry.action, priority, key + data)
+        return list(packed.values())
 
     def _bytes(self, operation: int, action: int, priority: int, words: list[int], data: bytes = b"") -> bytes:
         size = _HEADER.size + self._body.size + len(data)
