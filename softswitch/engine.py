@@ -241,7 +241,8 @@ class Engine(ProgramState):
         return bool(self._native.ss_replicate(self._open(), clone, identifier, None, _NO_LIST, 0))
 
     def packet_out(self, data: bytes) -> None:
-        """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port."""
+        """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port. Raises RuntimeError
+        without CPU port or program, ValueError for a packet that is too long."""
         if self.cpu_port is None:
             raise RuntimeError("the switch has no CPU port")
         self._check_packet(data)
@@ -251,7 +252,7 @@ class Engine(ProgramState):
         """Run one packet to completion and return what would leave, as (port, bytes), the CPU port's included.
 
         Needs no interface, no root and no `start`. Digests are queued as events all the same. Raises RuntimeError
-        before the first `load`.
+        before the first `load`, ValueError for a packet that is too long.
         """
         self._check_packet(data)
         out = ctypes.POINTER(ctypes.c_uint8)()

@@ -69,8 +69,7 @@ class Device:
         self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
     ) -> list[P4RuntimeError | None]:
         """Do a batch of updates; `serialized` is the WriteRequest that it came in. Returns one result per update, None
-        for success, or nothing when all were done. Raises P4RuntimeError when none was
-        tried."""
+        for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
         pipeline = self._current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
         in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE

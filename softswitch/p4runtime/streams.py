@@ -25,7 +25,6 @@ LOGGER = logging.getLogger("softswitch.p4runtime")
 MAX_QUEUED_MESSAGES = 10_000
 """Packet-ins, digests and errors that wait for a slow controller; what comes beyond is dropped and counted."""
 
-
 MAX_IDLE_ENTRIES = 1000
 """Entries in one IdleTimeoutNotification."""
 
@@ -137,10 +136,9 @@ class Streams:
             if self._device.cpu_port is None:
                 raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, "this switch has no CPU port (see --cpu-port)")
             try:
-                data = encode_packet_out(pipeline.schema.packet_out, message)
+                self._device.engine.packet_out(encode_packet_out(pipeline.schema.packet_out, message))
             except ValueError as error:
                 raise invalid(str(error)) from error
-            self._device.engine.packet_out(data)
         except P4RuntimeError as error:
             details = p4r.StreamError(packet_out=p4r.PacketOutError(packet_out=message))
             session.offer(_stream_error(error, details))
