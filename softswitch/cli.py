@@ -21,12 +21,14 @@ import uvloop
 
 from softswitch import port_command, run
 from softswitch.arguments import DEFAULT_ADDRESS, Parser, port_and, port_number
-from softswitch.engine import IO, CompilerMissing, Engine
+from softswitch.compiler import CompilerMissing
+from softswitch.engine import IO, Engine
+from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
 from softswitch.rpc.server import tls_context
-from softswitch.switch import MAX_PORT, cache_problem
+from softswitch.switch import cache_problem
 
 LOGGER = logging.getLogger("softswitch")
 

@@ -12,17 +12,14 @@ from pathlib import Path
 
 from softswitch import carry as carrying
 from softswitch.bmv2.program import Program
-from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiled import Compiled, compile_program
-from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, Event, Replica, Replicas
+from softswitch.compiler import Compiler
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT, Event, Replica, Replicas
 from softswitch.events import EventReader
 from softswitch.native import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.state import ProgramState
 from softswitch.trace import Trace, TraceReader
-
-__all__ = ["CompilerMissing", "Engine", "UnsupportedProgram"]
 
 MAX_FRAME = 2**16
 IO = ("af_packet", "af_xdp")
@@ -54,7 +51,7 @@ class Engine(ProgramState):
         self,
         *,
         cpu_port: int | None = None,
-        drop_port: int = 511,
+        drop_port: int = MAX_PORT,
         io: str = IO[0],
         busy_poll: bool = False,
         cache_dir: Path | None = None,

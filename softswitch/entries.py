@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+PORT_WIDTH = 9
+"""Bits of a port in v1model."""
+MAX_PORT = 2**PORT_WIDTH - 1
 MAX_MULTICAST_GROUP = 2**16 - 1
 """Groups are numbered from 1."""
 MAX_CLONE_SESSION = 2**15 - 1

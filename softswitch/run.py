@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from softswitch.arguments import Parser, port_and, port_number
+from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError
 from softswitch.pcap import ETHERNET, CapturedPacket, PcapReader, PcapWriter
-from softswitch.switch import MAX_PORT, Switch, load
+from softswitch.switch import Switch, load
 
 EXIT_MISTAKE, EXIT_PROGRAM_ERROR = 1, 2
 

@@ -17,14 +17,11 @@ from google.protobuf import text_format
 from softswitch import files
 from softswitch.compiler import CompilerMissing
 from softswitch.engine import Engine
-from softswitch.entries import DigestEvent
+from softswitch.entries import MAX_PORT, DigestEvent
 from softswitch.files import LoadError, WriteError
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.trace import Trace
-
-MAX_PORT = 511
-"""Ports have nine bits in v1model."""
 
 KEPT_DIGESTS = 100_000
 """Digests that wait for `Switch.digests`; older ones are forgotten."""

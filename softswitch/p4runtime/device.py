@@ -14,8 +14,10 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.carry import Alike, alike
-from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
+from softswitch.compiler import CompilerMissing
+from softswitch.engine import Engine
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.bulk import WORTH_WHILE

@@ -15,7 +15,7 @@ from softswitch.p4runtime.digests import DigestLists
 from softswitch.p4runtime.idle import IdleTimers, Timer
 from softswitch.p4runtime.keys import Key
 from softswitch.p4runtime.plain import PlainUpdates
-from softswitch.p4runtime.ports import Ports
+from softswitch.p4runtime.profile_entries import Ports
 from softswitch.p4runtime.replication import ReplicationStore, native_replicas
 from softswitch.p4runtime.schema import Schema
 from softswitch.p4runtime.table_entries import encode_entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from finsy.proto import p4r
@@ -9,6 +10,9 @@ from finsy.proto import p4r
 from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.keys import encode_action
 from softswitch.p4runtime.schema import Action
+
+Ports = Callable[[], dict[int, tuple[str, bool]]]
+"""The device's ports: number -> (interface, up)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import GroupOperation, MemberOperation
+from softswitch.entries import PORT_WIDTH, GroupOperation, MemberOperation
 from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 from softswitch.p4runtime.keys import decode_action, encode_action
-from softswitch.p4runtime.ports import PORT_WIDTH, Ports
 from softswitch.p4runtime.profile_entries import (
     Choice,
     Group,
@@ -27,6 +26,7 @@ from softswitch.p4runtime.profile_entries import (
     MemberReference,
     OneShot,
     OneShotAction,
+    Ports,
     Reference,
     Watch,
     encode_watch,

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, Replica
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, PORT_WIDTH, Replica
 from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
-from softswitch.p4runtime.ports import PORT_WIDTH
 
 INSTANCE_WIDTH = 16
 

@@ -16,7 +16,7 @@ from softswitch.bmv2.program import Program
 from softswitch.entries import DirectOperation, EngineOperation, MeterConfig, Operation, PackedOperation, TableOperation
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.keys import EntryId, decode_key, decode_table_action
-from softswitch.p4runtime.ports import Ports
+from softswitch.p4runtime.profile_entries import Ports
 from softswitch.p4runtime.profiles import ProfileState
 from softswitch.p4runtime.schema import Schema, Table
 from softswitch.p4runtime.table_entries import (

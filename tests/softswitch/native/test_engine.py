@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from softswitch.bmv2.expressions import FieldRef
-from softswitch.compiler import Compiler
-from softswitch.engine import CompilerMissing, Engine, UnsupportedProgram
+from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.compiler import Compiler, CompilerMissing
+from softswitch.engine import Engine
 from softswitch.entries import (
     DigestEvent,
     ErrorKind,
