@@ -43,6 +43,13 @@ def port_and(what: str, example: str) -> Callable[[str], tuple[int, str]]:
     return convert
 
 
+def device_id(text: str) -> int:
+    """A device id of P4Runtime: 64 bits."""
+    if not text.isdecimal() or int(text) >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device id in 0..2^64-1")
+    return int(text)
+
+
 def port_number(text: str) -> int:
     """A port of v1model: nine bits."""
     if not text.isdecimal() or int(text) > MAX_PORT:

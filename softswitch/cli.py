@@ -20,7 +20,7 @@ from typing import NoReturn
 import uvloop
 
 from softswitch import port_command, run
-from softswitch.arguments import DEFAULT_ADDRESS, Parser, port_and, port_number
+from softswitch.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.compiler import CompilerMissing
 from softswitch.engine import IO, Engine
 from softswitch.entries import MAX_PORT
@@ -113,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("-v", "--version", action="version", version=version("hitless"))
     option("--json-version", action="version", version=JSON_VERSION, help="show which BMv2 JSON is understood")
     option("--no-p4", action="store_true", help="start without a program; a client pushes one")
-    option("--device-id", type=int, default=0, metavar="N", help="P4Runtime device id (default 0)")
+    option("--device-id", type=device_id, default=0, metavar="N", help="P4Runtime device id (default 0)")
     option(
         *("-i", "--interface"),
         action="append",

@@ -140,6 +140,7 @@ def failure(process: Process) -> str:
         ([], "give a BMv2 JSON file, or --no-p4"),
         (["--no-p4", "-i", "veth1"], "'veth1' is not PORT@IFACE"),
         (["--no-p4", "-i", "512@veth1"], "not a port number in 0..511"),
+        (["--no-p4", "--device-id", "-1"], "'-1' is not a device id"),
         (["--no-p4", "--io", "carrier_pigeon"], "'af_packet', 'af_xdp'"),
         (["--no-p4", "-i", "1@lo", "--io", "af_xdp"], "interface lo cannot be port 1: port 1: cannot open"),
         (["--no-p4", "--no-such-option"], "--no-such-option"),
