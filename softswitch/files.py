@@ -9,6 +9,7 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 from grpc import StatusCode
 
+from softswitch import named_entries
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.compiler import CompilerMissing
 from softswitch.p4runtime.device import Device
@@ -66,17 +67,23 @@ def _p4info(path: Path) -> p4i.P4Info:
         ) from error
 
 
-def read_entries(path: Path) -> p4r.WriteRequest:
+def read_entries(path: Path, info: p4i.P4Info) -> p4r.WriteRequest:
     """A file for `parse_entries`. Raises LoadError."""
     try:
-        return parse_entries(read_bytes(path).decode(), str(path))
+        return parse_entries(read_bytes(path).decode(), info, str(path))
     except UnicodeDecodeError as error:
         raise LoadError(f"{path} is no text protobuf: {error}") from error
 
 
-def parse_entries(text: str, where: str = "entries") -> p4r.WriteRequest:
+def parse_entries(text: str, info: p4i.P4Info, where: str = "entries") -> p4r.WriteRequest:
     """Text protobuf: a P4Runtime WriteRequest (`updates {…}`), or what a read answers (`entities {…}`): each entity is
-    inserted, or modified where it exists from the start. Raises LoadError, naming line and column."""
+    inserted, or modified where it exists from the start. Or JSON (`{"table_entries": […]}`), by the names of `info`.
+    Raises LoadError, naming line and column, or the entry."""
+    if text.lstrip().startswith("{"):
+        try:
+            return named_entries.parse(text, info)
+        except named_entries.NameProblem as error:
+            raise LoadError(f"{where}: {error}") from error
     request, entities = p4r.WriteRequest(), p4r.ReadResponse()
     try:
         return text_format.Parse(text, request)
@@ -89,7 +96,7 @@ def parse_entries(text: str, where: str = "entries") -> p4r.WriteRequest:
         problem = max(problem, error, key=lambda e: (e.GetLine() or 0, e.GetColumn() or 0))
         raise LoadError(
             f"{where}:{problem.GetLine()}:{problem.GetColumn()}: {_reason(problem)}; entries are a P4Runtime"
-            " WriteRequest (updates {…}) or a list of entities (entities {…}) as text protobuf"
+            " WriteRequest (updates {…}) or a list of entities (entities {…}) as text protobuf, or JSON by names"
         ) from problem
     return p4r.WriteRequest(updates=map(as_update, entities.entities))
 

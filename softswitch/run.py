@@ -33,7 +33,9 @@ example:
   softswitch run router.json --p4info router.p4info.txtpb --entries entries.txtpb \\
     --pcap-in 1@client.pcap --pcap-in 2@server.pcap --pcap-out out/
 
-entries.txtpb is a P4Runtime WriteRequest (updates {…}) or a list of entities (entities {…}) as text protobuf.
+entries.txtpb is a P4Runtime WriteRequest (updates {…}) or a list of entities (entities {…}) as text protobuf, or JSON
+that names tables, fields and actions, as p4lang's tutorials have it: {"table_entries": [{"table": …, "match": …,
+"action_name": …, "action_params": …}]}.
 out/ then holds a file for each port that a packet left through, such as out/2.pcap.
 
 exit codes: 0 done, 1 something given is wrong, 2 the program reported errors (a failed assert, an index out of range)

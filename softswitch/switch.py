@@ -11,7 +11,7 @@ from threading import RLock
 from types import TracebackType
 from typing import TypeAlias
 
-from finsy.proto import p4r
+from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 
 from softswitch import files
@@ -27,7 +27,7 @@ KEPT_DIGESTS = 100_000
 """Digests that wait for `Switch.digests`; older ones are forgotten."""
 
 Entries: TypeAlias = p4r.WriteRequest | Iterable[p4r.Update | p4r.Entity] | Path | str
-"""What `Switch.write` takes: messages, text protobuf (it has braces), or the path of a file of it."""
+"""What `Switch.write` takes: messages, text protobuf or JSON (both have braces), or the path of a file of it."""
 
 
 class _PortlessEngine(Engine):
@@ -81,21 +81,21 @@ class Switch:
         """Insert, modify or delete entities, as a P4Runtime Write does.
 
         Takes a WriteRequest, updates, entities (inserted, or modified where they always exist), text protobuf of
-        `updates {…}` or `entities {…}`, or the path of a file of it. Raises WriteError when an update was refused; the
-        others are done unless the request's `atomicity` says otherwise. Raises LoadError for unreadable text, or
-        without P4Info.
+        `updates {…}` or `entities {…}`, JSON by names (`{"table_entries": […]}`), or the path of a file of either.
+        Raises WriteError when an update was refused; the others are done unless the request's `atomicity` says
+        otherwise. Raises LoadError for unreadable text, or without P4Info.
         """
         if isinstance(entries, str) and "{" in entries:
-            request, where = files.parse_entries(entries), "entries"
+            request, where = files.parse_entries(entries, self._p4info()), "entries"
         elif isinstance(entries, str | Path):
-            request, where = files.read_entries(Path(entries)), str(entries)
+            request, where = files.read_entries(Path(entries), self._p4info()), str(entries)
         elif isinstance(entries, p4r.WriteRequest):
             request, where = entries, "entries"
         else:
             updates = [e if isinstance(e, p4r.Update) else files.as_update(e) for e in entries]
             request, where = p4r.WriteRequest(updates=updates), "entries"
         with self._lock:
-            self._need_p4info()
+            self._p4info()
             files.write(self._device, request, where)
 
     def read(self, *entities: p4r.Entity | str) -> list[p4r.Entity]:
@@ -108,7 +108,7 @@ class Switch:
         except text_format.ParseError as error:
             raise LoadError(f"no p4.v1.Entity in text form: {error}") from error
         with self._lock:
-            self._need_p4info()
+            self._p4info()
             try:
                 responses, errors = self._device.read(wanted)
                 answer = [entity for response in responses for entity in response.entities]
@@ -161,9 +161,10 @@ class Switch:
     def _leaving(self, outputs: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         return [output for output in outputs if output[0] not in self._engine.down] if self._engine.down else outputs
 
-    def _need_p4info(self) -> None:
+    def _p4info(self) -> p4i.P4Info:
         if self._device.running is None:
             raise LoadError("entries need the program's P4Info: load it with p4info=")
+        return self._device.running.config.p4info
 
 
 def load(
