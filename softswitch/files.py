@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from finsy.proto import p4i, p4r
 from google.protobuf import text_format
@@ -80,10 +81,7 @@ def parse_entries(text: str, info: p4i.P4Info, where: str = "entries") -> p4r.Wr
     inserted, or modified where it exists from the start. Or JSON (`{"table_entries": […]}`), by the names of `info`.
     Raises LoadError, naming line and column, or the entry."""
     if text.lstrip().startswith("{"):
-        try:
-            return named_entries.parse(text, info)
-        except named_entries.NameProblem as error:
-            raise LoadError(f"{where}: {error}") from error
+        return by_names(text, info, where)
     request, entities = p4r.WriteRequest(), p4r.ReadResponse()
     try:
         return text_format.Parse(text, request)
@@ -99,6 +97,14 @@ def parse_entries(text: str, info: p4i.P4Info, where: str = "entries") -> p4r.Wr
             " WriteRequest (updates {…}) or a list of entities (entities {…}) as text protobuf, or JSON by names"
         ) from problem
     return p4r.WriteRequest(updates=map(as_update, entities.entities))
+
+
+def by_names(entries: str | Mapping[str, Any], info: p4i.P4Info, where: str = "entries") -> p4r.WriteRequest:
+    """Tables, fields and actions by the names of `info`, as JSON or as what it says. Raises LoadError."""
+    try:
+        return named_entries.parse(entries, info) if isinstance(entries, str) else named_entries.read(entries, info)
+    except named_entries.NameProblem as error:
+        raise LoadError(f"{where}: {error}") from error
 
 
 def _reason(error: text_format.ParseError) -> str:

@@ -35,6 +35,11 @@ def parse(text: str, info: p4i.P4Info) -> p4r.WriteRequest:
     except (json.JSONDecodeError, RecursionError) as error:
         place = f"{error.lineno}:{error.colno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise NameProblem(f"{place}no JSON: {getattr(error, 'msg', 'nested too deeply')}") from error
+    return read(root, info)
+
+
+def read(root: _Json, info: p4i.P4Info) -> p4r.WriteRequest:
+    """The same of JSON that is decoded already."""
     _only(root, _KEYS | _IGNORED)
     updates: list[p4r.Update] = []
     readers: dict[str, Callable[[_Json], p4r.Update]] = {
@@ -42,10 +47,10 @@ def parse(text: str, info: p4i.P4Info) -> p4r.WriteRequest:
         "multicast_group_entries": _group,
         "clone_session_entries": _session,
     }
-    for key, read in readers.items():
+    for key, reader in readers.items():
         for number, item in enumerate(_list(root.get(key, []))):
             try:
-                updates.append(read(item))
+                updates.append(reader(item))
             except (KeyError, TypeError, ValueError) as error:
                 problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
                 raise NameProblem(f"{key}[{number}]: {problem}") from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, SupportsBytes, TypeAlias
 
 from finsy.proto import p4i, p4r
 from google.protobuf import text_format
@@ -26,8 +26,11 @@ from softswitch.trace import Trace
 KEPT_DIGESTS = 100_000
 """Digests that wait for `Switch.digests`; older ones are forgotten."""
 
-Entries: TypeAlias = p4r.WriteRequest | Iterable[p4r.Update | p4r.Entity] | Path | str
-"""What `Switch.write` takes: messages, text protobuf or JSON (both have braces), or the path of a file of it."""
+Entries: TypeAlias = p4r.WriteRequest | Iterable[p4r.Update | p4r.Entity] | Mapping[str, Any] | Path | str
+"""What `Switch.write` takes: messages, names in a dict, text protobuf or JSON (both have braces), or a file's path."""
+
+Packet: TypeAlias = bytes | bytearray | memoryview | SupportsBytes
+"""Bytes, or what becomes bytes, as scapy's packets do."""
 
 
 class _PortlessEngine(Engine):
@@ -53,7 +56,7 @@ class Switch:
         self._lock = RLock()
         self._digests: deque[DigestEvent] = deque(maxlen=KEPT_DIGESTS)
 
-    def process(self, port: int, packet: bytes) -> list[tuple[int, bytes]]:
+    def process(self, port: int, packet: Packet) -> list[tuple[int, bytes]]:
         """Let a packet come in at `port` (0..511); returns the packets that leave, each with its port, in order.
 
         A dropped packet returns []. Copies, resubmitted and recirculated ones are followed to their end. Packets to
@@ -61,19 +64,21 @@ class Switch:
         What the program logs goes to the logger `softswitch.dataplane`.
         """
         check_port(port)
+        data = _octets(packet)
         with self._lock:
-            outputs = self._engine.process(port, packet)
+            outputs = self._engine.process(port, data)
             self._take_events()
             return self._leaving(outputs)
 
-    def trace(self, port: int, packet: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
+    def trace(self, port: int, packet: Packet) -> tuple[list[tuple[int, bytes]], Trace]:
         """As `process`, with the story of the packet: print it, or look at its steps.
 
         The first call compiles a second variant of the program, which tells what it does; `process` goes on without.
         """
         check_port(port)
+        data = _octets(packet)
         with self._lock:
-            outputs, trace = self._engine.trace(port, packet)
+            outputs, trace = self._engine.trace(port, data)
             self._take_events()
             return self._leaving(outputs), trace
 
@@ -81,7 +86,7 @@ class Switch:
         """Insert, modify or delete entities, as a P4Runtime Write does.
 
         Takes a WriteRequest, updates, entities (inserted, or modified where they always exist), text protobuf of
-        `updates {…}` or `entities {…}`, JSON by names (`{"table_entries": […]}`), or the path of a file of either.
+        `updates {…}` or `entities {…}`, names (`{"table_entries": […]}`, a dict or JSON), or the path of a file of it.
         Raises WriteError when an update was refused; the others are done unless the request's `atomicity` says
         otherwise. Raises LoadError for unreadable text, or without P4Info.
         """
@@ -91,8 +96,10 @@ class Switch:
             request, where = files.read_entries(Path(entries), self._p4info()), str(entries)
         elif isinstance(entries, p4r.WriteRequest):
             request, where = entries, "entries"
+        elif isinstance(entries, Mapping):
+            request, where = files.by_names(entries, self._p4info()), "entries"
         else:
-            updates = [e if isinstance(e, p4r.Update) else files.as_update(e) for e in entries]
+            updates = [_update(e) for e in entries]
             request, where = p4r.WriteRequest(updates=updates), "entries"
         with self._lock:
             self._p4info()
@@ -136,6 +143,8 @@ class Switch:
 
     def set_clock(self, us: int | None) -> None:
         """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again."""
+        if us is not None and us < 0:
+            raise ValueError(f"the clock cannot stand at {us} µs")
         self._engine.freeze_clock(us)
 
     @property
@@ -185,6 +194,8 @@ def load(
     for number in (cpu_port, drop_port):
         if number is not None:
             check_port(number)
+    if cpu_port in (0, drop_port):
+        raise ValueError("the CPU port must be neither 0 nor the drop port")
     make = partial(_PortlessEngine, cpu_port=cpu_port, drop_port=drop_port)
     try:
         engine = make()
@@ -203,6 +214,22 @@ def load(
         switch.close()
         raise
     return switch
+
+
+def _octets(packet: Packet) -> bytes:
+    if isinstance(packet, bytes):
+        return packet
+    if isinstance(packet, bytearray | memoryview | SupportsBytes):
+        return bytes(packet)
+    raise TypeError(f"a packet is bytes, not {type(packet).__name__}")
+
+
+def _update(item: p4r.Update | p4r.Entity) -> p4r.Update:
+    if isinstance(item, p4r.Update):
+        return item
+    if isinstance(item, p4r.Entity):
+        return files.as_update(item)
+    raise TypeError(f"entries are p4.v1.Update or p4.v1.Entity messages, not {type(item).__name__}")
 
 
 def check_port(port: int) -> None:

@@ -72,7 +72,7 @@ def test_addresses_are_values() -> None:
         "action_name": "I.answer",
         "action_params": {"value": "10.0.1.2"},
     }
-    with load("matching", entries=json.dumps({"table_entries": [rule]})) as switch:
+    with load("matching", entries={"table_entries": [rule]}) as switch:
         (entry,) = switch.read(f"table_entry {{ table_id: {names['managed']} }}")
         assert entry.table_entry.action.action.params[0].value == bytes([10, 0, 1, 2])
         ((_, data),) = switch.process(1, struct.pack(">BBHI", 5, 1, 0, 0) + bytes(16))

@@ -210,3 +210,31 @@ def test_what_cannot_be_loaded_is_said(program: Path | str, p4info: Path | str |
 def test_ports_are_checked() -> None:
     with load("copies") as switch, pytest.raises(ValueError, match=r"512 is not a port number in 0\.\.511"):
         switch.process(512, b"")
+
+
+def test_packets_are_whatever_has_bytes() -> None:
+    class Made:
+        def __bytes__(self) -> bytes:
+            return query
+
+    query = struct.pack(">BBHI", 5, 1, 0, 0) + bytes(16)
+    with load("matching") as switch:
+        expected = switch.process(1, query)
+        for packet in (bytearray(query), memoryview(query), Made()):
+            assert switch.process(1, packet) == switch.trace(1, packet)[0] == expected
+        for wrong in ("abc", 24, None):
+            with pytest.raises(TypeError, match="a packet is bytes, not "):
+                switch.process(1, wrong)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_written_is_said() -> None:
+    with load("matching") as switch:
+        for wrong in (b"abc", [{"table": "t"}]):
+            with pytest.raises(TypeError, match=r"entries are .* messages, not (int|dict)"):
+                switch.write(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ports", [{"cpu_port": 0}, {"cpu_port": 511}, {"cpu_port": 5, "drop_port": 5}])
+def test_cpu_port_is_one_of_its_own(ports: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="neither 0 nor the drop port"):
+        load("matching", **ports)
