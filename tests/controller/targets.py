@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
-START_TIMEOUT = 20.0
 
 
 def missing(name: str) -> str | None:
@@ -55,7 +56,7 @@ class Target:
             stderr=log,
             cwd=ROOT,
         )
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + PATIENCE
         while not self.socket.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} did not start: {(self.folder / f'{self.name}.log').read_text()}")

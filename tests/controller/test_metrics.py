@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from controller.metrics import FabricCollector, MetricsError, MetricsServer
 from controller.overview import InstanceView
 from controller.status import Count, MemberState, MemberStatus, SwitchCounters, SwitchState
+from tests.ports import free_port
 
 MEMBER = MemberState(
     service="detect",
@@ -29,12 +30,6 @@ MEMBER = MemberState(
     best_rank=65000,
     now_us=4,
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def samples(collector: FabricCollector) -> dict[tuple[str, ...], float]:

@@ -20,10 +20,10 @@ from controller.switch import DIGEST_PATIENCE, SwitchSession
 from hitless.report import Report
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
+from tests.patience import PATIENCE
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
 INJECT = 2
-PATIENCE = 20.0
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 
@@ -283,7 +283,7 @@ def test_a_session_ends_when_a_lost_switch_hides_that_it_was_told_to() -> None:
         task = asyncio.create_task(Hiding(load(FABRIC), "s1").run())
         await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=2)
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
         assert done
         assert task.cancelled()
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from controller.fabric import Fabric, load
-from tests.controller_app.support import FABRIC, Ports, Running, RunningBroker, free_port, write_component
+from tests.controller_app.support import FABRIC, Ports, Running, RunningBroker, write_component
+from tests.ports import free_ports
 from topologies.processes import stop
 
 
 @pytest.fixture
 def ports() -> Ports:
-    return Ports(*(free_port() for _ in range(4)))
+    return Ports(*free_ports(4))
 
 
 @pytest.fixture
@@ -45,6 +46,9 @@ def broker(tmp_path: Path, ports: Ports) -> Iterator[RunningBroker]:
 
 @pytest.fixture
 def running(tmp_path: Path, fabric_path: Path, components_path: Path) -> Iterator[Running]:
+    # A moment in which the machine lets nobody work must not make instances stale.
+    patient = "    stale_after_ms: 60000\n    dead_after_ms: 60000\n    component:"
+    fabric_path.write_text(fabric_path.read_text().replace("    component:", patient))
     controller = Running(tmp_path, fabric_path, components_path)
     yield controller
     if controller.process is not None:

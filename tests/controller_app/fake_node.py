@@ -27,6 +27,7 @@ from hitless.messages import (
     StartNext,
 )
 from hitless.report import Report
+from tests.patience import PATIENCE
 
 
 @dataclass(eq=False)
@@ -163,9 +164,9 @@ class FakeNode:
         await self.tell_health()
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds; fails with `what` otherwise."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.02)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.api_client import Client, NoControllerError
+from tests.patience import PATIENCE
 from topologies.processes import Process, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,13 +70,6 @@ Manifests:
 """
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Ports:
     """Ports of the small fabric; nobody listens on them yet."""
@@ -122,7 +116,7 @@ class RunningBroker:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -157,7 +151,7 @@ class Running:
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
         self.process = start("controller", [*self._command, *options], self.log, cwd=ROOT)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.client.get("/v1/status")
@@ -171,7 +165,7 @@ class Running:
         """Send it a signal; returns its exit code."""
         assert self.process is not None
         self.process.signal(number)
-        return self.process.handle.wait(10)
+        return self.process.handle.wait(PATIENCE)
 
     def status(self) -> dict[str, Any]:
         return self.client.get("/v1/status")
@@ -182,4 +176,4 @@ class Running:
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `hitless` against it."""
         command = [sys.executable, "-m", "controller", *words, "--socket", str(self.socket)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -20,13 +20,19 @@ from hitless.cancellation import raise_if_cancelled
 from hitless.messages import EndpointUpdate
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.support import ROOT, Running, RunningBroker
+from tests.patience import PATIENCE, quickest
 
 
 def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running) -> None:
     running.start()
-    before = time.monotonic()
+
+    def asked() -> float:
+        before = time.monotonic()
+        running.status()
+        return time.monotonic() - before
+
+    assert quickest(asked, below=0.2) < 0.2
     status = running.status()
-    assert time.monotonic() - before < 0.2
     assert status["broker"]["connected"] is False
     assert "refused" in status["broker"]["error"]
     assert status["switches"]["s1"]["connected"] is False
@@ -44,12 +50,16 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
 
 
 def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: RunningBroker) -> None:
-    running.start()
-    asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
-    broker.kill()
-    before = time.monotonic()
-    assert running.end() == 0
-    assert time.monotonic() - before < 3
+    def ended() -> float:
+        running.start()
+        asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
+        broker.kill()
+        before = time.monotonic()
+        assert running.end() == 0
+        broker.start()
+        return time.monotonic() - before
+
+    assert quickest(ended, below=3) < 3
     assert "never retrieved" not in running.log.read_text()
 
 
@@ -147,7 +157,7 @@ async def _retained_endpoint(
     place = fabric.broker
     async with aiomqtt.Client(place.host, place.port, username="edge2", password="secret") as client:
         await client.subscribe(topics.ENDPOINT.of(service=service), qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             async for message in client.messages:
                 assert isinstance(message.payload, bytes)
                 update = EndpointUpdate.decode(message.payload)
@@ -164,7 +174,7 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
         async with AsyncExitStack() as stack:
             edge1 = await stack.enter_async_context(FakeNode(fabric, "edge1"))
             edge2 = await stack.enter_async_context(FakeNode(fabric, "edge2"))
-            metrics = asyncio.create_task(_emit({edge1: 0, edge2: 100}))
+            metrics = asyncio.create_task(_emit({edge1: 0, edge2: 900}))
             await until(lambda: running.status()["services"]["web"]["host"] == "edge1", "edge1 is no host")
             first = await _retained_endpoint(fabric, "resize", to="10.0.0.11")
             await until(lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.11", "the caller is not told")
@@ -205,7 +215,7 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
 
 
 def _prometheus(fabric: Fabric) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{fabric.metrics.port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{fabric.metrics.port}/metrics", timeout=PATIENCE) as answer:
         return str(answer.read().decode())
 
 
@@ -229,19 +239,33 @@ async def _emit(nodes: dict[FakeNode, int]) -> None:
 
 
 def test_a_silent_hosts_service_is_moved_by_reconfiguration(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, fabric_path: Path, broker: RunningBroker
 ) -> None:
-    async def scenario() -> None:
-        running.start("--mode", "reconfiguration")
-        async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
-            both = asyncio.create_task(_emit({edge1: 0, edge2: 100}))
-            await until(lambda: running.status()["services"]["web"]["host"] == "edge1", "edge1 is no host")
-            both.cancel()
-            alone = asyncio.create_task(_emit({edge2: 100}))
-            await until(lambda: running.status()["services"]["web"]["host"] == "edge2", "a silent host is kept", 2)
-            alone.cancel()
+    fabric_path.write_text(fabric_path.read_text().replace("stale_after_ms: 60000", "stale_after_ms: 1500"))
 
-    asyncio.run(scenario())
+    async def silence(edge1: FakeNode, edge2: FakeNode) -> float:
+        """Seconds from edge1's last metrics to the decision."""
+        both = asyncio.create_task(_emit({edge1: 0, edge2: 900}))
+        await until(lambda: running.status()["services"]["resize"]["host"] == "edge1", "edge1 is no host")
+        both.cancel()
+        before = time.monotonic_ns()
+        alone = asyncio.create_task(_emit({edge2: 900}))
+        await until(lambda: running.status()["services"]["resize"]["host"] == "edge2", "a silent host is kept")
+        alone.cancel()
+        move = [event for event in running.events("endpoint") if event["service"] == "resize"][-1]
+        assert (move["from"], move["to"], move["reason"]) == ("edge1", "edge2", "STALE")
+        return (move["time_ns"] - before) / 1e9
+
+    async def scenario() -> float:
+        async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
+            least = await silence(edge1, edge2)
+            for _ in range(2):  # a machine that was busy just then
+                if least > 3:
+                    least = min(least, await silence(edge1, edge2))
+        return least
+
+    running.start("--mode", "reconfiguration")
+    assert asyncio.run(scenario()) < 3
 
 
 def test_events_are_followed_and_written_to_the_file(running: Running, fabric: Fabric, broker: RunningBroker) -> None:
@@ -253,7 +277,7 @@ def test_events_are_followed_and_written_to_the_file(running: Running, fabric: F
         event = json.loads(follower.stdout.readline())
         assert (event["kind"], event["command"], event["service"]) == ("command", "drain", "web")
         assert running.end() == 0, "a follower must not keep the controller from ending"
-        assert follower.wait(5) == 0
+        assert follower.wait(PATIENCE) == 0
     assert json.loads(running.event_log.read_text().splitlines()[0]) == event
 
 
@@ -295,7 +319,7 @@ def test_a_port_that_is_taken_is_named(running: Running, fabric: Fabric, fabric_
     other = Client(tmp_path / "other.sock")
     command = [sys.executable, "-m", "controller", "controller", str(fabric_path), "--socket", str(other.path)]
     command += ["--components", str(tmp_path / "components"), "--state", str(tmp_path / "second")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert f"127.0.0.1:{fabric.repository.port}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -304,6 +328,6 @@ def test_a_port_that_is_taken_is_named(running: Running, fabric: Fabric, fabric_
 
 def test_without_a_controller_the_command_says_how_to_start_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "controller", "status", "--socket", str(tmp_path / "none.sock")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 3
     assert f"no controller at {tmp_path / 'none.sock'}: start one with hitless controller" in done.stderr

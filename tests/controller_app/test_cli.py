@@ -9,11 +9,12 @@ from rich.console import Console
 
 from controller import tables
 from tests.controller_app.support import ROOT
+from tests.patience import PATIENCE
 
 
 def hitless(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "controller", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_check_finds_nothing_wrong_with_what_is_right(fabric_path: Path, components_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from controller.events import EventLog, describe
+from tests.patience import PATIENCE
 
 
 def test_the_ring_is_bounded_and_numbers_go_on() -> None:
@@ -45,7 +46,7 @@ def test_a_follower_gets_what_was_and_what_comes_without_a_gap() -> None:
         await asyncio.sleep(0)
         for _ in range(2):
             events.add("node", node="edge1", what="after")
-        await asyncio.wait_for(follower, 5)
+        await asyncio.wait_for(follower, PATIENCE)
         return seen
 
     assert asyncio.run(scenario()) == [2, 3, 4, 5, 6]

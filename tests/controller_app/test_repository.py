@@ -14,7 +14,8 @@ from aiohttp import web
 from controller import deployments, repository
 from controller.fabric import Fabric
 from hitless.recipe import Recipe, RecipeError
-from tests.controller_app.support import free_port, write_component
+from tests.controller_app.support import write_component
+from tests.ports import free_port
 
 URL = "http://127.0.0.1:8080"
 
