@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 
-from greengrass_agent.metrics import SMOOTHING_NS
 from greengrass_agent.page import Page, QueueNumbers
 from hitless.report import Report, decode, tag_of
 from tests.agent.support import ROOT, child, until
@@ -35,6 +34,8 @@ BUDGET = f"test-emitter-{os.getpid()}"
 CORES = 0.4
 BUSY = "import sys\nsys.stdin.read(1)\nwhile True: pass"
 INTERVAL_NS = 10_000_000
+SMOOTHING_NS = 100_000_000
+"""Time constant of the average in the reports."""
 SO_RCVBUFFORCE = 33
 """socket(7); Python does not name it."""
 

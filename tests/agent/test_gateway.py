@@ -1,6 +1,7 @@
 """A gateway process with real workers, over loopback UDP and HTTP."""
 
 import json
+import select
 import shutil
 import signal
 import socket
@@ -332,6 +333,7 @@ def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
             gateway.send(command="finish")
             until(lambda: not gateway.listens(), "no new connection is taken")
             assert gateway.numbers().in_flight == 1
+            assert select.select([gateway.process.stdout], [], [], 0.1)[0] == [], "not finished while it is executed"
         assert gateway.hear()["finished"] is True
         assert call.result().status == 200
     assert gateway.rows()[-1]["status"] == "200"
