@@ -77,6 +77,8 @@ def stage_counter(pipeline: Pipeline, kind: int, message: p4r.CounterEntry) -> E
 def stage_direct_counter(pipeline: Pipeline, kind: int, message: p4r.DirectCounterEntry) -> Effect:
     """Set the counter of a table entry. Raises P4RuntimeError."""
     _only_modify(kind, "a direct counter")
+    if message.table_entry.is_default_action:
+        raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
     state, entry = pipeline.tables.find(message.table_entry)
     table = state.schema
     if table.direct_counter is None:
