@@ -88,9 +88,10 @@ class BulkInserts:
 
 def plain(state: TableState) -> bool:
     """Whether a table's entries may be no more than key and action."""
-    special = state.profile is not None or state.meter_kind is not None or state.schema.idle_timeout
-    narrow = all(field.width <= _WIDEST for field in state.schema.fields)
-    return bool(state.schema.fields) and narrow and not special and not state.schema.const_entries
+    table = state.schema
+    special = state.profile is not None or table.direct_meter is not None or table.idle_timeout
+    narrow = all(field.width <= _WIDEST for field in table.fields)
+    return bool(table.fields) and narrow and not special and not table.const_entries
 
 
 def _actions(table: Table) -> dict[int, Action]:

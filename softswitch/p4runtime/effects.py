@@ -81,7 +81,7 @@ def stage_direct_counter(pipeline: Pipeline, kind: int, message: p4r.DirectCount
         raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
     state, entry = pipeline.tables.find(message.table_entry)
     table = state.schema
-    if table.direct_counter is None:
+    if not table.direct_counter:
         raise invalid(f"table {table.name!r} has no direct counter")
     engine = pipeline.engine
     value = _counter_value(message.data) if message.HasField("data") else None
@@ -131,12 +131,12 @@ def stage_direct_meter(pipeline: Pipeline, kind: int, message: p4r.DirectMeterEn
         raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct meter")
     state, before = pipeline.tables.find(message.table_entry)
     table = state.schema
-    if state.meter_kind is None:
+    if table.direct_meter is None:
         raise invalid(f"table {table.name!r} has no direct meter")
     refuse_marks(message.counter_data)
     config = None
     if message.HasField("config"):
-        config = decode_meter(state.meter_kind, message.config, f"table {table.name!r}")
+        config = decode_meter(table.direct_meter, message.config, f"table {table.name!r}")
     after = replace(before, meter=config)
     identifier = before.key, before.priority
     state.entries[identifier] = after

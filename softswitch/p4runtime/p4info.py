@@ -18,7 +18,6 @@ from softswitch.p4runtime.schema import (
     ActionUse,
     Counter,
     Digest,
-    DirectMeter,
     Field,
     Meter,
     MeterKind,
@@ -54,8 +53,8 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
     _check_unique_ids(p4info)
     try:
         actions = {a.preamble.id: _action(a) for a in p4info.actions}
-        direct_counters = {c.preamble.id: c.direct_table_id for c in p4info.direct_counters}
-        direct_meters = {m.preamble.id: _direct_meter(m) for m in p4info.direct_meters}
+        direct_counters = {c.preamble.id for c in p4info.direct_counters}
+        direct_meters = {m.preamble.id: MeterKind(m.spec.type) for m in p4info.direct_meters}
         tables = {t.preamble.id: _table(t, actions, direct_counters, direct_meters, program) for t in p4info.tables}
         profiles = {a.preamble.id: _action_profile(a, tables, program) for a in p4info.action_profiles}
         for table in tables.values():
@@ -65,9 +64,7 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
             tables=tables,
             actions=actions,
             counters={c.preamble.id: _counter(c, program) for c in p4info.counters},
-            direct_counters=direct_counters,
             meters={m.preamble.id: _meter(m, program) for m in p4info.meters},
-            direct_meters=direct_meters,
             profiles=profiles,
             value_sets={v.preamble.id: _value_set(v, program) for v in p4info.value_sets},
             registers={r.preamble.id: _register(r, p4info, program) for r in p4info.registers},
@@ -119,8 +116,8 @@ def _action(message: p4i.Action) -> Action:
 def _table(
     message: p4i.Table,
     actions: dict[int, Action],
-    direct_counters: dict[int, int],
-    direct_meters: dict[int, DirectMeter],
+    direct_counters: set[int],
+    direct_meters: dict[int, MeterKind],
     program: Program,
 ) -> Table:
     name = message.preamble.name
@@ -139,7 +136,7 @@ def _table(
             as_default=scope != p4i.ActionRef.TABLE_ONLY,
         )
     counters = [i for i in message.direct_resource_ids if i in direct_counters]
-    meters = [i for i in message.direct_resource_ids if i in direct_meters]
+    meters = [direct_meters[i] for i in message.direct_resource_ids if i in direct_meters]
     if len(counters) + len(meters) != len(message.direct_resource_ids):
         raise ValueError(f"table {name!r}: a direct resource is neither direct counter nor direct meter")
     if counters and native.counter is None:
@@ -159,7 +156,7 @@ def _table(
         size=message.size,
         const_entries=message.is_const_table,
         const_default=message.const_default_action_id != 0 or message.implementation_id != 0,
-        direct_counter=counters[0] if counters else None,
+        direct_counter=bool(counters),
         direct_meter=meters[0] if meters else None,
         profile=message.implementation_id or None,
         idle_timeout=timeout,
@@ -223,11 +220,6 @@ def _meter(message: p4i.Meter, program: Program) -> Meter:
     if native.packets != (message.spec.unit == p4i.MeterSpec.PACKETS):
         raise ValueError(f"meter {name!r} has another unit in the program")
     return Meter(message.preamble.id, name, MeterKind(message.spec.type), native.size)
-
-
-def _direct_meter(message: p4i.DirectMeter) -> DirectMeter:
-    preamble = message.preamble
-    return DirectMeter(preamble.id, preamble.name, MeterKind(message.spec.type), message.direct_table_id)
 
 
 def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:

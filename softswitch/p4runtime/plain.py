@@ -50,7 +50,7 @@ class PlainUpdates:
         state = self._tables.states.get(table)
         if state is None or not state.schema.fields or state.schema.const_entries:
             return None
-        if state.profile is not None or state.meter_kind is not None:
+        if state.profile is not None or state.schema.direct_meter is not None:
             return None
         codec = self._engine.codec(state.schema.name)
         return generate(state, codec)

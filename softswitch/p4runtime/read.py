@@ -140,7 +140,7 @@ def _check_resources(table: Table, request: p4r.TableEntry) -> None:
 
 
 def _counted(table: Table) -> bool:
-    return table.direct_counter is not None
+    return table.direct_counter
 
 
 def _metered(table: Table) -> bool:

@@ -56,7 +56,8 @@ class ActionUse:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its key in the program's order, and what its entries may hold."""
+    """A table: its key in the program's order, and what its entries may hold. `profile` is the id of the action profile
+    of an indirect table."""
 
     id: int
     name: str
@@ -65,8 +66,8 @@ class Table:
     size: int
     const_entries: bool
     const_default: bool
-    direct_counter: int | None
-    direct_meter: int | None
+    direct_counter: bool
+    direct_meter: MeterKind | None
     profile: int | None
     idle_timeout: bool
     what: ClassVar[str] = "table"
@@ -107,16 +108,6 @@ class Meter:
     name: str
     kind: MeterKind
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class DirectMeter:
-    """A meter for each entry of a table."""
-
-    id: int
-    name: str
-    kind: MeterKind
-    table: int
 
 
 @dataclass(frozen=True)
@@ -170,9 +161,7 @@ class Schema:
     tables: dict[int, Table]
     actions: dict[int, Action]
     counters: dict[int, Counter]
-    direct_counters: dict[int, int]
     meters: dict[int, Meter]
-    direct_meters: dict[int, DirectMeter]
     profiles: dict[int, ActionProfile]
     value_sets: dict[int, ValueSet]
     registers: dict[int, Register]

@@ -13,7 +13,7 @@ from softswitch.p4runtime.keys import EntryId, Key, decode_key, decode_table_act
 from softswitch.p4runtime.meters import decode_meter, encode_meter, refuse_marks
 from softswitch.p4runtime.profile_entries import Reference, encode_reference
 from softswitch.p4runtime.profiles import ProfileState
-from softswitch.p4runtime.schema import Action, MeterKind, Table
+from softswitch.p4runtime.schema import Action, Table
 
 
 @dataclass(slots=True)  # never changed; frozen ones take three times as long to make
@@ -34,20 +34,13 @@ class Entry:
 
 
 class TableState:
-    """The entries of one table and its default entry. `profile` is None unless the table is indirect, `meter_kind` None
-    unless it has a direct meter."""
+    """The entries of one table and its default entry. `profile` is None unless the table is indirect."""
 
     def __init__(
-        self,
-        schema: Table,
-        entries: dict[EntryId, Entry],
-        default: Entry,
-        profile: ProfileState | None,
-        meter_kind: MeterKind | None,
+        self, schema: Table, entries: dict[EntryId, Entry], default: Entry, profile: ProfileState | None
     ) -> None:
         self.schema = schema
         self.profile = profile
-        self.meter_kind = meter_kind
         self.entries = entries
         self.initial_default = default
         self.default = default
@@ -77,7 +70,7 @@ def encode_entry(table: Table, entry: Entry, *, default: bool, meter: bool = Fal
 def check_resources(table: Table, message: p4r.TableEntry) -> None:
     """Refuse a write of what the table has no resource for. Raises INVALID_ARGUMENT, UNIMPLEMENTED."""
     if message.HasField("counter_data"):
-        if table.direct_counter is None:
+        if not table.direct_counter:
             raise invalid(f"table {table.name!r} has no direct counter")
         if message.is_default_action:
             raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "default entries have no direct counter")
@@ -126,12 +119,12 @@ def decode_entry(state: TableState, identifier: EntryId, message: p4r.TableEntry
         message.controller_metadata,
         reference=reference,
         idle_timeout_ns=message.idle_timeout_ns,
-        meter=decode_entry_meter(state, message),
+        meter=decode_entry_meter(state.schema, message),
     )
 
 
-def decode_entry_meter(state: TableState, message: p4r.TableEntry) -> MeterConfig | None:
+def decode_entry_meter(table: Table, message: p4r.TableEntry) -> MeterConfig | None:
     """The configuration of an entry's direct meter. Raises INVALID_ARGUMENT."""
-    if state.meter_kind is None or not message.HasField("meter_config"):
+    if table.direct_meter is None or not message.HasField("meter_config"):
         return None
-    return decode_meter(state.meter_kind, message.meter_config, f"table {state.schema.name!r}")
+    return decode_meter(table.direct_meter, message.meter_config, f"table {table.name!r}")

@@ -64,7 +64,7 @@ class TableChange:
             return [_operation(self.state, Operation.DELETE, self.id)]
         kind = Operation.INSERT if self.after is None else Operation.MODIFY
         operations = [*self.preparation, _operation(self.state, kind, self.id, self.before)]
-        if self.state.meter_kind is not None:
+        if self.state.schema.direct_meter is not None:
             operations.append(_meter_operation(self.state.schema, self.id, self.before.meter))
         return operations
 
@@ -157,8 +157,7 @@ def _initial_state(table: Table, schema: Schema, program: Program, profiles: Map
     initial = None if native.default_action is None else actions.get(program.actions[native.default_action].name)
     default = Entry((), 0, initial, native.default_parameters, const=table.const_default)
     profile = None if table.profile is None else profiles[table.profile]
-    kind = None if table.direct_meter is None else schema.direct_meters[table.direct_meter].kind
-    return TableState(table, entries, default, profile, kind)
+    return TableState(table, entries, default, profile)
 
 
 def _refuse_const(table: Table, entry: Entry) -> None:
@@ -195,7 +194,7 @@ def _stage_modify(state: TableState, identifier: EntryId, before: Entry, message
             metadata=metadata,
             controller_metadata=cookie,
             idle_timeout_ns=timeout,
-            meter=decode_entry_meter(state, message),
+            meter=decode_entry_meter(state.schema, message),
         )
         direct = _direct_operation(state, identifier, message, before, after)
         return TableChange(state, identifier, before, after, None, (), direct)
