@@ -65,6 +65,7 @@ class Engine(ProgramState):
             raise MemoryError("no memory for a switch")
         super().__init__(native, handle)
         if self._native.ss_configure(self._handle, io.encode(), busy_poll):
+            self._native.ss_destroy(self._handle)
             raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
         self._io = io
         self._compiled: tuple[str, dict[str, int], Compiled] | None = None

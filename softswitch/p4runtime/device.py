@@ -178,8 +178,12 @@ class Device:
 
     def _on_spare_engine(self, verified: _Verified) -> Pipeline:
         engine = self._spare_engine()
-        engine.use_clock_of(self.engine)
-        engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+        try:
+            engine.use_clock_of(self.engine)
+            engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+        except BaseException:
+            engine.close()
+            raise
         return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
 
     def _discard_saved(self) -> None:
