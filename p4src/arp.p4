@@ -5,7 +5,7 @@ control Arp(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_
     // Answers with `mac`, unless the asker sits on `home`, where the address's owner answers for itself. 511 is nobody's
     // home.
     @id(0x01000001) @name(".reply")
-    action reply(mac_t mac, port_t home) {
+    action reply(@id(1) mac_t mac, @id(2) port_t home) {
         hdr.arp.operation = 2;
         hdr.arp.target_mac = hdr.arp.sender_mac;
         hdr.arp.sender_mac = mac;

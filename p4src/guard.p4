@@ -3,7 +3,7 @@
 
 control Guard(in headers_t hdr, inout metadata_t meta, in standard_metadata_t std) {
     apply {
-        bit<32> overhead = 14 + (meta.from_cpu == 1 ? PACKET_OUT_BYTES : 0);
+        bit<32> overhead = ETHERNET_BYTES + (meta.from_cpu == 1 ? PACKET_OUT_BYTES : 0);
         // Ethernet may pad a short frame, so the frame can be longer than the datagram, never shorter.
         if (std.parser_error != error.NoError) {
             meta.drop = drop_t.PARSER;
@@ -12,10 +12,13 @@ control Guard(in headers_t hdr, inout metadata_t meta, in standard_metadata_t st
                 meta.drop = drop_t.OPTIONS;
             } else if (std.checksum_error == 1) {
                 meta.drop = drop_t.CHECKSUM;
-            } else if (hdr.ipv4.total_len < 20 || (bit<32>)hdr.ipv4.total_len + overhead > std.packet_length
-                       || (hdr.icmp.isValid() && hdr.ipv4.total_len < 28)
-                       || (hdr.tcp.isValid() && (hdr.ipv4.total_len < 40 || hdr.tcp.data_offset < 5))
-                       || (hdr.udp.isValid() && (hdr.udp.length < 8 || hdr.udp.length |+| 20 > hdr.ipv4.total_len))) {
+            } else if (hdr.ipv4.total_len < IPV4_BYTES || (bit<32>)hdr.ipv4.total_len + overhead > std.packet_length
+                       || (hdr.icmp.isValid() && hdr.ipv4.total_len < IPV4_BYTES + ICMP_BYTES)
+                       || (hdr.tcp.isValid()
+                           && (hdr.tcp.data_offset < 5
+                               || hdr.ipv4.total_len < IPV4_BYTES + ((bit<16>)hdr.tcp.data_offset << 2)))
+                       || (hdr.udp.isValid()
+                           && (hdr.udp.length < UDP_BYTES || hdr.udp.length |+| IPV4_BYTES > hdr.ipv4.total_len))) {
                 meta.drop = drop_t.LENGTH;
             } else if (hdr.ethernet.dst[40:40] == 1) {
                 meta.drop = drop_t.MULTICAST;

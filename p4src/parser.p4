@@ -47,7 +47,7 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
     }
     state icmp_error {
         transition select(hdr.ipv4.total_len) {
-            0 .. 55: accept; // below ICMP_ERROR_BYTES
+            0 .. ICMP_ERROR_BYTES - 1: accept;
             default: quoted_ipv4;
         }
     }
@@ -79,13 +79,13 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
         meta.src_port = hdr.udp.src_port;
         meta.dst_port = hdr.udp.dst_port;
         transition select(hdr.udp.length) {
-            0 .. 49: accept;
+            0 .. UDP_BYTES + INVOCATION_BYTES - 1: accept;
             default: datagram;
         }
     }
     state datagram {
         transition select(hdr.udp.length, packet.lookahead<bit<16>>()) {
-            (REPORT_UDP_LENGTH, REPORT_MAGIC): report;
+            (UDP_BYTES + REPORT_BYTES, REPORT_MAGIC): report;
             (_, INVOCATION_MAGIC): invocation;
             default: accept;
         }

@@ -25,7 +25,7 @@ control TooBig(inout headers_t hdr, inout metadata_t meta, inout standard_metada
         hdr.ethernet.dst = hdr.ethernet.src;
         hdr.ethernet.src = mac;
         std.egress_spec = meta.port;
-        truncate(14 + (bit<32>)ICMP_ERROR_BYTES + (meta.port == CPU_PORT ? PACKET_IN_BYTES : 0));
+        truncate(ETHERNET_BYTES + (bit<32>)ICMP_ERROR_BYTES + (meta.port == CPU_PORT ? PACKET_IN_BYTES : 0));
     }
 
     apply {

@@ -33,7 +33,10 @@ const bit<8>  PROTOCOL_IPIP  = 4;   // IPv4 in IPv4 (RFC 2003)
 const bit<8>  PROTOCOL_TCP   = 6;
 const bit<8>  PROTOCOL_UDP   = 17;
 const bit<8>  OWN_TTL        = 64;  // of what this switch sends itself
+const bit<32> ETHERNET_BYTES = 14;
 const bit<16> IPV4_BYTES     = 20;
+const bit<16> ICMP_BYTES     = 8;
+const bit<16> UDP_BYTES      = 8;
 
 // Explicit congestion notification (RFC 3168): the last two bits of `tos`.
 const bit<2>  NOT_CAPABLE            = 0;
@@ -51,8 +54,9 @@ const bit<16> ICMP_ERROR_BYTES   = 56;  // IPv4, ICMP, and what it quotes: IPv4 
 
 const bit<16> REPORT_MAGIC       = 0x4854;
 const bit<8>  REPORT_VERSION     = 1;
-const bit<16> REPORT_UDP_LENGTH  = 60;   // UDP header and 52 bytes
+const bit<16> REPORT_BYTES       = 52;
 const bit<16> INVOCATION_MAGIC   = 0x4849;
+const bit<16> INVOCATION_BYTES   = 42;
 const bit<8>  INVOCATION_VERSION = 1;
 const bit<8>  INVOCATION_REQUEST = 1;   // the type that starts one; the client's acks follow it
 

@@ -152,7 +152,8 @@ def _fits(protocol: int, total: int, body: bytes) -> bool:
     if protocol == ICMP:
         return total >= IPV4 + 8
     if protocol == TCP:
-        return total >= IPV4 + 20 and body[12] >> 4 >= 5
+        words = body[12] >> 4
+        return words >= 5 and total >= IPV4 + 4 * words
     if protocol == UDP:
         return 8 <= int.from_bytes(body[4:6], "big") <= total - IPV4
     return True

@@ -63,6 +63,7 @@ BAD: dict[str, tuple[str, Callable[[], Packet | bytes]]] = {
     "total length below the header, nothing known above": ("LENGTH", lambda: udp(len=19, proto=41)),
     "no room for the TCP header": ("LENGTH", lambda: ETHERNET / IP(src=CLIENT, dst=node_address(1), len=39) / TCP()),
     "TCP data offset 4": ("LENGTH", lambda: tcp(dataofs=4)),
+    "TCP data offset beyond the datagram": ("LENGTH", lambda: tcp(dataofs=6)),
     "no room for the ICMP header": ("LENGTH", lambda: ETHERNET / IP(src=CLIENT, dst=GATEWAY, len=27) / ICMP()),
     "broadcast IPv4": ("MULTICAST", lambda: Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / udp()[IP]),
     "multicast IPv4": ("MULTICAST", lambda: Ether(src=CLIENT_MAC, dst="01:00:5e:00:00:01") / udp()[IP]),
