@@ -44,9 +44,9 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
     }
 
     apply {
-        if (hdr.packet_out.op == packet_out_t.SEND) {
+        if (hdr.packet_out.op == packet_out_t.SEND && hdr.packet_out.port <= (bit<16>)CPU_PORT) {
             send();
-        } else if (hdr.packet_out.op == packet_out_t.INJECT) {
+        } else if (hdr.packet_out.op == packet_out_t.INJECT && hdr.packet_out.port <= (bit<16>)CPU_PORT) {
             inject();
         } else if (hdr.packet_out.op == packet_out_t.PROBE
                    && (bit<32>)hdr.packet_out.service < SERVICES && (bit<32>)hdr.packet_out.member < MEMBERS) {

@@ -100,7 +100,7 @@ enum bit<8> drop_t {
     INVOCATION       = 15,  // request affinity without an invocation header
     NO_LIVE          = 16,  // no live instance, and the service says drop (or never had one)
     RESUBMITS        = 17,  // went round too often
-    PACKET_OUT       = 18,  // a packet-out that asks for nothing known
+    PACKET_OUT       = 18,  // a packet-out that asks for nothing known, or names a port that cannot be
     REPORT_FORGED    = 19,  // its tag does not verify under a key of its binding
     MTU              = 20,  // too big for the tunnel to its instance, and nobody to tell
     FRAGMENT         = 21,  // a fragment, where only a whole packet can be handled

@@ -270,10 +270,10 @@ class Switch:
             raise Refused("PARSER")
         op, port, service, member = struct.unpack_from("!BHHH", data)
         frame = data[7:]
-        if op == 0:
-            self._send(CPU_PORT, port & 0x1FF, frame, passage)
-        elif op == 2:
-            self._frame(now, port & 0x1FF, frame, passage)
+        if op == 0 and port <= CPU_PORT:
+            self._send(CPU_PORT, port, frame, passage)
+        elif op == 2 and port <= CPU_PORT:
+            self._frame(now, port, frame, passage)
         elif op == 1 and service < SERVICES and member < MEMBERS:
             answer = _answer(self.probe(now, service, member), port, service, member, now)
             passage.sent.append((CPU_PORT, answer + frame))

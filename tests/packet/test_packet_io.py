@@ -72,7 +72,18 @@ def test_an_injected_frame_is_checked_like_any_other(bench: Bench) -> None:
         bench.client.packet_out(bytes(service.datagram(b"12345"))[:-1], op=INJECT, port=1, service=0, member=0)
 
 
-@pytest.mark.parametrize("metadata", [(3, 1, 0, 0), (255, 1, 0, 0), (PROBE, 0, 256, 0), (PROBE, 0, 1, 64)])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        (3, 1, 0, 0),
+        (255, 1, 0, 0),
+        (SEND, CPU_PORT + 1, 0, 0),
+        (SEND, 512 + CLIENT_PORT, 0, 0),
+        (INJECT, 512 + CLIENT_PORT, 0, 0),
+        (PROBE, 0, 256, 0),
+        (PROBE, 0, 1, 64),
+    ],
+)
 def test_a_packet_out_that_asks_for_nothing_known_is_dropped(bench: Bench, metadata: tuple[int, int, int, int]) -> None:
     op, port, service, member = metadata
     with bench.drops_one("PACKET_OUT"):
