@@ -80,12 +80,14 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
             meta.has_slot = !meta.quotes; // an error is no sign of life of its flow
             read_instance();
             // What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow
-            // on old ports. Dead is who has been silent for `dead_after`, or has got its slot after the flow began.
+            // on old ports. Who has got its slot after the flow began is somebody else. Dead is who has been silent for
+            // `dead_after`.
             if ((!starts || (found.live && !(hdr.tcp.isValid() && found.state == flow_state_t.CLOSING)))
-                && found.generation == generation && elapsed(meta.now, arrival) <= meta.dead_after) {
-                meta.sticky = true;
+                && found.generation == generation) {
+                meta.flow_member = 1w1 ++ found.instance[5:0];
                 meta.member = found.instance[5:0];
                 meta.flow_state = found.state;
+                meta.sticky = elapsed(meta.now, arrival) <= meta.dead_after;
             }
         } else if (!starts) {
             meta.drawn = true;

@@ -1,4 +1,5 @@
-// Choose the member for a piece of new work, by the service's policy. When nobody is eligible, on_no_live decides.
+// Choose the member for a piece of new work, by the service's policy. When nobody is eligible, on_no_live decides; the
+// last resort of a flow is where it was, since reports may be all that is lost.
 //
 //   single, pinned   the host (host.p4)
 //   spread           the best: the root of the tree
@@ -86,6 +87,9 @@ control Choose(inout metadata_t meta) {
             if (meta.on_no_live == no_live_t.FALLBACK) {
                 meta.fell_back = true;
                 meta.next = meta.fallback;
+            } else if (meta.on_no_live == no_live_t.LAST && meta.flow_member[6:6] == 1) {
+                meta.member = meta.flow_member[5:0];
+                meta.sticky = true;
             } else if (meta.on_no_live == no_live_t.LAST && last[6:6] == 1) {
                 meta.member = last[5:0];
             } else {

@@ -87,7 +87,7 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
         bool present = instances.apply().hit;
         bool gone = !present || meta.generation != reported_as;
         bool late = elapsed(meta.now, arrival) > meta.stale_after;
-        if (meta.no_live && gone) {
+        if (meta.no_live && gone && !meta.sticky) {
             meta.drop = drop_t.NO_LIVE;
         } else if (gone) {
             reg_generation.write(meta.instance, 0);

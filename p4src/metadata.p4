@@ -44,12 +44,13 @@ struct metadata_t {
     bit<128>     next_key;
 
     // The flow store's word on the packet (affinity.p4).
-    flow_key_t   flow_key;
-    bit<32>      slot;
-    bool         has_slot;
-    bool         sticky;      // it belongs to a flow that stays where it is
-    bool         drawn;       // it has no entry and gets none: steered by its hash, and no new work
-    flow_state_t flow_state;  // of the entry it found
+    flow_key_t     flow_key;
+    bit<32>        slot;
+    bool           has_slot;
+    bool           sticky;      // it belongs to a flow that stays where it is
+    bool           drawn;       // it has no entry and gets none: steered by its hash, and no new work
+    maybe_member_t flow_member; // of the entry it found: where the flow was, alive or dead, unless that one has gone
+    flow_state_t   flow_state;  // ... and how far the flow was
 
     // The decision (choose.p4, commit.p4).
     member_t   member;

@@ -58,14 +58,14 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             if (meta.kind == kind_t.REPORT) { decided_by_report(); }
             tell();
         }
-        if (meta.met_no_live) { events.count(event_t.NO_LIVE); }
-        if (meta.fell_back) { events.count(event_t.FALLBACK); }
         if (meta.accepted) { events.count(event_t.REPORT); }
 
         if (meta.again && meta.passes < MAX_RESUBMITS) {
             meta.passes = meta.passes + 1;
             resubmit_preserving_field_list(RESUBMIT_FIELDS);
         } else {
+            if (meta.met_no_live) { events.count(event_t.NO_LIVE); }
+            if (meta.fell_back) { events.count(event_t.FALLBACK); }
             if (meta.no_entry) { events.count(event_t.NO_ENTRY); }
             if (meta.no_slot) { events.count(event_t.NO_SLOT); }
             if (meta.too_big && meta.drop == drop_t.NONE) { events.count(event_t.TOO_BIG); }

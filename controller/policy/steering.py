@@ -113,7 +113,8 @@ class ServiceSteering:
         events: list[Event] = []
         for _ in range(MAX_PASSES + 1):
             place = Place() if work is None else self._flows.find(now, work, self.settings.idle_after)
-            kept = self._kept(now, work, place)
+            flow_member = self._flow_member(now, work, place)
+            kept = flow_member if flow_member is not None and self._reports(now, flow_member) else None
             drawn = work if work is not None and kept is None and (place.slot is None or work.quoted) else None
             choice = self._choose(now, by_report=False, drawn=drawn, lots=lots) if kept is None else _Choice(kept)
             member = choice.member
@@ -121,9 +122,14 @@ class ServiceSteering:
             if choice.no_live:
                 if self.settings.on_no_live == "fallback":
                     return told.outcome(Verdict.FALLBACK, None, events)
-                if self.settings.on_no_live == "drop" or self._last is None or self._gone(self._last):
+                if self.settings.on_no_live == "last" and flow_member is not None:
+                    member = kept = flow_member
+                    if self._evicted(now, member, None, events, kept=True):
+                        continue
+                elif self.settings.on_no_live == "drop" or self._last is None or self._gone(self._last):
                     return told.outcome(Verdict.DROPPED, None, events)
-                member = self._last
+                else:
+                    member = self._last
             elif self._evicted(now, member, None, events, kept=kept is not None):
                 continue
             if choice.reason is not None:
@@ -133,7 +139,7 @@ class ServiceSteering:
             if kept is None and drawn is None:
                 self._book(now, member, choice.no_live)
             if work is not None and place.slot is not None and not work.quoted:
-                before = place.entry.state if place.entry is not None and kept is not None else FlowState.FREE
+                before = place.entry.state if place.entry is not None and flow_member is not None else FlowState.FREE
                 self._flows.write(place.slot, now, work, before, member, self._instance(member).generation)
             return told.outcome(Verdict.STEERED, member, events)
         return told.outcome(Verdict.EXHAUSTED, None, events)
@@ -175,14 +181,16 @@ class ServiceSteering:
                 self._move(now, choice.reason, choice.member, report, events)
             return
 
-    def _kept(self, now: int, work: Work | None, place: Place) -> int | None:
-        """The member that the packet's flow stays on. Dead is who has been silent for `dead_after`, or has got its slot
-        after the flow began."""
+    def _flow_member(self, now: int, work: Work | None, place: Place) -> int | None:
+        """The member that the packet's flow has been on, dead or alive, unless another has got its slot since."""
         if work is None or place.entry is None or not keeps(now, work, place.entry, self.settings.idle_after):
             return None
-        instance = self._instance(place.entry.member)
-        alive = elapsed(now, instance.arrival) <= self.settings.dead_after
-        return place.entry.member if alive and place.entry.generation == instance.generation else None
+        member = place.entry.member
+        return member if place.entry.generation == self._instance(member).generation else None
+
+    def _reports(self, now: int, member: int) -> bool:
+        """Whether it has been silent for less than a flow waits."""
+        return elapsed(now, self._instance(member).arrival) <= self.settings.dead_after
 
     def _choose(self, now: int, *, by_report: bool, drawn: Work | None = None, lots: Lots = by_chance) -> _Choice:
         best = self._tree.best

@@ -121,3 +121,48 @@ def test_the_last_one_is_the_host_though_no_request_has_reached_it(bench: Bench)
     bench.pass_time(0.35)
     service.configure(stale_after=0.3)
     assert service.ask() == 1
+
+
+FLOWS = range(4)
+
+
+def flows_in_silence(bench: Bench, on_no_live: int) -> Service:
+    """A service with four flows, each on an instance of its own, and all four dead by now."""
+    turns = ("round_robin", {})
+    options = {"policy": turns, "on_no_live": on_no_live, "stale_after": 0.2, "dead_after": 0.3}
+    service = bench.service(protocol="tcp", affinity=1, **options)
+    for member in FLOWS:
+        service.report(member)
+    for flags in ("S", "A"):
+        assert [service.member_of(service.segment(flags, sport=sport)) for sport in FLOWS] == [0, 1, 2, 3]
+    bench.pass_time(0.35)
+    return service
+
+
+def test_flows_stay_where_they_are_since_reports_may_be_all_that_is_lost(bench: Bench) -> None:
+    service = flows_in_silence(bench, LAST)
+    with bench.counts("events", "NO_LIVE", 9), bench.counts("events", "EVICT_STALE", 4):
+        for _ in range(2):
+            assert [service.member_of(service.segment("A", sport=sport)) for sport in FLOWS] == [0, 1, 2, 3]
+        assert service.member_of(service.segment("S", sport=9)) == 3
+    assert [service.probe(member)["sent"] for member in FLOWS] == [1, 1, 1, 2], "only the last one was new work"
+    service.report(2)
+    assert [service.member_of(service.segment("A", sport=sport)) for sport in FLOWS] == [2, 2, 2, 2]
+
+
+def test_a_flow_whose_instance_has_gone_is_left_to_the_last_one(bench: Bench) -> None:
+    service = flows_in_silence(bench, LAST)
+    bench.client.delete(service.instance(1))
+    with bench.counts("events", "NO_LIVE", 2), bench.counts("events", "EVICT_GONE"):
+        assert service.member_of(service.segment("A", sport=0)) == 0
+        assert service.member_of(service.segment("A", sport=1)) == 3
+
+
+def test_flows_go_to_the_fallback_or_are_dropped_if_the_operator_says_so(bench: Bench) -> None:
+    service = flows_in_silence(bench, FALLBACK)
+    answer = bench.exchange(1, service.segment("A", sport=2))
+    assert answer is not None
+    assert answer[1].dst == FALLBACK_MAC
+    service.configure(on_no_live=DROP)
+    with bench.drops_one("NO_LIVE"):
+        bench.send(1, service.segment("A", sport=2))
