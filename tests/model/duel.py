@@ -103,7 +103,7 @@ class _Observed:
 
     def __init__(self, told: list[Digest], sent: list[Sent]) -> None:
         evicted = [values[2] for values in told if values[1] in (Reason.EVICT_STALE, Reason.EVICT_GONE)]
-        went = [frame[5] if frame[4] == 1 else REMOTE for _, frame in sent]
+        went = [frame[5] if frame[4:5] == b"\1" and len(frame) > 5 else REMOTE for _, frame in sent]
         self._left = [*evicted, *(went or [REMOTE])]  # or else it was too big for that one's tunnel
 
     def __call__(self, members: int) -> int:
