@@ -118,3 +118,15 @@ def test_policies_change_by_one_entry(bench: Bench) -> None:
     assert {service.ask() for _ in range(3)} == {2}
     service.set_policy("round_robin")
     assert [service.ask() for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("policy", DRAWING)
+def test_what_has_no_entry_goes_by_its_hash_always_alike(bench: Bench, policy: str) -> None:
+    service = service_under(bench, policy, 8, protocol="tcp", affinity=1)
+    for member in range(8):
+        service.report(member, backlog=member * SECOND)
+    drawn = {sport: service.member_of(service.segment("A", sport=sport)) for sport in range(24)}
+    assert len(set(drawn.values())) > 4
+    for sport, member in drawn.items():
+        assert service.member_of(service.segment("A", sport=sport)) == member
+    assert service.probe(0)["sent"] == 0
