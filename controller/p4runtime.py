@@ -12,6 +12,7 @@ from finsy.proto import U128, p4r
 
 from controller.diff import Changes, Kind, Update
 from controller.entries import GROUPS, Act, Key, Place
+from hitless.cancellation import raise_if_cancelled
 
 ELECTION_ID = 10
 """Offered first; one lower for each controller that is there already, so that a later one is a backup."""
@@ -61,6 +62,7 @@ class Connection:
         self._client = fy.P4Client(address, wait_for_ready=False)
         self._election_id = ELECTION_ID
         self._sending = asyncio.Lock()
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         await self._client.open(schema=self.schema, complete_request=self._complete)
@@ -69,6 +71,7 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended = True
         await self._client.close()
 
     def _complete(self, request: Any) -> None:
@@ -120,6 +123,9 @@ class Connection:
                 raise self._error("stream", error) from error
             except RuntimeError as error:  # finsy: the stream's orderly end
                 raise SwitchError(f"{self.name} ({self.address}): the switch ended the stream") from error
+            except asyncio.CancelledError:
+                raise_if_cancelled()
+                raise self._over() from None
             match message.WhichOneof("update"):
                 case "digest":
                     yield fy.P4DigestList.decode(message, self.schema)
@@ -131,12 +137,23 @@ class Connection:
                     raise SwitchError(f"{self.name} ({self.address}): {message.error.message}")
 
     async def send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
-        """Send a packet-out or an ack."""
+        """Send a packet-out or an ack. A caller who gives up leaves the stream as it is."""
+        # gRPC ends the whole stream when a write to it is cancelled.
+        await asyncio.shield(self._send(message))
+
+    async def _send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
         try:
             async with self._sending:  # gRPC takes one write to a stream at a time
+                if self._ended:
+                    raise self._over()
                 await self._client.send(message.encode_update(self.schema))
         except fy.P4ClientError as error:
             raise self._error("stream", error) from error
+        except asyncio.CancelledError:  # nobody cancels this but the stream
+            raise self._over() from None
+
+    def _over(self) -> SwitchError:
+        return SwitchError(f"{self.name} ({self.address}): the stream has ended")
 
     async def cookie(self) -> int | None:
         """The cookie of the pipeline it runs; None without one."""

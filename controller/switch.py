@@ -142,6 +142,7 @@ class SwitchSession:
             try:
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                self._connection = None
                 for end in ends:
                     end.cancel()
                 await asyncio.gather(*ends, return_exceptions=True)

@@ -125,6 +125,24 @@ def test_provisioning_twice_changes_nothing(target: Target) -> None:
     run(body)
 
 
+def test_who_gives_a_probe_up_while_it_is_sent_does_not_end_the_session(target: Target) -> None:
+    fabric = fabric_at(target)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            service = next(iter(fabric.services))
+            for steps in range(20):
+                asking = asyncio.create_task(session.probe(service))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+            assert await session.probe(service)
+            assert session.state.connects == 1
+
+    run(body)
+
+
 def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target) -> None:
     fabric = fabric_at(target)
 
