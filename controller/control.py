@@ -199,9 +199,10 @@ class Controller:
                 async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                     await self._commanded.wait()
             except TimeoutError:
-                for service in self._commands.expire(time.monotonic()):
-                    self._did("release", service, None, "dwell over, let go")
-                await self._apply()
+                expired = self._commands.expire(time.monotonic())
+                problem = await self._apply()
+                for service in expired:
+                    self._did("release", service, None, f"dwell over, let go{problem}")
 
     def _decided(self, decisions: list[Decision]) -> None:
         """Where no switch steers: tell clients, callers and gateways of new hosts."""
