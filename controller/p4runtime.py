@@ -138,8 +138,10 @@ class Connection:
 
     async def send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
         """Send a packet-out or an ack. A caller who gives up leaves the stream as it is."""
+        sending = asyncio.create_task(self._send(message))
+        sending.add_done_callback(_look_at)
         # gRPC ends the whole stream when a write to it is cancelled.
-        await asyncio.shield(self._send(message))
+        await asyncio.shield(sending)
 
     async def _send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
         try:
@@ -282,3 +284,9 @@ class Connection:
             return
         kind = p4r.Update.MODIFY if present else p4r.Update.INSERT
         await self._write([p4r.Update(type=kind, entity=wanted.encode(self.schema))], f"digest {digest}")
+
+
+def _look_at(ended: asyncio.Task[None]) -> None:
+    """What became of a message whose sender has given up interests nobody: keep asyncio from complaining."""
+    if not ended.cancelled():
+        ended.exception()
