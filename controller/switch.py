@@ -63,6 +63,8 @@ class SwitchSession:
         self._probe_numbers = itertools.count()
         self._subscribers: WeakSet[asyncio.Queue[SteeringEvent]] = WeakSet()
         self._untold: dict[str, tuple[str | None, float]] = {}
+        self._moved_at: dict[str, int] = {}
+        """Service -> when the switch moved it, on the switch's clock, by the last digest."""
 
     async def run(self) -> None:
         """Keep the switch connected and provisioned until cancelled."""
@@ -160,6 +162,7 @@ class SwitchSession:
             if not waiting.done():
                 waiting.set_exception(error)
         self._probes.clear()
+        self._moved_at.clear()
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -215,8 +218,9 @@ class SwitchSession:
         for service, _ in self.fabric.services_on(self.name):
             for member in await self.probe(service):
                 self.state.members[service, member.node] = member
-                host = member.host
-            self._compare(service, host)
+            # An answer may be looked at after a digest that left the switch later.
+            if member.now_us >= self._moved_at.get(service, 0):
+                self._compare(service, member.host)
         self.state.counters = await self.counters()
 
     def _compare(self, service: str, host: str | None) -> None:
@@ -287,6 +291,7 @@ class SwitchSession:
     def _publish(self, event: SteeringEvent) -> None:
         if event.reason.moves:
             self.state.hosts[event.service] = event.to_node
+            self._moved_at[event.service] = event.switch_time_us
             self._untold.pop(event.service, None)
             if event.from_node is not None:
                 self.state.migrations[event.service, event.reason.name] += 1
