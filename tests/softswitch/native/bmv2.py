@@ -10,10 +10,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,12 @@ PROGRAMS = Path(__file__).parent.parent / "programs"
 CPU_PORT = 510
 _LAUNCHED = itertools.count(1)
 """For a device id of its own each: several may run at once."""
-_SPACING_S = 0.001
+_PATIENCE_S = 15.0
+"""Until what is expected is taken not to happen, however busy the machine."""
+_WINDOW = 16
+"""Packets under way at once: its egress queues hold 64 of those that come out, and lose what is more."""
 _QUIET_S = 0.5
+"""Without an answer after which no more are expected."""
 
 Outputs = list[tuple[int, bytes]]
 Packets = Sequence[tuple[int, bytes]]
@@ -91,10 +95,11 @@ def run(
     sessions: Replicas = {},  # noqa: B006
     entries: Sequence[TableOperation] = (),
     folder_of_programs: Path = PROGRAMS,
-    patience_s: float = _QUIET_S,
+    expected: Sequence[Outputs] | None = None,
 ) -> list[Outputs]:
     """What each packet made leave, as (port, bytes), sorted. `groups` and `sessions` are multicast groups and clone
-    sessions, `entries` insertions into tables; after `patience_s` without an answer no more are expected.
+    sessions, `entries` insertions into tables. As many answers as are `expected` are waited for, and a little longer
+    for more.
 
     Raises RuntimeError when it dies meanwhile.
     """
@@ -102,7 +107,7 @@ def run(
         info = session.push(folder_of_programs / program)
         session.replicate(groups, sessions)
         session.insert(info, entries)
-        outputs = _exchange(plane, device, packets, patience_s)
+        outputs = _exchange(plane, device, packets, expected)
         if process.poll() is not None:
             raise RuntimeError(f"BMv2 died with {process.returncode}")
         return outputs
@@ -126,45 +131,89 @@ def running() -> Iterator[tuple[subprocess.Popen[bytes], str, str, int]]:
             yield process, control, plane, device
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
-def patiently(expected: list[Outputs], ask: Callable[[float], list[Outputs]]) -> list[Outputs]:
-    """What BMv2 answers. `ask` is called with `patience_s`, and again with more of it when the answers are not the
-    expected ones: a busy machine may have kept BMv2 from answering in time."""
-    outputs = ask(_QUIET_S)
-    return outputs if outputs == expected else ask(6 * _QUIET_S)
+class PacketStream:
+    """BMv2's DataplaneInterface: packets in and out without interfaces. It wants a program first, and says "not ready"
+    until that runs, which may be some time after it was pushed. `take` gets what comes out."""
 
-
-def _exchange(address: str, device: int, packets: Packets, patience_s: float) -> list[Outputs]:
-    outputs: list[Outputs] = [[] for _ in packets]
-    last = time.monotonic()
-    requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
-    with grpc.insecure_channel(address) as channel:
-        grpc.channel_ready_future(channel).result(timeout=10)
-        stream = channel.stream_stream(
+    def __init__(self, channel: grpc.Channel, take: Callable[[Packet], None]) -> None:
+        self._open = channel.stream_stream(
             "/p4.bm.DataplaneInterface/PacketStream",
             request_serializer=Packet.encode,
             response_deserializer=Packet.decode,
-        )(iter(requests.get, None))
+        )
+        self._take = take
+        self._sent: list[Packet] = []
+        self._requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._call: Any = self._open(iter(self._requests.get, None))
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-        def collect() -> None:
-            nonlocal last
-            with contextlib.suppress(grpc.RpcError):
-                for packet in stream:
-                    outputs[packet.id - 1].append((packet.port, packet.data))
-                    last = time.monotonic()
+    def send(self, packet: Packet) -> None:
+        """Put a packet in."""
+        with self._changing:
+            self._sent.append(packet)
+            self._requests.put(packet)
 
-        reader = threading.Thread(target=collect, daemon=True)
-        reader.start()
-        for number, (port, data) in enumerate(packets, 1):
-            requests.put(Packet(number, device, port, data))
-            time.sleep(_SPACING_S)  # its egress queues hold 64 packets
-        last = time.monotonic()
-        while time.monotonic() - last < patience_s:
-            time.sleep(patience_s / 4)
-        stream.cancel()  # type: ignore[no-untyped-call]
-        reader.join()
+    def close(self) -> None:
+        """End the stream."""
+        self._closed.set()
+        with self._changing:
+            self._requests.put(None)
+            self._call.cancel()
+        self._reader.join()
+
+    def _read(self) -> None:
+        ready = False
+        while not ready:
+            try:
+                for packet in self._call:
+                    self._take(packet)
+                ready = True
+            except grpc.RpcError as error:
+                ready = error.code() is not grpc.StatusCode.UNAVAILABLE
+            if not ready and not self._closed.wait(0.01):
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """BMv2 took nothing of what was sent."""
+        with self._changing:
+            self._requests.put(None)
+            self._requests = queue.SimpleQueue()
+            for packet in self._sent:
+                self._requests.put(packet)
+            self._call = self._open(iter(self._requests.get, None))
+
+
+def _exchange(address: str, device: int, packets: Packets, expected: Sequence[Outputs] | None) -> list[Outputs]:
+    outputs: list[Outputs] = [[] for _ in packets]
+    came = threading.Condition()
+
+    def take(packet: Packet) -> None:
+        with came:
+            outputs[packet.id - 1].append((packet.port, packet.data))
+            came.notify()
+
+    def all_came(window: range) -> bool:
+        return expected is not None and all(len(outputs[at]) >= len(expected[at]) for at in window)
+
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(timeout=60)
+        stream = PacketStream(channel, take)
+        with came:
+            for first in range(0, len(packets), _WINDOW):
+                window = range(first, min(first + _WINDOW, len(packets)))
+                for at in window:
+                    stream.send(Packet(at + 1, device, *packets[at]))
+                if expected is not None and not came.wait_for(partial(all_came, window), _PATIENCE_S):
+                    break
+                while (expected is None or window.stop == len(packets)) and came.wait(_QUIET_S):
+                    pass
+        stream.close()
     return [sorted(o) for o in outputs]
 
 
@@ -262,7 +311,7 @@ def _replicas(pairs: Sequence[tuple[int, int]]) -> list[p4r.Replica]:
 @contextmanager
 def _primary(address: str, device: int) -> Iterator[_Session]:
     with grpc.insecure_channel(address) as channel:
-        grpc.channel_ready_future(channel).result(timeout=10)
+        grpc.channel_ready_future(channel).result(timeout=60)
         stub = p4r_grpc.P4RuntimeStub(channel)
         requests: queue.SimpleQueue[p4r.StreamMessageRequest | None] = queue.SimpleQueue()
         update = p4r.MasterArbitrationUpdate(device_id=device, election_id=p4r.Uint128(low=1))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import grpc
 from finsy.proto import p4r
 
-from tests.softswitch.native.bmv2 import Packet, running
+from tests.softswitch.native.bmv2 import Packet, PacketStream, running
 from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
 
 Outputs = list[tuple[int, bytes]]
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
+WINDOW = 32
+"""Packets under way in BMv2 at once: its egress queues hold 64, and lose what is more."""
 
 
 @dataclass
@@ -54,53 +55,42 @@ class Target:
 
 
 class _Plane:
-    """BMv2's DataplaneInterface: packets in and out without interfaces. It wants a program first."""
+    """Packets in and out of a BMv2 that has a program."""
 
     def __init__(self, channel: grpc.Channel, device: int) -> None:
         self._channel = channel
         self._device = device
-        self._requests: queue.SimpleQueue[Packet | None] = queue.SimpleQueue()
         self._outputs: dict[int, Outputs] = {}
         self._answered = threading.Condition()
         self._last = 0
-        self._stream: Any = None
-        self._reader: threading.Thread | None = None
+        self._stream: PacketStream | None = None
 
-    def _open(self) -> None:
-        self._stream = self._channel.stream_stream(
-            "/p4.bm.DataplaneInterface/PacketStream",
-            request_serializer=Packet.encode,
-            response_deserializer=Packet.decode,
-        )(iter(self._requests.get, None))
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        with contextlib.suppress(grpc.RpcError):
-            for packet in self._stream:
-                with self._answered:
-                    self._outputs.setdefault(packet.id, []).append((packet.port, packet.data))
-                    self._answered.notify()
+    def _take(self, packet: Packet) -> None:
+        with self._answered:
+            self._outputs.setdefault(packet.id, []).append((packet.port, packet.data))
+            self._answered.notify()
 
     def exchange(self, packets: Sequence[bytes]) -> list[Outputs]:
         """Waits for an answer to each: not for packets that are dropped."""
-        if self._reader is None:
-            self._open()
+        if self._stream is None:
+            self._stream = PacketStream(self._channel, self._take)
         numbers = range(self._last + 1, self._last + 1 + len(packets))
         self._last += len(packets)
-        for number, data in zip(numbers, packets, strict=True):
-            self._requests.put(Packet(number, self._device, 1, data))
-            if len(packets) > 50:
-                time.sleep(0.0005)  # its egress queues hold 64 packets
         with self._answered:
-            assert self._answered.wait_for(lambda: all(n in self._outputs for n in numbers), PATIENCE_S)
+            for first in range(0, len(packets), WINDOW):
+                window = numbers[first : first + WINDOW]
+                for number, data in zip(window, packets[first : first + WINDOW], strict=True):
+                    self._stream.send(Packet(number, self._device, 1, data))
+                assert self._answered.wait_for(partial(self._all_answered, window), PATIENCE_S)
             return [sorted(self._outputs[number]) for number in numbers]
+
+    def _all_answered(self, numbers: range) -> bool:
+        return all(number in self._outputs for number in numbers)
 
     def close(self) -> None:
         """End the stream."""
-        if self._reader is not None:
-            self._stream.cancel()
-            self._reader.join()
+        if self._stream is not None:
+            self._stream.close()
 
 
 @contextmanager
