@@ -112,8 +112,12 @@ int keep_alive(struct live *live)
             ended = now;
         if (!ended && now >= due) {
             put(frame->data + SOURCE_PORT, live->first_port + live->sent % live->flows, 2);
-            if (send(live->sender, frame->data, frame->length, 0) < 0)
-                return -1;
+            if (send(live->sender, frame->data, frame->length, 0) < 0) {
+                if (errno != ENOBUFS && errno != EINTR)
+                    return -1;
+                due = now + LATE; /* the kernel's own queue is full: that is no loss of the switch's */
+                continue;
+            }
             live->sent++;
             due = (now - due > LATE ? now : due) + SECOND / live->rate;
             continue;

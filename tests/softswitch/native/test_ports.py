@@ -20,7 +20,8 @@ from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.conftest import CPU_PORT
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
+"""Until what must happen is taken not to happen, however busy the machine."""
 
 
 def ip(*words: str) -> None:
@@ -58,6 +59,8 @@ class Wire:
 
 
 MARK = b"softswitch-test"
+BURST = 900
+"""Frames at once: the kernel's queue behind a veth holds 1000 where its softirqs are late."""
 
 every_way = pytest.mark.parametrize(
     "switch", [{}, {"io": "af_xdp"}, {"busy_poll": True}], indirect=True, ids=["default", "af_xdp", "busy-poll"]
@@ -145,9 +148,9 @@ def test_recirculated_packet_leaves_whole(switch: Engine, wires: list[Wire]) -> 
 @every_way
 def test_burst_keeps_order_and_loses_nothing(switch: Engine, wires: list[Wire]) -> None:
     wires[1].far.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-    for number in range(1000):
+    for number in range(BURST):
         wires[0].send(copies_packet(0, number % 256, number // 256))
-    for number in range(1000):
+    for number in range(BURST):
         data = wires[1].receive()
         assert data is not None
         assert data[17:21] == struct.pack(">BBH", 0, number % 256, number // 256)
@@ -252,8 +255,10 @@ def test_link_down_and_up(switch: Engine, wires: list[Wire]) -> None:
 
 def test_ports_added_and_removed_while_running(switch: Engine, wires: list[Wire]) -> None:
     switch.remove_port(4)
-    wires[0].send(copies_packet(0))
-    assert wires[1].receive(0.1) is None
+    switch.set_multicast_group(1, [(4, 1), (5, 2)])
+    wires[0].send(copies_packet(3, 0, 1))
+    assert wires[2].receive() is not None
+    assert wires[1].receive(0.05) is None
     switch.add_port(4, wires[1].name)
     wires[0].send(copies_packet(0))
     assert wires[1].receive() is not None
@@ -275,8 +280,12 @@ def test_idle_thread_sleeps(switch: Engine) -> None:
 
 @pytest.mark.parametrize("switch", [{"busy_poll": True}], indirect=True, ids=["busy-poll"])
 def test_busy_thread_never_sleeps(switch: Engine) -> None:
-    before = time.process_time()
-    eventually(lambda: time.process_time() - before > 0.3)
+
+    def of_others() -> float:
+        return time.process_time() - time.thread_time()
+
+    before = of_others()
+    eventually(lambda: of_others() - before > 0.3)
 
 
 @pytest.mark.parametrize(
@@ -288,16 +297,17 @@ def test_who_else_sees_a_frame_leave(switch: Engine, wires: list[Wire], seen: bo
         tap.bind((wires[1].name, 3))
         wires[0].send(copies_packet(0))
         assert wires[1].receive() is not None
-        assert (Wire(wires[1].name, tap).receive(0.05) is not None) is seen
+        assert (Wire(wires[1].name, tap).receive(PATIENCE_S if seen else 0.05) is not None) is seen
 
 
 @pytest.mark.parametrize("switch", [{"io": "af_xdp"}], indirect=True, ids=["af_xdp"])
 def test_what_cannot_leave_by_xdp_is_counted_and_never_leaves_late(switch: Engine, wires: list[Wire]) -> None:
     ip("link", "set", wires[1].name, "down")
     eventually(lambda: not switch.ports()[4][1])
-    for number in range(1500):
-        wires[0].send(copies_packet(0, number % 256))
-    eventually(lambda: switch.port_losses()[4] == (0, 1500))
+    for sent in (BURST, 2 * BURST):
+        for number in range(BURST):
+            wires[0].send(copies_packet(0, number % 256))
+        eventually(lambda sent=sent: switch.port_losses()[4] == (0, sent))
     ip("link", "set", wires[1].name, "up")
     eventually(lambda: switch.ports()[4][1])
     wires[0].send(copies_packet(0, 7, 999))
