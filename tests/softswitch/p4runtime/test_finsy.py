@@ -12,7 +12,7 @@ import pytest
 from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.p4runtime.switches import RunningSwitch, message
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 def run(switch: RunningSwitch, use: Callable[[fy.Switch], Awaitable[None]]) -> None:

@@ -1,4 +1,7 @@
-"""Meters (specification, "MeterEntry & DirectMeterEntry" and "Direct Resources"), on each target."""
+"""Meters (specification, "MeterEntry & DirectMeterEntry" and "Direct Resources"), on each target.
+
+Most have a rate of zero, so that what they mark does not depend on how fast packets come.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def names(target: Target) -> Names:
 
 def test_a_packet_meter(target: Target, names: Names) -> None:
     assert colours(target, 1, 2, 3) == [GREEN] * 3
-    target.client.write(modify(cell(names, "by_packets", 2, (1, 2, 1, 5))))
+    target.client.write(modify(cell(names, "by_packets", 2, (0, 2, 0, 5))))
     assert colours(target, 1, 2, 8) == [GREEN] * 2 + [YELLOW] * 3 + [RED] * 3
     assert colours(target, 1, 1, 8) == [GREEN] * 8
     target.client.write(modify(cell(names, "by_packets", 2)))
@@ -74,7 +77,7 @@ def test_a_packet_meter(target: Target, names: Names) -> None:
 
 
 def test_a_byte_meter(target: Target, names: Names) -> None:
-    target.client.write(modify(cell(names, "by_bytes", 3, (1, 250, 1, 450))))
+    target.client.write(modify(cell(names, "by_bytes", 3, (0, 250, 0, 450))))
     assert colours(target, 2, 3, 6, length=100) == [GREEN] * 2 + [YELLOW] * 2 + [RED] * 2
 
 
@@ -108,10 +111,10 @@ def test_meters_are_only_modified(target: Target, names: Names) -> None:
 
 
 def test_a_direct_meter(target: Target, names: Names) -> None:
-    target.client.write(insert(entry(names, 7, (1, 1, 1, 3))), insert(entry(names, 8)))
+    target.client.write(insert(entry(names, 7, (0, 1, 0, 3))), insert(entry(names, 8)))
     assert colours(target, 3, 7, 5) == [GREEN, YELLOW, YELLOW, RED, RED]
     assert colours(target, 3, 8, 5) == [GREEN] * 5
-    target.client.write(modify(own(names, 7, (1, 2, 1, 3))))
+    target.client.write(modify(own(names, 7, (0, 2, 0, 3))))
     assert colours(target, 3, 7, 5) == [GREEN, GREEN, YELLOW, RED, RED]
     target.client.write(modify(own(names, 7)))
     assert colours(target, 3, 7, 5) == [GREEN] * 5
@@ -167,7 +170,7 @@ def test_what_is_wrong_is_refused(softswitch: Target) -> None:
 def test_counts_by_colour(softswitch: Target) -> None:
     """BMv2 has none."""
     names = softswitch.push("metered")
-    softswitch.client.write(modify(cell(names, "by_packets", 1, (1, 1, 1, 3))), insert(entry(names, 7, (1, 1, 1, 3))))
+    softswitch.client.write(modify(cell(names, "by_packets", 1, (0, 1, 0, 3))), insert(entry(names, 7, (0, 1, 0, 3))))
     colours(softswitch, 1, 1, 6, length=10)
     colours(softswitch, 3, 7, 6, length=10)
     green, yellow, red = ((1, 10), (2, 20), (3, 30))
@@ -187,7 +190,7 @@ def test_counts_by_colour(softswitch: Target) -> None:
         return [counts(d) for d in data]
 
     assert read() == [[green, yellow, red]] * 3
-    direct.direct_meter_entry.config.CopyFrom(config((1, 1, 1, 3)))
+    direct.direct_meter_entry.config.CopyFrom(config((0, 1, 0, 3)))
     softswitch.client.write(modify(indirect), modify(direct))
     assert read() == [[(0, 0)] * 3] * 3
     assert colours(softswitch, 1, 1, 2) == [GREEN, GREEN], "without a configuration it is reset"
@@ -197,7 +200,7 @@ def test_counts_by_colour(softswitch: Target) -> None:
 def test_a_batch_with_meters_is_whole_or_nothing(softswitch: Target, fails: bool) -> None:
     names = softswitch.push("metered")
     softswitch.client.write(insert(entry(names, 7, (0, 0, 0, 0))))
-    updates = [modify(entry(names, 7)), modify(own(names, 7, (1, 1, 1, 2))), insert(entry(names, 8, (0, 0, 0, 0)))]
+    updates = [modify(entry(names, 7)), modify(own(names, 7, (0, 1, 0, 2))), insert(entry(names, 8, (0, 0, 0, 0)))]
     if fails:
         with pytest.raises(BatchError):
             softswitch.client.write(*updates, insert(entry(names, 8)), atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)

@@ -31,7 +31,7 @@ from tests.softswitch.p4runtime.test_action_profiles import (
     values,
 )
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 PORTS = (4, 5)
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
