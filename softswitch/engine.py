@@ -31,6 +31,9 @@ _XDP_PROBLEMS = {
     errno.EMSGSIZE: "af_xdp takes an MTU of at most 4078",
 }
 _NO_PORT = _NO_LIST = 2**32 - 1
+"""UINT32_MAX: to `ss_create` no CPU port, to `ss_replicate` no list, which deletes."""
+_MAX_ATTACHED = 1024
+"""Length of `attached` in runtime/engine.h."""
 _RECORD = struct.Struct("<II")
 
 NO_TABLES: Mapping[str, int] = {}
@@ -167,15 +170,16 @@ class Engine(ProgramState):
 
     def ports(self) -> dict[int, tuple[str, bool]]:
         """Number -> (interface, up)."""
-        states = (PortState * 1024)()
-        count = self._native.ss_ports(self._open(), states, len(states))
-        return {s.number: (s.interface.decode(), bool(s.up)) for s in states[:count]}
+        return {s.number: (s.interface.decode(), bool(s.up)) for s in self._port_states()}
 
     def port_losses(self) -> dict[int, tuple[int, int]]:
         """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
-        states = (PortState * 1024)()
+        return {s.number: (s.cut, s.unsent) for s in self._port_states()}
+
+    def _port_states(self) -> list[PortState]:
+        states = (PortState * _MAX_ATTACHED)()
         count = self._native.ss_ports(self._open(), states, len(states))
-        return {s.number: (s.cut, s.unsent) for s in states[:count]}
+        return states[:count]
 
     def record_ports(self, folder: Path) -> None:
         """Record what ports added from now on receive and send, in INTERFACE_in.pcap and INTERFACE_out.pcap of

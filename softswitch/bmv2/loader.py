@@ -55,7 +55,8 @@ def _load(root: Json) -> Program:
     if version[0] != 2:
         raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
     for extern in root.get("extern_instances", ()):
-        raise UnsupportedProgram(f"extern {extern['name']!r}", source_of(extern))
+        what = f"extern {extern['name']!r} of type {extern.get('type')!r}"
+        raise UnsupportedProgram(what, source_of(extern, _where_called(root["actions"], extern["name"])))
     types = {word(t["name"]): _header_type(t) for t in root["header_types"]}
     headers = {word(h["name"]): _header(h, types) for h in root["headers"]}
     by_id = {integer(h["id"]): h["name"] for h in root["headers"]}
@@ -100,6 +101,17 @@ def _load(root: Json) -> Program:
         learn_lists={integer(d["id"]): _learn_list(d, names) for d in root["learn_lists"]},
         pipelines={word(p["name"]): load_pipeline(p, names, actions, direct) for p in root["pipelines"]},
     )
+
+
+def _where_called(actions: Json, extern: str) -> Source | None:
+    """Where an extern is first called: p4c gives places to calls, not to instances."""
+    calls = (
+        primitive
+        for action in actions
+        for primitive in action["primitives"]
+        if {"type": "extern", "value": extern} in primitive["parameters"]
+    )
+    return next((source_of(call) for call in calls), None)
 
 
 def _start(parser: Json, states: dict[str, ParserState]) -> str | None:

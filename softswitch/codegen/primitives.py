@@ -20,6 +20,7 @@ from softswitch.codegen.integers import (
     read,
     sign,
     storage,
+    type_for,
     unsigned_type,
     words,
     write,
@@ -313,9 +314,28 @@ class PrimitiveWriter:
             raise UnsupportedProgram(
                 f"log_msg with {len(values)} values for {len(pieces) - 1} places", primitive.source
             )
-        template = "%lld".join(p.replace("%", "%%").replace("\x01", "{").replace("\x02", "}") for p in pieces)
-        arguments = "".join(f", (long long){writer.modulo(self._expression(v), 64)}" for v in values)
+        printed = [self._printed(self._expression(v), writer) for v in values]
+        template = "".join(
+            piece.replace("%", "%%").replace("\x01", "{").replace("\x02", "}") + conversion
+            for piece, (conversion, _) in zip(pieces, [*printed, ("", "")], strict=True)
+        )
+        arguments = "".join(f", {argument}" for _, argument in printed)
         return [f"s->host->log(s->host, SS_INFO, {quoted(template)}{arguments});"]
+
+    @staticmethod
+    def _printed(expression: Expression, writer: ExpressionWriter) -> tuple[str, str]:
+        """A number in decimal: printf's conversion and its argument."""
+        if writer.is_boolean(expression):
+            return "%d", f"(int)({writer.truth(expression)})"
+        value = writer.exact(expression)
+        c_type = type_for(value.low, value.high)
+        assert c_type is not None
+        if c_type == "uint64_t":
+            return "%llu", f"(unsigned long long){value.text}"
+        if c_type == "int64_t":
+            return "%lld", f"(long long){value.text}"
+        signed = "true" if value.low < 0 else "false"
+        return "%s", f"ss_wide_decimal((char[SS_WIDE_DIGITS]){{0}}, {convert(value.text, c_type, WIDE)}, {signed})"
 
     def _assert(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
         """BMv2 aborts the process; here the packet is dropped and the failure logged."""

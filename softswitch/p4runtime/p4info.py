@@ -135,6 +135,10 @@ def _table(
             in_entries=scope != p4i.ActionRef.DEFAULT_ONLY,
             as_default=scope != p4i.ActionRef.TABLE_ONLY,
         )
+    known = {use.action.name for use in uses.values()}
+    for entry in native.entries:
+        if (action := program.actions[entry.action].name) not in known:
+            raise ValueError(f"table {name!r} has no action {action!r}, which an entry in the program has")
     counters = [i for i in message.direct_resource_ids if i in direct_counters]
     meters = [direct_meters[i] for i in message.direct_resource_ids if i in direct_meters]
     if len(counters) + len(meters) != len(message.direct_resource_ids):

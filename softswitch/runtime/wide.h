@@ -158,6 +158,31 @@ SS_PLAIN struct ss_wide ss_wide_sign(struct ss_wide a, unsigned width)
     return ss_wide_shr(ss_wide_shl(a, SS_WIDE_BITS - width), SS_WIDE_BITS - width);
 }
 
+#define SS_WIDE_DIGITS (SS_WIDE_BITS / 3 + 3)
+
+/* In decimal, at the end of `text`, which has SS_WIDE_DIGITS characters and ends with a zero. */
+SS_PLAIN const char *ss_wide_decimal(char *text, struct ss_wide v, bool is_signed)
+{
+    bool negative = is_signed && v.w[SS_WIDE_WORDS - 1] >> 63, more;
+    char *at = text + SS_WIDE_DIGITS - 1;
+    if (negative)
+        v = ss_wide_sub(ss_wide_u64(0), v);
+    do {
+        uint64_t rest = 0;
+        more = false;
+        for (unsigned i = SS_WIDE_WORDS; i-- > 0;) {
+            u128 part = (u128)rest << 64 | v.w[i];
+            v.w[i] = (uint64_t)(part / 10);
+            rest = (uint64_t)(part % 10);
+            more |= v.w[i] != 0;
+        }
+        *--at = (char)('0' + rest);
+    } while (more);
+    if (negative)
+        *--at = '-';
+    return at;
+}
+
 /* A field of the wire, at any bit offset. */
 SS_PLAIN struct ss_wide ss_wide_load(const uint8_t *p, unsigned offset, unsigned width)
 {

@@ -404,3 +404,32 @@ def test_a_parser_that_takes_nothing_ends(engine: Engine) -> None:
     engine.load(builder.text())
     assert engine.process(1, b"\7rest") == [(1, b"\7\5rest")]
     assert engine.process(1, b"\6rest") == [(1, b"\6\0rest")]
+
+
+def test_numbers_of_any_width_are_logged_whole(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    widths = (8, 64, 128, 200)
+    builder = ProgramBuilder([(f"f{width}", width) for width in widths], [("c", 8)])
+    numbers: list[dict[str, object]] = [{"type": "field", "value": ["in", f"f{width}"]} for width in widths]
+    numbers.append({"type": "hexstr", "value": f"-0x{2**70:x}"})
+    text = {"type": "string", "value": "{} {} {} {} {} 100%"}
+    builder.action("go", [primitive("log_msg", text, {"type": "parameters_vector", "value": numbers})])
+    engine.load(builder.text())
+    with caplog.at_level(logging.INFO, logger="softswitch.dataplane"):
+        engine.process(1, bytes([255]) * 50)
+        engine.process(1, bytes(50))
+        engine.read_events()
+    ones = " ".join(str(2**width - 1) for width in widths)
+    assert [r.message for r in caplog.records] == [f"{ones} {-(2**70)} 100%", f"0 0 0 0 {-(2**70)} 100%"]
+
+
+def test_a_packet_without_end_is_dropped(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """BMv2 would go on for ever. What comes after it is a packet as any other."""
+    builder = ProgramBuilder([("a", 8)], [("c", 8)])
+    builder.action("go", [send_to(), primitive("resubmit", {"type": "hexstr", "value": "0x1"})])
+    builder.root["field_lists"].append({"id": 1, "name": "none", "elements": []})
+    engine.load(builder.text())
+    for _ in range(2):
+        caplog.clear()
+        assert engine.process(1, b"packet") == []
+        engine.read_events()
+        assert "a packet was resubmitted, recirculated or cloned 4096 times: dropped" in caplog.text

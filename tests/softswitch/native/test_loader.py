@@ -137,15 +137,13 @@ def test_refused_with_place(name: str) -> None:
     assert "thing.p4:42" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("key", "what"),
-    [
-        ("extern_instances", "extern"),
-    ],
-)
-def test_whole_features_refused(key: str, what: str) -> None:
-    error = refusal(lambda program: program.update({key: [{"name": "thing", "source_info": SOURCE}]}))
-    assert what in error.construct and "'thing'" in error.construct
+def test_externs_are_refused_where_they_are_called() -> None:
+    def call(program: dict[str, Any]) -> None:
+        program["extern_instances"] = [{"name": "thing", "id": 0, "type": "Counter2", "attribute_values": []}]
+        add_primitive(primitive("_Counter2_add", {"type": "extern", "value": "thing"}))(program)
+
+    error = refusal(call)
+    assert error.construct == "extern 'thing' of type 'Counter2'"
     assert error.source is not None and error.source.line == 42
 
 
