@@ -420,16 +420,3 @@ def test_numbers_of_any_width_are_logged_whole(engine: Engine, caplog: pytest.Lo
         engine.read_events()
     ones = " ".join(str(2**width - 1) for width in widths)
     assert [r.message for r in caplog.records] == [f"{ones} {-(2**70)} 100%", f"0 0 0 0 {-(2**70)} 100%"]
-
-
-def test_a_packet_without_end_is_dropped(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """BMv2 would go on for ever. What comes after it is a packet as any other."""
-    builder = ProgramBuilder([("a", 8)], [("c", 8)])
-    builder.action("go", [send_to(), primitive("resubmit", {"type": "hexstr", "value": "0x1"})])
-    builder.root["field_lists"].append({"id": 1, "name": "none", "elements": []})
-    engine.load(builder.text())
-    for _ in range(2):
-        caplog.clear()
-        assert engine.process(1, b"packet") == []
-        engine.read_events()
-        assert "a packet was resubmitted, recirculated or cloned 4096 times: dropped" in caplog.text
