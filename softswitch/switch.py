@@ -132,6 +132,13 @@ class Switch:
             self._digests.clear()
         return digests
 
+    def idle_entries(self) -> list[p4r.TableEntry]:
+        """The entries whose idle timeout is over by the switch's clock (see `set_clock`), each once a timeout: what
+        P4Runtime tells in an IdleTimeoutNotification."""
+        with self._lock:
+            pipeline = self._device.running
+            return [] if pipeline is None else pipeline.idle_entries(pipeline.clock())
+
     def set_port(self, port: int, up: bool) -> None:
         """Let a port go down or up (all are up at first): nothing leaves through one that is down, and members of
         action profiles that watch it are not selected."""
@@ -208,6 +215,8 @@ def load(
         if seed is not None:
             engine.seed(seed)
         files.load_program(switch._device, Path(program), None if p4info is None else Path(p4info))
+        if (pipeline := switch._device.running) is not None:
+            pipeline.clock = lambda: engine.clock_us() * 1000
         if entries is not None:
             switch.write(entries)
     except BaseException:

@@ -13,6 +13,7 @@ from finsy.proto import p4r
 import softswitch
 from tests.softswitch.p4runtime.client import PROGRAMS, Names
 from tests.softswitch.p4runtime.test_action_profiles import SPREADING, chosen, many, one_shot
+from tests.softswitch.p4runtime.test_idle_timeouts import entry as ageing
 from tests.softswitch.p4runtime.test_watch_ports import watching
 
 MATCHING = Names.of("matching")
@@ -169,6 +170,21 @@ def test_clock_stands_where_it_is_set() -> None:
         assert switch.clock_us == 123
         switch.set_clock(None)
         assert switch.clock_us < 60_000_000
+
+
+def test_idle_entries_are_told_by_the_switchs_clock() -> None:
+    def at(seconds: float) -> list[int]:
+        switch.set_clock(round(seconds * 1e6))
+        return [idle.controller_metadata for idle in switch.idle_entries()]
+
+    with load("metered") as switch:
+        switch.set_clock(1_000_000)
+        switch.write([ageing(Names.of("metered"), 1, 10**9, cookie=77), ageing(Names.of("metered"), 2)])
+        assert (at(1.9), at(2.0), at(2.5)) == ([], [77], [])
+        switch.process(1, bytes([4, 1]))
+        assert (at(3.4), at(3.5), at(4.4), at(4.6)) == ([], [77], [], [77])
+    with softswitch.load(PROGRAMS / "metered.json") as bare:
+        assert bare.idle_entries() == []
 
 
 def test_many_threads() -> None:
