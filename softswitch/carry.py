@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from softswitch.bmv2.program import Program
 from softswitch.compiled import Compiled
-from softswitch.tables import TableCodec
+from softswitch.operations import TableCodec
 
 _COUNTER, _REGISTER, _METER, _TABLE = range(4)
 _CARRY = struct.Struct("<III")

@@ -11,7 +11,7 @@ from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
 from softswitch.compiler import Compiler
-from softswitch.tables import Codecs, Refused, TableCodec, codecs
+from softswitch.operations import Codecs, Refused, TableCodec, codecs
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from softswitch.codegen.program import register_bytes
 from softswitch.compiled import Compiled
 from softswitch.entries import EngineOperation, EntryError, MatchKey, MeterConfig
 from softswitch.meters import CONFIG, MARKED, METER_BYTES, NO_MARKS, Meter, pack_config, unpack
-from softswitch.tables import RESULTS, Refused, TableCodec, name_of, pack_all
+from softswitch.operations import RESULTS, Refused, TableCodec, name_of, pack_all
 
 _COUNTERS, _REGISTERS, _METERS = range(3)
 _COUNTER = struct.Struct("<QQ")

@@ -1,4 +1,4 @@
-"""How table keys and action data are packed into 64-bit words: agreed between generated C and `tables.py`."""
+"""How table keys and action data are packed into 64-bit words: agreed between generated C and `operations.py`."""
 
 from __future__ import annotations
 

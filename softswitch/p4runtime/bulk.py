@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from softswitch.bmv2.control import MatchKind
 from softswitch.engine import Engine
 from softswitch.entries import Exact, Lpm, MatchKey, Operation, Range, TableOperation, Ternary
+from softswitch.operations import TableCodec
 from softswitch.p4runtime.keys import EntryId
 from softswitch.p4runtime.schema import Action, Table
 from softswitch.p4runtime.table_entries import Entry, TableState
 from softswitch.p4runtime.tables import TableStore
-from softswitch.tables import TableCodec
 
 WORTH_WHILE = 8
 """Fewer updates than this are not faster in bulk."""

@@ -16,11 +16,11 @@ from finsy.proto import p4r
 from softswitch.bmv2.control import MatchKind
 from softswitch.engine import Engine
 from softswitch.entries import Exact, Lpm, PackedOperation, Range, Ternary
+from softswitch.operations import TableCodec
 from softswitch.p4runtime.schema import Action, Field, Table
 from softswitch.p4runtime.table_entries import Entry, TableState
 from softswitch.p4runtime.tables import TableChange, TableStore
 from softswitch.table_layout import Match
-from softswitch.tables import TableCodec
 
 Updater = Callable[[int, p4r.TableEntry], TableChange | None]
 

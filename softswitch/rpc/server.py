@@ -63,7 +63,7 @@ class Service:
 
 
 class Call:
-    """One call that is under way."""
+    """One call that is under way. `request` is what its headers say; its connection keeps the rest."""
 
     def __init__(self, connection: _Connection, stream: int, request: Request) -> None:
         self.request = request

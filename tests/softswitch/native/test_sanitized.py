@@ -22,7 +22,7 @@ from softswitch.bmv2.loader import load_program
 from softswitch.codegen.program import generate
 from softswitch.compiler import RUNTIME, Compiler
 from softswitch.engine import Engine
-from softswitch.tables import Checkable, codecs
+from softswitch.operations import Checkable, codecs
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.generated import Generated, programs
 from tests.softswitch.native.test_generated import COMPILER, MINUTES, compiled
