@@ -47,6 +47,26 @@ def test_it_stays_while_its_instance_drains_or_is_not_ready(bench: Bench) -> Non
     assert service.member_of(service.segment("S", sport=2)) == 1
 
 
+def test_it_stays_when_its_neighbours_come_and_go(bench: Bench) -> None:
+    service = bench.service(protocol="tcp", affinity=FLOW, policy=("spread", {"load_penalty": 31}), members=8)
+    for member in range(4):
+        service.report(member, service_interval=SECOND)
+    flows = {sport: service.member_of(service.segment("S", sport=sport)) for sport in range(8)}
+    assert set(flows.values()) == {0, 1, 2, 3}
+    for member in range(4, 8):
+        service.report(member, service_interval=SECOND)
+    bench.client.delete(service.instance(3), service.binding(3))
+    service.report(2, ready=False)
+    for sport, member in flows.items():
+        to = service.member_of(service.segment("A", sport=sport))
+        assert to == member if member != 3 else to in (0, 1, 4, 5, 6, 7)
+    service.report(2, service_interval=SECOND)
+    bench.client.delete(service.instance(6))
+    assert {service.member_of(service.segment("S", sport=sport)) for sport in range(100, 112)} == {0, 1, 2, 4, 5, 7}
+    for sport, member in flows.items():
+        assert member == 3 or service.member_of(service.segment("A", sport=sport)) == member
+
+
 def test_tcp_has_affinity_whatever_the_service_says(bench: Bench) -> None:
     service = bench.service(protocol="tcp", affinity=0, policy=("spread", {"load_penalty": 31}))
     service.report(0, service_interval=SECOND)

@@ -130,3 +130,11 @@ def test_what_has_no_entry_goes_by_its_hash_always_alike(bench: Bench, policy: s
     for sport, member in drawn.items():
         assert service.member_of(service.segment("A", sport=sport)) == member
     assert service.probe(0)["sent"] == 0
+
+
+def test_what_goes_by_its_hash_is_nobodys_turn(bench: Bench) -> None:
+    service = service_under(bench, "round_robin", 3, protocol="tcp", affinity=1)
+    for turn in range(6):
+        for sport in range(turn):
+            service.member_of(service.segment("A", sport=100 + sport))
+        assert service.member_of(service.segment("S", sport=turn)) == turn % 3

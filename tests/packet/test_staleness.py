@@ -152,9 +152,10 @@ def test_flows_stay_where_they_are_since_reports_may_be_all_that_is_lost(bench: 
 
 def test_a_flow_whose_instance_has_gone_is_left_to_the_last_one(bench: Bench) -> None:
     service = flows_in_silence(bench, LAST)
-    bench.client.delete(service.instance(1))
-    with bench.counts("events", "NO_LIVE", 2), bench.counts("events", "EVICT_GONE"):
+    with bench.counts("events", "EVICT_STALE", 4):
         assert service.member_of(service.segment("A", sport=0)) == 0
+    bench.client.delete(service.instance(1))
+    with bench.counts("events", "NO_LIVE"), bench.counts("events", "EVICT_GONE"):
         assert service.member_of(service.segment("A", sport=1)) == 3
 
 

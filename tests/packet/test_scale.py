@@ -1,0 +1,25 @@
+"""256 services at once, with an instance in the first and in the last of 64 slots: none is taken for another."""
+
+from tests.packet.bench import Bench
+from tests.packet.layout import node_port
+from tests.packet.service import Service
+from tests.packet.waiting import until
+
+SERVICES, LAST_SLOT = 256, 63
+
+
+def test_every_service_has_its_own_best_instance(bench: Bench) -> None:
+    bench.renew()  # this takes all indices there are
+    services = [Service(bench, index, members=1, policy=("spread", {"load_penalty": 0})) for index in range(SERVICES)]
+    for service in services:
+        service.write()
+    bench.client.insert(*(entry for one in services for entry in (one.binding(LAST_SLOT), one.instance(LAST_SLOT))))
+    best = [LAST_SLOT if index % 3 else 0 for index in range(SERVICES)]
+    for service in services:
+        for member in (0, LAST_SLOT):
+            payload = service.payload(member, backlog=0 if member == best[service.index] else 900_000_000)
+            bench.send(node_port(member), service.report_frame(member, payload))
+    until(lambda: bench.events("REPORT") == 2 * SERVICES, "all reports to be accepted")
+    assert [service.ask() for service in services] == best
+    services[0].report(0, ready=False)
+    assert [service.ask() for service in services] == [LAST_SLOT, *best[1:]]
