@@ -6,6 +6,8 @@ from tests.packet.service import Service
 from tests.packet.waiting import until
 
 SERVICES, LAST_SLOT = 256, 63
+AT_ONCE = 32
+"""Services that report at once: what BMv2 receives through holds some 400 frames while it does not run."""
 
 
 def test_every_service_has_its_own_best_instance(bench: Bench) -> None:
@@ -19,7 +21,9 @@ def test_every_service_has_its_own_best_instance(bench: Bench) -> None:
         for member in (0, LAST_SLOT):
             payload = service.payload(member, backlog=0 if member == best[service.index] else 900_000_000)
             bench.send(node_port(member), service.report_frame(member, payload))
-    until(lambda: bench.events("REPORT") == 2 * SERVICES, "all reports to be accepted")
+        if service.index % AT_ONCE == AT_ONCE - 1:
+            sent = 2 * (service.index + 1)
+            until(lambda sent=sent: bench.events("REPORT") == sent, "the reports to be accepted")
     assert [service.ask() for service in services] == best
     services[0].report(0, ready=False)
     assert [service.ask() for service in services] == [LAST_SLOT, *best[1:]]
