@@ -26,6 +26,7 @@ from softswitch.p4runtime.schema import (
     Table,
     ValueSet,
 )
+from softswitch.p4runtime.translation import as_on_the_device
 
 _MATCH_KINDS = {
     p4i.MatchField.EXACT: MatchKind.EXACT,
@@ -52,6 +53,7 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
         raise invalid(f"P4Info: externs are not supported ({extern.extern_type_name!r})")
     _check_unique_ids(p4info)
     try:
+        p4info = as_on_the_device(p4info, program)
         actions = {a.preamble.id: _action(a) for a in p4info.actions}
         direct_counters = {c.preamble.id for c in p4info.direct_counters}
         direct_meters = {m.preamble.id: MeterKind(m.spec.type) for m in p4info.direct_meters}
