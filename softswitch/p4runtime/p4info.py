@@ -76,6 +76,8 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
         )
     except ValueError as error:
         raise invalid(f"P4Info: {error}") from error
+    except RecursionError as error:
+        raise invalid("P4Info: a type contains itself") from error
 
 
 def preinitialized(p4info: p4i.P4Info) -> dict[str, int]:

@@ -68,6 +68,8 @@ def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names
     same_ids.p4info.tables[1].preamble.id = same_ids.p4info.tables[0].preamble.id
     metered = names.config()
     metered.p4info.meters.add().preamble.name = "a_meter"
+    endless = names.config()
+    endless.p4info.type_info.structs["seen_t"].members.add().type_spec.struct.name = "seen_t"
     not_json = names.config()
     not_json.p4_device_config = b"{]"
     bad = {
@@ -76,6 +78,7 @@ def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names
         "no_such_table": unknown_table,
         "share id": same_ids,
         "a_meter": metered,
+        "contains itself": endless,
         "p4_device_config": not_json,
     }
     for what, config in bad.items():
