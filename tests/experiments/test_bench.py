@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,12 +135,22 @@ needs_softswitch = pytest.mark.skipif(
 )
 
 
+def calm_bench(size: Size, folder: Path, told: list[str]) -> dict[str, Any]:
+    """Run a bench, again if a switch was held up: in so short a round, all that is sent meanwhile may be lost."""
+    for attempt in range(4):
+        try:
+            return asyncio.run(bench(size, folder / str(attempt), told.append))
+        except packets.NotSteered as error:
+            told.append(str(error))
+    raise AssertionError(f"a switch steers nothing whenever it is tried: {told}")
+
+
 @needs_root
 @needs_softswitch
 def test_a_short_round_on_real_switches(tmp_path: Path) -> None:
     told: list[str] = []
     size = Size(rounds=1, seconds=0.1, entries=2000, single_writes=50, packets=100_000, offered=(10_000,))
-    summary = asyncio.run(bench(size, tmp_path, told.append))
+    summary = calm_bench(size, tmp_path, told)
     found = summary["softswitch"]
     expected = {ratio.name for ratio in RATIOS if "bmv2" not in ratio.name or targets.missing("bmv2") is None}
     assert expected <= set(found)
