@@ -174,8 +174,12 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
         async with AsyncExitStack() as stack:
             edge1 = await stack.enter_async_context(FakeNode(fabric, "edge1"))
             edge2 = await stack.enter_async_context(FakeNode(fabric, "edge2"))
-            metrics = asyncio.create_task(_emit({edge1: 0, edge2: 900}))
-            await until(lambda: running.status()["services"]["web"]["host"] == "edge1", "edge1 is no host")
+            # The first that is heard of is the host.
+            alone = asyncio.create_task(_emit({edge1: 0}))
+            for service in ("resize", "web"):
+                await until(lambda of=service: running.status()["services"][of]["host"] == "edge1", "edge1 is no host")
+            alone.cancel()
+            metrics = asyncio.create_task(_emit({edge1: 0, edge2: 100}))
             first = await _retained_endpoint(fabric, "resize", to="10.0.0.11")
             await until(lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.11", "the caller is not told")
             metrics.cancel()
