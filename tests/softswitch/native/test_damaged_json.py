@@ -107,7 +107,8 @@ def test_damaged_programs_are_refused_or_compile(tmp_path: Path) -> None:
         if len(sources) >= COMPILED:
             check_compiles(tmp_path, sources)
             sources.clear()
-    check_compiles(tmp_path, sources)
+    if sources:
+        check_compiles(tmp_path, sources)
     assert refused > count // 10
 
 
