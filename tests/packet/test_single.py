@@ -3,6 +3,7 @@
 import pytest
 
 from tests.packet.bench import Bench
+from tests.packet.layout import node_address, node_mac, node_port
 from tests.packet.service import Service
 
 FIRST, BETTER, DRAINING, STALE, GONE, EVICT_STALE, EVICT_GONE = 1, 2, 3, 5, 6, 8, 9
@@ -59,6 +60,16 @@ def test_every_packet_goes_to_the_host_with_layer_4_untouched(bench: Bench) -> N
     assert (frame.src, frame["IP"].dst, frame["IP"].ttl) == ("02:00:00:00:ff:fe", service.address, 63)
     assert bytes(frame["IP"].payload) == bytes(sent["IP"].payload)
     assert [service.ask(sport) for sport in range(5000, 5020)] == [0] * 20
+
+
+def test_a_nodes_own_call_is_steered_like_any_other(bench: Bench) -> None:
+    service = single(bench)
+    for caller in (0, 3, 1):
+        sent = service.datagram(source=node_address(caller))
+        sent.src = node_mac(caller)
+        answer = bench.exchange(node_port(caller), sent)
+        assert answer is not None
+        assert (answer[0], answer[1].dst) == (node_port(0), node_mac(0)), "also out of the port that it came by"
 
 
 def test_a_packet_with_no_life_left_is_not_steered(bench: Bench) -> None:
