@@ -95,6 +95,30 @@ def test_three_flows_that_hash_alike(bench: Bench) -> None:
     assert ask(service, second) == 1
 
 
+@pytest.mark.parametrize("ending", ["FA", "R"])
+def test_an_ended_connection_gives_its_place_away_after_ten_seconds(bench: Bench, ending: str) -> None:
+    service = bench.service(protocol="tcp", affinity=1, idle_after=30, stale_after=90)
+    service.report(0)
+
+    def say(source: int, flags: str) -> None:
+        address = socket.inet_ntoa(struct.pack("!I", source >> 16))
+        assert service.member_of(service.segment(flags, source=address, sport=source & 0xFFFF)) == 0
+
+    ended, open_, *newcomers = FIRST, *alike(service, FIRST, 4)
+    for source in (ended, open_):
+        say(source, "S")
+        say(source, "A")
+    say(ended, ending)
+    bench.pass_time(9.9)
+    with bench.counts("events", "NO_SLOT"):
+        say(newcomers[0], "S")
+    bench.pass_time(0.2)
+    with bench.counts("events", "NO_SLOT", 0):
+        say(newcomers[1], "S")
+    with bench.counts("events", "NO_SLOT"):
+        say(newcomers[2], "S")
+
+
 def test_what_is_not_remembered_takes_nobodys_place(bench: Bench) -> None:
     # Slot 0 is where anything would go that has been given none.
     service = bench.service(affinity=1)
