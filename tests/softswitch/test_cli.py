@@ -147,6 +147,7 @@ def failure(process: Process) -> str:
         (["--no-p4", "--", "--cpu-port", "0"], "neither 0 nor the drop port"),
         (["--no-p4", "--", "--cpu-port", "511"], "neither 0 nor the drop port"),
         (["--no-p4", "--", "--grpc-server-ssl"], "--grpc-server-ssl needs"),
+        (["--no-p4", "--", "--grpc-server-addr", "127.0.0.1:99999"], "host:port, with a port up to 65535"),
         (["no-such-file.json", "--", "--grpc-server-addr", FREE], "cannot read no-such-file.json"),
         ([__file__, "--", "--grpc-server-addr", FREE], "test_cli.py"),
         (["--no-p4", "--log-file", "/no/such/folder/x.log"], "cannot write the log file /no/such/folder/x.log"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.engine import Engine
+from softswitch.engine import NO_TABLES, Engine
 from softswitch.entries import (
     EngineOperation,
     EntryError,
@@ -169,6 +169,25 @@ def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:
             modify(profiles.group(names, 3, (3, 1), size=6)),
         ) == [StatusCode.FAILED_PRECONDITION, None, None]
         device.close()
+
+
+class FailingEngine(Engine):
+    """Cannot take a program."""
+
+    def load(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> None:
+        """Fail."""
+        raise MemoryError("no memory for the program's entries")
+
+
+def test_engines_that_come_to_nothing_keep_no_file_open(program_cache: Path, names: Names) -> None:
+    with Engine(cache_dir=program_cache) as engine:
+        device = Device(1, engine, lambda: FailingEngine(cache_dir=program_cache), cpu_port=None)
+        before = set(Path("/proc/self/fd").iterdir())
+        with pytest.raises(ValueError, match="carrier_pigeon"):
+            Engine(io="carrier_pigeon", cache_dir=program_cache)
+        with pytest.raises(MemoryError):
+            device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_SAVE, names.config())
+        assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_what_one_shots_leave_is_taken_again(program_cache: Path) -> None:

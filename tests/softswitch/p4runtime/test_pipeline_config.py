@@ -70,6 +70,19 @@ def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names
     metered.p4info.meters.add().preamble.name = "a_meter"
     endless = names.config()
     endless.p4info.type_info.structs["seen_t"].members.add().type_spec.struct.name = "seen_t"
+    no_forward = names.config()
+    const_table = next(t for t in no_forward.p4info.tables if t.preamble.alias == "const_table")
+    del const_table.action_refs[[ref.id for ref in const_table.action_refs].index(names["forward"])]
+    indirect = names.config()
+    indirect.p4info.counters.add(size=8).preamble.CopyFrom(indirect.p4info.direct_counters[0].preamble)
+    del indirect.p4info.direct_counters[:]
+    next(t for t in indirect.p4info.tables if t.preamble.alias == "exact_table").ClearField("direct_resource_ids")
+    direct = names.config()
+    by_kind = direct.p4info.direct_counters.add()
+    by_kind.preamble.CopyFrom(direct.p4info.counters[0].preamble)
+    del direct.p4info.counters[:]
+    lpm_table = next(t for t in direct.p4info.tables if t.preamble.alias == "lpm_table")
+    lpm_table.direct_resource_ids.append(by_kind.preamble.id)
     not_json = names.config()
     not_json.p4_device_config = b"{]"
     bad = {
@@ -79,6 +92,9 @@ def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names
         "share id": same_ids,
         "a_meter": metered,
         "contains itself": endless,
+        "has no action 'EverythingIngress.forward', which an entry": no_forward,
+        "exact_counter": indirect,
+        "no direct counter": direct,
         "p4_device_config": not_json,
     }
     for what, config in bad.items():
@@ -86,6 +102,27 @@ def test_bad_configs_are_refused_and_change_nothing(client: Client, names: Names
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, what
         assert what in str(error.details())
     assert client.config() == names.config(cookie=1)
+
+
+def test_contradictory_entries_are_refused_while_the_running_program_is_whole(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    flood = exact_entry(names, 1, port=0)
+    flood.table_entry.action.CopyFrom(action(names, "multicast", b"\x07"))
+    client.write(insert(flood), insert(group(7, (4, 0))), insert(session(9, 2)))
+    program = json.loads(names.device_config)
+    tables = (table for pipeline in program["pipelines"] for table in pipeline["tables"])
+    first, second = next(table for table in tables if table["name"] == "EverythingIngress.const_table")["entries"]
+    second.update(match_key=first["match_key"], priority=first["priority"])
+    config = names.config()
+    config.p4_device_config = json.dumps(program).encode()
+    for how in (Set.VERIFY, Set.VERIFY_AND_COMMIT):
+        error = refusal(client, config, how)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "two entries of table EverythingIngress.const_table" in str(error.details())
+    assert client.read(group(0), session(0)) == [group(7, (4, 0)), session(9, 2)]
+    packet = message(0, tag=1, pad=0xFF)
+    assert sorted(port for port, _ in switch.engine.process(1, packet)) == [2, 4]
 
 
 def test_unsupported_construct_is_named_with_its_place(client: Client, names: Names) -> None:

@@ -115,6 +115,15 @@ def test_malformed_packet_out_is_told(primary: Stream, metadata: list[tuple[int,
     assert primary.arbitration() == (rpc_code.OK, 10)
 
 
+def test_packet_out_beyond_64_kib_is_told(primary: Stream) -> None:
+    long = packet_out((1, b"\x01"), (2, b"\0"), payload=bytes(1 << 16))
+    primary.send(packet=long)
+    error = primary.receive().error
+    assert (error.canonical_code, error.packet_out.packet_out) == (rpc_code.INVALID_ARGUMENT, long)
+    primary.arbitrate(10)
+    assert primary.arbitration() == (rpc_code.OK, 10)
+
+
 def test_backup_may_not_send_packets(client: Client, primary: Stream, names: Names) -> None:
     backup = client.stream()
     backup.send(packet=packet_out((1, b"\x01"), (2, b"\0")))

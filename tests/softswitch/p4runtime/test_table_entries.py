@@ -365,6 +365,8 @@ def test_direct_counter(client: Client, names: Names, switch: RunningSwitch) -> 
     with pytest.raises(BatchError) as caught:
         client.read(p4r.Entity(direct_counter_entry=absent))
     assert caught.value.codes == [rpc_code.NOT_FOUND]
+    default = p4r.DirectCounterEntry(table_entry=default_entry(names, "exact_table").table_entry)
+    assert codes(client, modify(p4r.Entity(direct_counter_entry=default))) == [rpc_code.UNIMPLEMENTED]
 
 
 def test_counter_data_needs_a_direct_counter(client: Client, names: Names) -> None:

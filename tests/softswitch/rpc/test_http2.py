@@ -202,6 +202,14 @@ BROKEN = {
     "tiny frames": (frame(SETTINGS, 0, 0, b"\0\x05\0\0\0\1"), ErrorCode.PROTOCOL_ERROR),
     "window by nothing": (frame(WINDOW_UPDATE, 0, 0, bytes(4)), ErrorCode.PROTOCOL_ERROR),
     "window overflows": (frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), ErrorCode.FLOW_CONTROL_ERROR),
+    "window overflows by settings": (
+        frame(HEADERS, 4, 1, BLOCK)
+        + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", (1 << 31) - 1 - 65_535))
+        + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65_536)),
+        ErrorCode.FLOW_CONTROL_ERROR,
+    ),
+    "settings of a stream": (frame(SETTINGS, 0, 1), ErrorCode.PROTOCOL_ERROR),
+    "ping of a stream": (frame(PING, 0, 1, bytes(8)), ErrorCode.PROTOCOL_ERROR),
     "reset of nothing": (frame(RST_STREAM, 0, 7, bytes(4)), ErrorCode.PROTOCOL_ERROR),
 }
 
