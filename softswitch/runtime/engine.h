@@ -21,8 +21,6 @@ enum {
 
 #define SS_CLOCK_MASK ((UINT64_C(1) << 48) - 1)
 
-/* -- events: a ring of records that one reader takes out ---------------------------------------------------------- */
-
 enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE };
 
 struct ss_event {
@@ -31,6 +29,7 @@ struct ss_event {
     uint32_t a, b; /* digest: list id, values; packet-in: length; port: number, up; log: level, length; trace: words */
 };
 
+/* A ring of records that one reader takes out. */
 struct ss_events {
     uint8_t *ring;
     uint64_t written, read; /* bytes since the start; each changed by one side only */
@@ -48,8 +47,6 @@ bool ss_events_half_full(const struct ss_events *events);
 void ss_events_signal(struct ss_events *events);
 size_t ss_events_take(struct ss_events *events, uint8_t *out, size_t room);
 
-/* -- packet replication ------------------------------------------------------------------------------------------- */
-
 struct ss_replica {
     uint32_t port;
     uint32_t instance;
@@ -60,8 +57,6 @@ struct ss_group_list {
     uint32_t packet_length; /* clone sessions: truncates, 0 does not */
     struct ss_replica replicas[];
 };
-
-/* -- a loaded program --------------------------------------------------------------------------------------------- */
 
 struct ss_loaded {
     void *library;

@@ -70,8 +70,6 @@ static bool another_pass(struct ss_engine *e)
     return false;
 }
 
-/* -- leaving ------------------------------------------------------------------------------------------------------ */
-
 #ifndef SS_TRACED
 void ss_flush(struct ss_engine *e)
 {
@@ -151,8 +149,6 @@ static void recirculate(struct ss_engine *e, const struct ss_phv *phv, const uin
         memcpy(at + e->loaded->phv_stride + head_length, phv->payload, phv->payload_length);
 }
 
-/* -- copies ------------------------------------------------------------------------------------------------------- */
-
 static void enqueue(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
 {
     if (phv->std.priority >= QUEUES) {
@@ -229,8 +225,6 @@ static void learn(struct ss_engine *e, const struct ss_phv *phv)
 #endif
     ss_events_put(&e->events, SS_EVENT_DIGEST, phv->learn_list, n, values, n * sizeof *values, NULL, 0);
 }
-
-/* -- the two halves ----------------------------------------------------------------------------------------------- */
 
 static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
 {

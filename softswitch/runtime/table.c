@@ -70,8 +70,6 @@ static void entry_give(struct ss_table *t, struct ss_entry *e)
     t->count--;
 }
 
-/* -- groups ---------------------------------------------------------------------------------------------------- */
-
 static void slot_put(struct ss_group *g, struct ss_slot slot)
 {
     uint32_t i = slot.hash & g->last;
@@ -180,8 +178,6 @@ static void slot_clear(struct ss_group *g, uint32_t hole)
     g->slots[hole] = (struct ss_slot){0};
 }
 
-/* -- the three ways to hold an entry ---------------------------------------------------------------------------- */
-
 static struct ss_entry *hashed_find(struct ss_table *t, const uint64_t *key, const uint64_t *mask, int32_t priority)
 {
     struct ss_group *g = group_of(t, mask);
@@ -264,8 +260,6 @@ static void ranged_remove(struct ss_table *t, struct ss_entry *e)
         i++;
     memmove(t->list + i, t->list + i + 1, (t->count - i - 1) * sizeof(struct ss_entry *));
 }
-
-/* -- operations ------------------------------------------------------------------------------------------------- */
 
 static void set_action(const struct ss_table *t, struct ss_entry *e, uint32_t action, const uint64_t *data)
 {
