@@ -18,6 +18,7 @@ from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
 
 from softswitch.engine import Engine
+from softswitch.entries import MAX_PORT
 from softswitch.rpc.calls import RpcError
 from softswitch.rpc.server import Call, Streaming
 
@@ -45,7 +46,7 @@ def methods(engine: Engine) -> dict[str, Streaming]:
         return {"ports": ports}
 
     def add(request: _Json) -> _Json:
-        port, interface = int(request["port"]), str(request["interface"])
+        port, interface = _port(request), str(request["interface"])
         try:
             engine.add_port(port, interface)
         except ValueError as error:
@@ -61,7 +62,7 @@ def methods(engine: Engine) -> dict[str, Streaming]:
         return {}
 
     def remove(request: _Json) -> _Json:
-        port = int(request["port"])
+        port = _port(request)
         try:
             engine.remove_port(port)
         except KeyError:
@@ -73,13 +74,21 @@ def methods(engine: Engine) -> dict[str, Streaming]:
     return {f"/{SERVICE}/{name}": _handler(do) for name, do in handlers.items()}
 
 
+def _port(request: _Json) -> int:
+    port = request["port"]
+    # Numbers of a Struct are floats: a fraction, an infinity or NaN among them.
+    if not isinstance(port, float) or not 0 <= port <= MAX_PORT or port % 1:
+        raise RpcError(StatusCode.INVALID_ARGUMENT, f"{port!r} is not a port number in 0..{MAX_PORT}")
+    return int(port)
+
+
 def _handler(do: Callable[[_Json], _Json]) -> Streaming:
     async def handle(call: Call) -> None:
         if not call.about_peer("peercert") and not is_local(call.about_peer("peername")):
             text = "ports are changed from the switch's own machine, or with a client certificate"
             raise RpcError(StatusCode.PERMISSION_DENIED, text)
         try:
-            request = json_format.MessageToDict(Struct.FromString(await call.receive() or b""))
+            request = dict(Struct.FromString(await call.receive() or b"").items())
             answer = do(request)
         except (DecodeError, KeyError, TypeError, ValueError) as error:
             raise RpcError(StatusCode.INVALID_ARGUMENT, f"{type(error).__name__}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import grpc
@@ -75,6 +76,16 @@ def test_mistakes_get_one_sentence(start: Start, wires: list[Wire]) -> None:  # 
         code, output, errors = port(address, *arguments)
         assert (code, output, errors.count("\n")) == (1, "", 1), errors
         assert errors.startswith("softswitch: ") and sentence in errors
+    request = Struct()
+    numbers: tuple[float | str, ...] = (512, -1, 4.5, float("inf"), float("nan"), "4")
+    with grpc.insecure_channel(address) as channel:
+        for method, number in product(("Add", "Remove"), numbers):
+            request.update({"port": number, "interface": name})
+            call = channel.unary_unary(f"/{SERVICE}/{method}", Struct.SerializeToString, Struct.FromString)
+            with pytest.raises(grpc.RpcError) as refused:
+                call(request, timeout=60)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "is not a port number in 0..511" in str(refused.value.details())
     code, _, errors = port("127.0.0.1:1", "list")
     assert code == 1 and "no switch answers at 127.0.0.1:1" in errors
 
