@@ -21,6 +21,8 @@ STATUS_DETAILS_KEY = b"grpc-status-details-bin"
 """Trailing metadata key under which gRPC carries a serialized google.rpc.Status."""
 
 _PREFIX = struct.Struct(">BI")
+FRAMING = _PREFIX.size
+"""Bytes that a message has in a body beside its own."""
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 

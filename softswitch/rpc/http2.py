@@ -102,6 +102,7 @@ Event = RequestStarted | DataReceived | StreamReset
 class _Stream:
     window: int
     receiving: bool = True
+    paused: bool = False
     taken: int = 0
     waiting: deque[bytes | memoryview] = field(default_factory=deque)
     trailers: bytes | None = None
@@ -135,6 +136,17 @@ class ServerConnection:
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def pause(self, stream: int) -> None:
+        """Let the peer send on a stream what its window still holds, but no more."""
+        if known := self._streams.get(stream):
+            known.paused = True
+
+    def resume(self, stream: int) -> None:
+        """Let the peer go on after `pause`."""
+        if known := self._streams.get(stream):
+            known.paused = False
+            self._renew(stream, known)
 
     def waiting(self, stream: int) -> int:
         """Bytes of a stream that the peer's windows hold back."""
@@ -261,13 +273,18 @@ class ServerConnection:
         if not known.receiving:
             raise ConnectionFailed(ErrorCode.STREAM_CLOSED, f"DATA after the end of stream {stream}")
         known.taken += len(body)
+        if known.taken > STREAM_WINDOW:
+            raise ConnectionFailed(ErrorCode.FLOW_CONTROL_ERROR, f"DATA beyond the window of stream {stream}")
         ended = bool(flags & _END_STREAM)
         if ended:
             known.receiving = False
-        elif known.taken > STREAM_WINDOW // 2:
+        self._renew(stream, known)
+        return DataReceived(stream, _unpadded(flags, body), ended)
+
+    def _renew(self, stream: int, known: _Stream) -> None:
+        if known.receiving and not known.paused and known.taken > STREAM_WINDOW // 2:
             self._out.append(_window_update(stream, known.taken))
             known.taken = 0
-        return DataReceived(stream, _unpadded(flags, body), ended)
 
     def _settings(self, flags: int, stream: int, body: bytes) -> None:
         _check_of_connection(stream, "SETTINGS")

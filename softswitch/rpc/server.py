@@ -18,6 +18,7 @@ from typing import Any
 from grpc import StatusCode
 
 from softswitch.rpc.calls import (
+    FRAMING,
     RESPONSE_HEADERS,
     SUCCESS,
     MessageReader,
@@ -40,6 +41,9 @@ LOGGER = logging.getLogger("softswitch.rpc")
 
 SEND_AHEAD = 1 << 20
 """Bytes of a stream that may wait for a slow client before `send` waits as well."""
+
+RECEIVE_AHEAD = 1 << 20
+"""Bytes of messages that may wait for a call's handler before the client's window is no longer renewed."""
 
 MAX_UNSENT = 64 << 20
 """A connection whose client reads nothing is cut at this."""
@@ -68,11 +72,13 @@ class Call:
     def __init__(self, connection: _Connection, stream: int, request: Request) -> None:
         self.request = request
         self.reader = MessageReader(request.encoding)
-        self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.received: list[bytes] = []
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._stream = stream
+        self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unread = 0
+        self._paused = False
 
     def about_peer(self, name: str) -> Any:
         """What asyncio knows of the client (`get_extra_info`): its "peername", its verified "peercert"."""
@@ -80,7 +86,22 @@ class Call:
 
     async def receive(self) -> bytes | None:
         """The next message; None after the last."""
-        return await self.incoming.get()
+        message = await self._incoming.get()
+        if message is not None:
+            self._unread -= FRAMING + len(message)
+            if self._paused and self._unread <= RECEIVE_AHEAD:
+                self._paused = False
+                self._connection.resume(self._stream)
+        return message
+
+    def put(self, message: bytes | None) -> None:
+        """Have `receive` return it, after what waits already."""
+        self._incoming.put_nowait(message)
+        if message is not None:
+            self._unread += FRAMING + len(message)
+            if not self._paused and self._unread > RECEIVE_AHEAD:
+                self._paused = True
+                self._connection.pause(self._stream)
 
     async def send(self, message: bytes) -> None:
         """Send a message. Waits while the client does not read."""
@@ -180,9 +201,11 @@ class _Connection(asyncio.Protocol):
         try:
             if call.task is None:
                 call.received += call.reader.feed(data)
+                if len(call.received) > 1:
+                    raise _not_one()
             else:
                 for message in call.reader.feed(data):
-                    call.incoming.put_nowait(message)
+                    call.put(message)
         except RpcError as error:
             self._fail(stream, error)
             if call.task is not None:
@@ -193,10 +216,10 @@ class _Connection(asyncio.Protocol):
         if call is None:
             return
         if call.task is not None:
-            call.incoming.put_nowait(None)
+            call.put(None)
             return
         if len(call.received) != 1 or not call.reader.empty:
-            self._fail(stream, RpcError(StatusCode.INVALID_ARGUMENT, "a unary call has one message"))
+            self._fail(stream, _not_one())
             return
         try:
             answer = self._state.service.unary[call.request.path](call.received.pop())
@@ -244,6 +267,15 @@ class _Connection(asyncio.Protocol):
         while stream in self._calls and (self._paused or self._http.waiting(stream) > SEND_AHEAD):
             self._moved.clear()
             await self._moved.wait()
+
+    def pause(self, stream: int) -> None:
+        """Hold back a client that sends faster than its call's handler takes."""
+        self._http.pause(stream)
+
+    def resume(self, stream: int) -> None:
+        """The handler has taken enough."""
+        self._http.resume(stream)
+        self._flush()
 
     def _begin(self, stream: int) -> None:
         if stream not in self._begun:
@@ -347,6 +379,10 @@ def _notice_silence(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE.items():
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _not_one() -> RpcError:
+    return RpcError(StatusCode.INVALID_ARGUMENT, "a unary call has one message")
 
 
 def _unexpected(call: Call, error: Exception) -> RpcError:

@@ -147,6 +147,20 @@ def test_what_was_received_opens_the_window_again() -> None:
     assert sum(by for stream, by in opened if stream == 1) > CONNECTION_WINDOW - STREAM_WINDOW
 
 
+def test_a_paused_stream_takes_one_window_until_it_is_resumed() -> None:
+    connection = with_stream()
+    connection.pause(1)
+    connection.receive(frame(DATA, 0, 1, bytes(1 << 14)) * (STREAM_WINDOW >> 14))
+    assert not [stream for kind, _, stream, _ in frames(connection.take()) if (kind, stream) == (WINDOW_UPDATE, 1)]
+    connection.resume(1)
+    assert frames(connection.take()) == [(WINDOW_UPDATE, 0, 1, struct.pack(">I", STREAM_WINDOW))]
+    connection.pause(1)
+    connection.receive(frame(DATA, 0, 1, bytes(1 << 14)) * (STREAM_WINDOW >> 14))
+    with pytest.raises(ConnectionFailed) as beyond:
+        connection.receive(frame(DATA, 0, 1, b"x"))
+    assert beyond.value.code is ErrorCode.FLOW_CONTROL_ERROR
+
+
 def test_early_end_tells_the_client_to_stop() -> None:
     connection = with_stream()
     connection.end(1, b"trailers")

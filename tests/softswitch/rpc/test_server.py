@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import subprocess
 import threading
@@ -13,8 +14,12 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from softswitch.rpc.calls import RpcError
+from softswitch.rpc import hpack
+from softswitch.rpc.calls import FRAMING, RpcError
+from softswitch.rpc.calls import frame as grpc_frame
+from softswitch.rpc.http2 import MAX_FRAME, PREFACE, STREAM_WINDOW
 from softswitch.rpc.server import Call, Server, Service
+from tests.softswitch.rpc import test_http2 as http2
 
 TIMEOUT = 60
 """Seconds until what must happen is taken not to happen, however busy the machine."""
@@ -27,6 +32,8 @@ class Echo:
         self.cancelled = threading.Event()
         self.begun = threading.Semaphore(0)
         """Released by each call of `later`."""
+        self.taking = threading.Event()
+        """What calls of `late` wait for."""
 
     def unary(self, message: bytes) -> bytes:
         if message == b"refuse":
@@ -54,8 +61,16 @@ class Echo:
         for number in range(64):
             await call.send(bytes([number]) * size)
 
+    async def late(self, call: Call) -> None:
+        await asyncio.to_thread(self.taking.wait, TIMEOUT)
+        while await call.receive() is not None:
+            pass
+
     def service(self) -> Service:
-        return Service({"/e/Unary": self.unary, "/e/Later": self.later}, {"/e/Each": self.each, "/e/Many": self.many})
+        return Service(
+            {"/e/Unary": self.unary, "/e/Later": self.later},
+            {"/e/Each": self.each, "/e/Many": self.many, "/e/Late": self.late},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +166,33 @@ def test_server_waits_for_a_slow_reader(channel: grpc.Channel) -> None:
         if len(received) == 2:
             time.sleep(0.3)
     assert received == list(range(64))
+
+
+def test_a_client_that_outruns_its_handler_is_held_back(address: str, echo: Echo) -> None:
+    """It may send no more than its window holds before the handler takes what has come."""
+    echo.taking.clear()
+    host, port = address.split(":")
+    request = [(b":method", b"POST"), (b":path", b"/e/Late"), (b"content-type", b"application/grpc")]
+    message = http2.frame(http2.DATA, 0, 1, grpc_frame(bytes(MAX_FRAME - FRAMING)))
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as client, client.makefile("rb") as answers:
+
+        def answer() -> tuple[int, int]:
+            """Type and stream of the next frame."""
+            head = answers.read(9)
+            answers.read(int.from_bytes(head[:3], "big"))
+            return head[3], int.from_bytes(head[5:], "big")
+
+        client.sendall(PREFACE + http2.frame(http2.SETTINGS) + http2.frame(http2.HEADERS, 4, 1, hpack.encode(request)))
+        client.sendall(message * (STREAM_WINDOW // MAX_FRAME) + http2.frame(http2.PING, 0, 0, bytes(8)))
+        assert (http2.WINDOW_UPDATE, 1) not in iter(answer, (http2.PING, 0))
+        echo.taking.set()
+        assert answer() == (http2.WINDOW_UPDATE, 1)
+
+
+def test_a_unary_call_without_end_is_refused(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.stream_unary("/e/Unary")(itertools.repeat(b"again"), timeout=TIMEOUT)
+    assert caught.value.code() is StatusCode.INVALID_ARGUMENT
 
 
 def test_garbage_ends_only_its_connection(address: str, channel: grpc.Channel) -> None:
