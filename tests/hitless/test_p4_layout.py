@@ -116,9 +116,10 @@ def test_invocation() -> None:
     [
         ("REPORT_MAGIC", report.MAGIC),
         ("REPORT_VERSION", report.VERSION),
-        ("REPORT_UDP_LENGTH", report.SIZE + 8),
+        ("REPORT_BYTES", report.SIZE),
         ("INVOCATION_MAGIC", invocation.MAGIC),
         ("INVOCATION_VERSION", invocation.VERSION),
+        ("INVOCATION_BYTES", invocation.HEADER_SIZE),
     ],
 )
 def test_constants(constant: str, value: int) -> None:
