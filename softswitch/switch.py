@@ -145,8 +145,7 @@ class Switch:
         check_port(port)
         with self._lock:
             (self._engine.down.discard if up else self._engine.down.add)(port)
-            if self._device.running is not None:
-                self._device.running.ports_changed()
+            self._device.ports_changed()
 
     def set_clock(self, us: int | None) -> None:
         """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again."""

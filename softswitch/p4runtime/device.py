@@ -1,7 +1,7 @@
 """One device: its engine, the pipeline that runs, the one that is saved, and who may change them.
 
 Nothing here waits for a client. `set_pipeline` compiles, so a server calls it from a thread, one at a time and never
-beside `write` or `read`.
+beside `write`, `read` or `ports_changed`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,12 @@ class Device:
                 self._reconcile(self._verify(config))
             case _:
                 raise invalid("action is not set")
+
+    def ports_changed(self) -> None:
+        """Let the members that watch ports take part, or not, as the ports are now."""
+        for pipeline in (self.running, self._saved):
+            if pipeline is not None:
+                pipeline.ports_changed()
 
     def _current(self) -> Pipeline:
         pipeline = self._saved or self.running

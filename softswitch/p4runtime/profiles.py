@@ -242,14 +242,9 @@ class ProfileState:
 
     def ports_changed(self) -> tuple[ProfileOperation, ...]:
         """Look at the ports again. Returns what the engine has to do for the members that watch them."""
-        before, after = self._up, {port: up for port, (_, up) in self._ports().items()}
-        self._up = after
-
-        def moved(watches: Iterable[Watch | None]) -> bool:
-            return any(w is not None and before.get(w.port) != after.get(w.port) for w in watches)
-
-        groups = [self._group_operation(g) for g in self.groups.values() if moved(c.watch for c in g.choices)]
-        shots = [self._one_shot_operation(o) for o in self._one_shots if moved(a.watch for a in o.actions)]
+        self._look_at_ports()
+        groups = [self._group_operation(g) for g in self.groups.values() if any(c.watch for c in g.choices)]
+        shots = [self._one_shot_operation(o) for o in self._one_shots if any(a.watch for a in o.actions)]
         return (*groups, *shots)
 
     def _delete_group(self, identifier: int, group: Group, what: str) -> ProfileChange:
@@ -306,10 +301,13 @@ class ProfileState:
             port = message.watch if kind == "watch" else bytestrings.decode(message.watch_port, PORT_WIDTH)
         except ValueError as error:
             raise invalid(f"{what}: watch_port: {error}") from error
-        self._up = {number: up for number, (_, up) in self._ports().items()}
+        self._look_at_ports()
         if port not in self._up:
             raise invalid(f"{what}: watch_port: the device has no port {port}")
         return Watch(port, kind == "watch")
+
+    def _look_at_ports(self) -> None:
+        self._up = {port: up for port, (_, up) in self._ports().items()}
 
     def _set_choices(self, group: Group, choices: tuple[Choice, ...]) -> None:
         """Members get as many handles as they weigh in any group, in the order in which BMv2's server creates them."""

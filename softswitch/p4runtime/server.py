@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
 from softswitch import port_service
+from softswitch.entries import PortEvent
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError, batch_status, invalid
@@ -40,7 +41,8 @@ class P4RuntimeServer:
         self.device = device
         self._streams = Streams(self.device)
         self._server = Server(self._service())
-        # Pipeline changes run in a thread; writes and reads wait for them, not for one another.
+        # Pipeline changes run in a thread; writes and reads wait for them, not for one another. What watches ports or
+        # the time is not looked at meanwhile, but once when they are done.
         self._pipeline_lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
@@ -79,11 +81,16 @@ class P4RuntimeServer:
 
     def _on_events(self) -> None:
         now = time.monotonic_ns()
-        self._streams.deliver(self.device.engine.read_events(), now)
+        events = self.device.engine.read_events()
+        self._streams.deliver(events, now)
+        if not self._pipeline_lock.locked() and any(isinstance(event, PortEvent) for event in events):
+            self.device.ports_changed()
         self._schedule(now)
 
     def _on_timer(self) -> None:
         self._timer = None
+        if self._pipeline_lock.locked():
+            return
         now = time.monotonic_ns()
         self._streams.deliver_due(now)
         self._schedule(now)
@@ -152,15 +159,22 @@ class P4RuntimeServer:
     async def _set_pipeline(self, data: bytes) -> bytes:
         """Verify, save or commit a pipeline."""
         request = _parse(p4r.SetForwardingPipelineConfigRequest, data)
-        config = request.config if request.HasField("config") else None
         try:
-            async with self._pipeline_lock:
-                self._check_write(request)
-                await asyncio.to_thread(self.device.set_pipeline, request.action, config)
-                self._schedule(time.monotonic_ns())
+            await self._change_pipeline(request)
         except P4RuntimeError as error:
             raise _refusal(error) from error
         return b""
+
+    async def _change_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
+        config = request.config if request.HasField("config") else None
+        async with self._pipeline_lock:
+            self._check_write(request)
+            try:
+                await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+            finally:
+                if not self._stopping.is_set():
+                    self.device.ports_changed()
+                    self._schedule(time.monotonic_ns())
 
     async def _stream_channel(self, call: Call) -> None:
         """Serve one controller's stream until it or the server ends."""

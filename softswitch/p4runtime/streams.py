@@ -83,9 +83,7 @@ class Streams:
                     if pipeline is not None:
                         self._digest(pipeline, name, values, now)
                 case PortEvent():
-                    # P4Runtime has no message for it, and the engine has logged it; but members may watch the port.
-                    if pipeline is not None:
-                        pipeline.ports_changed()
+                    pass  # P4Runtime has no message for it, and the engine has logged it
 
     def deliver_due(self, now: int) -> None:
         """Send the digest lists and report the idle entries whose time has come."""

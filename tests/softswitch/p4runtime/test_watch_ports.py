@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 from finsy.proto import p4r, rpc_code
 
+from softswitch.engine import Engine
 from tests.softswitch.native.test_ports import Wire, make_wire
+from tests.softswitch.native.test_ports import eventually as until
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import insert, modify, number
 from tests.softswitch.p4runtime.switches import RunningSwitch
@@ -134,6 +137,43 @@ def test_a_port_that_is_removed_is_down(watched: Target, switch: RunningSwitch, 
     eventually(watched, packets, [20] * len(packets))
     switch.engine.add_port(4, wires[0].name)
     eventually(watched, packets, chosen(packets, [10, 20]))
+
+
+def test_a_write_between_a_change_and_word_of_it_does_not_hide_it(
+    watched: Target, switch: RunningSwitch, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = watched.push("indirect")
+    watched.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
+    packets = many(SPREADING, 1)
+    eventually(watched, packets, chosen(packets, [10, 20]))
+    read_events, word = switch.engine.read_events, threading.Event()
+    monkeypatch.setattr(switch.engine, "read_events", lambda: read_events() if word.is_set() else [])
+    set_link(wires[0], "down")
+    until(lambda: not switch.engine.ports()[4][1])
+    watched.client.write(insert(watching(one_shot(names, 2, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
+    word.set()
+    eventually(watched, packets, [20] * len(packets))
+
+
+def test_a_port_that_changes_during_a_push_is_seen(
+    watched: Target, switch: RunningSwitch, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = watched.push("indirect")
+    watched.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
+    packets = many(SPREADING, 1)
+    eventually(watched, packets, chosen(packets, [10, 20]))
+    adopt = switch.engine.adopt
+
+    def late(other: Engine, *, carry: bool) -> None:
+        set_link(wires[0], "down")
+        time.sleep(0.1)  # for the event to come before the new program does
+        adopt(other, carry=carry)
+
+    monkeypatch.setattr(switch.engine, "adopt", late)
+    config = names.config()
+    config.p4_device_config += b"\n"
+    watched.client.push(config, p4r.SetForwardingPipelineConfigRequest.RECONCILE_AND_COMMIT)
+    eventually(watched, packets, [20] * len(packets))
 
 
 def test_only_ports_of_the_device_can_be_watched(softswitch: Target) -> None:
