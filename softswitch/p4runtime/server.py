@@ -160,7 +160,8 @@ class P4RuntimeServer:
         """Verify, save or commit a pipeline."""
         request = _parse(p4r.SetForwardingPipelineConfigRequest, data)
         try:
-            await self._change_pipeline(request)
+            # The thread goes on when the client gives up, and others have to wait for it all the same.
+            await asyncio.shield(self._change_pipeline(request))
         except P4RuntimeError as error:
             raise _refusal(error) from error
         return b""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from finsy.proto import p4r
 
-from tests.softswitch.p4runtime.client import BatchError, Client, Names, Stream
+from softswitch.bmv2.program import Program
+from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
     action,
     counter_cell,
@@ -292,6 +295,26 @@ def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: S
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "exact_table" in str(error.details())
     assert len(client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"])))) == 2
+
+
+def test_writes_wait_for_a_push_whose_client_has_given_up(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, verify = threading.Event(), switch.engine.verify
+
+    def slowly(text: str, preinitialized: Mapping[str, int]) -> Program:
+        begun.set()
+        time.sleep(0.3)
+        return verify(text, preinitialized)
+
+    monkeypatch.setattr(switch.engine, "verify", slowly)
+    request = Set(device_id=1, action=Set.VERIFY_AND_COMMIT, config=names.config(cookie=7), election_id=uint128(10))
+    push = client.stub.SetForwardingPipelineConfig.future(request)
+    assert begun.wait(TIMEOUT)
+    push.cancel()
+    client.write(insert(exact_entry(names, 1, port=3)))
+    assert client.config() == names.config(cookie=7)
+    assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
 
 
 def test_capabilities(client: Client) -> None:
