@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 
 from grpc import StatusCode
@@ -63,6 +64,13 @@ def read_request(headers: tuple[Header, ...]) -> Request:
     return Request(fields.get(b":path", b"").decode("utf-8", "replace"), encoding, timeout)
 
 
+class Received(NamedTuple):
+    """A message as it came."""
+
+    compressed: bool
+    data: bytes
+
+
 class MessageReader:
     """Cuts a request's body into messages."""
 
@@ -76,7 +84,7 @@ class MessageReader:
         """Whether no part of a message waits for the rest."""
         return not self._buffer
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes) -> Iterator[Received]:
         """The messages that `data` completes. Raises RpcError."""
         buffer = self._buffer
         buffer += data
@@ -91,15 +99,18 @@ class MessageReader:
             message = bytes(memoryview(buffer)[_PREFIX.size : end])
             del buffer[:end]
             self._needed = _PREFIX.size
-            yield self._decompress(message) if compressed else message
+            yield Received(bool(compressed), message)
 
-    def _decompress(self, message: bytes) -> bytes:
+    def read(self, message: Received) -> bytes:
+        """What the peer meant, which may be a thousand times as long. Raises RpcError."""
+        if not message.compressed:
+            return message.data
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             raise RpcError(StatusCode.INTERNAL, "a compressed message in a call without grpc-encoding")
         inflater = zlib.decompressobj(bits)
         try:
-            plain = inflater.decompress(message, MAX_MESSAGE)
+            plain = inflater.decompress(message.data, MAX_MESSAGE)
         except zlib.error as error:
             raise RpcError(StatusCode.INTERNAL, f"a compressed message: {error}") from error
         if not inflater.eof:

@@ -22,6 +22,7 @@ from softswitch.rpc.calls import (
     RESPONSE_HEADERS,
     SUCCESS,
     MessageReader,
+    Received,
     Request,
     RpcError,
     frame,
@@ -72,11 +73,11 @@ class Call:
     def __init__(self, connection: _Connection, stream: int, request: Request) -> None:
         self.request = request
         self.reader = MessageReader(request.encoding)
-        self.received: list[bytes] = []
+        self.received: list[Received] = []
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._stream = stream
-        self._incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._incoming: asyncio.Queue[Received | None] = asyncio.Queue()
         self._unread = 0
         self._paused = False
 
@@ -85,20 +86,21 @@ class Call:
         return self._connection.about_peer(name)
 
     async def receive(self) -> bytes | None:
-        """The next message; None after the last."""
+        """The next message; None after the last. Raises RpcError for one that cannot be read."""
         message = await self._incoming.get()
-        if message is not None:
-            self._unread -= FRAMING + len(message)
-            if self._paused and self._unread <= RECEIVE_AHEAD:
-                self._paused = False
-                self._connection.resume(self._stream)
-        return message
+        if message is None:
+            return None
+        self._unread -= FRAMING + len(message.data)
+        if self._paused and self._unread <= RECEIVE_AHEAD:
+            self._paused = False
+            self._connection.resume(self._stream)
+        return self.reader.read(message)
 
-    def put(self, message: bytes | None) -> None:
+    def put(self, message: Received | None) -> None:
         """Have `receive` return it, after what waits already."""
         self._incoming.put_nowait(message)
         if message is not None:
-            self._unread += FRAMING + len(message)
+            self._unread += FRAMING + len(message.data)
             if not self._paused and self._unread > RECEIVE_AHEAD:
                 self._paused = True
                 self._connection.pause(self._stream)
@@ -222,7 +224,7 @@ class _Connection(asyncio.Protocol):
             self._fail(stream, _not_one())
             return
         try:
-            answer = self._state.service.unary[call.request.path](call.received.pop())
+            answer = self._state.service.unary[call.request.path](call.reader.read(call.received.pop()))
         except RpcError as error:
             self._fail(stream, error)
         except Exception as error:
