@@ -14,7 +14,7 @@ MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
 DURATION ?= 70
-RATE     ?= 10
+RATE     ?=
 SEED     ?= 1
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml topologies/install.sh
 .PHONY: run
 run: setup ## move a function between two edge nodes, live, and measure it
 	@$(SUDO) $(PYTHON) -m experiments run --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
-	  --disturb $(DISTURB) --duration $(DURATION) --rate $(RATE) --seed $(SEED)
+	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
 experiment: setup ## compare the steering policies on a real switch (a quarter of an hour)

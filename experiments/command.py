@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,8 +15,9 @@ from rich.console import Console
 from controller.fabric import FabricError
 from experiments import table
 from experiments.bench.command import bench_command
+from experiments.options import Options
 from experiments.policies.command import judge_command, policies_command
-from experiments.scenario import Options, run
+from experiments.scenario import run
 from topologies import targets
 from topologies.leftovers import Busy
 from topologies.processes import ProcessEnded
@@ -42,10 +44,15 @@ def main() -> None:
 @click.option("--disturb", type=click.Choice(["cpu", "none"]), default="cpu", show_default=True)
 @click.option("--duration", type=click.FloatRange(10, 3600), default=70.0, show_default=True, help="seconds of load")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100), default=10.0, show_default=True, help="frames a second a camera"
+    "--rate",
+    type=click.FloatRange(0.1, 100),
+    show_default="what uses half of a node's budget, measured",
+    help="frames a second a camera",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
-def run_command(target: str, mode: str, steering: str, disturb: str, duration: float, rate: float, seed: int) -> None:
+def run_command(
+    target: str, mode: str, steering: str, disturb: str, duration: float, rate: float | None, seed: int
+) -> None:
     """Move a function between two edge nodes, live, and measure it."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
     modes = ["in-network", "reconfiguration"] if mode == "both" else [mode]
@@ -59,6 +66,8 @@ def run_command(target: str, mode: str, steering: str, disturb: str, duration: f
             results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
             options = Options(target, one, steering == "on", disturb == "cpu", duration, seed, frames_per_second=rate)
             summary = asyncio.run(interruptible(options, results, console))
+            # Both ways to migrate have the same load.
+            rate = summary["frames_per_second"]
             summaries.append(summary)
             console.print()
             console.print(table.verdict(summary))
@@ -84,7 +93,7 @@ main.add_command(judge_command)
 main.add_command(bench_command)
 
 
-async def interruptible(options: Options, results: Path, console: Console) -> dict[str, object]:
+async def interruptible(options: Options, results: Path, console: Console) -> dict[str, Any]:
     """Run so that SIGTERM ends it as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None

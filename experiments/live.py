@@ -97,6 +97,7 @@ class Live:
             service = path.stem.removeprefix("executions-")
             lines = self._logs.setdefault(path, Tail(path)).lines()
             times = [int(row[5]) for row in csv.reader(lines) if row[0] != "client_id"]
+            times = [time_ns for time_ns in times if time_ns >= self.start_ns]
             if times and max(times) > newest.get(service, (0, ""))[0]:
                 newest[service] = (max(times), path.parent.name)
         for service, (_, node) in sorted(newest.items()):

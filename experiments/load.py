@@ -69,7 +69,9 @@ def camera_times(start_ns: int, duration_s: float, rate: float, phase: float) ->
 
 
 def poisson_times(start_ns: int, duration_s: float, rate: float, chance: random.Random) -> Iterator[int]:
-    """The intended starts of independent callers: exponential gaps, ``rate`` a second on average, in ns."""
+    """The intended starts of independent callers: exponential gaps, ``rate`` a second on average, in ns; 0: none."""
+    if rate == 0:
+        return
     at = chance.expovariate(rate)
     while at < duration_s:
         yield start_ns + int(at * 1e9)

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,13 @@ import aiohttp
 from rich.console import Console
 
 from experiments import measure, picture, records
+from experiments.calibration import SHARE, fitting_rate, frame_cost_ns
+from experiments.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
 from experiments.live import Live
-from topologies.broker import client_identity
-from topologies.testbed import REPOSITORY_ROOT, Testbed, testbed
+from experiments.options import APPLICATION, SHOWN, Options
+from topologies.testbed import Testbed, testbed
 
-APPLICATION = "preprocess"
-HTTP = "thumbnail"
-SHOWN = (APPLICATION, "detect", HTTP)
-CLIENT_HOST = "client"
-LOAD_IDENTITY = "load"
-LOSS_TIMEOUT_S = 5.0
 TRIGGER_SHARE = 0.4
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to run: ``target`` softswitch or bmv2, ``mode`` in-network or reconfiguration, times in seconds."""
-
-    target: str
-    mode: str
-    steering: bool
-    disturb: bool
-    duration_s: float
-    seed: int
-    fabric: Path = REPOSITORY_ROOT / "topologies" / "pair.yaml"
-    cameras: int = 4
-    frames_per_second: float = 10.0
-    http_per_second: float = 8.0
 
 
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
@@ -54,12 +33,14 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY]) as bed:
         point_latest(results)
         await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
+        rate = options.frames_per_second or await calibrate(options, bed, results, console)
         first = next(iter(bed.fabric.nodes))
         for service in bed.fabric.services:
             await place(bed, service, first, hold=not options.steering)
         console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}", highlight=False)
-        trigger_ns = await load_and_disturb(options, bed, results, console)
-    return write_results(options, results, trigger_ns)
+        start_ns = time.monotonic_ns()
+        trigger_ns = await load_and_disturb(options, rate, bed, results, console)
+    return write_results(options, rate, results, start_ns, trigger_ns)
 
 
 def point_latest(results: Path) -> None:
@@ -67,6 +48,19 @@ def point_latest(results: Path) -> None:
     link = results.parent / "latest"
     link.unlink(missing_ok=True)
     link.symlink_to(results.name)
+
+
+async def calibrate(options: Options, bed: Testbed, results: Path, console: Console) -> float:
+    """The frames a second of each camera that suit this machine; says how it came to them."""
+    cost_ns = await frame_cost_ns(options, bed, results / "trial.csv")
+    cores = bed.hierarchy.node(next(iter(bed.fabric.nodes))).budget_cores()
+    rate = fitting_rate(cost_ns, cores, options.cameras)
+    console.print(
+        f"a frame takes {cost_ns / 1e6:.1f} ms of CPU here: with {rate:g} a second, {options.cameras} cameras use "
+        f"{SHARE:.0%} of a node's {cores:g} cores",
+        highlight=False,
+    )
+    return rate
 
 
 async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
@@ -78,13 +72,13 @@ async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
                 raise RuntimeError(f"the controller refused to put {service} on {node}: {await answer.text()}")
 
 
-async def load_and_disturb(options: Options, bed: Testbed, results: Path, console: Console) -> int | None:
+async def load_and_disturb(
+    options: Options, frames_per_second: float, bed: Testbed, results: Path, console: Console
+) -> int | None:
     """Put the load on, the competing computation at its time, and show what happens; returns when it began, in ns."""
     rows = results / "load.csv"
-    configuration = results / "load.json"
-    configuration.write_text(json.dumps(load_configuration(options, bed, rows), indent=1))
     start_ns = time.monotonic_ns()
-    load = bed.start("load", [sys.executable, "-m", "experiments.load", str(configuration)], host=CLIENT_HOST, nice=-10)
+    load = start_load("load", options, frames_per_second, bed, rows)
     live = Live(console, rows, bed.logs / "nodes", SHOWN, start_ns)
     live.announce()
     trigger_at = start_ns + int(options.duration_s * TRIGGER_SHARE * 1e9) if options.disturb else None
@@ -127,31 +121,12 @@ async def controller_status(bed: Testbed) -> Mapping[str, Any] | None:
         return None
 
 
-def load_configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]:
-    """What the load generator is told."""
-    fabric = bed.fabric
-    return {
-        "rows": str(rows),
-        "duration_s": options.duration_s,
-        "seed": options.seed,
-        "cameras": options.cameras,
-        "frames_per_second": options.frames_per_second,
-        "http_per_second": options.http_per_second,
-        "loss_timeout_s": LOSS_TIMEOUT_S,
-        "application": {"name": APPLICATION, "service_id": fabric.services[APPLICATION].service_id},
-        "http": {"name": HTTP, "service_id": fabric.services[HTTP].service_id},
-        "broker": {
-            "host": str(fabric.broker.host),
-            "port": fabric.broker.port,
-            **bed.credentials[client_identity(LOAD_IDENTITY)].as_dict(),
-        },
-    }
-
-
-def write_results(options: Options, results: Path, trigger_ns: int | None) -> dict[str, Any]:
-    """Measure the raw rows and write summary.json, requests.csv and the picture."""
+def write_results(
+    options: Options, frames_per_second: float, results: Path, start_ns: int, trigger_ns: int | None
+) -> dict[str, Any]:
+    """Measure the raw rows since ``start_ns`` and write summary.json, requests.csv and the picture."""
     nodes = results / "logs" / "nodes"
-    executions = list(records.read_executions(nodes))
+    executions = [one for one in records.read_executions(nodes) if one.received_ns >= start_ns]
     requests = measure.serving_nodes(records.read_requests(results / "load.csv"), executions)
     summary: dict[str, Any] = {
         "target": options.target if options.mode == "in-network" else "bridge",
@@ -160,6 +135,8 @@ def write_results(options: Options, results: Path, trigger_ns: int | None) -> di
         "disturb": "cpu" if options.disturb else "none",
         "duration_s": options.duration_s,
         "seed": options.seed,
+        "cameras": options.cameras,
+        "frames_per_second": frames_per_second,
         "cores": os.cpu_count(),
         **measure.summarise(
             requests,
