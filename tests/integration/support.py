@@ -54,7 +54,7 @@ def hitless(bed: Testbed, *words: str) -> Any:
         cwd=REPOSITORY_ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, f"hitless {' '.join(words)}: {done.stderr}"
