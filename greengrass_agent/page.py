@@ -41,7 +41,7 @@ class QueueNumbers:
     oldest_start_ns: int = 0
     """time.monotonic_ns at which the oldest request in flight was given to its worker; 0 for none."""
     received: int = 0
-    """Requests taken since the gateway began."""
+    """Pieces of new work since the gateway began: requests, or TCP connections."""
 
 
 class Page:

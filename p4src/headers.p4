@@ -89,7 +89,7 @@ header report_h {
     bit<16> concurrency;
     bit<32> backlog;          // µs until work that arrives now would start
     bit<32> service_interval; // µs, average service time divided by concurrency
-    bit<32> received;         // requests taken since start
+    bit<32> received;         // new work that came since start: requests, TCP connections
     bit<8>  key_id;
     bit<24> reserved;
     bit<64> tag;              // SipHash-2-4 of all before it (siphash.p4); its binding says whether that is demanded

@@ -81,7 +81,8 @@ class Dispatcher:
         self.timeout_ns = timeout_ns
         """A request's time limit, also if its client would wait longer."""
         self.received = 0
-        """Requests taken since start, refused ones included: the switch counts what it sent."""
+        """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
+        over TCP connections, whose later requests are not steered."""
         self.service_time = ServiceTime()
         self._queue: deque[Job] = deque()
         self._idle: deque[Worker] = deque()
@@ -90,7 +91,6 @@ class Dispatcher:
 
     def submit(self, job: Job) -> Execution | None:
         """Take a request. Returns its end if it was refused because the queue is full."""
-        self.received += 1
         if len(self._queue) >= self.queue_limit:
             job.conclude(Answer(503, f"queue of {self.queue_limit} requests is full".encode(), {"retry-after": "1"}))
             return Execution(job, 0, 0, 503)

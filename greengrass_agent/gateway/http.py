@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -27,17 +28,39 @@ _U64 = 1 << 64
 _U32 = 1 << 32
 
 
+class _Server(web.Server):
+    """aiohttp's, which tells of its connections."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        connected: Callable[[], None],
+        **more: Any,
+    ) -> None:
+        super().__init__(handler, **more)
+        self._connected = connected
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._connected()
+
+
 class HttpServer:
     """Serves one service on one or more addresses."""
 
-    def __init__(self, node: str, timeout_ns: Callable[[], int], submit: Callable[[Job], None]) -> None:
+    def __init__(
+        self, node: str, timeout_ns: Callable[[], int], submit: Callable[[Job], None], connected: Callable[[], None]
+    ) -> None:
+        """``submit`` takes each request, ``connected`` is told of each connection."""
         self._node = node
         self._timeout_ns = timeout_ns
         self._submit = submit
         self._requests = 0
         self.closing = False
         """Whether each connection ends with its next answer, so that the client connects anew and is steered anew."""
-        server = web.Server(self._handle, request_factory=_request, access_log=None, keepalive_timeout=KEEPALIVE_S)
+        server = _Server(
+            self._handle, connected, request_factory=_request, access_log=None, keepalive_timeout=KEEPALIVE_S
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
 
     async def open(self, addresses: Sequence[str], port: int) -> None:

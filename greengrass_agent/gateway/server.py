@@ -43,8 +43,8 @@ class Gateway:
         self._page = Page(Path(settings.page), create=True)
         self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._poke.setblocking(False)
-        self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit)
-        self.http = HttpServer(settings.node, self._timeout_ns, self._submit)
+        self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
+        self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._came)
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
@@ -121,6 +121,13 @@ class Gateway:
 
     def _timeout_ns(self) -> int:
         return self._dispatcher.timeout_ns
+
+    def _came(self) -> None:
+        self._dispatcher.received += 1
+
+    def _submit_new(self, job: Job) -> None:
+        self._came()
+        self._submit(job)
 
     def _submit(self, job: Job) -> None:
         refused = self._dispatcher.submit(job)

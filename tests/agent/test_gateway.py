@@ -201,6 +201,17 @@ def test_http_serves_the_same_function(gateway: Gateway) -> None:
     assert (row["request_id"], row["status"]) == ("77", "418")
 
 
+def test_received_counts_what_a_switch_steers_requests_over_udp_and_connections_over_tcp(gateway: Gateway) -> None:
+    gateway.worker()
+    url = f"http://127.0.0.1:{gateway.port}/"
+    assert gateway.curl("-d", "ab", url, url) == "bababa"
+    until(lambda: gateway.numbers().received == 1, "one connection with three requests is counted once")
+    gateway.curl("-d", "ab")
+    for _ in range(3):
+        gateway.call(b"ab").result()
+    until(lambda: gateway.numbers().received == 5, "each connection and each datagram's request is counted")
+
+
 def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -> None:
     gateway.worker()
     request = fragments(Message(MessageType.REQUEST, SERVICE_ID, 9, 1, b"held " + b"-" * 3000))
