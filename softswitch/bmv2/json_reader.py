@@ -78,7 +78,7 @@ def _place(item: Json) -> Source | None:
 
 def number(text: Json) -> int:
     """A hexstr as BMv2 writes it: optional sign, optional 0x."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return text
     if not isinstance(text, str):
         raise ValueError(f"{text!r} where a number belongs")

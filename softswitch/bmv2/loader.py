@@ -59,7 +59,7 @@ def _load(root: Json) -> Program:
         raise UnsupportedProgram(what, source_of(extern, _where_called(root["actions"], extern["name"])))
     types = {word(t["name"]): _header_type(t) for t in root["header_types"]}
     headers = {word(h["name"]): _header(h, types) for h in root["headers"]}
-    by_id = {integer(h["id"]): h["name"] for h in root["headers"]}
+    by_id = {integer(h["id"]): headers[h["name"]] for h in root["headers"]}
     stacks = {word(s["name"]): _stack(s, types, by_id) for s in root["header_stacks"]}
     unions, union_stacks = _unions(root, types, by_id)
     aliases = {name: (target[0], target[1]) for name, target in root.get("field_aliases", ())}
@@ -133,8 +133,12 @@ def _header(item: Json, types: dict[str, HeaderType]) -> Header:
 
 
 @reads("header stack")
-def _stack(item: Json, types: dict[str, HeaderType], header_names: dict[int, str]) -> Stack:
-    return Stack(item["name"], types[item["header_type"]], tuple(header_names[i] for i in item["header_ids"]))
+def _stack(item: Json, types: dict[str, HeaderType], headers: dict[int, Header]) -> Stack:
+    kind = types[item["header_type"]]
+    elements = [headers[integer(i)] for i in item["header_ids"]]
+    if any(element.type is not kind for element in elements):
+        raise ValueError(f"elements {[element.name for element in elements]}, not all of type {kind.name!r}")
+    return Stack(item["name"], kind, tuple(element.name for element in elements))
 
 
 @reads("counter")
@@ -195,21 +199,34 @@ def _only(root: Json, key: str) -> Json:
 
 
 def _unions(
-    root: Json, types: dict[str, HeaderType], header_names: dict[int, str]
+    root: Json, types: dict[str, HeaderType], headers: dict[int, Header]
 ) -> tuple[dict[str, Union], dict[str, UnionStack]]:
     members = {
         word(t["name"]): {word(name): types[kind] for name, kind in t["headers"]}
         for t in root.get("header_union_types", ())
     }
-    by_id = {
-        integer(u["id"]): Union(word(u["name"]), tuple(header_names[i] for i in u["header_ids"]))
-        for u in root.get("header_unions", ())
-    }
-    stacks = {
-        word(s["name"]): UnionStack(s["name"], members[s["union_type"]], tuple(by_id[i] for i in s["header_union_ids"]))
-        for s in root.get("header_union_stacks", ())
-    }
+    by_id = {integer(u["id"]): _union(u, members, headers) for u in root.get("header_unions", ())}
+    kinds = {integer(u["id"]): u["union_type"] for u in root.get("header_unions", ())}
+    stacks = {word(s["name"]): _union_stack(s, members, by_id, kinds) for s in root.get("header_union_stacks", ())}
     return {u.name: u for u in by_id.values()}, stacks
+
+
+@reads("header union")
+def _union(item: Json, members: dict[str, dict[str, HeaderType]], headers: dict[int, Header]) -> Union:
+    elements, kinds = [headers[integer(i)] for i in item["header_ids"]], members[item["union_type"]]
+    if [element.type for element in elements] != list(kinds.values()):
+        raise ValueError(f"headers {[element.name for element in elements]}, not of its members' types")
+    return Union(word(item["name"]), tuple(element.name for element in elements))
+
+
+@reads("header union stack")
+def _union_stack(
+    item: Json, members: dict[str, dict[str, HeaderType]], unions: dict[int, Union], kinds: dict[int, str]
+) -> UnionStack:
+    kind, ids = word(item["union_type"]), [integer(i) for i in item["header_union_ids"]]
+    if any(kinds[i] != kind for i in ids):
+        raise ValueError(f"elements {[unions[i].name for i in ids]}, not all of type {kind!r}")
+    return UnionStack(item["name"], members[kind], tuple(unions[i] for i in ids))
 
 
 @reads("header type")

@@ -100,6 +100,8 @@ class ExpressionWriter:
         """BMv2 compares varbit fields as numbers."""
         if not isinstance(e.left, FieldRef) or not isinstance(e.right, FieldRef):
             raise self._refuse(f"comparison {e.op!r} of a varbit field with no field")
+        if not self.layout.field_info(e.right).varbit:
+            raise self._refuse(f"comparison {e.op!r} of a varbit field with one that is none")
         sides = (self.layout.header(side.header) for side in (e.left, e.right))
         return f"(ss_compare_bytes({', '.join(f'{h}.variable, {h}.varbit' for h in sides)}) {e.op} 0)"
 

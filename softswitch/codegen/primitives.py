@@ -191,6 +191,8 @@ class PrimitiveWriter:
         target, origin = (self._expression(o) for o in primitive.operands)
         if not isinstance(target, FieldRef) or not isinstance(origin, FieldRef):
             raise UnsupportedProgram("assignment of a varbit field to or from no field", primitive.source)
+        if not all(self.layout.field_info(field).varbit for field in (target, origin)):
+            raise UnsupportedProgram("assignment between a varbit field and one that is none", primitive.source)
         return self.layout.copy_varbit(target, origin)
 
     def _mark_to_drop(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:

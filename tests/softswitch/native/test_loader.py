@@ -80,6 +80,10 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         add_primitive(primitive("assign_header", IN, {"type": "header", "value": "out"})),
         "another type",
     ),
+    "assignment of what is no varbit field as one": (
+        add_primitive(primitive("assign_VL", *({"type": "field", "value": ["in", name]} for name in "ab"))),
+        "one that is none",
+    ),
     "arithmetic too wide": (
         add_primitive(assign("in", "b", Binary(">>", Binary("<<", A, Const(4080)), Const(4000)))),
         "4096 bits",
@@ -238,6 +242,18 @@ def test_a_header_is_either_on_the_wire_or_metadata(metadata: object, words: str
     (options,) = (header for header in program["headers"] if header["name"] == "options")
     options["metadata"] = metadata
     with pytest.raises(UnsupportedProgram, match=f"header 'options', malformed: {words}"):
+        load_program(json.dumps(program))
+
+
+@pytest.mark.parametrize("name", ["header_stacks", "header_unions", "header_union_stacks"])
+@pytest.mark.parametrize("element", [False, 1])
+def test_a_stack_or_union_is_made_of_its_type(name: str, element: object) -> None:
+    program = json.loads((PROGRAMS / ("parsing.json" if name == "header_stacks" else "unions.json")).read_text())
+    ids = "header_union_ids" if name == "header_union_stacks" else "header_ids"
+    program["header_union_types"].append({"name": "rest_t", "id": 99, "headers": []})
+    program["header_unions"].append({"name": "rest", "id": 1, "union_type": "rest_t", "header_ids": []})
+    program[name][0][ids][-1] = element
+    with pytest.raises(UnsupportedProgram, match=r"malformed: .*(type|where a number from)"):
         load_program(json.dumps(program))
 
 
