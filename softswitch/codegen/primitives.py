@@ -27,7 +27,8 @@ from softswitch.codegen.integers import (
 )
 from softswitch.codegen.layout import Layout
 
-JUMPS = frozenset(["_jump", "_jump_if_zero"])
+JUMPS = {"_jump": 1, "_jump_if_zero": 2}
+"""Primitives that go on elsewhere in their action, and how many operands they have, the last one where."""
 
 
 def quoted(text: str) -> str:
@@ -129,7 +130,7 @@ class PrimitiveWriter:
                 lines.append(f"    const uint64_t a{index} = data[{word}];")
                 word += 1
             lines.append(f"    (void)a{index};")
-        targets = {self._jump_target(p) for p in action.primitives if p.op in JUMPS}
+        targets = {self._jump_target(p, at, action) for at, p in enumerate(action.primitives) if p.op in JUMPS}
         line = None
         for index, primitive in enumerate(action.primitives):
             if index in targets:
@@ -137,23 +138,27 @@ class PrimitiveWriter:
             if primitive.source and primitive.source.line != line:
                 line = primitive.source.line
                 lines.append(f"    /* {comment(f'{primitive.source} {primitive.source.fragment}')} */")
-            lines += [f"    {text}" for text in self._in_action(primitive, action)]
+            lines += [f"    {text}" for text in self._in_action(primitive, index, action)]
         if len(action.primitives) in targets:
             lines.append(f"L{len(action.primitives)}:;")
         return [*lines, "}"]
 
-    def _jump_target(self, primitive: Primitive) -> int:
+    def _jump_target(self, primitive: Primitive, at: int, action: Action) -> int:
+        if len(primitive.operands) != JUMPS[primitive.op] or primitive.operands[0].expression is None:
+            raise UnsupportedProgram(f"operands of primitive {primitive.op!r}", primitive.source)
         target = primitive.operands[-1].expression
         if not isinstance(target, Const):
             raise UnsupportedProgram(f"{primitive.op} to no constant", primitive.source)
+        if target.value > len(action.primitives):
+            raise UnsupportedProgram(f"{primitive.op} out of its action", primitive.source)
+        if target.value <= at:
+            raise UnsupportedProgram(f"{primitive.op} back, which may never end", primitive.source)
         return target.value
 
-    def _in_action(self, primitive: Primitive, action: Action) -> list[str]:
+    def _in_action(self, primitive: Primitive, at: int, action: Action) -> list[str]:
         if primitive.op not in JUMPS:
             return self.layout.hooks.primitive(primitive, action, self.statements(primitive, action))
-        target = self._jump_target(primitive)
-        if not 0 <= target <= len(action.primitives):
-            raise UnsupportedProgram(f"{primitive.op} out of its action", primitive.source)
+        target = self._jump_target(primitive, at, action)
         if primitive.op == "_jump":
             return [f"goto L{target};"]
         writer = ExpressionWriter(self.layout, action, primitive.source)
