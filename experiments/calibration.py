@@ -1,4 +1,4 @@
-"""How many frames a second keep half of a node busy on this machine: told by having it serve some.
+"""How many frames a second keep a node half busy on this machine: told by having it serve some.
 
 A run shows a migration for load only where the functions alone are no reason to move, and how fast they are differs
 between machines, and on a shared one from hour to hour.

@@ -21,7 +21,8 @@ from experiments.live import Live
 from experiments.options import APPLICATION, SHOWN, Options
 from topologies.testbed import Testbed, testbed
 
-TRIGGER_SHARE = 0.4
+TRIGGER_SHARE = 0.48
+"""When the competing computation starts, of the whole time: both halves have requests enough for a 99th percentile."""
 
 
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
