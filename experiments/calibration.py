@@ -35,11 +35,11 @@ def fitting_rate(frame_ns: float, budget_cores: float, cameras: int) -> float:
 
 async def frame_cost_ns(options: Options, bed: Testbed, rows: Path) -> float:
     """CPU time on all nodes for a frame, in ns, from a trial. Raises RuntimeError if the trial fails."""
-    trial = replace(options, duration_s=TRIAL_S, http_per_second=0)
+    trial = replace(options, duration_s=TRIAL_S, frames_per_second=TRIAL_RATE, http_per_second=0)
     with ExitStack() as open_files:
         usages = [open_files.enter_context(closing(bed.hierarchy.node(node).usage())) for node in bed.fabric.nodes]
         before = sum(usage.read_ns() for usage in usages)
-        load = start_load("trial", trial, TRIAL_RATE, bed, rows)
+        load = start_load("trial", trial, bed, rows)
         try:
             await asyncio.to_thread(load.handle.wait, TRIAL_S + LOSS_TIMEOUT_S + 20)
         except subprocess.TimeoutExpired:

@@ -17,21 +17,21 @@ LOAD_IDENTITY = "load"
 LOSS_TIMEOUT_S = 5.0
 
 
-def start_load(name: str, options: Options, frames_per_second: float, bed: Testbed, rows: Path) -> Process:
-    """Start the load; it writes a row for each request to ``rows``, and its configuration is kept beside them."""
+def start_load(name: str, options: Options, bed: Testbed, rows: Path) -> Process:
+    """Start the load, its rate known; it writes a row for each request to ``rows``, beside its configuration."""
     file = rows.with_suffix(".json")
-    file.write_text(json.dumps(_configuration(options, frames_per_second, bed, rows), indent=1))
+    file.write_text(json.dumps(_configuration(options, bed, rows), indent=1))
     return bed.start(name, [sys.executable, "-m", "experiments.load", str(file)], host=CLIENT_HOST, nice=-10)
 
 
-def _configuration(options: Options, frames_per_second: float, bed: Testbed, rows: Path) -> dict[str, Any]:
+def _configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]:
     fabric = bed.fabric
     return {
         "rows": str(rows),
         "duration_s": options.duration_s,
         "seed": options.seed,
         "cameras": options.cameras,
-        "frames_per_second": frames_per_second,
+        "frames_per_second": options.frames_per_second,
         "http_per_second": options.http_per_second,
         "loss_timeout_s": LOSS_TIMEOUT_S,
         "application": {"name": APPLICATION, "service_id": fabric.services[APPLICATION].service_id},

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,15 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY]) as bed:
         point_latest(results)
         await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
-        rate = options.frames_per_second or await calibrate(options, bed, results, console)
+        if options.frames_per_second is None:
+            options = replace(options, frames_per_second=await calibrate(options, bed, results, console))
         first = next(iter(bed.fabric.nodes))
         for service in bed.fabric.services:
             await place(bed, service, first, hold=not options.steering)
         console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}", highlight=False)
         start_ns = time.monotonic_ns()
-        trigger_ns = await load_and_disturb(options, rate, bed, results, console)
-    return write_results(options, rate, results, start_ns, trigger_ns)
+        trigger_ns = await load_and_disturb(options, start_ns, bed, results, console)
+    return write_results(options, results, start_ns, trigger_ns)
 
 
 def point_latest(results: Path) -> None:
@@ -74,12 +76,11 @@ async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
 
 
 async def load_and_disturb(
-    options: Options, frames_per_second: float, bed: Testbed, results: Path, console: Console
+    options: Options, start_ns: int, bed: Testbed, results: Path, console: Console
 ) -> int | None:
     """Put the load on, the competing computation at its time, and show what happens; returns when it began, in ns."""
     rows = results / "load.csv"
-    start_ns = time.monotonic_ns()
-    load = start_load("load", options, frames_per_second, bed, rows)
+    load = start_load("load", options, bed, rows)
     live = Live(console, rows, bed.logs / "nodes", SHOWN, start_ns)
     live.announce()
     trigger_at = start_ns + int(options.duration_s * TRIGGER_SHARE * 1e9) if options.disturb else None
@@ -122,9 +123,7 @@ async def controller_status(bed: Testbed) -> Mapping[str, Any] | None:
         return None
 
 
-def write_results(
-    options: Options, frames_per_second: float, results: Path, start_ns: int, trigger_ns: int | None
-) -> dict[str, Any]:
+def write_results(options: Options, results: Path, start_ns: int, trigger_ns: int | None) -> dict[str, Any]:
     """Measure the raw rows since ``start_ns`` and write summary.json, requests.csv and the picture."""
     nodes = results / "logs" / "nodes"
     executions = [one for one in records.read_executions(nodes) if one.received_ns >= start_ns]
@@ -137,7 +136,7 @@ def write_results(
         "duration_s": options.duration_s,
         "seed": options.seed,
         "cameras": options.cameras,
-        "frames_per_second": frames_per_second,
+        "frames_per_second": options.frames_per_second,
         "cores": os.cpu_count(),
         **measure.summarise(
             requests,

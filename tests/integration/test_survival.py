@@ -27,7 +27,7 @@ def released(bed: Testbed) -> bool:
 @needs_root
 @pytest.mark.parametrize("target", each_target())
 def test_killing_controller_and_broker_changes_nothing_for_requests(target: str, tmp_path: Path) -> None:
-    options = Options(target, "in-network", True, True, 15, 1)
+    options = Options(target, "in-network", True, True, 15, 1, frames_per_second=FRAMES_PER_SECOND)
     rows = tmp_path / "load.csv"
     trigger_ns = 0
 
@@ -35,7 +35,7 @@ def test_killing_controller_and_broker_changes_nothing_for_requests(target: str,
         nonlocal trigger_ns
         async with fabric_up(target, tmp_path / "logs") as bed:
             # So few that the functions alone give each other no reason to move, however slow the machine is.
-            load = start_load("load", options, FRAMES_PER_SECOND, bed, rows)
+            load = start_load("load", options, bed, rows)
             await until(lambda: rows.exists() and rows.stat().st_size > 2000, 20, "the load sent nothing")
             # What the CLI moved is let go after its dwell, which takes the controller.
             await until(lambda: released(bed), 20, "the functions stayed pinned")

@@ -128,11 +128,17 @@ def test_when_all_are_down_nothing_runs(watched: Target, wires: list[Wire]) -> N
     eventually(watched, packets, [0] * 5)
 
 
-def test_a_port_that_is_removed_is_down(watched: Target, switch: RunningSwitch, wires: list[Wire]) -> None:
-    names = watched.push("indirect")
-    watched.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
+def spread_over_two(target: Target) -> tuple[Names, list[bytes]]:
+    """Push `indirect` with a one-shot entry that answers 10 while port 4 is up, 20 while port 5 is; packets for it."""
+    names = target.push("indirect")
+    target.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
     packets = many(SPREADING, 1)
-    eventually(watched, packets, chosen(packets, [10, 20]))
+    eventually(target, packets, chosen(packets, [10, 20]))
+    return names, packets
+
+
+def test_a_port_that_is_removed_is_down(watched: Target, switch: RunningSwitch, wires: list[Wire]) -> None:
+    _, packets = spread_over_two(watched)
     switch.engine.remove_port(4)
     eventually(watched, packets, [20] * len(packets))
     switch.engine.add_port(4, wires[0].name)
@@ -142,10 +148,7 @@ def test_a_port_that_is_removed_is_down(watched: Target, switch: RunningSwitch, 
 def test_a_write_between_a_change_and_word_of_it_does_not_hide_it(
     watched: Target, switch: RunningSwitch, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = watched.push("indirect")
-    watched.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
-    packets = many(SPREADING, 1)
-    eventually(watched, packets, chosen(packets, [10, 20]))
+    names, packets = spread_over_two(watched)
     read_events, word = switch.engine.read_events, threading.Event()
     monkeypatch.setattr(switch.engine, "read_events", lambda: read_events() if word.is_set() else [])
     set_link(wires[0], "down")
@@ -158,10 +161,7 @@ def test_a_write_between_a_change_and_word_of_it_does_not_hide_it(
 def test_a_port_that_changes_during_a_push_is_seen(
     watched: Target, switch: RunningSwitch, wires: list[Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = watched.push("indirect")
-    watched.client.write(insert(watching(one_shot(names, 1, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))
-    packets = many(SPREADING, 1)
-    eventually(watched, packets, chosen(packets, [10, 20]))
+    names, packets = spread_over_two(watched)
     adopt = switch.engine.adopt
 
     def late(other: Engine, *, carry: bool) -> None:
