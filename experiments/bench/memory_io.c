@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <sys/eventfd.h>
 
-#include "../../softswitch/runtime/engine.h"
+#include "../../softswitch/src/softswitch/runtime/engine.h"
 #include "../native/frames.h"
 
 enum { FRAMES = 1 << 9, MEMBERS_MAX = 64 };

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
+
 from tests.packet.bench import Bench
 from tests.packet.layout import PORTS
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Protocol
 
+from softswitch.engine.engine import Engine
+from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
+
 from controller.entries import Act, Place
 from controller.policy.outcome import Event
 from controller.policy.switch import Passage, Sent, Switch
 from controller.status import Reason
-from softswitch.engine import Engine
-from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
 from tests.model.world import COPIES, CPU_PORT, REMOTE, SECOND
 
 DIGEST_FIELDS = 10

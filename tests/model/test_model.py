@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from softswitch.engine.engine import Engine
 
 from p4src.build import P4INFO, PIPELINE, ROOT
-from softswitch.engine import Engine
 from tests.model.duel import Duel, Softswitch
 from tests.model.machine import Machine
 from tests.model.names import counter_names

@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import finsy as fy
 from finsy.proto import p4r
+from softswitch.entries import Operation
 
 from controller.entries import Act, Place
 from controller.policy.switch import Sent
 from hitless.report import Report
-from softswitch.entries import Operation
 from tests.model import world
 from tests.model.duel import Digest
 from tests.model.world import COPIES, CPU_PORT, PORTS, SECOND, UDP, Kind
