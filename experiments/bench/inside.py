@@ -19,8 +19,8 @@ from softswitch.engine.engine import Engine
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
 
-from controller.entries import Act
-from controller.p4runtime import Connection
+from controller.switches.entries import Act
+from controller.switches.p4runtime import Connection
 from experiments.bench.ratios import ALL_SERVICES, INSTANCES, REFERENCE
 from experiments.native.lab import CLIENT_PORT, DEVICE_ID, FIRST_NODE_PORT, OFF, Lab, Network, Service
 from topologies.targets import CPU_PORT, DROP_PORT

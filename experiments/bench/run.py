@@ -17,7 +17,7 @@ from typing import Any
 from softswitch.codegen.cc import RUNTIME
 from softswitch.engine.engine import IO
 
-from controller.p4runtime import Program
+from controller.switches.p4runtime import Program
 from experiments.bench import entries, inside, packets, ratios
 from experiments.bench.entries import Requests, Writer
 from experiments.bench.packets import Load, Programs

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from controller.diff import Changes, Kind, Update
-from controller.entries import Act, Key, Place
-from controller.p4runtime import BATCH, Connection, Program
+from controller.switches.diff import Changes, Kind, Update
+from controller.switches.entries import Act, Key, Place
+from controller.switches.p4runtime import BATCH, Connection, Program
 from topologies import processes, targets
 from topologies.network import OFFLOADS
 from topologies.processes import Process

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.entries import Act
+from controller.switches.entries import Act
 from experiments.native.lab import OFF
 
 INTERVALS = (0.2, 1.0, 5.0, 20.0)

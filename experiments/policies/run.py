@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.p4runtime import Program
+from controller.switches.p4runtime import Program
 from experiments.native.compiling import compile_program
 from experiments.native.lab import REAL_TIME, Lab, Network, Service
 from experiments.policies import perfect, trace

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from greengrass_agent.cgroup import Usage
 from greengrass_agent.emitter.settings import Add
-from greengrass_agent.files import next_epoch
-from greengrass_agent.metrics import Share, backlog_us, saturated, service_interval_us
-from greengrass_agent.page import Page, QueueNumbers
-from hitless.report import Report, tagged
+from greengrass_agent.host.cgroup import Usage
+from greengrass_agent.measure.metrics import Share, backlog_us, saturated, service_interval_us
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.files import next_epoch
+from hitless.wire.report import Report, tagged
 
 COLUMNS = "epoch,sequence,emitted_ns,flags,cpu,cpu_own,queue_depth,in_flight,backlog,service_interval,received\n"
 _U32 = 0xFFFFFFFF

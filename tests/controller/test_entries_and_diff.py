@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.diff import Changes, Kind, Update, diff
-from controller.entries import Act, Overrides, Place, desired_entries
-from controller.fabric import Fabric, Instance, Service, Spread, load
-from controller.fabric_schema import Fallback, Host, Node, Pinned, Policy, Random, RoundRobin, TwoChoices
-from controller.p4runtime import Program
+from controller.fabric.file import Fabric, Instance, Service, Spread, load
+from controller.fabric.schema import Fallback, Host, Node, Pinned, Policy, Random, RoundRobin, TwoChoices
+from controller.switches.diff import Changes, Kind, Update, diff
+from controller.switches.entries import Act, Overrides, Place, desired_entries
+from controller.switches.p4runtime import Program
 
 FABRIC = load(Path(__file__).with_name("fabric.yaml"))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.fabric import Fabric, FabricError, Single, load
+from controller.fabric.file import Fabric, FabricError, Single, load
 
 ROOT = Path(__file__).parents[2]
 FABRIC = Path(__file__).with_name("fabric.yaml")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from controller.entries import GROUPS, Act, Place, desired_entries
-from controller.fabric import Fabric, FabricError, load
-from controller.fabric_schema import Link, SwitchSpec
-from controller.paths import Hearing, hearing, path, tree, ways
+from controller.fabric.file import Fabric, FabricError, load
+from controller.fabric.paths import Hearing, hearing, path, tree, ways
+from controller.fabric.schema import Link, SwitchSpec
+from controller.switches.entries import GROUPS, Act, Place, desired_entries
 
 TWO = Path(__file__).parents[2] / "topologies" / "two_switches.yaml"
 FABRIC = load(TWO)

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.fabric import load as load_fabric
-from controller.policy import InstanceSettings, Pinned, ServiceSteering, Settings, Single, Spread, Verdict, settings
-from controller.policy.arithmetic import elapsed, newer
-from controller.policy.rank import Score, load, single_rank
-from controller.policy.tree import MEMBERS, Tree
-from controller.status import MemberStatus, Reason
-from hitless.report import Report
+from controller.fabric.file import load as load_fabric
+from controller.steering.settings import settings
+from hitless.steering import InstanceSettings, Pinned, ServiceSteering, Settings, Single, Spread, Verdict
+from hitless.steering.arithmetic import elapsed, newer
+from hitless.steering.rank import Score, load, single_rank
+from hitless.steering.tree import MEMBERS, Tree
+from hitless.steering.words import MemberStatus, Reason
+from hitless.wire.report import Report
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
 SECOND = 1_000_000

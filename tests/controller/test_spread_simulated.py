@@ -7,8 +7,8 @@ from statistics import quantiles
 
 import pytest
 
-from controller.policy import InstanceSettings, ServiceSteering, Settings, Spread
-from hitless.report import Report
+from hitless.steering import InstanceSettings, ServiceSteering, Settings, Spread
+from hitless.wire.report import Report
 
 NODES = 8
 SERVICE = 10_000

@@ -10,14 +10,16 @@ from typing import Any
 import finsy as fy
 import pytest
 
-from controller.diff import Changes, Kind, Update
-from controller.entries import Act, Overrides, Place, desired_entries
-from controller.fabric import Fabric, load
-from controller.p4runtime import Connection, Program, SwitchError
-from controller.policy import Event, ServiceSteering, settings
-from controller.status import MemberStatus, Reason, SteeringEvent
-from controller.switch import DIGEST_PATIENCE, SwitchSession
-from hitless.report import Report
+from controller.fabric.file import Fabric, load
+from controller.steering.settings import settings
+from controller.switches.diff import Changes, Kind, Update
+from controller.switches.entries import Act, Overrides, Place, desired_entries
+from controller.switches.p4runtime import Connection, Program, SwitchError
+from controller.switches.session import DIGEST_PATIENCE, SwitchSession
+from controller.switches.view import SteeringEvent
+from hitless.steering import Event, ServiceSteering
+from hitless.steering.words import MemberStatus, Reason
+from hitless.wire.report import Report
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
 from tests.patience import PATIENCE

@@ -2,10 +2,10 @@
 
 import pytest
 
-from controller.fabric import Fabric
-from controller.reconfigure import Decision, Reconfiguration
-from controller.status import Reason
-from hitless.report import Report
+from controller.fabric.file import Fabric
+from controller.steering.decisions import Decision, Reconfiguration
+from hitless.steering.words import Reason
+from hitless.wire.report import Report
 
 MS = 1000
 

@@ -1,9 +1,9 @@
 """Shadows: who is told to be host or standby, who to drain, and that nobody is told twice."""
 
-from controller import roles
-from controller.fabric import Fabric
-from controller.roles import Shadows
-from hitless.messages import ShadowState
+from controller.fabric.file import Fabric
+from controller.nodes import shadows as roles
+from controller.nodes.shadows import Shadows
+from hitless.mqtt.messages import ShadowState
 
 WEB1, WEB2 = ("edge1", "org.example.Web"), ("edge2", "org.example.Web")
 RESIZE1 = ("edge1", "org.example.Resize")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from softswitch.engine.engine import Engine
 
-from controller.entries import Act
-from hitless.report import Report
+from controller.switches.entries import Act
+from hitless.wire.report import Report
 from p4src.build import P4INFO, PIPELINE, ROOT
 from tests.fuzz.native import Frame, Mutator, Native
 from tests.model import world

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hitless.messages import (
+from hitless.mqtt.messages import (
     ConfigurationUpdate,
     DeploymentDocument,
     EndpointAck,
@@ -19,7 +19,7 @@ from hitless.messages import (
     ShadowState,
     ShadowUpdate,
 )
-from hitless.report import Report
+from hitless.wire.report import Report
 
 DOCUMENT = {
     "deploymentId": "d1",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hitless import invocation, report
-from hitless.invocation import Message, MessageType
+from hitless.wire import invocation, report
+from hitless.wire.invocation import Message, MessageType
 
 P4 = Path(__file__).parents[2] / "p4src"
 COMPILED = P4 / "compiled" / "steering.json"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.report import (
+from hitless.wire.report import (
     SIZE,
     TAGGED,
     Key,

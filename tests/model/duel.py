@@ -8,10 +8,10 @@ from typing import Protocol
 from softswitch.engine.engine import Engine
 from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
 
-from controller.entries import Act, Place
-from controller.policy.outcome import Event
-from controller.policy.switch import Passage, Sent, Switch
-from controller.status import Reason
+from controller.switches.entries import Act, Place
+from hitless.steering.outcome import Event
+from hitless.steering.words import Reason
+from tests.model.switch import Passage, Sent, Switch
 from tests.model.world import COPIES, CPU_PORT, REMOTE, SECOND
 
 DIGEST_FIELDS = 10

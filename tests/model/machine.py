@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from controller.entries import Act
+from controller.switches.entries import Act
 from tests.model import world
 from tests.model.duel import Duel
 from tests.model.traffic import LOADS, REQUESTS, SOME, Traffic, members, services

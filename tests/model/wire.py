@@ -14,11 +14,11 @@ import finsy as fy
 from finsy.proto import p4r
 from softswitch.entries import Operation
 
-from controller.entries import Act, Place
-from controller.policy.switch import Sent
-from hitless.report import Report
+from controller.switches.entries import Act, Place
+from hitless.wire.report import Report
 from tests.model import world
 from tests.model.duel import Digest
+from tests.model.switch import Sent
 from tests.model.world import COPIES, CPU_PORT, PORTS, SECOND, UDP, Kind
 from tests.packet.bench import Bench
 from tests.packet.waiting import PATIENCE

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from controller.entries import Act, Place
-from controller.policy.flows import slots_of
-from controller.policy.frames import checksum
-from hitless.report import Key, Report, tagged
+from controller.switches.entries import Act, Place
+from hitless.steering.flows import slots_of
+from hitless.wire.report import Key, Report, tagged
+from tests.model.frames import checksum
 
 SWITCH_MAC = 0x02000000FFFE
 CLIENT_MAC = 0x020000000001

@@ -7,7 +7,7 @@ import pytest
 from finsy.proto import p4i
 from google.protobuf import text_format
 
-from hitless import report
+from hitless.wire import report
 from p4src import build
 
 TABLES = {

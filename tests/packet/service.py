@@ -9,8 +9,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from hitless.invocation import MAGIC as INVOCATION_MAGIC
-from hitless.report import Report
+from hitless.wire.invocation import MAGIC as INVOCATION_MAGIC
+from hitless.wire.report import Report
 from tests.packet.layout import (
     CLIENT,
     CLIENT_MAC,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.rank import Score, load, single_rank
-from hitless.report import Report, decode
+from hitless.steering.rank import Score, load, single_rank
+from hitless.wire.report import Report, decode
 from tests.packet.bench import DRAINING, NOT_READY, READY, Bench
 from tests.packet.layout import CLIENT_PORT, node_address, node_port
 from tests.packet.p4runtime import entry

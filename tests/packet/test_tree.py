@@ -2,7 +2,7 @@
 
 import random
 
-from controller.policy.tree import Tree
+from hitless.steering.tree import Tree
 from tests.packet.bench import Bench
 
 
