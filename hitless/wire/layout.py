@@ -20,28 +20,32 @@ class Header:
             raise ValueError(f"a header has {bits} bits, expected whole bytes")
         self.size = bits // 8
         """In bytes."""
+        self._places: list[tuple[str, int, int]] = []
+        for name, width in layout:
+            bits -= width
+            self._places.append((name, bits, (1 << width) - 1))
 
     def pack(self, values: Mapping[str, int]) -> bytes:
         """The header with these values of its fields. Raises FieldError; KeyError for a field without a value."""
         number = 0
         for name, bits in self.layout:
             value = values[name]
-            if not isinstance(value, int) or value < 0 or value >> bits:
+            try:
+                misfit = value >> bits  # of a negative number, too
+            except TypeError:
+                misfit = True
+            if misfit:
                 raise FieldError(f"field {name} is {value!r}, expected an integer of 0 to {(1 << bits) - 1}")
             number = number << bits | value
         return number.to_bytes(self.size)
 
     def unpack(self, data: bytes | bytearray | memoryview) -> dict[str, int]:
         """The values of a header's fields; `data` is as long as the header."""
-        number, left = int.from_bytes(data), 8 * self.size
-        values = {}
-        for name, bits in self.layout:
-            left -= bits
-            values[name] = number >> left & (1 << bits) - 1
-        return values
+        number = int.from_bytes(data)
+        return {name: number >> place & mask for name, place, mask in self._places}
 
     def offset(self, field: str) -> int:
-        """The byte at which a field begins."""
+        """The byte at which a field begins. Raises KeyError."""
         before = 0
         for name, bits in self.layout:
             if name == field:

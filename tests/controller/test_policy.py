@@ -125,6 +125,24 @@ class TestAcceptance:
         for sequence, epoch, expected in [(last, last, True), (0, last, True), (last, last, False), (0, 0, True)]:
             assert (steering.report(1, 0, report(sequence, epoch)).verdict is Verdict.ACCEPTED) is expected
 
+    @pytest.mark.parametrize(
+        ("new", "old", "counts"),
+        [
+            ((5, 8), (5, 7), True),
+            ((5, 7), (5, 7), False),
+            ((5, 6), (5, 7), False),
+            ((6, 0), (5, 7), True),
+            ((4, 9), (5, 7), False),
+            ((0, 0), (2**32 - 1, 7), True),
+            ((5, 0), (5, 2**32 - 1), True),
+            ((5, 2**31), (5, 0), False),
+        ],
+    )
+    def test_the_epoch_goes_before_the_sequence(self, new: tuple[int, int], old: tuple[int, int], counts: bool) -> None:
+        steering = ServiceSteering(SINGLE)
+        assert steering.report(1, 0, report(old[1], old[0])).verdict is Verdict.ACCEPTED
+        assert (steering.report(2, 0, report(new[1], new[0])).verdict is Verdict.ACCEPTED) is counts
+
     def test_an_old_report_changes_nothing(self) -> None:
         bench = Bench()
         bench.report(0, cpu=10)
