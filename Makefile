@@ -76,6 +76,10 @@ lint: setup ## ruff, mypy --strict, import rules, shellcheck
 p4: setup ## recompile the steering program (needs p4c)
 	@$(PYTHON) -m p4src.build
 
+.PHONY: words
+words: setup ## write what other code knows of the steering program from its sources (part of make p4)
+	@$(PYTHON) -m p4src.words
+
 .PHONY: up
 up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
 	@$(SUDO) $(PYTHON) -m topologies up --target $(TARGET)

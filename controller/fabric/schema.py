@@ -3,18 +3,30 @@
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from hitless.steering.policies import POLICIES, Pinned, Policy, Single
+from hitless.steering.rank import Score
+from hitless.steering.settings import Configuration
+from hitless.steering.units import US_PER_MS
+from hitless.steering.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
 
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 """Where all service addresses and the report address live."""
-MEMBERS = 64
-"""Instances a service can have: leaves of its tree on the switch."""
-MAX_PORT = 509
-"""The last port of a switch that a host can sit on; 510 is the CPU port and 511 drops."""
-OFF = 31
-"""The shift that turns a metric off."""
+MAX_PORT = CPU_PORT - 1
+"""The last port of a switch that a host can sit on."""
+_USUAL = Configuration()
 
 
 def _address(value: object) -> object:
@@ -34,25 +46,6 @@ def _mac(value: object) -> object:
     return value.lower()
 
 
-def _shift(value: object) -> object:
-    # YAML 1.2 reads `off` as text, YAML 1.1 as false: both are what a person means by it.
-    return OFF if value is False or value == "off" else value
-
-
-def _left_shift(value: object) -> object:
-    shift = _shift(value)
-    if shift != OFF and not (type(shift) is int and 0 <= shift <= 16):
-        raise ValueError("expected a left shift from 0 to 16, or off")
-    return shift
-
-
-def _right_shift(value: object) -> object:
-    shift = _shift(value)
-    if shift != OFF and not (type(shift) is int and 0 <= shift <= 16):
-        raise ValueError("expected a right shift from 0 to 16, or off")
-    return shift
-
-
 def _off(value: object) -> object:
     return "off" if value is False else value
 
@@ -65,12 +58,10 @@ def _endpoint(value: object) -> object:
 
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Mac = Annotated[str, BeforeValidator(_mac)]
-LeftShift = Annotated[int, BeforeValidator(_left_shift)]
-RightShift = Annotated[int, BeforeValidator(_right_shift)]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
-TcpPort = Annotated[int, Field(ge=1, le=65535)]
+TransportPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 
 
 class Part(BaseModel):
@@ -83,7 +74,7 @@ class Reports(Part):
     """Where nodes send their reports, and how often."""
 
     address: Address = IPv4Address("10.96.255.254")
-    port: TcpPort = 9600
+    port: TransportPort = 9600
     interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 10
     authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
     """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
@@ -100,7 +91,7 @@ class Broker(Part):
     """The MQTT broker, and a JSON file {username, password} of the controller's identity there."""
 
     host: str
-    port: TcpPort = 1883
+    port: TransportPort = 1883
     credentials: str | None = None
     """Relative to the fabric file."""
 
@@ -109,7 +100,7 @@ class HttpServer(Part):
     """Where something is served over HTTP."""
 
     host: str
-    port: TcpPort
+    port: TransportPort
 
 
 class SwitchSpec(Part):
@@ -159,54 +150,27 @@ class Node(Part):
     path_cost: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
-class Single(Part):
-    """One host at a time; it moves when another instance is better by `margin` and the last move is `dwell_ms` old."""
+class OnNode(Part):
+    """Always this node while it lives; then the best."""
 
-    margin: Annotated[int, Field(ge=0, le=65535)] = 400
-    dwell_ms: Milliseconds = 3000
-
-
-class Spread(Part):
-    """Every request or flow goes where it can start first; `load_penalty` shifts the load into the start time (µs)."""
-
-    load_penalty: LeftShift = OFF
-
-
-class Pinned(Part):
-    """Always this node while it lives."""
+    name: ClassVar = Pinned.name
+    one_host: ClassVar = Pinned.one_host
+    elects: ClassVar = Pinned.elects
 
     node: str
+    """One of `instances`."""
 
 
-class TwoChoices(Part):
-    """The better of two instances drawn at random."""
+Choice = Policy | OnNode
+"""How instances are chosen. A pin names a node here, which `Service.policy_with` turns into its member."""
 
 
-class RoundRobin(Part):
-    """The next eligible instance in turn."""
-
-
-class Random(Part):
-    """An eligible instance drawn at random."""
-
-
-Choice = Single | Spread | Pinned | TwoChoices | RoundRobin | Random
-"""How instances are chosen."""
-
-
-class Policy(Part):
-    """How instances are chosen: exactly one of these."""
-
-    single: Single | None = None
-    spread: Spread | None = None
-    pinned: Pinned | None = None
-    two_choices: TwoChoices | None = None
-    round_robin: RoundRobin | None = None
-    random: Random | None = None
+class _PolicyForm(Part):
+    """A policy as it is written: a mapping with its name as the only key."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self._given) != 1:
+        if len(self.given) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(type(self).model_fields)}, "
                 "such as `single: {margin: 400, dwell_ms: 3000}`"
@@ -214,35 +178,24 @@ class Policy(Part):
         return self
 
     @property
-    def _given(self) -> list[Choice]:
-        choices = (self.single, self.spread, self.pinned, self.two_choices, self.round_robin, self.random)
-        return [choice for choice in choices if choice is not None]
-
-    @property
-    def chosen(self) -> Choice:
-        """The one that is given."""
-        return self._given[0]
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-    @property
-    def one_host(self) -> bool:
-        """Whether one instance at a time serves all new work."""
-        return isinstance(self.chosen, Single | Pinned)
+    def given(self) -> list[Choice]:
+        return [choice for name in type(self).model_fields if (choice := getattr(self, name)) is not None]
 
 
-class Score(Part):
-    """How metrics add up to the load: left shifts, and a right shift for the service interval; `off` leaves one out."""
+POLICY_FORMS: dict[str, Any] = {policy.name: policy for policy in POLICIES} | {OnNode.name: OnNode}
+"""What may stand in the file for each policy's name."""
+_FORM_FIELDS: dict[str, Any] = {name: (form | None, None) for name, form in POLICY_FORMS.items()}
+_Written = create_model("Policy", __base__=_PolicyForm, **_FORM_FIELDS)
 
-    cpu: LeftShift = 0
-    memory: LeftShift = OFF
-    queue: LeftShift = OFF
-    busy_after: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Queue depth that does not count yet."""
-    interval: RightShift = OFF
+
+class _OnePolicy:
+    """Reads a policy in its written form."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda written: written.given[0], handler.generate_schema(_Written)
+        )
 
 
 class Fallback(Part):
@@ -255,11 +208,20 @@ class Instance(Part):
     """A service on a node: its leaf in the tree, and which incarnation of that leaf it is."""
 
     member: Annotated[int, Field(ge=0, lt=MEMBERS)]
-    generation: Annotated[int, Field(ge=1, le=255)] = 1
+    generation: Annotated[int, Field(ge=1, lt=1 << GENERATION_BITS)] = 1
+
+
+def _affinity(value: object) -> object:
+    names = [one.name.lower() for one in Affinity]
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"expected {', '.join(map(repr, names[:-1]))} or {names[-1]!r}")
+    return Affinity[value.upper()]
 
 
 def _on_no_live(value: object) -> object:
-    if value in ("last", "drop") or isinstance(value, dict):
+    if value in ("last", "drop"):
+        return OnNoLive[str(value).upper()]
+    if isinstance(value, dict):
         return value
     raise ValueError("expected last, drop or {fallback: <address of a host>}")
 
@@ -268,30 +230,38 @@ class Service(Part):
     """A function's public face, and how the switch steers its requests."""
 
     service_id: Id
-    index: Annotated[int, Field(ge=0, le=255)]
+    index: Annotated[int, Field(ge=0, lt=SERVICES)]
     """Its index on the switches; never reused for another service."""
     address: Address
-    port: TcpPort
+    port: TransportPort
     protocol: Literal["udp", "tcp"]
-    affinity: Literal["none", "flow", "request"] = "flow"
+    affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
     component: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128)]
-    policy: Policy = Policy(single=Single())
+    policy: Annotated[Choice, _OnePolicy] = Single()
     score: Score = Score()
-    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 200
-    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 2000
-    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
-    on_no_live: Annotated[Literal["last", "drop"] | Fallback, BeforeValidator(_on_no_live)] = "last"
+    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = _USUAL.stale_after // US_PER_MS
+    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = _USUAL.dead_after // US_PER_MS
+    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000)] = _USUAL.idle_after // US_PER_MS
+    on_no_live: Annotated[OnNoLive | Fallback, BeforeValidator(_on_no_live)] = _USUAL.on_no_live
     steered_by: str | None = None
     """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
     """By node."""
 
+    def policy_with(self, pin: str | None) -> Policy:
+        """The policy in the switch's terms; `pin` is the node that an operator wants as the host.
+
+        Raises KeyError for a node without an instance.
+        """
+        node = self.policy.node if pin is None and isinstance(self.policy, OnNode) else pin
+        if node is not None:
+            return Pinned(self.instances[node].member)
+        assert isinstance(self.policy, Policy)
+        return self.policy
+
     def node_of(self, member: int) -> str | None:
         """The node whose instance has this member slot."""
         return next((node for node, instance in self.instances.items() if instance.member == member), None)
-
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 
 
 class Fabric(Part):
@@ -327,7 +297,7 @@ class Fabric(Part):
         if spec.steered_by is not None:
             return (spec.steered_by,)
         every = tuple(self.switches)
-        return every[:1] if isinstance(spec.policy.chosen, Single) else every
+        return every[:1] if spec.policy.elects else every
 
     def services_on(self, switch: str) -> Iterator[tuple[str, Service]]:
         """The services that a switch steers."""

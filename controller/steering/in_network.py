@@ -114,7 +114,7 @@ class SwitchSteering:
     async def _pass_on(self, session: SwitchSession, told: AsyncIterator[SteeringEvent]) -> None:
         async for event in told:
             self._events.add("digest", **digest_fields(event))
-            if event.reason.moves:
+            if event.moves:
                 self._moved()
 
     async def _watch(self) -> None:
@@ -134,7 +134,7 @@ def digest_fields(event: SteeringEvent) -> dict[str, object]:
         "time_ns": event.heard_ns,
         "switch": event.switch,
         "service": event.service,
-        "reason": event.reason.name,
+        "reason": event.reason_name,
         "from": event.from_node,
         "to": event.to_node,
         "from_rank": event.from_rank,

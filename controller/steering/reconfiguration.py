@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from controller.fabric.file import Fabric
 from controller.nodes.bus import Bus
 from controller.operator.documents import InstanceView
-from controller.steering.decisions import MICROSECONDS, Decision, Reconfiguration
+from controller.steering.decisions import Decision, Reconfiguration
 from controller.steering.interface import Sight, SteeringError
 from controller.switches.view import SwitchState
 from hitless.mqtt.messages import Metrics
 
 log = logging.getLogger(__name__)
 
+NS_PER_US = 1000
 LOOKS_PER_STALENESS = 10
 """Staleness is noticed a tenth of `stale_after` late at most."""
 
@@ -87,4 +88,4 @@ class MetricSteering:
 
 
 def _now_us() -> int:
-    return time.monotonic_ns() // MICROSECONDS
+    return time.monotonic_ns() // NS_PER_US
