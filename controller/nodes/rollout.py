@@ -6,6 +6,7 @@ or reads an unchanged fabric file, has nothing to send.
 
 from dataclasses import dataclass, field
 
+from controller.nodes.view import Standing
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
 
@@ -103,8 +104,8 @@ class Rollout:
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 
-    def standing(self, node: str) -> str:
-        """How it stands with what the node should have: done, under way, failed, or waiting for the node."""
+    def standing(self, node: str) -> Standing:
+        """How it stands with what the node should have."""
         state = self._node(node)
         wanted = state.wanted.deployment_id if state.wanted else None
         if state.offered is not None:
