@@ -19,7 +19,7 @@ from controller.operator.overrides import OperatorIntent
 from controller.operator.status import View, status
 from controller.state import KeyFile, State, StateError, StateFile
 from controller.steering.endpoints import EndpointTable
-from controller.steering.interface import Steering, Surroundings
+from controller.steering.interface import Steering, SteeringContext
 from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError, Metrics
 
@@ -52,7 +52,7 @@ class Controller:
         state_file.save(self._state())
         ring = KeyRing.of(fabric, key_file.load()) if strategy.authenticates else KeyRing()
         self.steering = strategy(
-            Surroundings(
+            SteeringContext(
                 fabric=fabric,
                 pins=self._intent.pins,
                 keys=ring.on_switches,
@@ -113,7 +113,7 @@ class Controller:
 
     def _moved(self) -> None:
         """Have every node run its components, know where the services are that they call, and know its roles."""
-        self._nodes.deploy(deployments.documents(self._fabric, self._components, self.steering.called_hosts))
+        self._nodes.deploy(deployments.documents(self._fabric, self._components, self.steering.upstream_hosts))
         self._assign_roles()
 
     def _assign_roles(self) -> None:

@@ -135,7 +135,7 @@ class NodeLink:
     def _start_next(self, _: StartNext, node: str) -> None:
         answer = self._rollout.start_next(node)
         if answer.execution is not None:
-            log.info("job %s to %s: it asked", answer.execution.job_id, node)
+            log.info("job %s sent to %s, which asked", answer.execution.job_id, node)
         self._publish(Publication(topics.JOBS_START_NEXT_ACCEPTED.of(node=node), answer.encode()))
 
     def _job_update(self, update: JobUpdate, node: str, job: str) -> None:
@@ -158,7 +158,14 @@ class NodeLink:
         if job is None or job.message.execution is None:
             return
         if self._publish(Publication(topics.JOBS_NOTIFY_NEXT.of(node=job.node), job.message.encode())):
-            log.info("job %s to %s: %s", job.message.execution.job_id, job.node, job.reason)
+            sent = "sent again" if job.again else "sent"
+            log.info(
+                "job %s %s to %s, which has %s",
+                job.message.execution.job_id,
+                sent,
+                job.node,
+                job.has or "nothing known",
+            )
 
     def _send_deltas(self, deltas: Mapping[Placement, ShadowDelta]) -> None:
         for (node, component), delta in deltas.items():

@@ -54,16 +54,24 @@ class _Event(BaseModel):
     """When it happened, by the machine's monotonic clock; 0 until it is recorded, which then is when it happened."""
     kind: str
 
-    def recorded(self, seq: int, now_ns: int, words: str) -> Self:
-        """The event as the log has it. `words` tell what happened, for people."""
-        update: dict[str, object] = {"seq": seq, "time_ns": self.time_ns or now_ns}
-        if "what" in type(self).model_fields:
-            update["what"] = words
-        return self.model_copy(update=update)
+    def recorded(self, seq: int, now_ns: int, what: str) -> Self:
+        """The event as the log has it. `what` says what happened, for people."""
+        return self.model_copy(update={"seq": seq, "time_ns": self.time_ns or now_ns})
 
     def encode(self) -> str:
         """Its JSON, in one line."""
         return self.model_dump_json(by_alias=True)
+
+
+class _WithWords(_Event):
+    """An event whose JSON says in words what its fields say."""
+
+    what: str = ""
+    """What happened, for people; empty until it is recorded."""
+
+    def recorded(self, seq: int, now_ns: int, what: str) -> Self:
+        """The event as the log has it."""
+        return super().recorded(seq, now_ns, what).model_copy(update={"what": what})
 
 
 class _Change(_Event):
@@ -124,13 +132,11 @@ class CommandEvent(_Event):
     """What came of it, for people."""
 
 
-class SwitchEvent(_Event):
+class SwitchEvent(_WithWords):
     """A switch was connected and provisioned, or lost."""
 
     kind: Literal["switch"] = "switch"
     switch: str
-    what: str = ""
-    """For people; filled in when it is recorded."""
     connected: bool
     target: str
     """Its P4Runtime address."""
@@ -138,25 +144,21 @@ class SwitchEvent(_Event):
     """Why it was lost."""
 
 
-class PresenceEvent(_Event):
+class PresenceEvent(_WithWords):
     """A node has come to the broker or gone from it."""
 
     kind: Literal["node"] = "node"
     node: str
-    what: str = ""
-    """For people; filled in when it is recorded."""
     online: bool
     epoch: int
     """The node's start counter."""
 
 
-class ComponentEvent(_Event):
+class ComponentEvent(_WithWords):
     """A component on a node has come to another state."""
 
     kind: Literal["node"] = "node"
     node: str
-    what: str = ""
-    """For people; filled in when it is recorded."""
     component: str
     version: str
     status: str

@@ -11,7 +11,15 @@ from typing import ClassVar
 from controller.keys.ring import Binding, BindingKeys
 from controller.keys.rotation import KeysPendingError
 from controller.observe.events import DigestEvent, SwitchEvent
-from controller.steering.interface import Hosts, Instances, InstanceView, Mode, Observation, SteeringError, Surroundings
+from controller.steering.interface import (
+    Hosts,
+    Instances,
+    InstanceView,
+    Mode,
+    Observation,
+    SteeringContext,
+    SteeringError,
+)
 from controller.switches.entries import Overrides
 from controller.switches.session import Program, SwitchError, SwitchSession
 from controller.switches.view import MemberState, SteeringEvent, SwitchState
@@ -33,16 +41,16 @@ class InNetworkSteering:
     authenticates: ClassVar[bool] = True
     subscriptions: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, context: SteeringContext) -> None:
         """Raises SwitchError without a compiled program."""
         program = Program.compiled()
-        self._fabric = surroundings.fabric
-        self._record = surroundings.record
-        self._moved = surroundings.moved
-        self._overrides = Overrides(surroundings.pins, surroundings.keys)
+        self._fabric = context.fabric
+        self._record = context.record
+        self._moved = context.moved
+        self._overrides = Overrides(context.pins, context.keys)
         self._sessions = {name: SwitchSession(self._fabric, name, program) for name in self._fabric.switches}
         for name, service in self._fabric.services.items():
-            surroundings.endpoints.set(name, str(service.address), service.port, "switches steer")
+            context.endpoints.set(name, str(service.address), service.port, "switches steer")
 
     @property
     def switches(self) -> Mapping[str, SwitchState]:
@@ -59,7 +67,7 @@ class InNetworkSteering:
         return hosts
 
     @property
-    def called_hosts(self) -> None:
+    def upstream_hosts(self) -> None:
         """Callers hold the services' own addresses, wherever the switches send their requests."""
 
     @property

@@ -48,7 +48,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SteeringContext:
     """What whoever steers is given when it is made."""
 
     fabric: Fabric
@@ -79,14 +79,14 @@ class Steering(Protocol):
     subscriptions: ClassVar[tuple[str, ...]]
     """The MQTT topics that it must hear, beside those that every controller hears."""
 
-    def __init__(self, surroundings: Surroundings) -> None: ...
+    def __init__(self, context: SteeringContext) -> None: ...
 
     @property
     def hosts(self) -> Hosts:
         """The hosts as far as they were told."""
 
     @property
-    def called_hosts(self) -> Hosts | None:
+    def upstream_hosts(self) -> Hosts | None:
         """The hosts that callers' configurations must point to; None where they hold the services' addresses."""
 
     @property

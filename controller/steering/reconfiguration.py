@@ -9,7 +9,7 @@ from typing import ClassVar
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import EndpointEvent
 from controller.steering.decisions import Decision, Reconfiguration
-from controller.steering.interface import Hosts, Instances, Mode, Observation, SteeringError, Surroundings
+from controller.steering.interface import Hosts, Instances, Mode, Observation, SteeringContext, SteeringError
 from controller.switches.view import SwitchState
 from hitless.mqtt import topics
 from hitless.mqtt.messages import Metrics
@@ -27,10 +27,10 @@ class ReconfigurationSteering:
     authenticates: ClassVar[bool] = False  # The broker knows who publishes.
     subscriptions: ClassVar[tuple[str, ...]] = (topics.METRICS.filter(),)
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._fabric = fabric = surroundings.fabric
-        self._surroundings = surroundings
-        self._services = Reconfiguration(fabric, surroundings.pins)
+    def __init__(self, context: SteeringContext) -> None:
+        self._fabric = fabric = context.fabric
+        self._context = context
+        self._services = Reconfiguration(fabric, context.pins)
         self._migrations: Counter[tuple[str, str]] = Counter()
         stale = min((service.stale_after_ms for service in fabric.services.values()), default=1000)
         self._interval_s = stale / 1000 / TICKS_PER_STALENESS
@@ -46,7 +46,7 @@ class ReconfigurationSteering:
         return self._services.hosts
 
     @property
-    def called_hosts(self) -> Hosts:
+    def upstream_hosts(self) -> Hosts:
         """The same nodes: a caller's own configuration names them."""
         return self._services.hosts
 
@@ -66,7 +66,7 @@ class ReconfigurationSteering:
 
     def check(self, service: str) -> None:
         """Endpoints travel by the broker."""
-        error = self._surroundings.broker_error()
+        error = self._context.broker_error()
         if error is not None:
             raise SteeringError(f"the broker is not connected: {error}")
 
@@ -90,7 +90,7 @@ class ReconfigurationSteering:
         for node, host in self._fabric.hosts.items():
             if str(host.address) == address:
                 self._services.adopt(service, node)
-        self._surroundings.moved()
+        self._context.moved()
 
     async def run(self) -> None:
         """Leave whoever falls silent."""
@@ -104,17 +104,17 @@ class ReconfigurationSteering:
                 self._migrations[decision.service, decision.reason.name] += 1
             self._publish(decision)
         if decisions:
-            self._surroundings.moved()
+            self._context.moved()
 
     def _publish(self, decision: Decision) -> None:
-        update = self._surroundings.endpoints.set(
+        update = self._context.endpoints.set(
             decision.service,
             address=str(self._fabric.hosts[decision.host].address),
             port=self._fabric.services[decision.service].port,
             reason=f"{decision.reason.name}: {decision.before or 'nobody'} -> {decision.host}",
         )
-        self._surroundings.publish(decision.service, update)
-        self._surroundings.record(
+        self._context.publish(decision.service, update)
+        self._context.record(
             EndpointEvent(
                 service=decision.service,
                 reason=decision.reason,

@@ -1,6 +1,7 @@
 """Metrics, read over HTTP as Prometheus reads them."""
 
 import asyncio
+import re
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -15,8 +16,9 @@ from controller.observe.events import EndpointEvent, Event
 from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.steering.endpoints import EndpointTable
 from controller.steering.in_network import InNetworkSteering
-from controller.steering.interface import Surroundings
+from controller.steering.interface import SteeringContext
 from controller.steering.reconfiguration import ReconfigurationSteering
+from controller.switches.p4runtime import Program
 from controller.switches.view import Count, MemberState, SwitchCounters
 from hitless.mqtt.messages import EndpointUpdate, Metrics
 from hitless.steering.words import MemberStatus, Reason
@@ -62,13 +64,13 @@ def samples(collector: FabricCollector) -> dict[tuple[str, ...], float]:
     }
 
 
-class Surrounded:
+class Told:
     """What steering is given, and what it says."""
 
     def __init__(self, fabric: Fabric = PAIR) -> None:
         self.published: list[tuple[str, EndpointUpdate]] = []
         self.events: list[Event] = []
-        self.surroundings = Surroundings(
+        self.context = SteeringContext(
             fabric=fabric,
             pins={},
             keys={},
@@ -81,7 +83,7 @@ class Surrounded:
 
 
 def test_what_switches_tell() -> None:
-    steering = InNetworkSteering(Surrounded().surroundings)
+    steering = InNetworkSteering(Told().context)
     state = steering.switches["s1"]
     state.connected = True
     state.pushes = 1
@@ -111,7 +113,7 @@ def test_what_switches_tell() -> None:
 
 def test_moves_of_several_switches_add_up() -> None:
     two = load(Path(__file__).parents[2] / "topologies" / "two_switches.yaml")
-    steering = InNetworkSteering(Surrounded(two).surroundings)
+    steering = InNetworkSteering(Told(two).context)
     one, other = steering.switches.values()
     one.migrations = Counter({("detect", "BETTER"): 1, ("detect", "STALE"): 2})
     other.migrations = Counter({("detect", "BETTER"): 4})
@@ -119,8 +121,8 @@ def test_moves_of_several_switches_add_up() -> None:
 
 
 def test_what_reconfiguration_tells() -> None:
-    surrounded = Surrounded()
-    steering = ReconfigurationSteering(surrounded.surroundings)
+    told = Told()
+    steering = ReconfigurationSteering(told.context)
     for node, cpu in (("edge1", 100), ("edge2", 300)):
         report = Report(
             service_id=2, node_id=PAIR.nodes[node].node_id, epoch=1, sequence=1, ready=True, cpu=cpu, received=0
@@ -128,7 +130,7 @@ def test_what_reconfiguration_tells() -> None:
         steering.metrics("detect", node, Metrics.of(report))
     steering.presence("edge1", False)
     seen = samples(FabricCollector(steering))
-    (move,) = [one for one in surrounded.events if isinstance(one, EndpointEvent) and one.from_node]
+    (move,) = [one for one in told.events if isinstance(one, EndpointEvent) and one.from_node]
     assert (move.from_node, move.to_node) == ("edge1", "edge2")
     assert move.reason in (Reason.GONE, Reason.STALE)
     assert seen["hitless_migrations_total", "reconfiguration", move.reason.name, "detect"] == 1
@@ -136,7 +138,7 @@ def test_what_reconfiguration_tells() -> None:
     assert seen["hitless_rank", "edge2", "detect"] == 65535 - 300
     assert 0 < seen["hitless_report_age_seconds", "edge2", "detect"] < 60
     assert not [name for name, *_ in seen if name.startswith("hitless_switch")]
-    assert [(service, update.address) for service, update in surrounded.published] == [
+    assert [(service, update.address) for service, update in told.published] == [
         ("detect", "10.0.0.11"),
         ("detect", "10.0.0.12"),
     ]
@@ -145,10 +147,39 @@ def test_what_reconfiguration_tells() -> None:
 def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
     async def body(port: int) -> None:
         with pytest.raises(MetricsError, match=rf"127\.0\.0\.1:{port}.*metrics\.port"):
-            async with MetricsServer("127.0.0.1", port, FabricCollector(InNetworkSteering(Surrounded().surroundings))):
+            async with MetricsServer("127.0.0.1", port, FabricCollector(InNetworkSteering(Told().context))):
                 pass
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         asyncio.run(body(int(taken.getsockname()[1])))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
+    steering = InNetworkSteering(Told().context)
+    state = steering.switches["s1"]
+    state.hosts = {"detect": "edge1"}
+    state.members = {("detect", "edge1"): MEMBER}
+    state.counters = SwitchCounters({("detect", "edge1"): Count(1, 1)}, {"TTL": Count(1, 1)}, {"BETTER": 1})
+    state.migrations = Counter({("detect", "BETTER"): 1})
+    there = {
+        (sample.name, family.type, frozenset(sample.labels))
+        for family in FabricCollector(steering).collect()
+        for sample in family.samples
+    }
+    rows = re.findall(r"^\| `(hitless_\w+)` \| (\w+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$", PAGE, re.M)
+    assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == there
+    assert set(re.findall(r"\bhitless_\w*[a-z]\b", PAGE)) <= {name for name, _, _ in there}
+
+
+@pytest.mark.parametrize(("column", "counter"), [("reason", "drops"), ("event", "events")])
+def test_the_page_names_all_that_a_switch_counts_and_nothing_else(column: str, counter: str) -> None:
+    (entry,) = [one for one in Program.compiled().schema().p4info.counters if one.preamble.alias == counter]
+    (names,) = [one for one in entry.preamble.structured_annotations if one.name == "names"]
+    (table,) = re.findall(rf"^\| {column} \| \|\n\|---\|---\|\n((?:\|.*\n)+)", PAGE, re.M)
+    told = re.findall(r"^\| `(\w+)`", table, re.M)
+    assert sorted(told) == sorted(pair.key for pair in names.kv_pair_list.kv_pairs)

@@ -3,6 +3,7 @@
 import pytest
 
 from controller.fabric.file import Fabric
+from controller.operator import sentences
 from controller.operator.overrides import CommandError, OperatorIntent
 
 
@@ -82,3 +83,43 @@ def test_a_restart_keeps_holds_and_drains_that_the_fabric_still_has(fabric: Fabr
     assert len(gone) == 2
     assert "no service old" in gone[0]
     assert "no instance on edge9" in gone[1]
+
+
+def test_answers_say_what_happens_and_what_it_waits_for(fabric: Fabric) -> None:
+    intent = OperatorIntent(fabric)
+    moved = intent.migrate("web", "edge2", hold=False, now=0.0)
+    held = intent.migrate("web", "edge2", hold=True, now=0.0)
+    assert sentences.migrated(moved, "edge1", None) == "to edge2, kept there for 3 s (host was edge1)"
+    assert (
+        sentences.migrated(held, None, "s1 is away")
+        == "to edge2, kept there until released (host was unknown), as soon as it is back: s1 is away"
+    )
+    assert sentences.released(None) == "let go"
+    assert sentences.released("s1 is away", dwell_over=True) == "dwell over, let go, as soon as it is back: s1 is away"
+    assert sentences.keys_rotated(1, 3) == "new keys for 1 instances; 2 still wait for their node or a switch"
+    assert sentences.answer("let go", "web") == "web: let go"
+    assert sentences.answer("takes no new work", "web", "edge1") == "web on edge1: takes no new work"
+    assert sentences.answer("new keys for 4 instances", None) == "all services: new keys for 4 instances"
+
+
+@pytest.mark.parametrize(
+    ("undo", "broker_error", "online", "pinned", "outcome"),
+    [
+        (False, None, True, False, "takes no new work"),
+        (True, None, True, True, "takes new work again"),
+        (False, None, False, False, "takes no new work, as soon as the node is online"),
+        (False, "refused", False, False, "takes no new work, as soon as the broker is back (refused)"),
+        (
+            False,
+            None,
+            True,
+            True,
+            "takes no new work; but it is pinned there, which comes first: hitless release web",
+        ),
+    ],
+)
+def test_a_drain_says_whom_it_waits_for_and_what_comes_first(
+    undo: bool, broker_error: str | None, online: bool, pinned: bool, outcome: str
+) -> None:
+    told = sentences.drained("web", undo=undo, broker_error=broker_error, online=online, pinned=pinned)
+    assert told == outcome
