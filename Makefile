@@ -80,6 +80,10 @@ p4: setup ## recompile the steering program (needs p4c)
 words: setup ## write what other code knows of the steering program from its sources (part of make p4)
 	@$(PYTHON) -m p4src.words
 
+.PHONY: docs
+docs: setup ## write docs/fabric.md from the fabric file's schema
+	@$(PYTHON) -m controller.fabric.document
+
 .PHONY: up
 up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
 	@$(SUDO) $(PYTHON) -m topologies up --target $(TARGET)

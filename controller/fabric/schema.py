@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -19,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
-from hitless.steering.units import US_PER_MS
+from hitless.steering.units import US_PER_MS, Unit, Word
 from hitless.steering.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
 
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
@@ -56,12 +57,19 @@ def _endpoint(value: object) -> object:
     return value
 
 
-Address = Annotated[IPv4Address, BeforeValidator(_address)]
-Mac = Annotated[str, BeforeValidator(_mac)]
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What may stand in a field, in words, where its type does not say it."""
+
+    text: str
+
+
+Address = Annotated[IPv4Address, BeforeValidator(_address), Form("IPv4 address")]
+Mac = Annotated[str, BeforeValidator(_mac), Form("MAC address in quotes")]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 TransportPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Form("name: letters, digits, _ -")]
 
 
 class Part(BaseModel):
@@ -74,8 +82,11 @@ class Reports(Part):
     """Where nodes send their reports, and how often."""
 
     address: Address = IPv4Address("10.96.255.254")
+    """Which the switches take themselves; in the network of the services."""
     port: TransportPort = 9600
-    interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 10
+    """UDP."""
+    interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 10
+    """Between two reports of an instance."""
     authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
     """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
 
@@ -84,30 +95,38 @@ class Gateway(Part):
     """A switch's own address in its hosts' subnet; services answer with this MAC too."""
 
     address: Address
+    """The default route of the hosts behind the switch; it answers ARP and ping."""
     mac: Mac
+    """Of no host and no other switch."""
 
 
 class Broker(Part):
-    """The MQTT broker, and a JSON file {username, password} of the controller's identity there."""
+    """The MQTT broker."""
 
     host: str
+    """Name or address, as the nodes reach it too."""
     port: TransportPort = 1883
+    """TCP."""
     credentials: str | None = None
-    """Relative to the fabric file."""
+    """A JSON file {"username": ..., "password": ...}: who the controller is there. Relative to the fabric file."""
 
 
 class HttpServer(Part):
     """Where something is served over HTTP."""
 
     host: str
+    """Name or address."""
     port: TransportPort
+    """TCP."""
 
 
 class SwitchSpec(Part):
     """A P4Runtime target."""
 
     device_id: Annotated[int, Field(ge=0, le=2**64 - 1)] = 1
-    p4runtime: Annotated[str, BeforeValidator(_endpoint)]
+    """P4Runtime's number of the device."""
+    p4runtime: Annotated[str, BeforeValidator(_endpoint), Form("host:port, or unix:/path of a socket")]
+    """Where it serves P4Runtime; each switch at an address of its own."""
     gateway: Gateway | None = None
     """Its own gateway; without one, the fabric's. Needed once there are several switches."""
 
@@ -116,17 +135,22 @@ class LinkEnd(Part):
     """Where a link between switches is plugged in."""
 
     switch: str
+    """One of `switches`."""
     port: Port
+    """Of the switch, with nothing else behind it."""
     mac: Mac
+    """Of the switch's end."""
 
 
 class Link(Part):
-    """A link between two switches, both ways."""
+    """A link between two switches, in both directions."""
 
     one: Annotated[LinkEnd, Field(alias="from")]
+    """One end."""
     other: Annotated[LinkEnd, Field(alias="to")]
-    mtu: Annotated[int, Field(ge=576, le=65535)] = 1500
-    """Longest IPv4 packet that it carries, in bytes."""
+    """The other end, at another switch."""
+    mtu: Annotated[int, Field(ge=576, le=65535), Unit("bytes")] = 1500
+    """Longest IPv4 packet that it carries."""
 
     @property
     def ends(self) -> tuple[LinkEnd, LinkEnd]:
@@ -138,16 +162,22 @@ class Host(Part):
     """Something with an address behind a port of a switch."""
 
     switch: str
+    """One of `switches`."""
     port: Port
+    """Of the switch, with nothing else behind it."""
     address: Address
+    """Outside the network of the services."""
     mac: Mac
+    """Of the interface that is plugged in there."""
 
 
 class Node(Part):
-    """A host that runs the agent; `path_cost` is added to the load of every instance on it."""
+    """A host that runs the agent, named like the host."""
 
     node_id: Id
-    path_cost: Annotated[int, Field(ge=0, le=65535)] = 0
+    """In reports. Never reused for another node."""
+    path_cost: Word = 0
+    """Added to the load of every instance on the node."""
 
 
 class OnNode(Part):
@@ -202,13 +232,16 @@ class Fallback(Part):
     """Where requests go when no instance lives."""
 
     fallback: Address
+    """Of one of `hosts`."""
 
 
 class Instance(Part):
     """A service on a node: its leaf in the tree, and which incarnation of that leaf it is."""
 
     member: Annotated[int, Field(ge=0, lt=MEMBERS)]
+    """Its slot in the service's tree. Never reused for another node without another generation."""
     generation: Annotated[int, Field(ge=1, lt=1 << GENERATION_BITS)] = 1
+    """To be raised when a node comes back without its disk."""
 
 
 def _affinity(value: object) -> object:
@@ -230,23 +263,41 @@ class Service(Part):
     """A function's public face, and how the switch steers its requests."""
 
     service_id: Id
+    """In reports and requests. Never reused for another service."""
     index: Annotated[int, Field(ge=0, lt=SERVICES)]
-    """Its index on the switches; never reused for another service."""
+    """Its index on the switches. Never reused for another service."""
     address: Address
+    """Where clients send; in the network of the services."""
     port: TransportPort
+    """UDP or TCP, by `protocol`. Services that share a node need different ones: an instance answers there, too."""
     protocol: Literal["udp", "tcp"]
+    """udp: the invocation protocol. tcp: HTTP/1.1."""
     affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
-    component: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128)]
+    """What stays with the instance that got its beginning. flow: a 5-tuple, as for every TCP service. request: all
+    datagrams of a request. none: each datagram is new work."""
+    component: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Form("name of a component")
+    ]
+    """Greengrass component that is an instance of the service on each of its nodes."""
     policy: Annotated[Choice, _OnePolicy] = Single()
+    """How instances are chosen for new work."""
     score: Score = Score()
-    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = _USUAL.stale_after // US_PER_MS
-    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = _USUAL.dead_after // US_PER_MS
-    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000)] = _USUAL.idle_after // US_PER_MS
-    on_no_live: Annotated[OnNoLive | Fallback, BeforeValidator(_on_no_live)] = _USUAL.on_no_live
+    """What makes an instance worse, for the policies that go by load."""
+    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.stale_after // US_PER_MS
+    """An instance without a report for so long gets no new work. At least two report intervals."""
+    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.dead_after // US_PER_MS
+    """Flows leave an instance without a report for so long. At least `stale_after_ms`."""
+    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS
+    """A flow that was silent for so long may be steered anew."""
+    on_no_live: Annotated[
+        OnNoLive | Fallback, BeforeValidator(_on_no_live), Form("last, drop or [Fallback](#fallback)")
+    ] = _USUAL.on_no_live
+    """What becomes of new work when no instance lives. last: it goes where it went last, since reports may be all that
+    is lost. drop: it is dropped. A fallback: it goes to that host."""
     steered_by: str | None = None
     """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
-    """By node."""
+    """By node, of `nodes`."""
 
     def policy_with(self, pin: str | None) -> Policy:
         """The policy in the switch's terms; `pin` is the node that an operator wants as the host.
@@ -268,15 +319,23 @@ class Fabric(Part):
     """The whole fabric file."""
 
     name: Annotated[Name, Field(alias="fabric")]
+    """What the fabric is called."""
     reports: Reports = Reports()
     gateway: Gateway
+    """Of every switch that has none of its own."""
     broker: Broker
     repository: HttpServer
+    """Where the controller serves recipes and artefacts to the nodes."""
     metrics: HttpServer = HttpServer(host="127.0.0.1", port=9464)
+    """Where the controller serves its metrics to Prometheus."""
     switches: Annotated[dict[Name, SwitchSpec], Field(min_length=1)]
+    """In the order in which they are taken where one of several will do."""
     links: list[Link] = []
+    """Between switches; every switch reaches every other."""
     hosts: Annotated[dict[Name, Host], Field(min_length=1)]
+    """Everything with an address behind a port of a switch."""
     nodes: dict[Name, Node]
+    """The hosts that run the agent, by their names in `hosts`."""
     services: dict[Name, Service]
 
     def hosts_on(self, switch: str) -> Iterator[tuple[str, Host]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-MAGIC = 0x4849
-VERSION = 1
-HEADER_SIZE = 42
+from hitless.steering.words import INVOCATION_BYTES, INVOCATION_MAGIC, INVOCATION_REQUEST, INVOCATION_VERSION
+
+HEADER_SIZE = INVOCATION_BYTES
 """Bytes of the header in front of each fragment."""
 FRAGMENT_PAYLOAD = 1400
 """Most payload bytes of one fragment: with header, UDP, IP and an IP-in-IP tunnel it fits 1500 bytes."""
@@ -33,7 +33,7 @@ class InvocationError(ValueError):
 class MessageType(IntEnum):
     """What a message is."""
 
-    REQUEST = 1
+    REQUEST = INVOCATION_REQUEST
     RESPONSE = 2
     ERROR = 3
     """An answer whose payload is the reason, as text."""
@@ -106,10 +106,10 @@ def decode_header(datagram: bytes | bytearray | memoryview) -> Header:
         header = Header._make(_LAYOUT.unpack_from(datagram))
     except struct.error:
         raise InvocationError(f"datagram of {len(datagram)} bytes, expected a header of {HEADER_SIZE}") from None
-    if header.magic != MAGIC:
-        raise InvocationError(f"magic is {header.magic:#06x}, expected {MAGIC:#06x}")
-    if header.version != VERSION:
-        raise InvocationError(f"version is {header.version}, expected {VERSION}")
+    if header.magic != INVOCATION_MAGIC:
+        raise InvocationError(f"magic is {header.magic:#06x}, expected {INVOCATION_MAGIC:#06x}")
+    if header.version != INVOCATION_VERSION:
+        raise InvocationError(f"version is {header.version}, expected {INVOCATION_VERSION}")
     if not MessageType.REQUEST <= header.type <= MessageType.ACK:
         raise InvocationError(f"type is {header.type}, expected 1 to 4")
     if header.fragment_index >= header.fragment_count:
@@ -132,8 +132,8 @@ def fragments(message: Message, fragment_payload: int = FRAGMENT_PAYLOAD) -> lis
     chunk = -(-total // count)
     try:
         header = _LAYOUT.pack(
-            MAGIC,
-            VERSION,
+            INVOCATION_MAGIC,
+            INVOCATION_VERSION,
             message.type,
             0,
             message.attempt,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.wire.report import (
+    BITS,
     SIZE,
     TAGGED,
     Key,
@@ -18,26 +19,8 @@ from hitless.wire.report import (
     tagged,
 )
 
-u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
 reports = st.builds(
-    Report,
-    service_id=u16,
-    node_id=u16,
-    epoch=u32,
-    sequence=u32,
-    ready=st.booleans(),
-    draining=st.booleans(),
-    cpu=u16,
-    cpu_own=u16,
-    memory=u16,
-    queue_depth=u16,
-    in_flight=u16,
-    concurrency=u16,
-    backlog=u32,
-    service_interval=u32,
-    received=u32,
-    key_id=u8,
-    tag=u64,
+    Report, **{name: st.booleans() if bits == 1 else st.integers(0, (1 << bits) - 1) for name, bits in BITS.items()}
 )
 PLAIN = Report(service_id=1, node_id=2, epoch=3, sequence=4, ready=True)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from controller.switches.entries import Act
-from hitless.steering.policies import Pinned, Policy, Random, RoundRobin, Single, Spread, TwoChoices
+from hitless.steering.policies import POLICIES, Pinned, Policy, Single, Spread
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.words import OFF, OnNoLive
@@ -17,6 +17,8 @@ from tests.model.duel import Duel
 from tests.model.traffic import LOADS, REQUESTS, SOME, Traffic, members, services
 from tests.model.world import MEMBERS, SECOND, SERVICES, Kind
 
+PLAIN_POLICIES = [policy() for policy in POLICIES if policy not in (Single, Spread, Pinned)]
+"""Those without a rule that varies their parameters."""
 SHIFTS = st.sampled_from([0, 0, 1, 8, 16, 17, 31])
 DWELLS = st.sampled_from([0, 0, 1, 1000, 200_000, 2**48 - 1])
 PATIENCE = st.sampled_from([200_000, SECOND, SECOND, 0, 3 * SECOND, 60 * SECOND])
@@ -88,9 +90,9 @@ class Machine(Traffic):
         """One host at a time."""
         self.choose_by(service, Single(margin, dwell))
 
-    @rule(service=services, policy=st.sampled_from([TwoChoices(), RoundRobin(), Random()]))
-    def baseline(self, service: Kind, policy: Policy) -> None:
-        """By two choices, in turn, at random."""
+    @rule(service=services, policy=st.sampled_from(PLAIN_POLICIES))
+    def plain_policy(self, service: Kind, policy: Policy) -> None:
+        """By two choices, in turn, at random, and by whatever else there is to be had."""
         self.choose_by(service, policy)
 
     @rule(service=services, penalty=SHIFTS)
