@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from pathlib import Path
 from textwrap import fill, indent
 from typing import NoReturn
 
+import grpc
 import uvloop
 
 from softswitch.codegen.cc import CompilerMissing
@@ -26,9 +26,9 @@ from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, po
 from softswitch.engine.engine import IO, Engine
 from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError, load_program, read_bytes
+from softswitch.grpc_server import CannotServe, tls_credentials
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
-from softswitch.rpc.server import tls_context
+from softswitch.p4runtime.server import P4RuntimeServer
 from softswitch.switch import cache_problem
 
 LOGGER = logging.getLogger("softswitch")
@@ -177,6 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = parse(arguments)
     try:
         _set_up_logging(options)
+        # what its C core has to say is said by our own sentences and statuses, or is of no interest
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         # Table entries, made by the hundred thousand, live long and have no cycles: look for these less often.
         gc.set_threshold(100_000, 50, 100)
         uvloop.run(_run(options))
@@ -219,7 +221,7 @@ async def _run(options: argparse.Namespace) -> None:
         server = P4RuntimeServer(device)
         try:
             port = await server.start(options.grpc_server_addr, _tls(options))
-        except PortTaken as error:
+        except CannotServe as error:
             raise StartError(str(error)) from error
         try:
             address = options.grpc_server_addr
@@ -255,14 +257,14 @@ def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:
             raise StartError(f"interface {name} cannot be port {port}: {error}") from error
 
 
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+def _tls(options: argparse.Namespace) -> grpc.ServerCredentials | None:
     if not options.grpc_server_ssl:
         return None
     certificate, key, authority = options.grpc_server_cert, options.grpc_server_key, options.grpc_server_cacert
     for path in filter(None, (certificate, key, authority)):
         read_bytes(path)
     try:
-        return tls_context(certificate, key, authority, demand_client=options.grpc_server_with_client_auth)
+        return tls_credentials(certificate, key, authority, demand_client=options.grpc_server_with_client_auth)
     except OSError as error:
         raise StartError(f"TLS: {error.strerror or error} (certificate and key have to be PEM files)") from error
 

@@ -33,9 +33,19 @@ class Session:
     """One open stream."""
 
     def __init__(self) -> None:
-        self.outgoing: asyncio.Queue[p4r.StreamMessageResponse] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[p4r.StreamMessageResponse | None] = asyncio.Queue()
+        """What to send; None ends it."""
         self.role = p4r.Role()
         self.dropped = 0
+        self.left = False
+        """Whether it has ended, so that what is still read from it counts no more."""
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self.left = True
+        while not self.outgoing.empty():
+            self.outgoing.get_nowait()
+        self.outgoing.put_nowait(None)
 
     def offer(self, message: p4r.StreamMessageResponse) -> None:
         """Queue a message that may be lost."""
@@ -69,6 +79,7 @@ class Streams:
 
     def leave(self, session: Session) -> None:
         """Forget a stream that ended and tell the others."""
+        session.end()
         self._notify(self._device.arbitration.leave(session))
 
     def deliver(self, events: Iterable[Event], now: int) -> None:
