@@ -138,7 +138,8 @@ def _options(keepalive_s: float, keepalive_timeout_s: float) -> list[tuple[str, 
         # grpc would share a port with another switch and take turns with it
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
-        ("grpc.keepalive_timeout_ms", round(keepalive_timeout_s * 1000)),
+        # grpc.keepalive_timeout_ms has no effect here: a ping of any kind is waited for a minute unless told otherwise
+        ("grpc.http2.ping_timeout_ms", round(keepalive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # clients may ask after the switch as often as they like

@@ -17,7 +17,6 @@ from textwrap import fill, indent
 from typing import NoReturn
 
 import grpc
-import uvloop
 
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.commands import ports as port_command
@@ -111,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("program", nargs="?", type=Path, metavar="program.json", help="what p4c-bm2-ss made of a P4 program")
     option("--p4info", type=Path, metavar="FILE", help="its P4Info (text), so that clients need not push the program")
-    option("-v", "--version", action="version", version=version("hitless"))
+    option("-v", "--version", action="version", version=version("softswitch"))
     option("--json-version", action="version", version=JSON_VERSION, help="show which BMv2 JSON is understood")
     option("--no-p4", action="store_true", help="start without a program; a client pushes one")
     option("--device-id", type=device_id, default=0, metavar="N", help="P4Runtime device id (default 0)")
@@ -177,11 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = parse(arguments)
     try:
         _set_up_logging(options)
-        # what its C core has to say is said by our own sentences and statuses, or is of no interest
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         # Table entries, made by the hundred thousand, live long and have no cycles: look for these less often.
         gc.set_threshold(100_000, 50, 100)
-        uvloop.run(_run(options))
+        asyncio.run(_run(options))
     except (StartError, LoadError) as error:
         sys.exit(f"softswitch: {error}")
     sys.exit(0)
