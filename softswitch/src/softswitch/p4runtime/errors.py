@@ -55,3 +55,11 @@ def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4Ru
             detail.space = ERROR_SPACE
         status.details.add().Pack(detail)
     return P4RuntimeError(StatusCode.UNKNOWN, message, status.SerializeToString())
+
+
+def stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
+    """The message for a stream that goes on; `details` names the message that was refused, if one was."""
+    details.canonical_code = number(error.code)
+    details.message = error.message
+    details.space = ERROR_SPACE
+    return p4r.StreamMessageResponse(error=details)

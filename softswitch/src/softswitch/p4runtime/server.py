@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from operator import sub
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -12,13 +13,14 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from softswitch.entries import PortEvent
+from softswitch.entries import LostEvents, PortEvent
 from softswitch.grpc_server import GrpcServer, Service, Unary
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError, batch_failure, invalid
-from softswitch.p4runtime.streams import Session, Streams, decode_election_id, role_name
+from softswitch.p4runtime.session import Session
+from softswitch.p4runtime.streams import Streams, decode_election_id, role_name
 
 if TYPE_CHECKING:
     from softswitch.grpc_server import Context
@@ -41,8 +43,10 @@ class P4RuntimeServer:
         # Pipeline changes run in a thread; writes and reads wait for them, not for one another. What watches ports or
         # the time is not looked at meanwhile, but once when they are done.
         self._pipeline_lock = asyncio.Lock()
+        self._lost = device.engine.lost_events
         self._timer: asyncio.TimerHandle | None = None
-        self._stopping = asyncio.Event()
+        self._sessions: set[Session] = set()
+        self._stopping = False
 
     def _service(self) -> Service:
         unary: dict[str, Unary] = {
@@ -64,7 +68,9 @@ class P4RuntimeServer:
         asyncio.get_running_loop().remove_reader(self.device.engine.event_fd)
         if self._timer is not None:
             self._timer.cancel()
-        self._stopping.set()
+        self._stopping = True
+        for session in self._sessions:
+            session.end(P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping"))
         await self._server.stop(STOP_GRACE)
         self.device.close()
 
@@ -72,7 +78,11 @@ class P4RuntimeServer:
         now = time.monotonic_ns()
         events = self.device.engine.read_events()
         self._streams.deliver(events, now)
-        if not self._pipeline_lock.locked() and any(isinstance(event, PortEvent) for event in events):
+        before, self._lost = self._lost, self.device.engine.lost_events
+        lost = LostEvents(*map(sub, self._lost, before))
+        self._streams.lost(lost)
+        ports_changed = lost.ports or any(isinstance(event, PortEvent) for event in events)
+        if ports_changed and not self._pipeline_lock.locked():
             self.device.ports_changed()
         self._schedule(now)
 
@@ -146,33 +156,35 @@ class P4RuntimeServer:
             try:
                 await asyncio.to_thread(self.device.set_pipeline, request.action, config)
             finally:
-                if not self._stopping.is_set():
+                if not self._stopping:
                     self.device.ports_changed()
                     self._schedule(time.monotonic_ns())
 
     async def _stream_channel(self, context: Context) -> None:
         """Serve one controller's stream until it or the server ends."""
         session = Session()
+        self._sessions.add(session)
         receiver = asyncio.ensure_future(self._receive(session, context))
         sender = asyncio.ensure_future(_send(session, context))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        over = asyncio.ensure_future(session.over.wait())
         try:
-            await asyncio.wait((receiver, sender, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((receiver, sender, over), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
+            over.cancel()
+            self._sessions.remove(session)
             self._streams.leave(session)
             # grpc cannot take back a read or a write that is under way: both end with the call
             receiver.add_done_callback(_forget)
             sender.add_done_callback(_forget)
         await asyncio.wait((sender,))
-        if self._stopping.is_set():
-            raise P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping")
+        if session.reason is not None:
+            raise session.reason
         if receiver.done():
             receiver.result()
 
     async def _receive(self, session: Session, context: Context) -> None:
         end = grpc.aio.EOF  # type: ignore[attr-defined]  # not in its stubs
-        while (data := await context.read()) is not end and not session.left:
+        while (data := await context.read()) is not end and not session.over.is_set():
             self._streams.receive(session, _parse(p4r.StreamMessageRequest, data))
 
     def _check_write(self, request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> None:
@@ -181,8 +193,8 @@ class P4RuntimeServer:
 
 
 async def _send(session: Session, context: Context) -> None:
-    while (message := await session.outgoing.get()) is not None:
-        await context.write(message.SerializeToString())
+    while (data := await session.take()) is not None:
+        await context.write(data)
 
 
 def _forget(task: asyncio.Future[None]) -> None:
