@@ -11,7 +11,6 @@ from controller.keys.ring import Binding, BindingKeys, KeyRing
 from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments
 from controller.nodes import shadows as roles
-from controller.nodes.bus import Broker, Bus, Publication
 from controller.nodes.components import Component
 from controller.nodes.link import SUBSCRIPTIONS, Nodes
 from controller.observe.events import EventLog
@@ -26,7 +25,9 @@ from controller.steering.interface import Mode, Steering, SteeringError
 from controller.steering.reconfiguration import MetricSteering
 from controller.switches.entries import Overrides
 from hitless.mqtt import topics
+from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError, Metrics
+from hitless.mqtt.session import Publication, Session
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Controller:
         fabric: Fabric,
         mode: Mode,
         components: dict[str, Component],
-        broker: Broker,
+        broker: BrokerSettings,
         state_file: StateFile,
         key_file: KeyFile,
         events: EventLog,
@@ -66,7 +67,13 @@ class Controller:
         subscriptions = (topics.ENDPOINT.filter(), topics.CLIENT_ACK.filter(), *SUBSCRIPTIONS)
         if mode == "reconfiguration":
             subscriptions += (topics.METRICS.filter(),)
-        self._bus = Bus(broker, subscriptions, on_connected=self._bus_connected, on_message=self._message)
+        self._bus = Session(
+            broker,
+            meanwhile="switches and nodes go on without it",
+            subscriptions=subscriptions,
+            on_connected=self._bus_connected,
+            on_message=self._message,
+        )
         self._nodes = Nodes(fabric, self._endpoints.term, events, self._bus.publish, self._presence, self._tagged)
         ring = KeyRing() if mode == "reconfiguration" else KeyRing.of(fabric, key_file.load())
         self._keys = KeyKeeper(ring, key_file, self._write_keys, self._play)

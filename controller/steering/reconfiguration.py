@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from controller.fabric.file import Fabric
-from controller.nodes.bus import Bus
 from controller.operator.documents import InstanceView
 from controller.steering.decisions import MICROSECONDS, Decision, Reconfiguration
 from controller.steering.interface import Sight, SteeringError
 from controller.switches.view import SwitchState
 from hitless.mqtt.messages import Metrics
+from hitless.mqtt.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class MetricSteering:
     """None are in use."""
 
     def __init__(
-        self, fabric: Fabric, pins: Mapping[str, str], bus: Bus, decided: Callable[[list[Decision]], None]
+        self, fabric: Fabric, pins: Mapping[str, str], bus: Session, decided: Callable[[list[Decision]], None]
     ) -> None:
         """`decided` is called with every decision at once."""
         self._pure = Reconfiguration(fabric, pins)

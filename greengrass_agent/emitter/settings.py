@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from greengrass_agent.host.cgroup import Group
+from hitless.mqtt.broker import BrokerSettings
 from hitless.wire.report import Key
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -29,17 +30,6 @@ class CgroupSettings(BaseModel):
     def group(self) -> Group:
         """The group."""
         return Group(self.version, {str(tree): path for tree, path in self.paths.items()})
-
-
-class BrokerSettings(BaseModel):
-    """Where the MQTT broker listens, and who the node is there."""
-
-    model_config = _STRICT
-
-    host: str
-    port: int = 1883
-    username: str | None = None
-    password: str | None = None
 
 
 class ReportSettings(BaseModel):
