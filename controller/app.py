@@ -13,14 +13,16 @@ from aiohttp import web
 
 from controller.controller import Controller
 from controller.fabric.file import Fabric, load
+from controller.keys.files import KeyFile
 from controller.nodes import components as repository
 from controller.nodes import deployments
 from controller.observe.events import EventLog
 from controller.observe.prometheus import MetricsError, MetricsServer
 from controller.operator import api
-from controller.state import KeyFile, StateError, StateFile
+from controller.state import StateFile
 from controller.steering.interface import Mode
 from controller.switches.session import SwitchError
+from hitless.files import StateError
 from hitless.located import LocatedError
 from hitless.mqtt.broker import BrokerSettings, Credentials, CredentialsError
 

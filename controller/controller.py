@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.fabric.file import Fabric
+from controller.keys.files import KeyFile
 from controller.keys.ring import Binding, BindingKeys, KeyRing
 from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments
@@ -17,13 +18,14 @@ from controller.observe.events import EventLog
 from controller.observe.prometheus import FabricCollector
 from controller.operator import documents as overview
 from controller.operator.overrides import CommandError, Commands
-from controller.state import KeyFile, State, StateError, StateFile
+from controller.state import State, StateFile
 from controller.steering.decisions import Decision
 from controller.steering.endpoints import Endpoints
 from controller.steering.in_network import SwitchSteering
 from controller.steering.interface import Mode, Steering, SteeringError
 from controller.steering.reconfiguration import MetricSteering
 from controller.switches.entries import Overrides
+from hitless.files import StateError
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError, Metrics

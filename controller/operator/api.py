@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from controller.observe.events import EventLog
 from controller.operator.overrides import CommandError
+from hitless.faults import faults
 
 Document = dict[str, Any]
 
@@ -83,8 +84,7 @@ async def _body(request: web.Request, model: type[BodyType]) -> BodyType:
     try:
         return model.model_validate_json(await request.read())
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors())
-        raise _BadRequestError("; ".join(faults)) from error
+        raise _BadRequestError(faults(error, "body")) from error
 
 
 def _number(request: web.Request, name: str) -> int:
