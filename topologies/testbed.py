@@ -16,15 +16,20 @@ from typing import Any
 import aiohttp
 from mininet.log import setLogLevel
 from mininet.net import Mininet
+from pydantic import BaseModel
 
 from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
+from controller.steering.interface import Mode
+from greengrass_agent.config import AgentConfig
+from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
+from hitless.files import write_atomic
+from hitless.mqtt.broker import BrokerSettings, Credentials
 from topologies import broker, cgroups, leftovers, network
-from topologies.broker import Credentials
 from topologies.processes import Process, start, stop
 
-IN_NETWORK = "in-network"
-RECONFIGURATION = "reconfiguration"
+IN_NETWORK: Mode = "in-network"
+RECONFIGURATION: Mode = "reconfiguration"
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,7 +45,7 @@ class Testbed:
 
     fabric: Fabric
     fabric_path: Path
-    mode: str
+    mode: Mode
     network: Mininet
     logs: Path
     runtime: Path
@@ -90,6 +95,10 @@ class Testbed:
         switches = [one.process.pid for one in self.network.switches if one.process is not None]
         leftovers.record([*nodes, *switches, *(one.pid for one in self.processes)], self.runtime)
         (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
+
+    def broker_settings(self, identity: str) -> BrokerSettings:
+        """Where the broker is, for one who has this user name there."""
+        return BrokerSettings.of(self.fabric.broker.host, self.fabric.broker.port, self.credentials[identity])
 
     def competing(self, node: str) -> list[Path]:
         """The control groups that a process joins to compete with the functions of a node for its budget."""
@@ -240,36 +249,32 @@ def write_secrets(bed: Testbed, clients: Sequence[str]) -> None:
         runtime / "broker", str(fabric.broker.host), fabric.broker.port, bed.credentials.values(), access
     )
     for name, one in bed.credentials.items():
-        write_private(runtime / "credentials" / f"{name}.json", one.as_dict())
-    for name, node in fabric.nodes.items():
-        write_private(
-            runtime / "agents" / f"{name}.json",
-            {
-                "thing": name,
-                "node_id": node.node_id,
-                "node_address": str(fabric.hosts[name].address),
-                "gateway_address": str(fabric.gateway_for(name).address),
-                "broker": {
-                    "host": str(fabric.broker.host),
-                    "port": fabric.broker.port,
-                    **bed.credentials[name].as_dict(),
-                },
-                "reports": {
-                    "address": str(fabric.reports.address),
-                    "port": fabric.reports.port,
-                    "interval_ms": fabric.reports.interval_ms,
-                },
-                "root": str(runtime / "nodes" / name),
-                "log_dir": str(bed.logs / "nodes" / name),
-                "cgroup": cgroups.agent_setting(bed.hierarchy.node(name)),
-                "metrics_over_mqtt": bed.mode == RECONFIGURATION,
-                "mode": bed.mode,
-            },
-        )
+        write_private(runtime / "credentials" / f"{name}.json", one)
+    for name in fabric.nodes:
+        write_private(runtime / "agents" / f"{name}.json", agent_config(bed, name))
 
 
-def write_private(path: Path, content: Mapping[str, Any]) -> None:
+def agent_config(bed: Testbed, node: str) -> AgentConfig:
+    """The configuration of a node's agent."""
+    fabric = bed.fabric
+    return AgentConfig(
+        thing=node,
+        node_id=fabric.nodes[node].node_id,
+        node_address=str(fabric.hosts[node].address),
+        gateway_address=str(fabric.gateway_for(node).address),
+        broker=bed.broker_settings(node),
+        reports=ReportSettings(
+            address=str(fabric.reports.address), port=fabric.reports.port, interval_ms=fabric.reports.interval_ms
+        ),
+        root=bed.runtime / "nodes" / node,
+        log_dir=bed.logs / "nodes" / node,
+        cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
+        metrics_over_mqtt=bed.mode == RECONFIGURATION,
+        mode=bed.mode,
+    )
+
+
+def write_private(path: Path, content: BaseModel) -> None:
     """Write JSON that only root may read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=1))
+    write_atomic(path, content.model_dump_json(indent=1).encode(), mode=0o600)

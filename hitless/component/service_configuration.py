@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from hitless.component.endpoint import ServiceEndpoint
+from hitless.faults import faults
 
 
 class ServiceConfigurationError(ValueError):
@@ -53,8 +54,4 @@ class ServiceConfiguration(BaseModel):
         try:
             return cls.model_validate(configuration)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc']) or 'configuration'}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False, include_context=False)
-            )
-            raise ServiceConfigurationError(faults) from None
+            raise ServiceConfigurationError(faults(error, "configuration")) from None

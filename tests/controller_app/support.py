@@ -1,9 +1,7 @@
 """A small fabric, small components, a real broker and a controller as a process, to build tests from."""
 
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,12 +11,14 @@ from typing import Any, TypeVar
 
 from controller.observe.events import Event, decode
 from controller.operator.client import Client, NoControllerError
+from hitless.mqtt.broker import Credentials
 from tests.patience import PATIENCE
 from topologies.processes import Process, start
 
 EventType = TypeVar("EventType", bound=Event)
 
 ROOT = Path(__file__).resolve().parents[2]
+IDENTITIES = [Credentials(username=name, password="secret") for name in ("controller", "edge1", "edge2")]
 
 FABRIC = """\
 fabric: small
@@ -92,47 +92,6 @@ def write_component(root: Path, name: str, service: str, endpoints: str = "{}") 
     gdk = {"component": {name: {"author": "example", "version": "1.0.0", "build": {"build_system": "zip"}}}}
     (folder / "gdk-config.json").write_text(json.dumps(gdk | {"gdk_version": "1.0.0"}))
     return folder
-
-
-class RunningBroker:
-    """A mosquitto that asks for the controller's password, and can be killed and started again."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.port = port
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir()
-        passwords = folder / "passwords"
-        passwords.write_text("controller:secret\nedge1:secret\nedge2:secret\n")
-        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
-        self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
-            "persistence false\nuser root\n"
-        )
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", str(self._configuration)],
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(f"mosquitto did not start: {(self._folder / 'log').read_text()}")
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 class Running:

@@ -21,7 +21,8 @@ from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointUpdate
 from hitless.steering.words import Reason
 from tests.controller_app.fake_node import FakeNode, until
-from tests.controller_app.support import ROOT, Running, RunningBroker
+from tests.controller_app.support import ROOT, Running
+from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE, quickest
 
 
@@ -51,7 +52,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert "Traceback" not in running.log.read_text()
 
 
-def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: RunningBroker) -> None:
+def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: Mosquitto) -> None:
     def ended() -> float:
         running.start()
         asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
@@ -66,7 +67,7 @@ def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, br
 
 
 def test_nodes_get_their_deployment_once_also_over_a_restart(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
@@ -99,7 +100,7 @@ async def _nothing_new(node: FakeNode, jobs: int) -> None:
 
 
 def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         running.start()
@@ -117,9 +118,7 @@ def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
     asyncio.run(scenario())
 
 
-def test_a_drain_reaches_the_node_and_survives_a_restart(
-    running: Running, fabric: Fabric, broker: RunningBroker
-) -> None:
+def test_a_drain_reaches_the_node_and_survives_a_restart(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
     async def scenario() -> None:
         running.start()
         async with FakeNode(fabric, "edge1") as node:
@@ -142,7 +141,7 @@ def test_a_drain_reaches_the_node_and_survives_a_restart(
 
 
 def test_where_switches_steer_clients_are_told_the_services_addresses(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     running.start()
     web = asyncio.run(_retained_endpoint(fabric, "web"))
@@ -169,7 +168,7 @@ async def _retained_endpoint(
 
 
 def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_metrics(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         running.start("--mode", "reconfiguration")
@@ -245,7 +244,7 @@ async def _emit(nodes: dict[FakeNode, int]) -> None:
 
 
 def test_a_silent_hosts_service_is_moved_by_reconfiguration(
-    running: Running, fabric: Fabric, fabric_path: Path, broker: RunningBroker
+    running: Running, fabric: Fabric, fabric_path: Path, broker: Mosquitto
 ) -> None:
     fabric_path.write_text(fabric_path.read_text().replace("stale_after_ms: 60000", "stale_after_ms: 1500"))
 
@@ -274,7 +273,7 @@ def test_a_silent_hosts_service_is_moved_by_reconfiguration(
     assert asyncio.run(scenario()) < 3
 
 
-def test_events_are_followed_and_written_to_the_file(running: Running, fabric: Fabric, broker: RunningBroker) -> None:
+def test_events_are_followed_and_written_to_the_file(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
     running.start()
     command = [sys.executable, "-m", "controller", "events", "--follow", "--json", "--socket", str(running.socket)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
