@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Backoff:
-    """Waits that double from the first to the last: a short fault costs little, a long one does not cost the machine."""
+    """Waits that double from the first to the last: a short fault is over soon, a long one costs the machine little."""
 
     def __init__(self, first_s: float, last_s: float) -> None:
         """The shortest and the longest wait, in seconds."""

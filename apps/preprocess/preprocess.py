@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from hitless.function import invoke
-from hitless.wire.call import DeadlineExceeded
+from hitless.wire.calls import DeadlineExceeded
 
 cv2.setNumThreads(1)
 

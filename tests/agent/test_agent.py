@@ -14,7 +14,7 @@ import pytest
 
 from greengrass_agent.mqtt import TIMEOUT_S
 from hitless.client.blocking import BlockingClient
-from hitless.wire.call import Endpoint
+from hitless.wire.calls import Endpoint
 from tests.agent.support import (
     ROOT,
     AgentFolder,
