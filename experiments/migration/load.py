@@ -26,11 +26,11 @@ import uvloop
 
 from apps.frames import Camera
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
-from hitless.client.client import Client
+from hitless.client.asynchronous import Client
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.broker import BrokerSettings
-from hitless.wire.call import DeadlineExceeded
+from hitless.wire.calls import DeadlineExceeded
 
 FLUSH_S = 0.1
 NODE_HEADER = "X-Hitless-Node"

@@ -80,7 +80,7 @@ class Gateway:
                 worker.kill()
             if refused:
                 self._publish()
-            self._housekeeping(now / 1e9)
+            self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
         self._log.flush()
         self._tell(Status(workers=self._dispatcher.workers, finished=True))
@@ -186,8 +186,7 @@ class Gateway:
             with contextlib.suppress(OSError):
                 self._poke.sendto(self._settings.service.encode(), self._settings.poke_socket)
 
-    def _housekeeping(self, now: float) -> None:
+    def _flush(self, now: float) -> None:
         if now - self._flushed >= FLUSH_S:
             self._flushed = now
             self._log.flush()
-            self.udp.tick(now)

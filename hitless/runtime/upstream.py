@@ -11,7 +11,7 @@ from typing import Any
 from hitless.client.blocking import BlockingClient
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.runtime.handler import Context
-from hitless.wire.call import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
+from hitless.wire.calls import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,14 @@ HEADER_SIZE = INVOCATION_BYTES
 """Bytes of the header in front of each fragment."""
 FRAGMENT_PAYLOAD = 1400
 """Most payload bytes of one fragment: with header, UDP, IP and an IP-in-IP tunnel it fits 1500 bytes."""
+MAX_DATAGRAM = HEADER_SIZE + FRAGMENT_PAYLOAD + 1
+"""Bytes to receive at a time: a longer datagram is cut to this, and so found malformed."""
 MAX_PAYLOAD = 4 * 1024 * 1024
 """Most bytes of one message's payload."""
+
+Address = tuple[str, int]
+"""IPv4 address and UDP port."""
+Datagram = bytes | bytearray | memoryview
 
 _LAYOUT = struct.Struct("!HBBBBHIQQIHHHI")
 _INDEX = struct.Struct("!H")
@@ -66,8 +72,7 @@ class Header(NamedTuple):
     """Bytes of the whole message's payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A whole request or answer."""
 
     type: MessageType
@@ -100,7 +105,7 @@ class Message:
         )
 
 
-def decode_header(datagram: bytes | bytearray | memoryview) -> Header:
+def decode_header(datagram: Datagram) -> Header:
     """Read and check a fragment's header against the datagram's length. Raises InvocationError."""
     try:
         header = Header._make(_LAYOUT.unpack_from(datagram))
@@ -221,7 +226,7 @@ class Reassembler:
         self._bytes = 0
         self._partials: OrderedDict[_Key, _Partial] = OrderedDict()
 
-    def receive(self, datagram: bytes | bytearray | memoryview, source: object, now: float) -> Message | None:
+    def receive(self, datagram: Datagram, source: object, now: float) -> Message | None:
         """Take one datagram from `source` (any hashable address); the message that it completes, if any.
 
         Raises InvocationError for a malformed or contradicting datagram (it is counted and changes nothing).
@@ -233,9 +238,7 @@ class Reassembler:
             raise
         return self.add(header, datagram, source, now)
 
-    def add(
-        self, header: Header, datagram: bytes | bytearray | memoryview, source: object, now: float
-    ) -> Message | None:
+    def add(self, header: Header, datagram: Datagram, source: object, now: float) -> Message | None:
         """As `receive`, for a datagram whose header the caller has decoded."""
         body = memoryview(datagram)[HEADER_SIZE:]
         if header.fragment_count == 1:
@@ -272,12 +275,18 @@ class Reassembler:
         expired = []
         while self._partials:
             key, partial = next(iter(self._partials.items()))
-            if now - partial.started < self._timeout:
+            if now < partial.started + self._timeout:
                 break
             self._close(key)
             self.counts.timed_out += 1
             expired.append(partial.first)
         return expired
+
+    def next_timer(self) -> float | None:
+        """When `expire` has something to give up; None when no message is incomplete."""
+        if not self._partials:
+            return None
+        return next(iter(self._partials.values())).started + self._timeout
 
     def __len__(self) -> int:
         """Incomplete messages."""

@@ -22,7 +22,7 @@ import pytest
 from greengrass_agent.host.processes import environment
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.client.blocking import BlockingClient
-from hitless.wire.call import CallError, Endpoint, Response
+from hitless.wire.calls import CallError, Endpoint, Response
 from hitless.wire.invocation import Message, MessageType, Reassembler, fragments
 from tests.agent.support import ROOT, child, until
 from tests.patience import PATIENCE

@@ -9,7 +9,7 @@ import pytest
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
 from hitless.runtime.upstream import endpoint_of
-from hitless.wire.call import Endpoint, UnknownEndpoint
+from hitless.wire.calls import Endpoint, UnknownEndpoint
 
 DETECT = {"address": "10.96.0.2", "port": 9001, "service_id": 2}
 
