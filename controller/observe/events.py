@@ -7,12 +7,11 @@ Each line of the event log, of /v1/events and of `hitless events --json` is one 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -25,17 +24,15 @@ class EventError(ValueError):
     """A text that is no event; the message names what was expected."""
 
 
-def _reason(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return Reason[value]
-    except KeyError:
-        raise ValueError(f"expected one of {', '.join(Reason.__members__)}") from None
+UNHEARD = "UNHEARD"
+"""The reason of a change that no digest told: a probe found another host than the last digest."""
+REASONS = frozenset({UNHEARD, *Reason.__members__})
 
 
-NamedReason = Annotated[Reason, BeforeValidator(_reason), PlainSerializer(lambda reason: reason.name)]
-"""A reason, by its name in JSON."""
+def _reason(value: str) -> str:
+    if value not in REASONS:
+        raise ValueError(f"expected one of {', '.join(sorted(REASONS))}")
+    return value
 
 
 class _Event(BaseModel):
@@ -71,7 +68,8 @@ class _Change(_Event):
     """Where a service's new work goes has changed, or an instance was taken out."""
 
     service: str
-    reason: NamedReason
+    reason: Annotated[str, AfterValidator(_reason)]
+    """The name of a `Reason`, or `UNHEARD`."""
     from_node: str | None = Field(validation_alias="from", serialization_alias="from")
     to_node: str | None = Field(validation_alias="to", serialization_alias="to")
     from_rank: int

@@ -7,7 +7,7 @@ released.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.fabric.schema import Fabric, Service, Single
+from controller.fabric.file import Fabric, Service, Single
 
 DEFAULT_DWELL_S = Single().dwell_ms / 1000
 

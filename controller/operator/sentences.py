@@ -93,7 +93,7 @@ def describe(event: Event) -> tuple[str, str]:
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:
-    change = event.reason.name
+    change = event.reason
     if event.from_node or event.to_node:
         change += f" {event.from_node or 'nobody'} -> {event.to_node or 'nobody'}"
         change += f" (rank {event.from_rank} -> {event.to_rank})"

@@ -189,7 +189,7 @@ def digest_event(event: SteeringEvent) -> DigestEvent:
         time_ns=event.heard_ns,
         switch=event.switch,
         service=event.service,
-        reason=event.reason,
+        reason=event.reason.name,
         from_node=event.from_node,
         to_node=event.to_node,
         from_rank=event.from_rank,

@@ -117,7 +117,7 @@ class ReconfigurationSteering:
         self._context.record(
             EndpointEvent(
                 service=decision.service,
-                reason=decision.reason,
+                reason=decision.reason.name,
                 from_node=decision.before,
                 to_node=decision.host,
                 from_rank=decision.before_rank,

@@ -149,7 +149,7 @@ def read_decisions(path: Path) -> list[Decision]:
             event.service,
             event.from_node,
             event.to_node,
-            event.reason.name,
+            event.reason,
             event.time_ns,
             event.node,
             event.epoch,

@@ -91,7 +91,7 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
 
         def reasons() -> list[tuple[str, str | None]]:
             digests = running.events(DigestEvent)
-            return [(one.reason.name, one.to_node) for one in digests if one.service == "web"]
+            return [(one.reason, one.to_node) for one in digests if one.service == "web"]
 
         await until(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
 
