@@ -19,7 +19,6 @@ from mininet.net import Mininet
 
 from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
-from controller.operator.documents import Status
 from topologies import broker, cgroups, leftovers, network
 from topologies.broker import Credentials
 from topologies.processes import Process, start, stop
@@ -131,7 +130,7 @@ class Testbed:
         command = [sys.executable, "-m", "greengrass_agent", "--node", node, "--config", str(configuration)]
         return self.start(f"agent-{node}", command, host=node, nice=-5)
 
-    async def status(self) -> Status:
+    async def status(self) -> dict[str, Any]:
         """The controller's view; raises OSError or aiohttp.ClientError when it does not answer."""
         connector = aiohttp.UnixConnector(str(self.socket))
         timeout = aiohttp.ClientTimeout(total=2)
@@ -140,7 +139,8 @@ class Testbed:
             session.get("http://controller/v1/status") as answer,
         ):
             answer.raise_for_status()
-            return Status.model_validate(await answer.json())
+            status: dict[str, Any] = await answer.json()
+            return status
 
     async def ready(self, progress: Callable[[str], None], timeout_s: float = 60.0) -> None:
         """Wait until the switch is programmed and every service runs and is seen on each of its nodes."""
@@ -160,24 +160,25 @@ class Testbed:
             await asyncio.sleep(0.1)
         raise NotReady(f"after {timeout_s:.0f} s still waiting for {missing}; see the logs in {self.logs}")
 
-    def what_is_missing(self, status: Status) -> str:
+    def what_is_missing(self, status: Mapping[str, Any]) -> str:
         """The first thing that is not up yet, in words; empty if all is."""
         if self.mode == IN_NETWORK:
             for name in self.fabric.switches:
-                if name not in status.switches or not status.switches[name].connected:
+                if not status["switches"].get(name, {}).get("connected"):
                     return f"switch {name} to be programmed"
         for node in self.fabric.nodes:
-            if node not in status.nodes or not status.nodes[node].online:
+            if not status["nodes"].get(node, {}).get("online"):
                 return f"the agent on {node}"
         for name, service in self.fabric.services.items():
-            seen = status.services[name]
+            seen = status["services"].get(name, {})
             for node in service.instances:
-                state = status.nodes[node].components.get(service.component)
+                instance = seen.get("instances", {}).get(node, {})
+                state = status["nodes"][node].get("components", {}).get(service.component)
                 if state != "RUNNING":
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if seen.instances[node].status != "ready":
+                if instance.get("status") != "ready":
                     return f"reports of {name} from {node}"
-            if service.policy.one_host and not seen.host:
+            if service.policy.one_host and not seen.get("host"):
                 return f"a first host of {name}"
         return ""
 

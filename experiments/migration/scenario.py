@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import aiohttp
 from rich.console import Console
 
-from controller.operator.documents import Status
 from experiments.migration import measure, picture, records
 from experiments.migration.calibration import SHARE, fitting_rate, frame_cost_ns
 from experiments.migration.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
@@ -115,7 +115,7 @@ def disturb(bed: Testbed, node: str, processes: int = 1) -> int:
     return trigger_ns
 
 
-async def controller_status(bed: Testbed) -> Status | None:
+async def controller_status(bed: Testbed) -> Mapping[str, Any] | None:
     """The controller's status, None if it does not answer: a run goes on without it."""
     try:
         return await asyncio.wait_for(bed.status(), 0.5)
