@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from controller.observe.events import Event, decode
+from controller.observe.events import Event, EventError, decode
 from controller.operator import sentences, tables
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import CommandResult, Status
-
-Read = TypeVar("Read")
 
 DEFAULT_SOCKET = "/run/hitless/controller.sock"
 DEFAULT_STATE = "/var/lib/hitless/controller"
@@ -54,22 +53,13 @@ class _Group(click.Group):
             _fail(str(error), NO_CONTROLLER)
         except RefusedError as error:
             _fail(str(error), NOT_DONE)
+        except (EventError, ValidationError) as error:
+            _fail(f"the controller answers what this command cannot read; is it of another version? {error}", NOT_DONE)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)
-
-
-def _read(model: Callable[[dict[str, Any]], Read], document: dict[str, Any]) -> Read:
-    """What the controller answered, as a model reads it."""
-    try:
-        return model(document)
-    except ValueError as error:
-        _fail(
-            f"the controller's answer cannot be understood; is it of another version than this command? {error}",
-            NOT_DONE,
-        )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -153,7 +143,7 @@ def status(socket_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        _console().print(tables.status(_read(Status.model_validate, document)), soft_wrap=True)
+        _console().print(tables.status(Status.model_validate(document)), soft_wrap=True)
 
 
 @main.command()
@@ -170,9 +160,9 @@ def watch(interval: float, socket_path: Path, as_json: bool) -> None:
 
         def refresh() -> None:
             try:
-                document = _read(Status.model_validate, client.get("/v1/status"))
+                document = Status.model_validate(client.get("/v1/status"))
                 since = max(0, document.last_event - EVENTS_SHOWN)
-                events = [_line(_read(decode, event)) for event in client.lines(f"/v1/events?since={since}")]
+                events = [_line(decode(event)) for event in client.lines(f"/v1/events?since={since}")]
             except NoControllerError as error:
                 live.update(Text(str(error), "red"), refresh=True)
             else:
@@ -244,7 +234,7 @@ def rotate_keys(service: str | None, socket_path: Path, as_json: bool) -> None:
 
 
 def _done(result: dict[str, Any], as_json: bool) -> None:
-    click.echo(json.dumps(result) if as_json else _read(CommandResult.model_validate, result).message)
+    click.echo(json.dumps(result) if as_json else CommandResult.model_validate(result).message)
 
 
 @main.command()
@@ -257,7 +247,7 @@ def events(follow: bool, since: int, socket_path: Path, as_json: bool) -> None:
     target = f"/v1/events?since={since}" + ("&follow=1" if follow else "")
     try:
         for event in Client(socket_path).lines(target):
-            click.echo(json.dumps(event) if as_json else _line(_read(decode, event)))
+            click.echo(json.dumps(event) if as_json else _line(decode(event)))
     except KeyboardInterrupt:
         pass
 

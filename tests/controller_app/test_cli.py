@@ -5,12 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
-from controller.operator import cli, tables
-from controller.operator.client import Client
+from controller.operator import tables
 from controller.operator.documents import Status
 from tests.controller_app.support import ROOT
 from tests.patience import PATIENCE
@@ -100,16 +97,3 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
     assert first.split()[:6] == ["web", "held", "1.5", "s", "edge1", "host"]
     (second,) = (line for line in lines if "edge2" in line)
     assert second.split() == ["edge2", "draining", "1", "never", "3/17", "9"]
-
-
-@pytest.mark.parametrize("command", [["status"], ["release", "web"], ["events"]])
-def test_an_answer_of_another_version_is_told_without_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
-    monkeypatch.setattr(Client, "get", lambda *_: {"fabric": 3})
-    monkeypatch.setattr(Client, "post", lambda *_, **__: {"done": True})
-    monkeypatch.setattr(Client, "lines", lambda *_: iter([{"kind": "party"}]))
-    done = CliRunner().invoke(cli.main, command)
-    assert done.exit_code == 1
-    assert isinstance(done.exception, SystemExit)
-    assert "another version" in done.output
