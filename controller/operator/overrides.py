@@ -7,7 +7,7 @@ released.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.fabric.file import Fabric, Service, Single
+from controller.fabric.schema import Fabric, Service, Single
 
 DEFAULT_DWELL_S = Single().dwell_ms / 1000
 
@@ -28,7 +28,7 @@ class Override:
 
 
 @dataclass(slots=True)
-class Commands:
+class OperatorIntent:
     """The operator's overrides and drains."""
 
     fabric: Fabric
@@ -40,20 +40,20 @@ class Commands:
     @classmethod
     def restored(
         cls, fabric: Fabric, holds: Mapping[str, str], drains: set[tuple[str, str]]
-    ) -> tuple["Commands", list[str]]:
-        """The commands as they were before a restart, and what of them the fabric file no longer has."""
-        commands, gone = cls(fabric), []
+    ) -> tuple["OperatorIntent", list[str]]:
+        """The intent as it was before a restart, and what of them the fabric file no longer has."""
+        intent, gone = cls(fabric), []
         for service, node in holds.items():
             try:
-                commands.migrate(service, node, hold=True, now=0.0)
+                intent.migrate(service, node, hold=True, now=0.0)
             except CommandError as error:
                 gone.append(f"hold of {service} on {node} dropped: {error}")
         for service, node in sorted(drains):
             try:
-                commands.drain(service, node)
+                intent.drain(service, node)
             except CommandError as error:
                 gone.append(f"drain of {service} on {node} dropped: {error}")
-        return commands, gone
+        return intent, gone
 
     def check(self, service: str, node: str) -> Service:
         """The service, if there is one with an instance on the node. Raises CommandError."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.fabric.file import Fabric, Single
-from controller.operator.documents import InstanceView
+from controller.steering.interface import InstanceView
 from controller.steering.settings import settings
 from hitless.steering import Event, ServiceSteering, Settings
 from hitless.steering import Single as SingleSettings
@@ -15,8 +15,7 @@ from hitless.steering import Spread as SpreadSettings
 from hitless.steering.words import Reason
 from hitless.wire.report import Report
 
-MICROSECONDS = 1000
-"""In a millisecond."""
+US_PER_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +68,13 @@ class Reconfiguration:
             return []
         first = self._first_heard.setdefault(service, now)
         if self._host(service) is None and self._adopted.get(service, node) != node:
-            if now - first <= spec.stale_after_ms * MICROSECONDS:
+            if now - first <= spec.stale_after_ms * US_PER_MS:
                 return []
             del self._adopted[service]
         outcome = self._services[service].report(now, spec.instances[node].member, report)
         return self._decisions(service, outcome.events)
 
-    def look(self, now: int) -> list[Decision]:
+    def tick(self, now: int) -> list[Decision]:
         """Time has passed: whoever has been silent for too long is left."""
         return [
             decision
@@ -103,7 +102,7 @@ class Reconfiguration:
         self._pins = dict(pins)
         for name, steering in self._services.items():
             steering.settings = self._settings(name)
-        return self.look(now)
+        return self.tick(now)
 
     def views(self, now: int) -> dict[tuple[str, str], InstanceView]:
         """Every instance, by (service, node)."""
@@ -129,7 +128,7 @@ class Reconfiguration:
         made = settings(self._fabric, service, self._pins.get(service))
         if isinstance(made.policy, SpreadSettings):
             usual = Single()
-            made = replace(made, policy=SingleSettings(usual.margin, usual.dwell_ms * MICROSECONDS))
+            made = replace(made, policy=SingleSettings(usual.margin, usual.dwell_ms * US_PER_MS))
         spec = self._fabric.services[service]
         present = {
             member: instance for member, instance in made.instances.items() if spec.node_of(member) not in self._away
