@@ -41,7 +41,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert status["switches"]["s1"]["connected"] is False
     assert status["services"]["web"]["instances"]["edge1"]["status"] == "unknown"
     with pytest.raises(RefusedError, match=r"switch s1.*web stays as it is"):
-        running.client.post("/v1/migrate", service="web", node="edge1")
+        running.client.migrate("web", "edge1")
     assert running.status()["services"]["web"]["held"] is False
 
     text = running.cli("status")
@@ -108,7 +108,7 @@ def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
             await until(lambda: node.deployment, "no deployment came")
             broker.kill()
             await until(lambda: running.status()["broker"]["connected"] is False, "the loss was not noticed")
-            running.client.post("/v1/drain", service="web", node="edge1")
+            running.client.drain("web", "edge1")
             broker.start()
             await until(lambda: running.status()["broker"]["connected"], "it did not come back")
         async with FakeNode(fabric, "edge1", epoch=2) as node:
@@ -134,7 +134,7 @@ def test_a_drain_reaches_the_node_and_survives_a_restart(running: Running, fabri
             await until(lambda: "org.example.Web" in node.shadows, "a restarted controller says nothing")
             assert node.shadows["org.example.Web"].draining is True
             assert running.status()["services"]["web"]["instances"]["edge1"]["draining"] is True
-            running.client.post("/v1/drain", service="web", node="edge1", undo=True)
+            running.client.drain("web", "edge1", undo=True)
             await until(lambda: node.drains("org.example.Web") is False, "the drain does not end")
 
     asyncio.run(scenario())
@@ -278,7 +278,7 @@ def test_events_are_followed_and_written_to_the_file(running: Running, fabric: F
     command = [sys.executable, "-m", "controller", "events", "--follow", "--json", "--socket", str(running.socket)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
-        running.client.post("/v1/drain", service="web", node="edge1")
+        running.client.drain("web", "edge1")
         event = json.loads(follower.stdout.readline())
         assert (event["kind"], event["command"], event["service"]) == ("command", "drain", "web")
         assert running.end() == 0, "a follower must not keep the controller from ending"
