@@ -1,7 +1,6 @@
 """The controller as a process: reads what it is given, starts and ends its parts, serves its API and its repository."""
 
 import asyncio
-import json
 import logging
 import signal
 import sys
@@ -9,24 +8,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiomqtt
 from aiohttp import web
 
 from controller.controller import Controller
 from controller.fabric.file import Fabric, load
+from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
-from controller.nodes.bus import Broker
 from controller.observe.log import EventLog
 from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator import api, sentences
-from controller.state import KeyFile, StateError, StateFile
+from controller.state import StateFile
 from controller.steering.interface import Mode
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
+from hitless.files import StateError
 from hitless.located import LocatedError
+from hitless.mqtt.broker import BrokerSettings, Credentials, CredentialsError
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,8 @@ class Settings:
 def run(settings: Settings) -> None:
     """Run a controller until SIGINT or SIGTERM. Raises StartError."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s")
-    logging.getLogger("controller").setLevel(logging.DEBUG if settings.verbose else logging.INFO)
-    logging.getLogger("mqtt").setLevel(logging.CRITICAL)  # what it has to say of a lost session, the bus says better
+    for ours in ("controller", "hitless"):
+        logging.getLogger(ours).setLevel(logging.DEBUG if settings.verbose else logging.INFO)
     try:
         asyncio.run(_main(settings))
     except (LocatedError, deployments.DeploymentError, StateError, SwitchError, api.ApiError, MetricsError) as error:
@@ -64,7 +63,6 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
-    asyncio.get_running_loop().set_exception_handler(_unread)
     fabric = load(settings.fabric)
     components = packing.pack_all(settings.components, packing.base_url(fabric))
     strategy = MODES[settings.mode]
@@ -93,12 +91,6 @@ async def _main(settings: Settings) -> None:
                 await _until_told_to_end(controller)
         finally:
             settings.socket.unlink(missing_ok=True)
-
-
-def _unread(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A session that is lost while it is ended leaves an error that nobody waits for any more, which is no news."""
-    if not isinstance(context.get("exception"), aiomqtt.MqttError):
-        loop.default_exception_handler(context)
 
 
 async def _until_told_to_end(controller: Controller) -> None:
@@ -137,16 +129,12 @@ def _event_log(path: Path | None) -> EventLog:
         raise StartError(f"--event-log {path}: {error.strerror}") from error
 
 
-def _broker(fabric: Fabric, credentials: Path | None) -> Broker:
+def _broker(fabric: Fabric, credentials: Path | None) -> BrokerSettings:
     """The broker, and the controller's identity there: from the command line, or else as the fabric file says."""
     place = fabric.broker
     path = credentials or (Path(place.credentials) if place.credentials else None)
-    if path is None:
-        return Broker(place.host, place.port)
     try:
-        identity = json.loads(path.read_text())
-        return Broker(place.host, place.port, str(identity["username"]), str(identity["password"]))
-    except OSError as error:
-        raise StartError(f"credentials {path}: {error.strerror}: give the right file with --credentials") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StartError(f'credentials {path}: expected JSON {{"username": ..., "password": ...}}') from error
+        identity = Credentials.read(path) if path is not None else None
+    except CredentialsError as error:
+        raise StartError(f"{error}: give the right file with --credentials") from error
+    return BrokerSettings.of(place.host, place.port, identity)

@@ -5,10 +5,10 @@ import logging
 import time
 
 from controller.fabric.schema import Fabric
+from controller.keys.files import KeyFile
 from controller.keys.ring import KeyRing
 from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments, shadows
-from controller.nodes.bus import Broker, Bus, Publication
 from controller.nodes.components import Component
 from controller.nodes.link import SUBSCRIPTIONS, NodeLink
 from controller.nodes.view import KeyNews, PresenceNews
@@ -17,11 +17,14 @@ from controller.operator.commands import Commands
 from controller.operator.documents import Status
 from controller.operator.overrides import OperatorIntent
 from controller.operator.status import View, status
-from controller.state import KeyFile, State, StateError, StateFile
+from controller.state import State, StateFile
 from controller.steering.endpoints import EndpointTable
 from controller.steering.interface import Steering, SteeringContext
+from hitless.files import StateError
 from hitless.mqtt import topics
+from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError, Metrics
+from hitless.mqtt.session import Publication, Session
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class Controller:
         fabric: Fabric,
         strategy: type[Steering],
         components: dict[str, Component],
-        broker: Broker,
+        broker: BrokerSettings,
         state_file: StateFile,
         key_file: KeyFile,
         events: EventLog,
@@ -65,9 +68,10 @@ class Controller:
         )
         # Endpoints first: what an earlier controller decided must be known before anything is decided anew.
         first = (topics.ENDPOINT.filter(), topics.CLIENT_ACK.filter())
-        self._bus = Bus(
+        self._bus = Session(
             broker,
-            (*first, *SUBSCRIPTIONS, *self.steering.subscriptions),
+            meanwhile="switches and nodes go on without it",
+            subscriptions=(*first, *SUBSCRIPTIONS, *self.steering.subscriptions),
             on_connected=self._bus_connected,
             on_message=self._message,
         )

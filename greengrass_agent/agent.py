@@ -39,7 +39,7 @@ from greengrass_agent.deployment.machine import (
 )
 from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.mqtt import Connection
-from hitless.files import next_epoch
+from hitless.files import StateError, next_epoch
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
     ComponentHealth,
@@ -148,7 +148,7 @@ class Agent:
         self._runtime.take_role(component, delta.state)
         try:
             self._take_key(component, delta)
-        except (OSError, ReportError) as error:
+        except (StateError, ReportError) as error:
             log.error("the key of %s is not taken: %s", component, error)
         self._publish_shadow(component, delta.version)
 

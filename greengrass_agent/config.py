@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greengrass_agent.emitter.settings import BrokerSettings, CgroupSettings, ReportSettings
+from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
 from hitless.located import LocatedError, read, validate
+from hitless.mqtt.broker import BrokerSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Address = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")]

@@ -8,8 +8,9 @@ from typing import Any
 def raise_if_cancelled() -> None:
     """Raise the CancelledError that the running task should have got.
 
-    Before Python 3.12, asyncio.wait_for loses a cancellation that comes when what it waits for is just done (CPython
-    issue 86296). aiomqtt awaits every publish and subscribe with it: call this after them in a loop that must end.
+    Libraries lose cancellations: asyncio.wait_for before Python 3.12 does when what it waits for is just done (CPython
+    issue 86296), and grpc.aio cancels whoever reads a stream to say that the stream has ended. Call this after such a
+    call in a loop that must end.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

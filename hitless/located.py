@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from hitless.faults import expectation
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -98,7 +99,7 @@ def validate(source: Source, model: type[Model], error: type[LocatedError]) -> M
         return model.model_validate(_plain(source.data))
     except ValidationError as problems:
         mistakes = [
-            source.mistake(problem["loc"], _expectation(problem)) for problem in problems.errors(include_url=False)
+            source.mistake(problem["loc"], expectation(problem)) for problem in problems.errors(include_url=False)
         ]
         raise error(sorted(mistakes, key=lambda mistake: mistake.line)) from problems
 
@@ -113,32 +114,3 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     return value
-
-
-def _expectation(problem: ErrorDetails) -> str:
-    """A pydantic error as what was expected and what stands there."""
-    context = problem.get("ctx", {})
-    given = problem["input"]
-    match problem["type"]:
-        case "missing":
-            return "expected, but missing"
-        case "extra_forbidden":
-            return "unknown field"
-        case "value_error":
-            return f"{context['error']}, got {_brief(given)}" if not isinstance(given, dict) else str(context["error"])
-        case "literal_error" | "enum":
-            return f"expected {context['expected']}, got {_brief(given)}"
-        case "string_pattern_mismatch":
-            return f"expected text like {context['pattern']}, got {_brief(given)}"
-        case _:
-            message = problem["msg"].removeprefix("Input should be ")
-            return f"expected {message}, got {_brief(given)}"
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -9,30 +9,18 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from hitless.mqtt import topics
+from hitless.mqtt.broker import Credentials
 
 CONTROLLER = "controller"
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A user name and its password."""
-
-    username: str
-    password: str
-
-    def as_dict(self) -> dict[str, str]:
-        """The form that credential files have."""
-        return {"username": self.username, "password": self.password}
 
 
 def make_credentials(nodes: Iterable[str], clients: Iterable[str]) -> dict[str, Credentials]:
     """One identity for the controller, each node (by its name) and each client (``client-<name>``), by user name."""
     names = [CONTROLLER, *nodes, *(client_identity(client) for client in clients)]
-    return {name: Credentials(name, secrets.token_urlsafe(24)) for name in names}
+    return {name: Credentials(username=name, password=secrets.token_urlsafe(24)) for name in names}
 
 
 def client_identity(client: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from greengrass_agent.host.cgroup import CgroupError, Group
 
@@ -83,11 +83,6 @@ class Hierarchy:
     def nodes(self) -> list[str]:
         """The nodes that have a group: after a clean end, none."""
         return [next(iter(group.paths.values())).name for group in self.top.children()]
-
-
-def agent_setting(group: Group) -> dict[str, Any]:
-    """The group as the agent's configuration names it (`cgroup`)."""
-    return {"version": group.version, "paths": {tree: str(path) for tree, path in group.paths.items()}}
 
 
 def _set_quota(group: Group, cores: float) -> None:

@@ -11,20 +11,25 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 from mininet.log import setLogLevel
 from mininet.net import Mininet
+from pydantic import BaseModel
 
 from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
+from controller.operator.client import Client, NoControllerError, RefusedError
+from controller.operator.documents import Status
+from controller.steering.interface import Mode
+from greengrass_agent.config import AgentConfig
+from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
+from hitless.files import write_atomic
+from hitless.mqtt.broker import BrokerSettings, Credentials
 from topologies import broker, cgroups, leftovers, network
-from topologies.broker import Credentials
 from topologies.processes import Process, start, stop
 
-IN_NETWORK = "in-network"
-RECONFIGURATION = "reconfiguration"
+IN_NETWORK: Mode = "in-network"
+RECONFIGURATION: Mode = "reconfiguration"
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,7 +45,7 @@ class Testbed:
 
     fabric: Fabric
     fabric_path: Path
-    mode: str
+    mode: Mode
     network: Mininet
     logs: Path
     runtime: Path
@@ -91,6 +96,10 @@ class Testbed:
         leftovers.record([*nodes, *switches, *(one.pid for one in self.processes)], self.runtime)
         (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
 
+    def broker_settings(self, identity: str) -> BrokerSettings:
+        """Where the broker is, for one who has this user name there."""
+        return BrokerSettings.of(self.fabric.broker.host, self.fabric.broker.port, self.credentials[identity])
+
     def competing(self, node: str) -> list[Path]:
         """The control groups that a process joins to compete with the functions of a node for its budget."""
         return list(self.hierarchy.node(node).child(cgroups.OTHER).paths.values())
@@ -130,17 +139,9 @@ class Testbed:
         command = [sys.executable, "-m", "greengrass_agent", "--node", node, "--config", str(configuration)]
         return self.start(f"agent-{node}", command, host=node, nice=-5)
 
-    async def status(self) -> dict[str, Any]:
-        """The controller's view; raises OSError or aiohttp.ClientError when it does not answer."""
-        connector = aiohttp.UnixConnector(str(self.socket))
-        timeout = aiohttp.ClientTimeout(total=2)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.get("http://controller/v1/status") as answer,
-        ):
-            answer.raise_for_status()
-            status: dict[str, Any] = await answer.json()
-            return status
+    def controller(self, timeout_s: float = 2.0) -> Client:
+        """The controller, which may be silent for so long in a call."""
+        return Client(self.socket, timeout_s=timeout_s)
 
     async def ready(self, progress: Callable[[str], None], timeout_s: float = 60.0) -> None:
         """Wait until the switch is programmed and every service runs and is seen on each of its nodes."""
@@ -149,9 +150,9 @@ class Testbed:
         while time.monotonic() < deadline:
             self.check()
             try:
-                missing = self.what_is_missing(await self.status())
-            except (OSError, aiohttp.ClientError, TimeoutError) as error:
-                missing = f"the controller's answer ({type(error).__name__})"
+                missing = self.what_is_missing(await asyncio.to_thread(self.controller().status))
+            except (NoControllerError, RefusedError):
+                missing = "the controller to answer"
             if not missing:
                 return
             if missing != told:
@@ -160,25 +161,24 @@ class Testbed:
             await asyncio.sleep(0.1)
         raise NotReady(f"after {timeout_s:.0f} s still waiting for {missing}; see the logs in {self.logs}")
 
-    def what_is_missing(self, status: Mapping[str, Any]) -> str:
+    def what_is_missing(self, status: Status) -> str:
         """The first thing that is not up yet, in words; empty if all is."""
         if self.mode == IN_NETWORK:
             for name in self.fabric.switches:
-                if not status["switches"].get(name, {}).get("connected"):
+                if not status.switches[name].connected:
                     return f"switch {name} to be programmed"
         for node in self.fabric.nodes:
-            if not status["nodes"].get(node, {}).get("online"):
+            if not status.nodes[node].online:
                 return f"the agent on {node}"
         for name, service in self.fabric.services.items():
-            seen = status["services"].get(name, {})
+            seen = status.services[name]
             for node in service.instances:
-                instance = seen.get("instances", {}).get(node, {})
-                state = status["nodes"][node].get("components", {}).get(service.component)
+                state = status.nodes[node].components.get(service.component)
                 if state != "RUNNING":
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if instance.get("status") != "ready":
+                if seen.instances[node].status != "ready":
                     return f"reports of {name} from {node}"
-            if service.policy.one_host and not seen.get("host"):
+            if service.policy.one_host and not seen.host:
                 return f"a first host of {name}"
         return ""
 
@@ -240,36 +240,32 @@ def write_secrets(bed: Testbed, clients: Sequence[str]) -> None:
         runtime / "broker", str(fabric.broker.host), fabric.broker.port, bed.credentials.values(), access
     )
     for name, one in bed.credentials.items():
-        write_private(runtime / "credentials" / f"{name}.json", one.as_dict())
-    for name, node in fabric.nodes.items():
-        write_private(
-            runtime / "agents" / f"{name}.json",
-            {
-                "thing": name,
-                "node_id": node.node_id,
-                "node_address": str(fabric.hosts[name].address),
-                "gateway_address": str(fabric.gateway_for(name).address),
-                "broker": {
-                    "host": str(fabric.broker.host),
-                    "port": fabric.broker.port,
-                    **bed.credentials[name].as_dict(),
-                },
-                "reports": {
-                    "address": str(fabric.reports.address),
-                    "port": fabric.reports.port,
-                    "interval_ms": fabric.reports.interval_ms,
-                },
-                "root": str(runtime / "nodes" / name),
-                "log_dir": str(bed.logs / "nodes" / name),
-                "cgroup": cgroups.agent_setting(bed.hierarchy.node(name)),
-                "metrics_over_mqtt": bed.mode == RECONFIGURATION,
-                "mode": bed.mode,
-            },
-        )
+        write_private(runtime / "credentials" / f"{name}.json", one)
+    for name in fabric.nodes:
+        write_private(runtime / "agents" / f"{name}.json", agent_config(bed, name))
 
 
-def write_private(path: Path, content: Mapping[str, Any]) -> None:
+def agent_config(bed: Testbed, node: str) -> AgentConfig:
+    """The configuration of a node's agent."""
+    fabric = bed.fabric
+    return AgentConfig(
+        thing=node,
+        node_id=fabric.nodes[node].node_id,
+        node_address=str(fabric.hosts[node].address),
+        gateway_address=str(fabric.gateway_for(node).address),
+        broker=bed.broker_settings(node),
+        reports=ReportSettings(
+            address=str(fabric.reports.address), port=fabric.reports.port, interval_ms=fabric.reports.interval_ms
+        ),
+        root=bed.runtime / "nodes" / node,
+        log_dir=bed.logs / "nodes" / node,
+        cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
+        metrics_over_mqtt=bed.mode == RECONFIGURATION,
+        mode=bed.mode,
+    )
+
+
+def write_private(path: Path, content: BaseModel) -> None:
     """Write JSON that only root may read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=1))
+    write_atomic(path, content.model_dump_json(indent=1).encode(), mode=0o600)

@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from controller.keys.files import KeyFile
 from controller.keys.ring import Binding, BindingKeys, KeyRing, Rotation
-from controller.state import KeyFile
 
 log = logging.getLogger(__name__)
 

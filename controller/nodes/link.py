@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 
 from controller.fabric.schema import Fabric
-from controller.nodes.bus import Publication
 from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
 from controller.nodes.view import KeyNews, News, NodeView, PresenceNews
@@ -22,6 +21,7 @@ from hitless.mqtt.messages import (
     ShadowUpdate,
     StartNext,
 )
+from hitless.mqtt.session import Publication
 from hitless.mqtt.topics import Topic
 from hitless.wire.report import Key as ReportKey
 

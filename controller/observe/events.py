@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
 )
 
+from hitless.faults import faults
 from hitless.steering.words import Reason
 
 
@@ -190,8 +191,4 @@ def decode(event: str | bytes | dict[str, Any]) -> Event:
     try:
         return _EVENT.validate_python(event) if isinstance(event, dict) else _EVENT.validate_json(event)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'event'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise EventError(f"not an event: {faults}") from None
+        raise EventError(f"not an event: {faults(error, 'event')}") from None

@@ -13,6 +13,7 @@ from controller.observe.log import EventLog
 from controller.operator.commands import Commands
 from controller.operator.documents import Document, Status
 from controller.operator.overrides import CommandError
+from hitless.faults import faults
 
 
 class ApiError(Exception):
@@ -54,8 +55,7 @@ async def _body(request: web.Request, model: type[BodyType]) -> BodyType:
     try:
         return model.model_validate_json(await request.read())
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors())
-        raise _BadRequestError("; ".join(faults)) from error
+        raise _BadRequestError(faults(error, "body")) from error
 
 
 def _number(request: web.Request, name: str) -> int:

@@ -10,8 +10,8 @@ from controller.observe.events import CommandEvent, Event
 from controller.operator import sentences
 from controller.operator.documents import DrainResult, MigrateResult, ReleaseResult, RotateKeysResult
 from controller.operator.overrides import CommandError, OperatorIntent
-from controller.state import StateError
 from controller.steering.interface import Steering, SteeringError
+from hitless.files import StateError
 
 
 class Commands:

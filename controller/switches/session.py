@@ -15,7 +15,8 @@ from controller.switches.diff import Changes, diff
 from controller.switches.entries import Overrides, desired_entries, instance_index
 from controller.switches.p4runtime import Connection, Program, SwitchError
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState
-from hitless.cancellation import raise_if_cancelled
+from hitless.backoff import Backoff
+from hitless.cancellation import raise_if_cancelled, until_one_ends
 from hitless.steering.words import MemberStatus, Reason
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
@@ -69,7 +70,7 @@ class SwitchSession:
 
     async def run(self) -> None:
         """Keep the switch connected and provisioned until cancelled."""
-        retry = FIRST_RETRY
+        backoff = Backoff(FIRST_RETRY, LAST_RETRY)
         while True:
             before = self.state.connects
             try:
@@ -77,8 +78,9 @@ class SwitchSession:
             except SwitchError as error:
                 self._lost(error)
             raise_if_cancelled()
-            retry = FIRST_RETRY if self.state.connects > before else min(2 * retry, LAST_RETRY)
-            await asyncio.sleep(retry)
+            if self.state.connects > before:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
     async def ready(self) -> None:
         """Wait until the switch is connected and provisioned."""
@@ -140,17 +142,10 @@ class SwitchSession:
     async def _serve(self) -> None:
         async with Connection(self.name, self.state.target, self._device_id, self._schema) as connection:
             await connection.become_primary()
-            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
-            ends = {asyncio.create_task(self._listen(connection)), asyncio.create_task(self._keep(connection))}
             try:
-                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                await until_one_ends(self._listen(connection), self._keep(connection))
             finally:
                 self._connection = None
-                for end in ends:
-                    end.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-            for end in done:
-                end.result()
 
     def _lost(self, error: SwitchError) -> None:
         if self.state.error != str(error):

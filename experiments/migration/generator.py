@@ -36,9 +36,5 @@ def _configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]
         "loss_timeout_s": LOSS_TIMEOUT_S,
         "application": {"name": APPLICATION, "service_id": fabric.services[APPLICATION].service_id},
         "http": {"name": HTTP, "service_id": fabric.services[HTTP].service_id},
-        "broker": {
-            "host": str(fabric.broker.host),
-            "port": fabric.broker.port,
-            **bed.credentials[client_identity(LOAD_IDENTITY)].as_dict(),
-        },
+        "broker": bed.broker_settings(client_identity(LOAD_IDENTITY)).model_dump(),
     }

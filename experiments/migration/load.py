@@ -26,8 +26,9 @@ import uvloop
 from apps.frames import Camera
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
 from hitless.client.client import Client
-from hitless.client.discovery import Broker, follow_endpoints
+from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
+from hitless.mqtt.broker import BrokerSettings
 from hitless.wire.call import DeadlineExceeded
 
 FLUSH_S = 0.1
@@ -99,7 +100,9 @@ class Load:
     async def run(self) -> None:
         """Learn the endpoints, send everything at its time, wait for the last answer or its loss."""
         following = asyncio.create_task(
-            follow_endpoints(self.endpoints, Broker(**self.options["broker"]), on_change=lambda *_: self._learned())
+            follow_endpoints(
+                self.endpoints, BrokerSettings(**self.options["broker"]), on_change=lambda *_: self._learned()
+            )
         )
         flushing = asyncio.create_task(self._flush())
         try:

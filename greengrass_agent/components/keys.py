@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from hitless.files import StateError, write_atomic
+from hitless.files import JsonFile
 from hitless.wire.report import Key
+from hitless.wire.saved_key import SavedKey
 
 FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    keys: dict[str, SavedKey]
+    """By component."""
 
 
 class Keys:
@@ -16,31 +23,27 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         """Raises StateError when the file cannot be used."""
-        self._path = path
-        self._keys: dict[str, Key] = {}
-        try:
-            data = json.loads(path.read_text())
-            if data["format"] != FORMAT:
-                raise StateError(
-                    f"{path}: format {data['format']}, expected {FORMAT}: remove it, and new keys will come"
-                )
-            for component, saved in data["keys"].items():
-                self._keys[component] = Key(int(saved["id"]), bytes.fromhex(saved["secret"]))
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StateError(f"{path}: not a key file ({error}): remove it, and new keys will come") from error
+        self._file = JsonFile(
+            path,
+            _Document,
+            version=FORMAT,
+            what="a key file of the agent",
+            unreadable="remove it, and new keys will come",
+            unwritable="choose another root in the agent's configuration",
+            mode=0o600,
+        )
+        document = self._file.load()
+        self._keys = {name: one.key() for name, one in document.keys.items()} if document is not None else {}
 
     def get(self, component: str) -> Key | None:
         """A component's key; None: its reports are not tagged."""
         return self._keys.get(component)
 
     def set(self, component: str, key: Key | None) -> bool:
-        """Take a component's key, and wait until it is on disk; whether it is another one. Raises OSError."""
+        """Take a component's key, and wait until it is on disk; whether it is another one. Raises StateError."""
         if self._keys.get(component) == key:
             return False
         keys = {name: one for name, one in {**self._keys, component: key}.items() if one is not None}
-        saved = {name: {"id": one.id, "secret": one.secret.hex()} for name, one in keys.items()}
-        write_atomic(self._path, json.dumps({"format": FORMAT, "keys": saved}, indent=1).encode(), mode=0o600)
+        self._file.save(_Document({name: SavedKey.of(one) for name, one in keys.items()}))
         self._keys = keys
         return True

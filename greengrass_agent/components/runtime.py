@@ -101,7 +101,7 @@ class NodeRuntime:
             self.instances[component].take_role(role)
 
     def take_key(self, component: str, key: Key | None) -> None:
-        """Tag a component's reports with this key from now on. Raises OSError."""
+        """Tag a component's reports with this key from now on. Raises StateError."""
         if self._keys.set(component, key) and component in self._services:
             self._services[component].take_key(key)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
-from greengrass_agent.emitter.settings import Add, CgroupSettings, KeySettings, Remove, Tag
+from greengrass_agent.emitter.settings import Add, CgroupSettings, Remove, Tag
 from greengrass_agent.gateway.settings import Configure, Finish, Role, Settings, Status
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
@@ -22,6 +22,7 @@ from hitless.component.service_configuration import ServiceConfiguration
 from hitless.files import write_atomic
 from hitless.mqtt.messages import ShadowState
 from hitless.wire.report import Key
+from hitless.wire.saved_key import SavedKey
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Service:
         """Tag reports with this key from now on."""
         self._key = key
         if self._opened.is_set():
-            self._emit(Tag(service=self._configuration.service, key=KeySettings.of(key)))
+            self._emit(Tag(service=self._configuration.service, key=SavedKey.of(key) if key else None))
 
     async def drain(self, timeout_s: float) -> None:
         """Report that new work should go elsewhere; wait until nothing has come for a while, at most `timeout_s`."""
@@ -186,7 +187,7 @@ class Service:
             page=self._store.run(f"{service}.page"),
             epoch_file=self._store.epoch(service),
             log=self._config.log_dir / f"reports-{service}.csv",
-            key=KeySettings.of(self._key),
+            key=SavedKey.of(self._key) if self._key else None,
         )
 
     @property

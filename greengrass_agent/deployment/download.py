@@ -16,12 +16,14 @@ import aiohttp
 
 from greengrass_agent.deployment.plan import Components, Installed, manifest_for
 from greengrass_agent.deployment.store import Store
+from hitless.backoff import Backoff
 from hitless.component.recipe import Artifact, Recipe, RecipeError
 from hitless.files import write_atomic
 from hitless.mqtt.messages import DeploymentDocument
 
 ATTEMPTS = 4
 FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 5.0
 TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5, sock_read=15)
 MAX_RECIPE = 1 << 20
 MAX_ARTIFACT = 1 << 30
@@ -97,7 +99,7 @@ class Downloader:
             raise DownloadError(f"{file}: {error.strerror}") from error
 
     async def _get(self, uri: str, limit: int) -> bytes:
-        wait = FIRST_RETRY_S
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._session.get(uri) as answer:
@@ -107,8 +109,7 @@ class Downloader:
             except (aiohttp.ClientError, TimeoutError) as error:
                 if attempt == ATTEMPTS:
                     raise DownloadError(f"{uri}: {error or type(error).__name__}") from error
-            await asyncio.sleep(wait)
-            wait *= 2
+            await asyncio.sleep(backoff.next())
         raise AssertionError("unreachable")
 
 

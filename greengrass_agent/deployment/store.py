@@ -11,9 +11,7 @@ Packages lie under the digest of their recipe, so that a new one never overwrite
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,26 @@ from typing import Any
 from greengrass_agent.deployment.machine import Result
 from greengrass_agent.deployment.plan import Components, Installed
 from hitless.component.recipe import Recipe, RecipeError
-from hitless.files import StateError, write_atomic
+from hitless.files import JsonFile, StateError
 from hitless.mqtt.messages import DeploymentInformation
 
 FORMAT = 1
 SHORT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedComponent:
+    version: str
+    digest: str
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    deployment_id: str
+    components: dict[str, _SavedComponent]
+    results: dict[str, Result]
+    information: DeploymentInformation | None
 
 
 @dataclass(slots=True)
@@ -71,44 +84,18 @@ class Store:
 
     def load(self) -> Record:
         """What was saved; an empty record for a new node. Raises StateError."""
-        path = self.root / "deployment.json"
-        try:
-            data = json.loads(path.read_text())
-            if data["format"] != FORMAT:
-                raise StateError(f"{path}: format {data['format']}, expected {FORMAT}: remove it to begin anew")
-            return Record(
-                data["deployment_id"],
-                {name: self._installed(name, one) for name, one in data["components"].items()},
-                {job: Result(**result) for job, result in data["results"].items()},
-                DeploymentInformation.model_validate(data["information"]) if data["information"] else None,
-            )
-        except FileNotFoundError as error:
-            if Path(error.filename) == path:
-                return Record()
-            raise StateError(f"{error.filename} is missing: remove {path} to begin anew") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecipeError) as error:
-            raise StateError(f"{path}: not a saved deployment ({error}): remove it to begin anew") from error
+        document = self._file.load()
+        if document is None:
+            return Record()
+        components = {name: self._installed(name, one) for name, one in document.components.items()}
+        return Record(document.deployment_id, components, document.results, document.information)
 
     def save(self, record: Record) -> None:
         """Save, and wait until it is on disk. Raises StateError."""
-        path = self.root / "deployment.json"
-        document = {
-            "format": FORMAT,
-            "deployment_id": record.deployment_id,
-            "components": {
-                name: {"version": one.version, "digest": one.digest, "configuration": one.configuration}
-                for name, one in record.components.items()
-            },
-            "results": {
-                job: {"status": result.status, "detail": result.detail, "reason": result.reason}
-                for job, result in record.results.items()
-            },
-            "information": record.information.model_dump(mode="json") if record.information else None,
+        components = {
+            name: _SavedComponent(one.version, one.digest, one.configuration) for name, one in record.components.items()
         }
-        try:
-            write_atomic(path, json.dumps(document, indent=1).encode())
-        except OSError as error:
-            raise StateError(f"{path}: {error.strerror}") from error
+        self._file.save(_Document(record.deployment_id, components, record.results, record.information))
 
     def prune(self, components: Components) -> None:
         """Remove packages that no component of `components` needs."""
@@ -122,6 +109,22 @@ class Store:
                 if folder not in kept:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _installed(self, name: str, saved: Mapping[str, Any]) -> Installed:
-        file = self.recipe_file(name, saved["version"], saved["digest"])
-        return Installed(Recipe.parse(file.read_text(), str(file)), saved["digest"], saved["configuration"])
+    @property
+    def _file(self) -> JsonFile[_Document]:
+        return JsonFile(
+            self.root / "deployment.json",
+            _Document,
+            version=FORMAT,
+            what="a saved deployment",
+            unreadable="remove it to begin anew",
+            unwritable="choose another root in the agent's configuration",
+        )
+
+    def _installed(self, name: str, saved: _SavedComponent) -> Installed:
+        file = self.recipe_file(name, saved.version, saved.digest)
+        try:
+            recipe = Recipe.parse(file.read_text(), str(file))
+        except (OSError, ValueError, RecipeError) as error:
+            problem = error.strerror if isinstance(error, OSError) else error
+            raise StateError(f"{file}: {problem}: remove {self._file.path} to begin anew") from error
+        return Installed(recipe, saved.digest, saved.configuration)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from greengrass_agent.host.cgroup import Group
-from hitless.wire.report import Key
+from hitless.mqtt.broker import BrokerSettings
+from hitless.wire.saved_key import SavedKey
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,17 +30,6 @@ class CgroupSettings(BaseModel):
     def group(self) -> Group:
         """The group."""
         return Group(self.version, {str(tree): path for tree, path in self.paths.items()})
-
-
-class BrokerSettings(BaseModel):
-    """Where the MQTT broker listens, and who the node is there."""
-
-    model_config = _STRICT
-
-    host: str
-    port: int = 1883
-    username: str | None = None
-    password: str | None = None
 
 
 class ReportSettings(BaseModel):
@@ -73,25 +63,6 @@ class NodeSettings(BaseModel):
     """Unix datagram socket at which gateways say that a queue has jumped, by the service's name."""
 
 
-class KeySettings(BaseModel):
-    """What an instance's reports are tagged with."""
-
-    model_config = _STRICT
-
-    id: int
-    secret: Annotated[str, Field(repr=False)]
-    """Hexadecimal."""
-
-    @classmethod
-    def of(cls, key: Key | None) -> KeySettings | None:
-        """The settings that carry a key."""
-        return None if key is None else cls(id=key.id, secret=key.secret.hex())
-
-    def key(self) -> Key:
-        """The key."""
-        return Key(self.id, bytes.fromhex(self.secret))
-
-
 class Add(BaseModel):
     """Report an instance from now on, beginning a new epoch."""
 
@@ -106,7 +77,8 @@ class Add(BaseModel):
     """The gateway's queue numbers."""
     epoch_file: Path
     log: Path
-    key: KeySettings | None = None
+    key: SavedKey | None = None
+    """What its reports are tagged with; None: they are not."""
 
 
 class Tag(BaseModel):
@@ -116,7 +88,7 @@ class Tag(BaseModel):
 
     command: Literal["tag"] = "tag"
     service: str
-    key: KeySettings | None
+    key: SavedKey | None
 
 
 class Remove(BaseModel):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.files import write_atomic
+from hitless.files import JsonFile
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ class NetworkError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Before:
+    settings: dict[str, dict[str, str]]
+    """By scope: all, or an interface."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeNetwork:
     """The network of a node; the caller runs in its network namespace."""
 
@@ -51,7 +57,7 @@ class NodeNetwork:
     settings: Path = Path("/proc/sys/net/ipv4/conf")
 
     def set_up(self) -> None:
-        """Prepare the node. Raises NetworkError."""
+        """Prepare the node. Raises NetworkError, StateError."""
         interface = self._interface()
         self._save_settings(interface)
         for scope in ("all", interface):
@@ -79,7 +85,7 @@ class NodeNetwork:
             _ip("address", "del", f"{service_address}/32", "dev", "lo")
 
     def undo(self) -> None:
-        """Put everything back. Raises NetworkError."""
+        """Put everything back. Raises NetworkError, StateError."""
         for address in _addresses("lo"):
             if address.startswith(SERVICES.removesuffix("0.0/16")):
                 self.remove(address)
@@ -91,23 +97,34 @@ class NodeNetwork:
                 _ip("rule", "del", "pref", str(place))
         if any(route.get("dst") for route in _routes(TABLE)):
             _ip("route", "flush", "table", str(TABLE))
-        if self.saved.exists():
-            for scope, values in json.loads(self.saved.read_text()).items():
+        if (before := self._file.load()) is not None:
+            for scope, values in before.settings.items():
                 for name, value in values.items():
                     self._write(scope, name, value)
             self.saved.unlink()
 
+    @property
+    def _file(self) -> JsonFile[_Before]:
+        return JsonFile(
+            self.saved,
+            _Before,
+            version=1,
+            what="the kernel settings from before the agent",
+            unreadable="remove it, and look the settings over (sysctl net.ipv4.conf)",
+            unwritable="choose another root in the agent's configuration",
+        )
+
     def _save_settings(self, interface: str) -> None:
         if self.saved.exists():
             return
-        before = {
+        settings = {
             scope: {
                 name: (self.settings / scope / name).read_text().strip()
                 for name in (SETTINGS if scope == interface else ("rp_filter",))
             }
             for scope in ("all", interface)
         }
-        write_atomic(self.saved, json.dumps(before).encode())
+        self._file.save(_Before(settings))
 
     def _write(self, scope: str, name: str, value: str) -> None:
         file = self.settings / scope / name

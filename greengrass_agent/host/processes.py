@@ -17,13 +17,14 @@ from pydantic import BaseModel
 import hitless
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.pipes import LIMIT
+from hitless.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
 LONG_RUN_S = 10.0
-"""A companion that ran so long is started again without delay."""
+"""A companion that ran so long is started again after the shortest wait."""
 TERMINATE_S = 3.0
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 # A pid is written before the script begins: none of its work escapes the budget.
@@ -75,14 +76,16 @@ class Companion:
             self._task = None
 
     async def _keep(self) -> None:
-        retry = FIRST_RETRY_S
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             code = await self._run()
-            retry = FIRST_RETRY_S if loop.time() - began > LONG_RUN_S else min(2 * retry, LAST_RETRY_S)
-            log.error("%s %s; starting it again in %.1f s", self._name, describe_exit(code), retry)
-            await asyncio.sleep(retry)
+            if loop.time() - began > LONG_RUN_S:
+                backoff.reset()
+            wait_s = backoff.next()
+            log.error("%s %s; starting it again in %.1f s", self._name, describe_exit(code), wait_s)
+            await asyncio.sleep(wait_s)
 
     async def _run(self) -> int:
         process = await asyncio.create_subprocess_exec(

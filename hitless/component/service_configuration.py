@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hitless.faults import faults
+
 
 class ServiceConfigurationError(ValueError):
     """A configuration that cannot be served; names each field and what was expected."""
@@ -64,8 +66,4 @@ class ServiceConfiguration(BaseModel):
         try:
             return cls.model_validate(configuration)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc']) or 'configuration'}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False, include_context=False)
-            )
-            raise ServiceConfigurationError(faults) from None
+            raise ServiceConfigurationError(faults(error, "configuration")) from None

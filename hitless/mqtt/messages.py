@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 from pydantic.alias_generators import to_camel
 
+from hitless.faults import faults
 from hitless.wire.report import Report
 
 
@@ -27,11 +28,8 @@ class Message(BaseModel):
         try:
             return cls.model_validate_json(payload)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc']) or 'payload'}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False, include_context=False)
-            )
-            raise MessageError(f"not a valid {cls.__name__}: {faults}") from None
+            told = faults(error, "payload", quoted=False)  # a delta's key must not get into a log
+            raise MessageError(f"not a valid {cls.__name__}: {told}") from None
 
     def encode(self) -> bytes:
         """The payload as it is published."""

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,10 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from greengrass_agent.emitter.settings import CgroupSettings
+from greengrass_agent.host.cgroup import Group
 from tests.patience import PATIENCE
-from topologies.cgroups import Hierarchy, agent_setting
+from topologies.cgroups import Hierarchy
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "n1"
@@ -53,21 +54,6 @@ def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[b
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
-
-
-@contextmanager
-def broker(folder: Path, port: int, address: str = "127.0.0.1") -> Iterator[subprocess.Popen[bytes]]:
-    """mosquitto for everyone who reaches this address."""
-    configuration = folder / "mosquitto.conf"
-    configuration.write_text(f"listener {port} {address}\nallow_anonymous true\nuser root\n")
-    with child(["mosquitto", "-c", str(configuration)], stderr=subprocess.DEVNULL) as process:
-        until(lambda: _listens(address, port), "the broker listens")
-        yield process
-
-
-def _listens(address: str, port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((address, port)) == 0
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -205,6 +191,11 @@ def controller(port: int, address: str = "127.0.0.1") -> Iterator[Controller]:
         client.loop_stop()
 
 
+def cgroup_setting(group: Group) -> dict[str, Any]:
+    """A control group as settings name it."""
+    return CgroupSettings.of(group).model_dump(mode="json")
+
+
 @dataclass
 class AgentFolder:
     """An agent's configuration and what it leaves."""
@@ -226,7 +217,7 @@ def agent_folder(folder: Path, budget: str, settings: Mapping[str, Any]) -> Agen
                 "node_id": 1,
                 "root": str(root),
                 "log_dir": str(folder / "logs"),
-                "cgroup": agent_setting(Hierarchy.detect().node(budget)),
+                "cgroup": cgroup_setting(Hierarchy.detect().node(budget)),
                 **settings,
             }
         )

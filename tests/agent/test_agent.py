@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from greengrass_agent.mqtt import TIMEOUT_S
 from hitless.client.blocking import BlockingClient
+from hitless.mqtt.session import ANSWER_S
 from hitless.wire.call import Endpoint
 from tests.agent.support import (
     ROOT,
@@ -23,13 +23,13 @@ from tests.agent.support import (
     agent_command,
     agent_folder,
     alive,
-    broker,
     child,
     children_of,
     controller,
     repository,
     until,
 )
+from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
@@ -55,7 +55,7 @@ class Bench:
     controller: Controller
     repository: Repository
     port: int
-    broker: subprocess.Popen[bytes]
+    broker: Mosquitto
 
     def component(self, version: str = "1.0.0", **options: bool) -> dict[str, str]:
         return self.repository.publish(
@@ -97,13 +97,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     )
     try:
         with (
-            broker(tmp_path, broker_port) as mosquitto,
+            mosquitto(tmp_path, port=broker_port) as broker,
             repository(tmp_path / "repository") as components,
             controller(broker_port) as voice,
             child(agent_command(own), cwd=ROOT) as agent,
         ):
             until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
-            yield Bench(own, agent, voice, components, free_port(), mosquitto)
+            yield Bench(own, agent, voice, components, free_port(), broker)
     finally:
         Hierarchy.detect().remove(budget)
         shutil.rmtree(own.root)
@@ -285,7 +285,7 @@ def test_the_agent_ends_in_time_without_the_broker(bench: Bench, trouble: signal
     bench.broker.send_signal(trouble)
     try:
         bench.agent.send_signal(signal.SIGTERM)
-        assert bench.agent.wait(TIMEOUT_S) == 0, "before the connection to the broker would give up"
+        assert bench.agent.wait(ANSWER_S) == 0, "before the connection to the broker would give up"
     finally:
         bench.broker.send_signal(signal.SIGCONT)
     assert not any(alive(pid) for pid in inside)

@@ -24,9 +24,9 @@ import pytest
 
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.wire.report import Report, decode, tag_of
-from tests.agent.support import ROOT, child, until
+from tests.agent.support import ROOT, cgroup_setting, child, until
 from tests.patience import PATIENCE
-from topologies.cgroups import OTHER, Hierarchy, agent_setting
+from topologies.cgroups import OTHER, Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
 
@@ -63,7 +63,7 @@ class Bench:
             command="add",
             service="echo",
             service_id=3,
-            cgroup=agent_setting(leaf),
+            cgroup=cgroup_setting(leaf),
             page=str(self.folder / "page"),
             epoch_file=str(self.folder / "epoch"),
             log=str(self.folder / "reports.csv"),
@@ -136,7 +136,7 @@ def bench() -> Iterator[Bench]:
             node="n1",
             node_id=11,
             node_address="127.0.0.1",
-            cgroup=agent_setting(Hierarchy.detect().node(BUDGET)),
+            cgroup=cgroup_setting(Hierarchy.detect().node(BUDGET)),
             memory_bytes=1 << 30,
             interval_ms=10,
             reports={"address": "127.0.0.1", "port": ear.getsockname()[1]},
@@ -269,7 +269,7 @@ def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> Non
         command="add",
         service="other",
         service_id=4,
-        cgroup=agent_setting(other),
+        cgroup=cgroup_setting(other),
         page=str(bench.folder / "other-page"),
         epoch_file=str(bench.folder / "other-epoch"),
         log=str(bench.folder / "other.csv"),

@@ -1,5 +1,6 @@
 """From readings to report fields: shares, service times, backlog, the shared page, the schedule."""
 
+import json
 import sys
 import threading
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_a_service_time_is_the_mean_at_first_and_then_follows_slowly() -> None:
 def test_epochs_count_starts_and_survive(tmp_path: Path) -> None:
     file = tmp_path / "epochs" / "echo"
     assert [next_epoch(file) for _ in range(3)] == [1, 2, 3]
-    file.write_text(str(0xFFFFFFFF))
+    file.write_text(json.dumps({"format": 1, "starts": 0xFFFFFFFF}))
     assert next_epoch(file) == 0
     file.write_text("x")
     with pytest.raises(StateError, match="generation"):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from controller.fabric.file import Fabric, load
-from tests.controller_app.support import FABRIC, Ports, Running, RunningBroker, write_component
+from tests.controller_app.support import FABRIC, IDENTITIES, Ports, Running, write_component
+from tests.mosquitto import Mosquitto, mosquitto
 from tests.ports import free_ports
 from topologies.processes import stop
 
@@ -37,11 +38,9 @@ def components_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def broker(tmp_path: Path, ports: Ports) -> Iterator[RunningBroker]:
-    running = RunningBroker(tmp_path / "broker", ports.broker)
-    running.start()
-    yield running
-    running.kill()
+def broker(tmp_path: Path, ports: Ports) -> Iterator[Mosquitto]:
+    with mosquitto(tmp_path / "broker", port=ports.broker, identities=IDENTITIES) as running:
+        yield running
 
 
 @pytest.fixture

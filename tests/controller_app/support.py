@@ -1,9 +1,7 @@
 """A small fabric, small components, a real broker and a controller as a process, to build tests from."""
 
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from controller.observe.events import Event, decode
+from controller.observe.events import Event
 from controller.operator.client import Client, NoControllerError
+from hitless.mqtt.broker import Credentials
 from tests.patience import PATIENCE
 from topologies.processes import Process, start
 
 EventType = TypeVar("EventType", bound=Event)
 
 ROOT = Path(__file__).resolve().parents[2]
+IDENTITIES = [Credentials(username=name, password="secret") for name in ("controller", "edge1", "edge2")]
 
 FABRIC = """\
 fabric: small
@@ -94,47 +94,6 @@ def write_component(root: Path, name: str, service: str, endpoints: str = "{}") 
     return folder
 
 
-class RunningBroker:
-    """A mosquitto that asks for the controller's password, and can be killed and started again."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.port = port
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir()
-        passwords = folder / "passwords"
-        passwords.write_text("controller:secret\nedge1:secret\nedge2:secret\n")
-        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
-        self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
-            "persistence false\nuser root\n"
-        )
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", str(self._configuration)],
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(f"mosquitto did not start: {(self._folder / 'log').read_text()}")
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
 class Running:
     """A controller process, which can be ended and started again with the same state."""
 
@@ -157,7 +116,7 @@ class Running:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                self.client.get("/v1/status")
+                self.client.status()
                 return
             except NoControllerError:
                 self.process.check()
@@ -171,10 +130,10 @@ class Running:
         return self.process.handle.wait(PATIENCE)
 
     def status(self) -> dict[str, Any]:
-        return self.client.get("/v1/status")
+        return self.client.status().model_dump(mode="json")
 
     def events(self, kind: type[EventType]) -> list[EventType]:
-        return [event for event in map(decode, self.client.lines("/v1/events")) if isinstance(event, kind)]
+        return [event for event in self.client.events() if isinstance(event, kind)]
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `hitless` against it."""

@@ -20,7 +20,8 @@ from hitless.cancellation import raise_if_cancelled
 from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointUpdate
 from tests.controller_app.fake_node import FakeNode, until
-from tests.controller_app.support import ROOT, Running, RunningBroker
+from tests.controller_app.support import ROOT, Running
+from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE, quickest
 
 
@@ -39,7 +40,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert status["switches"]["s1"]["connected"] is False
     assert status["services"]["web"]["instances"]["edge1"]["status"] == "unknown"
     with pytest.raises(RefusedError, match=r"switch s1.*web stays as it is"):
-        running.client.post("/v1/migrate", service="web", node="edge1")
+        running.client.migrate("web", "edge1")
     assert running.status()["services"]["web"]["held"] is False
 
     text = running.cli("status")
@@ -50,7 +51,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
     assert "Traceback" not in running.log.read_text()
 
 
-def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: RunningBroker) -> None:
+def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: Mosquitto) -> None:
     def ended() -> float:
         running.start()
         asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
@@ -65,7 +66,7 @@ def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, br
 
 
 def test_nodes_get_their_deployment_once_also_over_a_restart(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
@@ -98,7 +99,7 @@ async def _nothing_new(node: FakeNode, jobs: int) -> None:
 
 
 def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         running.start()
@@ -106,7 +107,7 @@ def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
             await until(lambda: node.deployment, "no deployment came")
             broker.kill()
             await until(lambda: running.status()["broker"]["connected"] is False, "the loss was not noticed")
-            running.client.post("/v1/drain", service="web", node="edge1")
+            running.client.drain("web", "edge1")
             broker.start()
             await until(lambda: running.status()["broker"]["connected"], "it did not come back")
         async with FakeNode(fabric, "edge1", epoch=2) as node:
@@ -116,9 +117,7 @@ def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
     asyncio.run(scenario())
 
 
-def test_a_drain_reaches_the_node_and_survives_a_restart(
-    running: Running, fabric: Fabric, broker: RunningBroker
-) -> None:
+def test_a_drain_reaches_the_node_and_survives_a_restart(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
     async def scenario() -> None:
         running.start()
         async with FakeNode(fabric, "edge1") as node:
@@ -134,14 +133,14 @@ def test_a_drain_reaches_the_node_and_survives_a_restart(
             await until(lambda: "org.example.Web" in node.shadows, "a restarted controller says nothing")
             assert node.shadows["org.example.Web"].draining is True
             assert running.status()["services"]["web"]["instances"]["edge1"]["draining"] is True
-            running.client.post("/v1/drain", service="web", node="edge1", undo=True)
+            running.client.drain("web", "edge1", undo=True)
             await until(lambda: node.drains("org.example.Web") is False, "the drain does not end")
 
     asyncio.run(scenario())
 
 
 def test_where_switches_steer_clients_are_told_the_services_addresses(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     running.start()
     web = asyncio.run(_retained_endpoint(fabric, "web"))
@@ -168,7 +167,7 @@ async def _retained_endpoint(
 
 
 def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_metrics(
-    running: Running, fabric: Fabric, broker: RunningBroker
+    running: Running, fabric: Fabric, broker: Mosquitto
 ) -> None:
     async def scenario() -> None:
         running.start("--mode", "reconfiguration")
@@ -244,7 +243,7 @@ async def _emit(nodes: dict[FakeNode, int]) -> None:
 
 
 def test_a_silent_hosts_service_is_moved_by_reconfiguration(
-    running: Running, fabric: Fabric, fabric_path: Path, broker: RunningBroker
+    running: Running, fabric: Fabric, fabric_path: Path, broker: Mosquitto
 ) -> None:
     fabric_path.write_text(fabric_path.read_text().replace("stale_after_ms: 60000", "stale_after_ms: 1500"))
 
@@ -273,12 +272,12 @@ def test_a_silent_hosts_service_is_moved_by_reconfiguration(
     assert asyncio.run(scenario()) < 3
 
 
-def test_events_are_followed_and_written_to_the_file(running: Running, fabric: Fabric, broker: RunningBroker) -> None:
+def test_events_are_followed_and_written_to_the_file(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
     running.start()
     command = [sys.executable, "-m", "controller", "events", "--follow", "--json", "--socket", str(running.socket)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
-        running.client.post("/v1/drain", service="web", node="edge1")
+        running.client.drain("web", "edge1")
         event = json.loads(follower.stdout.readline())
         assert (event["kind"], event["command"], event["service"]) == ("command", "drain", "web")
         assert running.end() == 0, "a follower must not keep the controller from ending"

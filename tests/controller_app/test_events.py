@@ -150,10 +150,10 @@ def test_an_event_has_one_form_in_json_and_one_in_words(event: Event, fields: di
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("", "Invalid JSON"),
+        ("", "event: expected JSON, but"),
         ("[]", "expected an object of kind digest"),
         ('{"kind": "party"}', "expected an object of kind digest"),
-        ('{"kind": "command", "command": "drain", "service": "web", "node": null}', r"outcome: Field required"),
+        ('{"kind": "command", "command": "drain", "service": "web", "node": null}', r"outcome: expected, but missing"),
         ('{"kind": "digest", "reason": "BORED"}', "expected one of BETTER, DRAINING"),
     ],
 )

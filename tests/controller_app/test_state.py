@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.state import State, StateError, StateFile
+from controller.state import State, StateFile
+from hitless.files import StateError
 
 
 def test_a_saved_state_comes_back(tmp_path: Path) -> None:

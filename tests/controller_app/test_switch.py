@@ -14,7 +14,8 @@ from controller.fabric.file import Fabric
 from controller.observe.events import DigestEvent
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.namespace import Link, Namespace, namespace
-from tests.controller_app.support import Ports, Running, RunningBroker
+from tests.controller_app.support import IDENTITIES, Ports, Running
+from tests.mosquitto import mosquitto
 from topologies import targets
 from topologies.processes import start, stop
 
@@ -47,17 +48,15 @@ def test_a_service_moves_by_reports_and_by_command(
     command = targets.command(target, device_id=1, ports={1: "p1", 2: "p2"}, p4runtime=f"127.0.0.1:{ports.p4runtime}")
 
     def inside() -> None:
-        broker = RunningBroker(tmp_path / "broker", ports.broker)
-        broker.start()
-        switch = start("switch", command, tmp_path / "switch.log")
-        try:
-            running.start()
-            asyncio.run(_scenario(fabric, running))
-        finally:
-            if running.process is not None:
-                stop([running.process])
-            stop([switch])
-            broker.kill()
+        with mosquitto(tmp_path / "broker", port=ports.broker, identities=IDENTITIES):
+            switch = start("switch", command, tmp_path / "switch.log")
+            try:
+                running.start()
+                asyncio.run(_scenario(fabric, running))
+            finally:
+                if running.process is not None:
+                    stop([running.process])
+                stop([switch])
 
     own_namespace.run(inside)
 

@@ -1,8 +1,6 @@
 """Who may say what: the broker refuses strangers, and lets only the controller move requests or run code on nodes."""
 
 import queue
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,44 +10,27 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from hitless.mqtt.broker import Credentials
+from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE
-from tests.ports import free_port
 from topologies import broker
-from topologies.processes import start, stop
 
 NODES, CLIENTS = ["edge1", "edge2"], ["camera"]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, broker.Credentials]]]:
-    folder = tmp_path_factory.mktemp("broker")
-    # mosquitto gives up root: it must be able to reach its files.
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
-    port = free_port()
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, Credentials]]]:
     credentials = broker.make_credentials(NODES, CLIENTS)
-    configuration, _ = broker.write_configuration(
-        folder / "broker", "127.0.0.1", port, credentials.values(), broker.access_list(NODES, CLIENTS)
-    )
-    process = start("broker", ["mosquitto", "-c", str(configuration)], folder / "broker.log")
-    try:
-        end = time.monotonic() + PATIENCE
-        while True:
-            process.check()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert time.monotonic() < end, "mosquitto does not listen"
-            time.sleep(0.02)
-        yield port, credentials
-    finally:
-        stop([process])
+    access = broker.access_list(NODES, CLIENTS)
+    folder = tmp_path_factory.mktemp("broker") / "broker"
+    with mosquitto(folder, identities=credentials.values(), access=access) as running:
+        yield running.port, credentials
 
 
 class Peer:
     """An MQTT 5 client, because only that version is told of a refusal."""
 
-    def __init__(self, port: int, one: broker.Credentials | None) -> None:
+    def __init__(self, port: int, one: Credentials | None) -> None:
         self.answers: queue.Queue[ReasonCode] = queue.Queue()
         self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -77,7 +58,7 @@ class Peer:
 
 
 @pytest.fixture
-def peer(served: tuple[int, dict[str, broker.Credentials]]) -> Iterator[object]:
+def peer(served: tuple[int, dict[str, Credentials]]) -> Iterator[object]:
     port, credentials = served
     peers: list[Peer] = []
 
@@ -94,8 +75,8 @@ def test_anonymous_clients_are_refused(peer) -> None:  # type: ignore[no-untyped
     assert peer(None).connected.is_failure
 
 
-def test_a_wrong_password_is_refused(served: tuple[int, dict[str, broker.Credentials]]) -> None:
-    stranger = Peer(served[0], broker.Credentials("controller", "guess"))
+def test_a_wrong_password_is_refused(served: tuple[int, dict[str, Credentials]]) -> None:
+    stranger = Peer(served[0], Credentials(username="controller", password="guess"))
     assert stranger.connected.is_failure
     stranger.close()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from greengrass_agent.emitter.settings import CgroupSettings
 from greengrass_agent.host.cgroup import CgroupError, Group, parse_cpu_stat, parse_cpuacct_usage
 from tests.patience import PATIENCE
-from topologies.cgroups import OTHER, Hierarchy, agent_setting
+from topologies.cgroups import OTHER, Hierarchy
 
 V1_MOUNTS = """\
 tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -67,7 +68,7 @@ def test_v1_budget_on_files(tmp_path: Path) -> None:
     assert group.budget_cores() == pytest.approx(0.45)
     for controller in ("cpu", "cpuacct"):
         assert (tmp_path / controller / "hitless/edge1/a.b.C").is_dir()
-    assert agent_setting(group) == {
+    assert CgroupSettings.of(group).model_dump(mode="json") == {
         "version": 1,
         "paths": {"cpu": str(node), "cpuacct": str(tmp_path / "cpuacct/hitless/edge1")},
     }

@@ -1,0 +1,241 @@
+"""A session with the MQTT broker that comes back by itself, and that never ends anything else by failing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+from hitless.backoff import Backoff
+from hitless.cancellation import until_one_ends
+from hitless.mqtt.broker import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 5.0
+SETTLED_S = LAST_RETRY_S
+"""A session that ends sooner has not ended the trouble: two clients with one name take it from each other for ever."""
+KEEPALIVE_S = 5
+ANSWER_S = 10.0
+"""How long the broker may take to answer."""
+GOODBYE_S = 0.5
+"""How long the end of a session may take: the broker may be the reason for it."""
+
+_QUIET = logging.getLogger(f"{__name__}.library")
+_QUIET.setLevel(logging.CRITICAL)  # what paho has to say of a lost session, the session says better
+
+OnMessage = Callable[[str, bytes, bool], None]
+"""Takes topic, payload, and whether the broker had kept the message for whoever subscribes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message to publish."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Presence, retained at the broker: `birth` from the start of a session, `will` from its end, however it ends."""
+
+    topic: str
+    birth: bytes
+    will: bytes
+
+
+class Session:
+    """One client's session, again and again.
+
+    What is published while there is no session is dropped, not kept: messages state what is wanted now, so
+    `on_connected` states it afresh, and a queue of old wishes could only undo newer ones.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        *,
+        meanwhile: str,
+        identifier: str | None = None,
+        subscriptions: Sequence[str] = (),
+        announcement: Announcement | None = None,
+        on_connected: Callable[[], None] = lambda: None,
+        on_message: OnMessage = lambda topic, payload, retained: None,
+        limit: int = 0,
+    ) -> None:
+        """`meanwhile` says for the log what goes on without the broker.
+
+        `identifier` is the client's name, by which a new session takes the place of an old one; None has one made up.
+        All `subscriptions` are of QoS 1 and made at once, in this order. A handler that fails is logged and ends
+        nothing.
+        So many publications as `limit` wait to be sent, and one more pushes the oldest out; 0 is no limit.
+        """
+        self.broker = broker
+        self.error: str | None = "not connected yet"
+        """Why there is no session; None while there is one."""
+        self._meanwhile = meanwhile
+        self._identifier = identifier
+        self._subscriptions = [(topic, 1) for topic in subscriptions]
+        self._announcement = announcement
+        self._on_connected = on_connected
+        self._on_message = on_message
+        self._limit = limit
+        self._outgoing: asyncio.Queue[Publication] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages reach the broker now."""
+        return self._outgoing is not None
+
+    def publish(self, publication: Publication) -> bool:
+        """Send a message; False (and nothing sent) without a session."""
+        if self._outgoing is None:
+            return False
+        if self._limit and self._outgoing.qsize() >= self._limit:
+            self._outgoing.get_nowait()
+        self._outgoing.put_nowait(publication)
+        return True
+
+    async def run(self) -> NoReturn:
+        """Keep a session until cancelled; then take leave, which takes `GOODBYE_S` at most."""
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
+        now = asyncio.get_running_loop().time
+        while True:
+            began = now()
+            try:
+                await self._serve()
+            except (aiomqtt.MqttError, OSError, ValueError) as error:  # paho raises all three for a place it dislikes
+                problem = _told(error)
+            if self.error != problem:
+                log.warning("broker %s: %s; trying again, %s", self.broker.place, problem, self._meanwhile)
+            self.error = problem
+            if now() - began > SETTLED_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    async def _serve(self) -> NoReturn:
+        """One session, to its end by an exception."""
+        client = await self._open()
+        try:
+            await self._subscribe(client)
+            log.info("broker %s: connected", self.broker.place)
+            self._outgoing = asyncio.Queue()
+            self.error = None
+            if (announced := self._announcement) is not None:
+                self._outgoing.put_nowait(Publication(announced.topic, announced.birth, retain=True))
+            self._call(self._on_connected)
+            await until_one_ends(self._send(client, self._outgoing), self._receive(client))
+            raise aiomqtt.MqttError("connection closed")
+        except asyncio.CancelledError:
+            await self._say_goodbye(client)
+            raise
+        finally:
+            self._outgoing = None
+            await _close(client)
+
+    async def _open(self) -> aiomqtt.Client:
+        will = None
+        if (announced := self._announcement) is not None:
+            will = aiomqtt.Will(announced.topic, announced.will, qos=1, retain=True)
+        client = aiomqtt.Client(
+            self.broker.host,
+            self.broker.port,
+            username=self.broker.username,
+            password=self.broker.password,
+            identifier=self._identifier,
+            will=will,
+            keepalive=KEEPALIVE_S,
+            # Without a timeout of its own, aiomqtt does not use wait_for, which loses cancellations (CPython 86296).
+            timeout=math.inf,
+            logger=_QUIET,
+        )
+        opening = asyncio.create_task(client.__aenter__())
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.shield(opening)
+        except BaseException:
+            # aiomqtt would leave open what nobody waits for any more.
+            if not (opening.done() and not opening.cancelled() and opening.exception()):
+                closing = asyncio.create_task(_close_once_open(opening, client))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            raise
+        return client
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        if not self._subscriptions:
+            return
+        async with asyncio.timeout(ANSWER_S):
+            codes: Sequence[int | ReasonCode] = await client.subscribe(self._subscriptions)
+        for (topic, _), code in zip(self._subscriptions, codes, strict=True):
+            if isinstance(code, ReasonCode) and code.is_failure:
+                raise aiomqtt.MqttError(f"no subscription to {topic}: {code}")
+
+    async def _send(self, client: aiomqtt.Client, outgoing: asyncio.Queue[Publication]) -> None:
+        while True:
+            await _publish(client, await outgoing.get())
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = message.payload
+            data = payload if isinstance(payload, bytes) else str(payload or "").encode()
+            self._call(self._on_message, message.topic.value, data, message.retain)
+
+    def _call(self, handle: Callable[..., None], *arguments: object) -> None:
+        try:
+            handle(*arguments)
+        except Exception:  # whatever it is, it must not end the session
+            log.exception("what came of the broker %s could not be handled", self.broker.place)
+
+    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+        """The last will is for a session that is lost, not for one that ends."""
+        if (announced := self._announcement) is not None:
+            with suppress(TimeoutError, aiomqtt.MqttError):
+                async with asyncio.timeout(GOODBYE_S / 2):
+                    await _publish(client, Publication(announced.topic, announced.will, retain=True))
+
+
+async def _publish(client: aiomqtt.Client, message: Publication) -> None:
+    async with asyncio.timeout(ANSWER_S):
+        await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+
+
+async def _close(client: aiomqtt.Client) -> None:
+    """Disconnect, without waiting long for a broker that may have died."""
+    with suppress(TimeoutError, aiomqtt.MqttError):
+        async with asyncio.timeout(GOODBYE_S / 2):
+            await client.__aexit__(None, None, None)
+            # Ends by the error that the session was lost with: asyncio complains of one that nobody has asked for.
+            async for _ in client.messages:
+                pass
+
+
+async def _close_once_open(opening: asyncio.Task[aiomqtt.Client], client: aiomqtt.Client) -> None:
+    with suppress(aiomqtt.MqttError, OSError, ValueError, asyncio.CancelledError):
+        async with asyncio.timeout(ANSWER_S):
+            await opening
+    await _close(client)
+
+
+def _told(error: Exception) -> str:
+    """An error as a person wants to read it."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_S:g} s"
+    if isinstance(error, aiomqtt.MqttCodeError):
+        return f"connection refused: {error.rc}"
+    if isinstance(lost := error.__cause__, aiomqtt.MqttCodeError):
+        return "connection lost" if str(lost.rc) == "Unspecified error" else f"connection lost: {lost.rc}"
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
