@@ -36,7 +36,7 @@ def expectation(fault: ErrorDetails, *, quoted: bool = True) -> str:
         case "json_invalid":
             return f"expected JSON, but {context['error']}"
         case _:
-            return f"expected {fault['msg'].removeprefix('Input should be ')}{got}"
+            return f"expected {fault['msg'].removeprefix('Input should be ').removeprefix('expected ')}{got}"
 
 
 def _brief(value: object) -> str:

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 from pydantic import BaseModel
 
 from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
+from controller.operator.client import Client, NoControllerError, RefusedError
+from controller.operator.documents import Status
 from controller.steering.interface import Mode
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
@@ -139,17 +139,9 @@ class Testbed:
         command = [sys.executable, "-m", "greengrass_agent", "--node", node, "--config", str(configuration)]
         return self.start(f"agent-{node}", command, host=node, nice=-5)
 
-    async def status(self) -> dict[str, Any]:
-        """The controller's view; raises OSError or aiohttp.ClientError when it does not answer."""
-        connector = aiohttp.UnixConnector(str(self.socket))
-        timeout = aiohttp.ClientTimeout(total=2)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.get("http://controller/v1/status") as answer,
-        ):
-            answer.raise_for_status()
-            status: dict[str, Any] = await answer.json()
-            return status
+    def controller(self, timeout_s: float = 2.0) -> Client:
+        """The controller, which may be silent for so long in a call."""
+        return Client(self.socket, timeout_s=timeout_s)
 
     async def ready(self, progress: Callable[[str], None], timeout_s: float = 60.0) -> None:
         """Wait until the switch is programmed and every service runs and is seen on each of its nodes."""
@@ -158,9 +150,9 @@ class Testbed:
         while time.monotonic() < deadline:
             self.check()
             try:
-                missing = self.what_is_missing(await self.status())
-            except (OSError, aiohttp.ClientError, TimeoutError) as error:
-                missing = f"the controller's answer ({type(error).__name__})"
+                missing = self.what_is_missing(await asyncio.to_thread(self.controller().status))
+            except (NoControllerError, RefusedError):
+                missing = "the controller to answer"
             if not missing:
                 return
             if missing != told:
@@ -169,25 +161,24 @@ class Testbed:
             await asyncio.sleep(0.1)
         raise NotReady(f"after {timeout_s:.0f} s still waiting for {missing}; see the logs in {self.logs}")
 
-    def what_is_missing(self, status: Mapping[str, Any]) -> str:
+    def what_is_missing(self, status: Status) -> str:
         """The first thing that is not up yet, in words; empty if all is."""
         if self.mode == IN_NETWORK:
             for name in self.fabric.switches:
-                if not status["switches"].get(name, {}).get("connected"):
+                if not status.switches[name].connected:
                     return f"switch {name} to be programmed"
         for node in self.fabric.nodes:
-            if not status["nodes"].get(node, {}).get("online"):
+            if not status.nodes[node].online:
                 return f"the agent on {node}"
         for name, service in self.fabric.services.items():
-            seen = status["services"].get(name, {})
+            seen = status.services[name]
             for node in service.instances:
-                instance = seen.get("instances", {}).get(node, {})
-                state = status["nodes"][node].get("components", {}).get(service.component)
+                state = status.nodes[node].components.get(service.component)
                 if state != "RUNNING":
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if instance.get("status") != "ready":
+                if seen.instances[node].status != "ready":
                     return f"reports of {name} from {node}"
-            if service.policy.one_host and not seen.get("host"):
+            if service.policy.one_host and not seen.host:
                 return f"a first host of {name}"
         return ""
 

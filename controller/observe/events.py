@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from controller.switches.view import UNHEARD, reason_name
+from hitless.faults import faults
 from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.steering.words import Reason
 
@@ -79,6 +80,7 @@ class _Change(_Event):
 
     service: str
     reason: NamedReason
+    """The name of a `Reason`, or `UNHEARD`."""
     from_node: str | None = Field(validation_alias="from", serialization_alias="from")
     to_node: str | None = Field(validation_alias="to", serialization_alias="to")
     from_rank: int
@@ -199,8 +201,4 @@ def decode(event: str | bytes | dict[str, Any]) -> Event:
     try:
         return _EVENT.validate_python(event) if isinstance(event, dict) else _EVENT.validate_json(event)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'event'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise EventError(f"not an event: {faults}") from None
+        raise EventError(f"not an event: {faults(error, 'event')}") from None

@@ -1,13 +1,31 @@
-"""A client of the controller's API, for the command line: plain calls over the Unix socket."""
+"""The client of the controller's API (docs/api.md), for the command line and for scripts: plain calls over its socket.
+
+Each call is one short request, so a program on asyncio makes it in a thread: `await asyncio.to_thread(client.status)`.
+"""
 
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from controller.observe.events import Event, EventError, decode
+from controller.operator.documents import (
+    Document,
+    DrainResult,
+    MigrateResult,
+    ReleaseResult,
+    RotateKeysResult,
+    Status,
+)
+from hitless.faults import faults
 
 TIMEOUT_S = 10.0
+
+Answer = TypeVar("Answer", bound=Document)
 
 
 class NoControllerError(Exception):
@@ -15,7 +33,7 @@ class NoControllerError(Exception):
 
 
 class RefusedError(Exception):
-    """The controller does not do what it was asked; the message is its own."""
+    """The controller does not do what it was asked, in its own words; or its answer cannot be read."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -32,25 +50,61 @@ class _UnixConnection(http.client.HTTPConnection):
 class Client:
     """The controller that listens at a socket. Every call may raise NoControllerError and RefusedError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        """`timeout_s` is how long the controller may be silent in a call; events may take any time."""
         self.path = path
+        self._timeout_s = timeout_s
 
-    def get(self, target: str) -> dict[str, Any]:
-        """GET a document."""
-        return cast(dict[str, Any], json.loads(self._request("GET", target, None, TIMEOUT_S).read()))
+    def status(self) -> Status:
+        """What there is and how it is now."""
+        return self._get("/v1/status", Status)
 
-    def post(self, target: str, **body: Any) -> dict[str, Any]:
-        """POST a command; returns what came of it."""
-        return cast(dict[str, Any], json.loads(self._request("POST", target, body, TIMEOUT_S).read()))
+    def migrate(self, service: str, node: str, *, hold: bool = False) -> MigrateResult:
+        """Make a node the host of a service's new work, until its dwell is over or, on `hold`, until released."""
+        return self._post("/v1/migrate", MigrateResult, service=service, node=node, hold=hold)
 
-    def lines(self, target: str) -> Iterator[dict[str, Any]]:
-        """GET a stream of documents, each when it comes."""
-        answer = self._request("GET", target, None, None)
-        while line := answer.readline():
-            yield json.loads(line)
+    def release(self, service: str) -> ReleaseResult:
+        """Let go of a service."""
+        return self._post("/v1/release", ReleaseResult, service=service)
+
+    def drain(self, service: str, node: str, *, undo: bool = False) -> DrainResult:
+        """Let an instance take no new work, or on `undo` take it again."""
+        return self._post("/v1/drain", DrainResult, service=service, node=node, undo=undo)
+
+    def rotate_keys(self, service: str | None = None) -> RotateKeysResult:
+        """Give the instances of a service, or of all, new keys for their reports."""
+        return self._post("/v1/rotate-keys", RotateKeysResult, service=service)
+
+    def events(self, since: int = 0, *, follow: bool = False) -> Iterator[Event]:
+        """What happened after event number `since`; on `follow`, without an end, each event when it happens."""
+        target = f"/v1/events?since={since}" + ("&follow=1" if follow else "")
+        answer = self._request("GET", target, None, None if follow else self._timeout_s)
+        while line := self._reading(answer.readline):
+            try:
+                yield decode(line)
+            except EventError as error:
+                raise _unreadable(str(error)) from error
+
+    def _get(self, target: str, answer: type[Answer]) -> Answer:
+        return self._read(self._request("GET", target, None, self._timeout_s), answer)
+
+    def _post(self, target: str, answer: type[Answer], **body: str | bool | None) -> Answer:
+        return self._read(self._request("POST", target, body, self._timeout_s), answer)
+
+    def _read(self, response: http.client.HTTPResponse, answer: type[Answer]) -> Answer:
+        try:
+            return answer.model_validate_json(self._reading(response.read))
+        except ValidationError as error:
+            raise _unreadable(faults(error, "the answer")) from error
+
+    def _reading(self, read: Callable[[], bytes]) -> bytes:
+        try:
+            return read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NoControllerError(f"the controller at {self.path} went away while it answered: {error}") from error
 
     def _request(
-        self, method: str, target: str, body: dict[str, Any] | None, timeout: float | None
+        self, method: str, target: str, body: dict[str, str | bool | None] | None, timeout: float | None
     ) -> http.client.HTTPResponse:
         connection = _UnixConnection(self.path, timeout)
         try:
@@ -67,6 +121,10 @@ class Client:
             text = answer.read().decode(errors="replace")
             try:
                 raise RefusedError(json.loads(text)["error"])
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 raise RefusedError(f"the controller answered {answer.status} to {method} {target}") from None
         return answer
+
+
+def _unreadable(problem: str) -> RefusedError:
+    return RefusedError(f"the controller answers what cannot be read here; is it of another version? {problem}")

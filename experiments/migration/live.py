@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from controller.operator.documents import Status
 from experiments.migration.records import OK, Request, parse_request
 from greengrass_agent.gateway.executions import COLUMNS
 
@@ -60,7 +60,7 @@ class Live:
         """Print the header."""
         self.console.print(Text(HEADER, style="bold"))
 
-    def tick(self, now_ns: int, status: Mapping[str, Any] | None) -> None:
+    def tick(self, now_ns: int, status: Status | None) -> None:
         """Print the line of this second; ``status`` is the controller's, None when it does not answer."""
         recent = list(self._new_requests())
         self.total += len(recent)
@@ -116,9 +116,9 @@ def quantile(values: list[float], q: float) -> str:
     return f"{values[min(len(values) - 1, int(q * len(values)))]:.1f}" if values else "-"
 
 
-def ranks(status: Mapping[str, Any] | None, service: str) -> str:
+def ranks(status: Status | None, service: str) -> str:
     """The ranks of a service's instances as the switch sees them."""
     if status is None:
         return "(the controller does not answer)"
-    instances = status["services"].get(service, {}).get("instances", {})
-    return "  ".join(f"{node} {one.get('rank')}" for node, one in sorted(instances.items())) or "-"
+    seen = status.services.get(service)
+    return "  ".join(f"{node} {one.rank}" for node, one in sorted(seen.instances.items())) if seen else "-"

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from rich.console import Console
 
+from controller.operator.client import NoControllerError, RefusedError
+from controller.operator.documents import Status
 from experiments.migration import measure, picture, records
 from experiments.migration.calibration import SHARE, fitting_rate, frame_cost_ns
 from experiments.migration.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
@@ -68,11 +68,12 @@ async def calibrate(options: Options, bed: Testbed, results: Path, console: Cons
 
 async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
     """Have the controller put a service on a node, for good (``hold``) or until the reports decide otherwise."""
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(bed.socket))) as session:
-        body = {"service": service, "node": node, "hold": hold}
-        async with session.post("http://controller/v1/migrate", json=body) as answer:
-            if answer.status != 200:
-                raise RuntimeError(f"the controller refused to put {service} on {node}: {await answer.text()}")
+    try:
+        await asyncio.to_thread(bed.controller().migrate, service, node, hold=hold)
+    except RefusedError as error:
+        raise RuntimeError(f"the controller refused to put {service} on {node}: {error}") from error
+    except NoControllerError as error:
+        raise RuntimeError(str(error)) from error
 
 
 async def load_and_disturb(
@@ -115,11 +116,11 @@ def disturb(bed: Testbed, node: str, processes: int = 1) -> int:
     return trigger_ns
 
 
-async def controller_status(bed: Testbed) -> Mapping[str, Any] | None:
+async def controller_status(bed: Testbed) -> Status | None:
     """The controller's status, None if it does not answer: a run goes on without it."""
     try:
-        return await asyncio.wait_for(bed.status(), 0.5)
-    except (OSError, aiohttp.ClientError, TimeoutError):
+        return await asyncio.to_thread(bed.controller(timeout_s=0.5).status)
+    except (NoControllerError, RefusedError):
         return None
 
 

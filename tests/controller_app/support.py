@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from controller.observe.events import Event, decode
+from controller.observe.events import Event
 from controller.operator.client import Client, NoControllerError
 from hitless.mqtt.broker import Credentials
 from tests.patience import PATIENCE
@@ -116,7 +116,7 @@ class Running:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                self.client.get("/v1/status")
+                self.client.status()
                 return
             except NoControllerError:
                 self.process.check()
@@ -130,10 +130,10 @@ class Running:
         return self.process.handle.wait(PATIENCE)
 
     def status(self) -> dict[str, Any]:
-        return self.client.get("/v1/status")
+        return self.client.status().model_dump(mode="json")
 
     def events(self, kind: type[EventType]) -> list[EventType]:
-        return [event for event in map(decode, self.client.lines("/v1/events")) if isinstance(event, kind)]
+        return [event for event in self.client.events() if isinstance(event, kind)]
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `hitless` against it."""
