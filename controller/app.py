@@ -16,14 +16,15 @@ from aiohttp import web
 
 from controller.controller import Controller
 from controller.fabric.file import Fabric, load
-from controller.nodes import components as repository
-from controller.nodes import deployments
+from controller.nodes import components as packing
+from controller.nodes import deployments, repository
 from controller.nodes.bus import Broker
-from controller.observe.events import EventLog
-from controller.observe.prometheus import MetricsError, MetricsServer
-from controller.operator import api
+from controller.observe.log import EventLog
+from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.operator import api, sentences
 from controller.state import KeyFile, StateError, StateFile
 from controller.steering.interface import Mode
+from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
 from hitless.located import LocatedError
 
@@ -65,13 +66,14 @@ def run(settings: Settings) -> None:
 async def _main(settings: Settings) -> None:
     asyncio.get_running_loop().set_exception_handler(_unread)
     fabric = load(settings.fabric)
-    components = repository.pack_all(settings.components, repository.base_url(fabric))
-    deployments.check(fabric, components, at_nodes_addresses=settings.mode == "reconfiguration")
+    components = packing.pack_all(settings.components, packing.base_url(fabric))
+    strategy = MODES[settings.mode]
+    deployments.check(fabric, components, at_node_addresses=strategy.at_node_addresses)
     broker = _broker(fabric, settings.credentials)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:
         controller = Controller(
             fabric,
-            settings.mode,
+            strategy,
             components,
             broker,
             StateFile(settings.state / "state.json"),
@@ -80,11 +82,12 @@ async def _main(settings: Settings) -> None:
         )
         place = fabric.repository
         files = repository.application(components.values())
+        commands = api.application(controller.status, controller.commands, events)
         try:
             async with (
                 _serving(files, lambda runner: web.TCPSite(runner, place.host, place.port), "the repository"),
-                _serving(api.application(controller), lambda runner: web.SockSite(runner, listener), "the API"),
-                MetricsServer(fabric.metrics.host, fabric.metrics.port, controller.collector()),
+                _serving(commands, lambda runner: web.SockSite(runner, listener), "the API"),
+                MetricsServer(fabric.metrics.host, fabric.metrics.port, FabricCollector(controller.steering)),
             ):
                 log.info("fabric %s, %s: commands at %s", fabric.name, settings.mode, settings.socket)
                 await _until_told_to_end(controller)
@@ -129,7 +132,7 @@ async def _serving(
 
 def _event_log(path: Path | None) -> EventLog:
     try:
-        return EventLog(path)
+        return EventLog(sentences.describe, path)
     except OSError as error:
         raise StartError(f"--event-log {path}: {error.strerror}") from error
 

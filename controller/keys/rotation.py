@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from controller.keys.ring import Binding, BindingKeys, KeyRing, Rotation
 from controller.state import KeyFile
-from controller.steering.interface import SteeringError
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """Between two attempts to tell a switch that is away."""
+
+
+class KeysPendingError(Exception):
+    """Some switch does not know the keys yet; the message says which, and why."""
 
 
 class KeyKeeper:
@@ -25,7 +28,7 @@ class KeyKeeper:
         write: Callable[[Mapping[Binding, BindingKeys]], Awaitable[None]],
         tell_nodes: Callable[[], None],
     ) -> None:
-        """`write` puts keys on every switch, or raises SteeringError. Raises StateError: keys must be on disk."""
+        """`write` puts keys on every switch, or raises KeysPendingError. Raises StateError: keys must be on disk."""
         self.ring = ring
         self._file = file
         self._write = write
@@ -74,7 +77,7 @@ class KeyKeeper:
         keys = self.ring.on_switches
         try:
             await self._write(keys)
-        except SteeringError as error:
+        except KeysPendingError as error:
             log.info("keys: %s", error)
         else:
             if self.ring.written(keys):

@@ -1,4 +1,4 @@
-"""Packs components as the Greengrass development kit does, and serves their recipes and artefacts over HTTP.
+"""Packs components as the Greengrass development kit does.
 
 A component is a folder with `recipe.yaml`, `gdk-config.json` and its files. Artefact URIs stand in the recipe as
 `s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/<file>`; publishing fills in the digest and this repository's
@@ -9,12 +9,11 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aiohttp import web
 from ruamel.yaml import YAML
 
 from controller.fabric.file import Fabric
@@ -158,23 +157,3 @@ def _archive(folder: Path) -> bytes:
                 entry.external_attr = (path.stat().st_mode & 0o755) << 16
                 archive.writestr(entry, path.read_bytes())
     return output.getvalue()
-
-
-def application(components: Iterable[Component]) -> web.Application:
-    """The HTTP repository: `/recipes/<name>-<version>.yaml` and `/artifacts/<name>/<version>/<file>`."""
-    content: dict[str, tuple[bytes, str]] = {}
-    for component in components:
-        recipe = component.recipe
-        content[f"/recipes/{recipe.name}-{recipe.version}.yaml"] = (component.document, "application/yaml")
-        for name, data in component.files.items():
-            content[f"/artifacts/{recipe.name}/{recipe.version}/{name}"] = (data, "application/octet-stream")
-
-    async def serve(request: web.Request) -> web.Response:
-        found = content.get(request.path)
-        if found is None:
-            raise web.HTTPNotFound(text=f"no {request.path} in this repository\n")
-        return web.Response(body=found[0], content_type=found[1])
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", serve)
-    return app

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from controller.fabric.file import Fabric
+from controller.fabric.schema import Fabric
 from controller.nodes.components import Component
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
@@ -16,10 +16,10 @@ class DeploymentError(Exception):
     """The fabric file and the components do not fit; the message has a line for each mistake."""
 
 
-def check(fabric: Fabric, components: Mapping[str, Component], *, at_nodes_addresses: bool = False) -> None:
+def check(fabric: Fabric, components: Mapping[str, Component], *, at_node_addresses: bool = False) -> None:
     """Raises DeploymentError unless every service has a component, and no node one for two services.
 
-    `at_nodes_addresses`: no switch steers, so the services of a node must differ in port or protocol.
+    `at_node_addresses`: no switch steers, so the services of a node must differ in port or protocol.
     """
     known = ", ".join(sorted(components)) or "none"
     mistakes = []
@@ -33,7 +33,7 @@ def check(fabric: Fabric, components: Mapping[str, Component], *, at_nodes_addre
             if other != name:
                 mistakes.append(f"service {name}: {service.component} already serves {other} on {node}")
             other = ports.setdefault((node, service.protocol, service.port), name)
-            if at_nodes_addresses and other != name:
+            if at_node_addresses and other != name:
                 place = f"{service.protocol} port {service.port} of {node}"
                 mistakes.append(f"service {name}: expected a port of its own, but {other} has {place} too")
     if mistakes:

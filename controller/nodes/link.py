@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from controller.fabric.file import Fabric
+from controller.fabric.schema import Fabric
 from controller.nodes.bus import Publication
 from controller.nodes.rollout import Job, Rollout
-from controller.nodes.shadows import Key, Shadows
-from controller.observe.events import EventLog
-from controller.operator.documents import NodeView
+from controller.nodes.shadows import Placement, Shadows
+from controller.nodes.view import KeyNews, News, NodeView, PresenceNews
+from controller.observe.events import ComponentEvent, DeploymentEvent, Event, PresenceEvent
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
     DeploymentDocument,
@@ -40,29 +40,25 @@ SUBSCRIPTIONS = tuple(
 )
 
 
-class Nodes:
-    """The nodes of a fabric. Handlers are idempotent: every message may come twice."""
+class NodeLink:
+    """The link to the nodes of a fabric. Handlers are idempotent: every message may come twice."""
 
     def __init__(
         self,
         fabric: Fabric,
         term: int,
-        events: EventLog,
+        record: Callable[[Event], object],
         publish: Callable[[Publication], bool],
-        presence: Callable[[str, bool], None],
-        tagged: Callable[[str, str, int | None], None],
     ) -> None:
-        """`presence` is called when a node comes or goes, `tagged` when it tells a component's key of reports."""
+        """`record` takes what happens into the event log."""
         self._fabric = fabric
-        self._events = events
+        self._record = record
         self._publish = publish
-        self._tell_presence = presence
-        self._tell_tagged = tagged
         self._rollout = Rollout(term)
         self._shadows = Shadows(term)
         self._epochs: dict[str, int] = {}
         self._online: dict[str, bool] = {}
-        self._handlers: tuple[tuple[Topic, type[Message], Callable[..., None]], ...] = (
+        self._handlers: tuple[tuple[Topic, type[Message], Callable[..., News | None]], ...] = (
             (topics.HEALTH, Health, self._health),
             (topics.JOBS_START_NEXT, StartNext, self._start_next),
             (topics.JOB_UPDATE, JobUpdate, self._job_update),
@@ -74,7 +70,7 @@ class Nodes:
         for node, document in documents.items():
             self._send_job(self._rollout.want(node, document))
 
-    def play(self, states: Mapping[Key, ShadowState], secrets: Mapping[Key, ReportKey]) -> None:
+    def assign_roles(self, states: Mapping[Placement, ShadowState], secrets: Mapping[Placement, ReportKey]) -> None:
         """Set every component's role, draining and key of reports, and tell those that change."""
         self._send_deltas(self._shadows.want(states, secrets))
 
@@ -83,18 +79,20 @@ class Nodes:
         self._online.clear()
         self._epochs.clear()
 
-    def message(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Handle a message, unless it is of a node that the fabric does not have. Raises MessageError."""
+    def message(self, topic: str, payload: bytes, retained: bool) -> News | None:
+        """Handle a message, unless it is of a node that the fabric does not have; returns what others must know.
+
+        Raises MessageError.
+        """
         if levels := topics.PRESENCE.match(topic):
             if levels["node"] in self._fabric.nodes:
-                self._presence(Presence.decode(payload), levels["node"], known=retained)
-            return
+                return self._presence(Presence.decode(payload), levels["node"], known=retained)
+            return None
         for family, kind, handle in self._handlers:
             levels = family.match(topic)
             if levels is not None:
-                if levels["node"] in self._fabric.nodes:
-                    handle(kind.decode(payload), **levels)
-                return
+                return handle(kind.decode(payload), **levels) if levels["node"] in self._fabric.nodes else None
+        return None
 
     def view(self, node: str) -> NodeView:
         """What is known of a node."""
@@ -104,34 +102,40 @@ class Nodes:
         """Whether the node is connected to the broker, by its own word or its last will."""
         return self._online.get(node, False)
 
-    def _presence(self, presence: Presence, node: str, *, known: bool) -> None:
+    def _presence(self, presence: Presence, node: str, *, known: bool) -> News | None:
         """`known`: it came before our session did, so the node will not ask for its job by itself."""
         if not presence.online and presence.epoch < self._epochs.get(node, 0):
-            return  # the last will of a connection that the node has replaced since
+            return None  # the last will of a connection that the node has replaced since
         self._epochs[node] = presence.epoch
         if self._online.get(node) != presence.online:
             self._online[node] = presence.online
-            self._events.add("node", node=node, what="online" if presence.online else "offline", epoch=presence.epoch)
+            self._record(PresenceEvent(node=node, online=presence.online, epoch=presence.epoch))
         self._rollout.presence(node, presence.online)
         if presence.online and known:
             self._send_job(self._rollout.remind(node))
-        self._tell_presence(node, presence.online)
         if presence.online:
             self._send_deltas(self._shadows.present(node))
+        return PresenceNews(node, presence.online)
 
     def _health(self, health: Health, node: str) -> None:
         before = self._rollout.components(node)
         self._send_job(self._rollout.health(node, health))
         for one in health.components:
             if before.get(one.component_name) != one.status:
-                details = f": {one.status_details}" if one.status_details else ""
-                what = f"{one.component_name} {one.version} {one.status}{details}"
-                self._events.add("node", node=node, what=what, component=one.component_name, status=one.status)
+                self._record(
+                    ComponentEvent(
+                        node=node,
+                        component=one.component_name,
+                        version=one.version,
+                        status=one.status,
+                        details=one.status_details,
+                    )
+                )
 
     def _start_next(self, _: StartNext, node: str) -> None:
         answer = self._rollout.start_next(node)
         if answer.execution is not None:
-            log.info("job %s to %s: it asked", answer.execution.job_id, node)
+            log.info("job %s sent to %s, which asked", answer.execution.job_id, node)
         self._publish(Publication(topics.JOBS_START_NEXT_ACCEPTED.of(node=node), answer.encode()))
 
     def _job_update(self, update: JobUpdate, node: str, job: str) -> None:
@@ -139,28 +143,31 @@ class Nodes:
         accepted = JobUpdateAccepted(client_token=update.client_token)
         self._publish(Publication(topics.JOB_UPDATE_ACCEPTED.of(node=node, job=job), accepted.encode()))
         if outcome is not None:
-            self._events.add(
-                "deployment",
-                node=node,
-                deployment=outcome.deployment,
-                status=outcome.status,
-                reason=outcome.reason,
+            self._record(
+                DeploymentEvent(node=node, deployment=outcome.deployment, status=outcome.status, reason=outcome.reason)
             )
         self._send_job(following)
 
-    def _shadow(self, update: ShadowUpdate, node: str, component: str) -> None:
+    def _shadow(self, update: ShadowUpdate, node: str, component: str) -> News:
         delta = self._shadows.reported(node, component, update.state.reported)
         if delta is not None:
             self._send_deltas({(node, component): delta})
-        self._tell_tagged(node, component, update.state.reported.report_key_id)
+        return KeyNews(node, component, update.state.reported.report_key_id)
 
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:
             return
         if self._publish(Publication(topics.JOBS_NOTIFY_NEXT.of(node=job.node), job.message.encode())):
-            log.info("job %s to %s: %s", job.message.execution.job_id, job.node, job.reason)
+            sent = "sent again" if job.again else "sent"
+            log.info(
+                "job %s %s to %s, which has %s",
+                job.message.execution.job_id,
+                sent,
+                job.node,
+                job.has or "nothing known",
+            )
 
-    def _send_deltas(self, deltas: Mapping[Key, ShadowDelta]) -> None:
+    def _send_deltas(self, deltas: Mapping[Placement, ShadowDelta]) -> None:
         for (node, component), delta in deltas.items():
             topic = topics.SHADOW_UPDATE_DELTA.of(node=node, component=component)
             if self._publish(Publication(topic, delta.encode())):

@@ -6,6 +6,7 @@ or reads an unchanged fabric file, has nothing to send.
 
 from dataclasses import dataclass, field
 
+from controller.nodes.view import Standing
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
 
@@ -15,7 +16,10 @@ class Job:
 
     node: str
     message: NextJob
-    reason: str
+    has: str | None
+    """The deployment that the node has, or is at; None if that is not known."""
+    again: bool
+    """Whether it was sent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,8 @@ class Rollout:
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 
-    def standing(self, node: str) -> str:
-        """How it stands with what the node should have: done, under way, failed, or waiting for the node."""
+    def standing(self, node: str) -> Standing:
+        """How it stands with what the node should have."""
         state = self._node(node)
         wanted = state.wanted.deployment_id if state.wanted else None
         if state.offered is not None:
@@ -125,14 +129,12 @@ class Rollout:
         wanted = state.wanted
         if wanted is None:
             return None
-        under_way = state.offered.job_document.deployment_id if state.offered else None
-        has = f"is at {under_way}" if under_way else f"has {state.reported or 'nothing known'}"
-        had = f"{has}, should have {wanted.deployment_id}"
+        has = state.offered.job_document.deployment_id if state.offered else state.reported
         if state.offered is not None and state.offered.job_document == wanted:
-            return Job(node, NextJob(execution=state.offered), f"{had}, sent before") if again else None
+            return Job(node, NextJob(execution=state.offered), has, again=True) if again else None
         if state.offered is None and wanted.deployment_id in (state.reported, state.failed):
             return None
         self._jobs += 1
         job_id = f"{wanted.deployment_id}-{self.term}-{self._jobs}"
         state.offered = JobExecution(job_id=job_id, status="QUEUED", job_document=wanted)
-        return Job(node, NextJob(execution=state.offered), had)
+        return Job(node, NextJob(execution=state.offered), has, again=False)

@@ -15,7 +15,7 @@ from controller.keys.ring import Binding
 from hitless.mqtt.messages import ShadowDelta, ShadowState
 from hitless.wire.report import Key as ReportKey
 
-Key = tuple[str, str]
+Placement = tuple[str, str]
 """(node, component)."""
 
 
@@ -25,7 +25,7 @@ def wanted(
     pins: Collection[str],
     drains: Collection[tuple[str, str]],
     keys: Mapping[Binding, ReportKey] = MappingProxyType({}),
-) -> dict[Key, ShadowState]:
+) -> dict[Placement, ShadowState]:
     """The state that every instance's component should have.
 
     `hosts`: service -> node that serves its new work, None while unknown. `pins`: services pinned by the operator,
@@ -56,41 +56,41 @@ class Shadows:
 
     term: int
     """Of this controller: the deltas of a later one are newer."""
-    _wanted: dict[Key, ShadowState] = field(default_factory=dict)
-    _secrets: Mapping[Key, ReportKey] = field(default_factory=dict)
-    _version: dict[Key, int] = field(default_factory=dict)
-    _reported: dict[Key, ShadowState] = field(default_factory=dict)
+    _wanted: dict[Placement, ShadowState] = field(default_factory=dict)
+    _secrets: Mapping[Placement, ReportKey] = field(default_factory=dict)
+    _version: dict[Placement, int] = field(default_factory=dict)
+    _reported: dict[Placement, ShadowState] = field(default_factory=dict)
 
     def want(
-        self, states: Mapping[Key, ShadowState], secrets: Mapping[Key, ReportKey] = MappingProxyType({})
-    ) -> dict[Key, ShadowDelta]:
-        """Set what is wanted of all, and the keys that it names; returns the deltas of those that change."""
+        self, states: Mapping[Placement, ShadowState], secrets: Mapping[Placement, ReportKey] = MappingProxyType({})
+    ) -> dict[Placement, ShadowDelta]:
+        """Set what is wanted of all, and the keys that they name; returns the deltas of those that change."""
         self._secrets = secrets
-        changed = {key: state for key, state in states.items() if self._wanted.get(key) != state}
+        changed = {placement: state for placement, state in states.items() if self._wanted.get(placement) != state}
         self._wanted = dict(states)
-        for key in changed:
-            self._version[key] = self._version.get(key, 0) + 1
-        return {key: self._delta(key) for key in changed}
+        for placement in changed:
+            self._version[placement] = self._version.get(placement, 0) + 1
+        return {placement: self._delta(placement) for placement in changed}
 
-    def present(self, node: str) -> dict[Key, ShadowDelta]:
+    def present(self, node: str) -> dict[Placement, ShadowDelta]:
         """A node has come, or our connection has: every delta of its components, whatever it said before."""
-        for key in [key for key in self._reported if key[0] == node]:
-            del self._reported[key]
-        return {key: self._delta(key) for key in self._wanted if key[0] == node}
+        for placement in [one for one in self._reported if one[0] == node]:
+            del self._reported[placement]
+        return {placement: self._delta(placement) for placement in self._wanted if placement[0] == node}
 
     def reported(self, node: str, component: str, state: ShadowState) -> ShadowDelta | None:
         """A node tells a component's state; returns the delta if it is not as wanted, once for each such state."""
-        key = (node, component)
-        before = self._reported.get(key)
-        self._reported[key] = state
-        if key not in self._wanted or state == self._wanted[key] or state == before:
+        placement = (node, component)
+        before = self._reported.get(placement)
+        self._reported[placement] = state
+        if placement not in self._wanted or state == self._wanted[placement] or state == before:
             return None
-        return self._delta(key)
+        return self._delta(placement)
 
-    def _delta(self, key: Key) -> ShadowDelta:
-        secret = self._secrets.get(key)
+    def _delta(self, placement: Placement) -> ShadowDelta:
+        secret = self._secrets.get(placement)
         return ShadowDelta(
-            version=(self.term << 32) + self._version.get(key, 0),
-            state=self._wanted[key],
+            version=(self.term << 32) + self._version.get(placement, 0),
+            state=self._wanted[placement],
             report_key=secret.secret.hex() if secret else None,
         )

@@ -1,110 +1,206 @@
-"""What has happened: a bounded ring of events that can be read again, followed, and written to a file."""
+"""What can happen, by kind, and its JSON form. Pure.
 
-import asyncio
-import json
-import logging
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TextIO
+Each line of the event log, of /v1/events and of `hitless events --json` is one event: a JSON object with `seq`,
+`time_ns`, `kind` and the fields of its kind.
+"""
 
-log = logging.getLogger(__name__)
+from typing import Annotated, Any, Literal, Self
 
-CAPACITY = 10_000
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
-Kind = Literal["digest", "deployment", "command", "endpoint", "switch", "node"]
-Event = Mapping[str, Any]
-"""`seq` (counts from 1), `time_ns` (monotonic), `kind`, and what belongs to the kind."""
-
-
-class EventLog:
-    """The ring. Each event is also a line of the log and, given a file, a line of NDJSON there."""
-
-    def __init__(self, path: Path | None = None, capacity: int = CAPACITY) -> None:
-        """Raises OSError when the file cannot be written."""
-        self._ring: deque[Event] = deque(maxlen=capacity)
-        self._last = 0
-        self._path = path
-        self._file: TextIO | None = None
-        self._news = asyncio.Event()
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", buffering=1)
-
-    @property
-    def last(self) -> int:
-        """Number of the newest event; 0 before the first."""
-        return self._last
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def add(self, kind: Kind, **fields: Any) -> Event:
-        """Record what happened now, unless the fields have a `time_ns` of their own."""
-        self._last += 1
-        event: Event = {"seq": self._last, "time_ns": time.monotonic_ns(), "kind": kind, **fields}
-        self._ring.append(event)
-        log.info("%s", describe(event))
-        if self._file is not None:
-            try:
-                self._file.write(json.dumps(event) + "\n")
-            except OSError as error:
-                log.error("event log %s: %s: nothing more is written to it", self._path, error.strerror)
-                self._file = None
-        self._news.set()
-        self._news = asyncio.Event()
-        return event
-
-    def since(self, seq: int) -> list[Event]:
-        """The events after number `seq` that are still in the ring, oldest first."""
-        return [event for event in self._ring if event["seq"] > seq]
-
-    async def follow(self, seq: int) -> AsyncIterator[Event]:
-        """The events after number `seq`, and then each new one, for ever."""
-        while True:
-            news = self._news
-            for event in self.since(seq):
-                seq = event["seq"]
-                yield event
-            if news is self._news:
-                await news.wait()
+from controller.switches.view import UNHEARD, reason_name
+from hitless.steering.outcome import EVICTIONS, MOVES
+from hitless.steering.words import Reason
 
 
-def describe(event: Event) -> str:
-    """An event in words, without its time."""
-    match event["kind"]:
-        case "digest":
-            return f"{event['service']} on {event['switch']}: {_change(event)}"
-        case "endpoint":
-            return (
-                f"{event['service']}: endpoint {event['term']}.{event['version']} is"
-                f" {event['address']}:{event['port']}: {_change(event)}"
-            )
-        case "deployment":
-            return f"deployment {event['deployment']} on {event['node']}: {event['status']}: {event['reason']}"
-        case "command":
-            target = f" {event['node']}" if event.get("node") else ""
-            return f"{event['command']} {event['service']}{target}: {event['outcome']}"
-        case "switch":
-            return f"switch {event['switch']}: {event['what']}"
-        case _:
-            return f"node {event['node']}: {event['what']}"
+class EventError(ValueError):
+    """A text that is no event; the message names what was expected."""
 
 
-def _change(event: Event) -> str:
-    change = str(event["reason"])
-    if event["from"] or event["to"]:
-        change += f" {event['from'] or 'nobody'} -> {event['to'] or 'nobody'}"
-        change += f" (rank {event['from_rank']} -> {event['to_rank']})"
-    if event["node"]:
-        change += f", by report {event['epoch']}/{event['sequence']} of {event['node']}"
-    return change
+TOLD = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
+"""The reasons that a digest can have."""
+
+
+def _reason(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value == UNHEARD:
+        return None
+    if value not in TOLD:
+        raise ValueError(f"expected one of {', '.join((UNHEARD, *TOLD))}")
+    return TOLD[value]
+
+
+NamedReason = Annotated[Reason | None, BeforeValidator(_reason), PlainSerializer(reason_name)]
+"""A reason, by its name in JSON."""
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    seq: int = 0
+    """Its number in the log, from 1; 0 until it is recorded."""
+    time_ns: int = 0
+    """When it happened, by the machine's monotonic clock; 0 until it is recorded, which then is when it happened."""
+    kind: str
+
+    def recorded(self, seq: int, now_ns: int, what: str) -> Self:
+        """The event as the log has it. `what` says what happened, for people."""
+        return self.model_copy(update={"seq": seq, "time_ns": self.time_ns or now_ns})
+
+    def encode(self) -> str:
+        """Its JSON, in one line."""
+        return self.model_dump_json(by_alias=True)
+
+
+class _WithWords(_Event):
+    """An event whose JSON says in words what its fields say."""
+
+    what: str = ""
+    """What happened, for people; empty until it is recorded."""
+
+    def recorded(self, seq: int, now_ns: int, what: str) -> Self:
+        """The event as the log has it."""
+        return super().recorded(seq, now_ns, what).model_copy(update={"what": what})
+
+
+class _Change(_Event):
+    """Where a service's new work goes has changed, or an instance was taken out."""
+
+    service: str
+    reason: NamedReason
+    from_node: str | None = Field(validation_alias="from", serialization_alias="from")
+    to_node: str | None = Field(validation_alias="to", serialization_alias="to")
+    from_rank: int
+    to_rank: int
+    node: str | None
+    """Whose report decided; None when a packet, or the absence of reports, did."""
+    epoch: int
+    sequence: int
+
+
+class DigestEvent(_Change):
+    """A switch tells of a change; `time_ns` is when the controller heard it."""
+
+    kind: Literal["digest"] = "digest"
+    switch: str
+    switch_time_us: int
+    """The switch's own clock; compare only within one switch."""
+
+
+class EndpointEvent(_Change):
+    """The controller has decided a change and published the endpoint."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    term: int
+    version: int
+    address: str
+    port: int
+
+
+class DeploymentEvent(_Event):
+    """A node has ended a job."""
+
+    kind: Literal["deployment"] = "deployment"
+    node: str
+    deployment: str
+    status: str
+    """SUCCEEDED, FAILED or REJECTED."""
+    reason: str
+    """By the node."""
+
+
+class CommandEvent(_Event):
+    """The operator asked for something, or a migration was over."""
+
+    kind: Literal["command"] = "command"
+    command: str
+    service: str
+    """`all` for every one."""
+    node: str | None
+    outcome: str
+    """What came of it, for people."""
+
+
+class SwitchEvent(_WithWords):
+    """A switch was connected and provisioned, or lost."""
+
+    kind: Literal["switch"] = "switch"
+    switch: str
+    connected: bool
+    target: str
+    """Its P4Runtime address."""
+    error: str | None
+    """Why it was lost."""
+
+
+class PresenceEvent(_WithWords):
+    """A node has come to the broker or gone from it."""
+
+    kind: Literal["node"] = "node"
+    node: str
+    online: bool
+    epoch: int
+    """The node's start counter."""
+
+
+class ComponentEvent(_WithWords):
+    """A component on a node has come to another state."""
+
+    kind: Literal["node"] = "node"
+    node: str
+    component: str
+    version: str
+    status: str
+    """RUNNING, BROKEN, ..., as the node tells it."""
+    details: str | None
+    """What went wrong, by the node."""
+
+
+def _tag(value: Any) -> str:
+    """Which class an event is of: its kind, but two classes share `node`."""
+    fields = value if isinstance(value, dict) else {}
+    kind = str(fields.get("kind"))
+    return "component" if kind == "node" and "component" in fields else kind
+
+
+Event = DigestEvent | EndpointEvent | DeploymentEvent | CommandEvent | SwitchEvent | PresenceEvent | ComponentEvent
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(
+    Annotated[
+        Annotated[DigestEvent, Tag("digest")]
+        | Annotated[EndpointEvent, Tag("endpoint")]
+        | Annotated[DeploymentEvent, Tag("deployment")]
+        | Annotated[CommandEvent, Tag("command")]
+        | Annotated[SwitchEvent, Tag("switch")]
+        | Annotated[PresenceEvent, Tag("node")]
+        | Annotated[ComponentEvent, Tag("component")],
+        Discriminator(
+            _tag,
+            custom_error_type="kind",
+            custom_error_message="expected an object of kind digest, endpoint, deployment, command, switch or node",
+        ),
+    ]
+)
+
+
+def decode(event: str | bytes | dict[str, Any]) -> Event:
+    """Read an event's JSON, or the object that was read from it. Raises EventError."""
+    try:
+        return _EVENT.validate_python(event) if isinstance(event, dict) else _EVENT.validate_json(event)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'event'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+        raise EventError(f"not an event: {faults}") from None

@@ -1,6 +1,6 @@
 """What Prometheus reads: moves, ranks, report ages, switch counters, as they are when it asks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,13 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from controller.operator.documents import InstanceView, of_member
+from controller.steering.interface import Steering
 from controller.switches.view import SwitchState
-
-Instances = Mapping[tuple[str, str], InstanceView]
-"""(service, node) -> the instance as whoever steers it sees it."""
-Migrations = Mapping[tuple[str, str], int]
-"""(service, reason) -> how often the service's host changed from one node to another."""
 
 
 class MetricsError(Exception):
@@ -27,58 +22,44 @@ class MetricsError(Exception):
 
 @dataclass(frozen=True)
 class FabricCollector(Collector):
-    """Turns the controller's state into metrics."""
+    """Turns what a controller's steering knows into metrics."""
 
-    mode: str
-    """`in-network` or `reconfiguration`: who moves services."""
-    hosts: Callable[[], Mapping[str, str | None]]
-    """Service -> node."""
-    switches: Callable[[], Mapping[str, SwitchState]] = dict
-    instances: Callable[[], Instances] = dict
-    """Of services that no switch steers."""
-    migrations: Callable[[], Migrations] = dict
-    """Of services that no switch steers."""
+    steering: Steering
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, now."""
-        switches = self.switches()
-        instances = dict(self.instances())
-        migrations = dict(self.migrations())
-        for state in switches.values():
-            instances |= {key: of_member(member) for key, member in state.members.items()}
-            for key, count in state.migrations.items():
-                migrations[key] = migrations.get(key, 0) + count
-        yield from self._services(instances, migrations)
-        yield from _switches(switches)
+        yield from _services(self.steering)
+        yield from _switches(self.steering.switches)
 
-    def _services(self, instances: Instances, migrations: Migrations) -> Iterable[Metric]:
-        moved = CounterMetricFamily(
-            "hitless_migrations", "Changes of a service's host.", labels=("service", "reason", "mode")
-        )
-        for (service, reason), count in migrations.items():
-            moved.add_metric((service, reason, self.mode), count)
-        yield moved
-        host = GaugeMetricFamily(
-            "hitless_host", "1 for the node that takes a service's new work.", labels=("service", "node")
-        )
-        for service, node in self.hosts().items():
-            if node is not None:
-                host.add_metric((service, node), 1)
-        yield host
-        rank = GaugeMetricFamily(
-            "hitless_rank",
-            "How good an instance is for the next piece of work: 0 not eligible, 1 draining.",
-            labels=("service", "node"),
-        )
-        age = GaugeMetricFamily(
-            "hitless_report_age_seconds", "Since an instance's last accepted report.", labels=("service", "node")
-        )
-        for (service, node), view in instances.items():
-            rank.add_metric((service, node), view.rank)
-            if view.age_us is not None:
-                age.add_metric((service, node), view.age_us / 1_000_000)
-        yield rank
-        yield age
+
+def _services(steering: Steering) -> Iterable[Metric]:
+    moved = CounterMetricFamily(
+        "hitless_migrations", "Changes of a service's host.", labels=("service", "reason", "mode")
+    )
+    for (service, reason), count in steering.migrations.items():
+        moved.add_metric((service, reason, steering.mode), count)
+    yield moved
+    host = GaugeMetricFamily(
+        "hitless_host", "1 for the node that takes a service's new work.", labels=("service", "node")
+    )
+    for service, node in steering.hosts.items():
+        if node is not None:
+            host.add_metric((service, node), 1)
+    yield host
+    rank = GaugeMetricFamily(
+        "hitless_rank",
+        "How good an instance is for the next piece of work: 0 not eligible, 1 draining.",
+        labels=("service", "node"),
+    )
+    age = GaugeMetricFamily(
+        "hitless_report_age_seconds", "Since an instance's last accepted report.", labels=("service", "node")
+    )
+    for (service, node), view in steering.instances.items():
+        rank.add_metric((service, node), view.rank)
+        if view.age_us is not None:
+            age.add_metric((service, node), view.age_us / 1_000_000)
+    yield rank
+    yield age
 
 
 def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:

@@ -1,47 +1,18 @@
-"""The controller's API: JSON over HTTP on a Unix socket, for the `hitless` command and for scripts.
-
-GET /v1/status; GET /v1/events?since=N[&follow=1] (NDJSON); POST /v1/migrate {service, node, hold},
-/v1/release {service}, /v1/drain {service, node, undo}, /v1/rotate-keys {service or null}. An error is
-{"error": "..."} with a status of 400 (not understood) or 409 (not possible).
-"""
+"""The controller's API: JSON over HTTP on a Unix socket, for the `hitless` command and for scripts: docs/api.md."""
 
 import errno
-import json
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from controller.observe.events import EventLog
+from controller.observe.log import EventLog
+from controller.operator.commands import Commands
+from controller.operator.documents import Document, Status
 from controller.operator.overrides import CommandError
-
-Document = dict[str, Any]
-
-
-class Control(Protocol):
-    """What the API offers of a controller."""
-
-    @property
-    def events(self) -> EventLog:
-        """What has happened."""
-
-    async def status(self) -> Document:
-        """What there is and how it is now."""
-
-    async def migrate(self, service: str, node: str, *, hold: bool) -> Document:
-        """Move a service; raises CommandError."""
-
-    async def release(self, service: str) -> Document:
-        """Let go of a service; raises CommandError."""
-
-    async def drain(self, service: str, node: str, *, undo: bool) -> Document:
-        """Drain an instance or end that; raises CommandError."""
-
-    async def rotate_keys(self, service: str | None) -> Document:
-        """Give the instances of a service, or of all, new keys; raises CommandError."""
 
 
 class ApiError(Exception):
@@ -108,50 +79,54 @@ async def _errors(
         return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
 
 
-def application(control: Control) -> web.Application:
+def application(status: Callable[[], Awaitable[Status]], commands: Commands, events: EventLog) -> web.Application:
     """The API of one controller."""
 
-    async def status(_: web.Request) -> web.Response:
-        return web.json_response(await control.status())
+    async def get_status(_: web.Request) -> web.Response:
+        return _answer(await status())
 
     async def migrate(request: web.Request) -> web.Response:
         body = await _body(request, _Migrate)
-        return web.json_response(await control.migrate(body.service, body.node, hold=body.hold))
+        return _answer(await commands.migrate(body.service, body.node, hold=body.hold))
 
     async def release(request: web.Request) -> web.Response:
         body = await _body(request, _Release)
-        return web.json_response(await control.release(body.service))
+        return _answer(await commands.release(body.service))
 
     async def drain(request: web.Request) -> web.Response:
         body = await _body(request, _Drain)
-        return web.json_response(await control.drain(body.service, body.node, undo=body.undo))
+        return _answer(await commands.drain(body.service, body.node, undo=body.undo))
 
     async def rotate_keys(request: web.Request) -> web.Response:
         body = await _body(request, _RotateKeys)
-        return web.json_response(await control.rotate_keys(body.service))
+        return _answer(await commands.rotate_keys(body.service))
 
-    async def events(request: web.Request) -> web.StreamResponse:
-        since = _number(request, "since")
+    async def get_events(request: web.Request) -> web.StreamResponse:
+        since, follow = _number(request, "since"), _number(request, "follow")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        if not _number(request, "follow"):
-            await response.write("".join(json.dumps(one) + "\n" for one in control.events.since(since)).encode())
+        if not follow:
+            await response.write("".join(event.encode() + "\n" for event in events.since(since)).encode())
             return response
         try:
-            async for event in control.events.follow(since):
-                await response.write(json.dumps(event).encode() + b"\n")
+            async for event in events.follow(since):
+                await response.write(event.encode().encode() + b"\n")
         except ConnectionError:
             pass  # the reader has gone
         return response
 
     app = web.Application(middlewares=[_errors])
-    app.router.add_get("/v1/status", status)
-    app.router.add_get("/v1/events", events)
+    app.router.add_get("/v1/status", get_status)
+    app.router.add_get("/v1/events", get_events)
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
     app.router.add_post("/v1/drain", drain)
     app.router.add_post("/v1/rotate-keys", rotate_keys)
     return app
+
+
+def _answer(document: Document) -> web.Response:
+    return web.Response(text=document.encode(), content_type="application/json")
 
 
 def listen(path: Path) -> socket.socket:

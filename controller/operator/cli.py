@@ -7,18 +7,21 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from controller.operator import tables
+from controller.observe.events import Event, EventError, decode
+from controller.operator import sentences, tables
 from controller.operator.client import Client, NoControllerError, RefusedError
+from controller.operator.documents import CommandResult, Status
 
 DEFAULT_SOCKET = "/run/hitless/controller.sock"
 DEFAULT_STATE = "/var/lib/hitless/controller"
@@ -26,8 +29,6 @@ NOT_DONE = 1
 NO_CONTROLLER = 3
 EVENTS_SHOWN = 10
 """Events below the tables of `hitless watch`."""
-
-Document = Mapping[str, Any]
 
 socket_option = click.option(
     "--socket",
@@ -52,6 +53,8 @@ class _Group(click.Group):
             _fail(str(error), NO_CONTROLLER)
         except RefusedError as error:
             _fail(str(error), NOT_DONE)
+        except (EventError, ValidationError) as error:
+            _fail(f"the controller answers what this command cannot read; is it of another version? {error}", NOT_DONE)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -115,7 +118,7 @@ def controller_command(
 def check(fabric: Path, components: Path | None) -> None:
     """Check a FABRIC file (and components); nothing is applied."""
     from controller.fabric.file import load
-    from controller.nodes import components as repository
+    from controller.nodes import components as packing
     from controller.nodes import deployments
     from hitless.located import LocatedError
 
@@ -123,7 +126,7 @@ def check(fabric: Path, components: Path | None) -> None:
         checked = load(fabric)
         found = f"{fabric}: fabric {checked.name}: {len(checked.services)} services on {len(checked.nodes)} nodes"
         if components is not None:
-            packed = repository.pack_all(components, repository.base_url(checked))
+            packed = packing.pack_all(components, packing.base_url(checked))
             deployments.check(checked, packed)
             found += f"; {components}: {len(packed)} components"
     except (LocatedError, deployments.DeploymentError) as error:
@@ -140,7 +143,7 @@ def status(socket_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        _console().print(tables.status(document), soft_wrap=True)
+        _console().print(tables.status(Status.model_validate(document)), soft_wrap=True)
 
 
 @main.command()
@@ -157,9 +160,9 @@ def watch(interval: float, socket_path: Path, as_json: bool) -> None:
 
         def refresh() -> None:
             try:
-                document = client.get("/v1/status")
-                since = max(0, document["last_event"] - EVENTS_SHOWN)
-                events = [_line(event) for event in client.lines(f"/v1/events?since={since}")]
+                document = Status.model_validate(client.get("/v1/status"))
+                since = max(0, document.last_event - EVENTS_SHOWN)
+                events = [_line(decode(event)) for event in client.lines(f"/v1/events?since={since}")]
             except NoControllerError as error:
                 live.update(Text(str(error), "red"), refresh=True)
             else:
@@ -230,8 +233,8 @@ def rotate_keys(service: str | None, socket_path: Path, as_json: bool) -> None:
     _done(Client(socket_path).post("/v1/rotate-keys", service=service), as_json)
 
 
-def _done(result: Document, as_json: bool) -> None:
-    click.echo(json.dumps(result) if as_json else result["message"])
+def _done(result: dict[str, Any], as_json: bool) -> None:
+    click.echo(json.dumps(result) if as_json else CommandResult.model_validate(result).message)
 
 
 @main.command()
@@ -244,18 +247,16 @@ def events(follow: bool, since: int, socket_path: Path, as_json: bool) -> None:
     target = f"/v1/events?since={since}" + ("&follow=1" if follow else "")
     try:
         for event in Client(socket_path).lines(target):
-            click.echo(json.dumps(event) if as_json else _line(event))
+            click.echo(json.dumps(event) if as_json else _line(decode(event)))
     except KeyboardInterrupt:
         pass
 
 
-def _line(event: Document) -> str:
-    from controller.observe.events import describe
-
+def _line(event: Event) -> str:
     # Events carry the machine's monotonic time; people want the clock on the wall.
-    age_s = (time.monotonic_ns() - event["time_ns"]) / 1e9
+    age_s = (time.monotonic_ns() - event.time_ns) / 1e9
     clock = datetime.fromtimestamp(time.time() - age_s, UTC).astimezone()
-    return f"{event['seq']:>5} {clock:%H:%M:%S}.{clock.microsecond // 1000:03d} {describe(event)}"
+    return f"{event.seq:>5} {clock:%H:%M:%S}.{clock.microsecond // 1000:03d} {sentences.sentence(event)}"
 
 
 def _console() -> Console:

@@ -7,7 +7,7 @@ released.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.fabric.file import Fabric, Service
+from controller.fabric.schema import Fabric, Service
 from hitless.steering.policies import Single
 
 DEFAULT_DWELL_S = Single().dwell / 1e6
@@ -29,7 +29,7 @@ class Override:
 
 
 @dataclass(slots=True)
-class Commands:
+class OperatorIntent:
     """The operator's overrides and drains."""
 
     fabric: Fabric
@@ -41,20 +41,20 @@ class Commands:
     @classmethod
     def restored(
         cls, fabric: Fabric, holds: Mapping[str, str], drains: set[tuple[str, str]]
-    ) -> tuple["Commands", list[str]]:
-        """The commands as they were before a restart, and what of them the fabric file no longer has."""
-        commands, gone = cls(fabric), []
+    ) -> tuple["OperatorIntent", list[str]]:
+        """The intent as it was before a restart, and what of them the fabric file no longer has."""
+        intent, gone = cls(fabric), []
         for service, node in holds.items():
             try:
-                commands.migrate(service, node, hold=True, now=0.0)
+                intent.migrate(service, node, hold=True, now=0.0)
             except CommandError as error:
                 gone.append(f"hold of {service} on {node} dropped: {error}")
         for service, node in sorted(drains):
             try:
-                commands.drain(service, node)
+                intent.drain(service, node)
             except CommandError as error:
                 gone.append(f"drain of {service} on {node} dropped: {error}")
-        return commands, gone
+        return intent, gone
 
     def check(self, service: str, node: str) -> Service:
         """The service, if there is one with an instance on the node. Raises CommandError."""

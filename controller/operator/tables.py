@@ -1,82 +1,79 @@
 """What the command line prints of a status document."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-Document = Mapping[str, Any]
+from controller.operator.documents import Status, SwitchStatus
 
 MAX_AGE_MS = 9999.9
 
 
-def status(document: Document) -> RenderableType:
+def status(document: Status) -> RenderableType:
     """The whole document."""
     parts: list[RenderableType] = [_headline(document)]
-    parts += [_switch(name, switch) for name, switch in document["switches"].items()]
+    parts += [_switch(name, switch) for name, switch in document.switches.items()]
     return Group(*parts, Text(), _services(document), Text(), _nodes(document))
 
 
-def watched(document: Document, events: Sequence[str]) -> RenderableType:
+def watched(document: Status, events: Sequence[str]) -> RenderableType:
     """The whole document, and the last events below it."""
     return Group(status(document), Text(), *(Text(event, no_wrap=True, overflow="ellipsis") for event in events))
 
 
-def _headline(document: Document) -> Text:
-    broker = document["broker"]
-    text = Text(f"fabric {document['fabric']}, {document['mode']}, broker {broker['address']} ")
-    if broker["connected"]:
+def _headline(document: Status) -> Text:
+    broker = document.broker
+    text = Text(f"fabric {document.fabric}, {document.mode}, broker {broker.address} ")
+    if broker.connected:
         return text.append("connected", "green")
-    return text.append(f"not connected: {broker['error']}", "red")
+    return text.append(f"not connected: {broker.error}", "red")
 
 
-def _switch(name: str, switch: Document) -> Text:
-    if switch["connected"]:
-        text = Text(f"switch {name} ({switch['target']}): ")
-        return text.append("connected", "green").append(f", pipeline {switch['cookie']}")
-    return Text("switch ").append(switch["error"] or f"{name} ({switch['target']}): connecting", "red")
+def _switch(name: str, switch: SwitchStatus) -> Text:
+    if switch.connected:
+        text = Text(f"switch {name} ({switch.target}): ")
+        return text.append("connected", "green").append(f", pipeline {switch.cookie}")
+    return Text("switch ").append(switch.error or f"{name} ({switch.target}): connecting", "red")
 
 
-def _services(document: Document) -> Table:
+def _services(document: Status) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("SERVICE", "POLICY", "NODE", "", "STATUS"):
         table.add_column(column, no_wrap=True)
     for column in ("RANK", "AGE ms", "REPORT", "STEERED"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, service in document["services"].items():
-        policy = service["policy"]
-        if service["held"]:
-            left = service["held_for_s"]
-            policy = "held" if left is None else f"held {left:.1f} s"
-        for row, (node, instance) in enumerate(service["instances"].items()):
-            is_host = node == service["host"]
-            age = instance["age_us"]
+    for name, service in document.services.items():
+        policy = service.policy
+        if service.held:
+            policy = "held" if service.held_for_s is None else f"held {service.held_for_s:.1f} s"
+        for row, (node, instance) in enumerate(service.instances.items()):
+            is_host = node == service.host
             table.add_row(
                 name if row == 0 else "",
                 policy if row == 0 else "",
                 node,
                 "host" if is_host else "",
                 Text(
-                    instance["status"] + (", to drain" if instance["draining"] else ""),
-                    "green" if instance["eligible"] else "red",
+                    instance.status + (", to drain" if instance.draining else ""),
+                    "green" if instance.eligible else "red",
                 ),
-                str(instance["rank"]),
-                "never" if age is None else f"{min(age / 1000, MAX_AGE_MS):.1f}",
-                f"{instance['epoch']}/{instance['sequence']}",
-                str(instance["steered_packets"]),
+                str(instance.rank),
+                "never" if instance.age_us is None else f"{min(instance.age_us / 1000, MAX_AGE_MS):.1f}",
+                f"{instance.epoch}/{instance.sequence}",
+                str(instance.steered_packets),
                 style="bold" if is_host else "",
             )
     return table
 
 
-def _nodes(document: Document) -> Table:
+def _nodes(document: Status) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("NODE", "", "DEPLOYMENT", "COMPONENTS"):
         table.add_column(column, overflow="fold")
-    for name, node in document["nodes"].items():
-        components = ", ".join(f"{component} {state}" for component, state in node["components"].items())
-        online = Text("online", "green") if node["online"] else Text("offline", "red")
-        table.add_row(name, online, node["deployment"], components or "none known")
+    for name, node in document.nodes.items():
+        components = ", ".join(f"{component} {state}" for component, state in node.components.items())
+        online = Text("online", "green") if node.online else Text("offline", "red")
+        table.add_row(name, online, node.deployment, components or "none known")
     return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from controller.fabric.file import Fabric
 from controller.fabric.settings import settings
-from controller.operator.documents import InstanceView
+from controller.steering.interface import InstanceView
 from hitless.steering.outcome import Event
 from hitless.steering.policies import Single
 from hitless.steering.service import ServiceSteering
@@ -74,7 +74,7 @@ class Reconfiguration:
         outcome = self._services[service].report(now, spec.instances[node].member, report)
         return self._decisions(service, outcome.events)
 
-    def look(self, now: int) -> list[Decision]:
+    def tick(self, now: int) -> list[Decision]:
         """Time has passed: whoever has been silent for too long is left."""
         return [
             decision
@@ -102,7 +102,7 @@ class Reconfiguration:
         self._pins = dict(pins)
         for name, steering in self._services.items():
             steering.settings = self._settings(name)
-        return self.look(now)
+        return self.tick(now)
 
     def views(self, now: int) -> dict[tuple[str, str], InstanceView]:
         """Every instance, by (service, node)."""

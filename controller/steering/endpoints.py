@@ -6,8 +6,8 @@ from hitless.mqtt.messages import EndpointUpdate
 
 
 @dataclass(slots=True)
-class Endpoints:
-    """Each service's endpoint."""
+class EndpointTable:
+    """Each service's published endpoint."""
 
     term: int
     """Of this controller, unless the broker holds endpoints of a later one: then one more than theirs."""
@@ -32,8 +32,8 @@ class Endpoints:
         known = self.current.get(service)
         return known is not None and update.term == self.term and update.version <= known.version
 
-    def outrun(self, update: EndpointUpdate) -> bool:
-        """Get ahead of an endpoint that the broker holds; True when everything must be published anew.
+    def advance_term(self, update: EndpointUpdate) -> bool:
+        """Begin a term later than that of an endpoint the broker holds; True when all must be published anew.
 
         Clients would ignore all that a controller says which has lost its state and begins at an earlier term.
         """

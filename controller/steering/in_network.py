@@ -2,38 +2,55 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import ClassVar
 
-from controller.fabric.file import Fabric
 from controller.keys.ring import Binding, BindingKeys
-from controller.observe.events import EventLog
-from controller.operator.documents import of_member
-from controller.steering.interface import Sight, SteeringError
+from controller.keys.rotation import KeysPendingError
+from controller.observe.events import DigestEvent, SwitchEvent
+from controller.steering.interface import (
+    Hosts,
+    Instances,
+    InstanceView,
+    Mode,
+    Observation,
+    SteeringContext,
+    SteeringError,
+)
 from controller.switches.entries import Overrides
 from controller.switches.session import Program, SwitchError, SwitchSession
 from controller.switches.view import MemberState, SteeringEvent, SwitchState
+from hitless.mqtt.messages import Metrics
 
 log = logging.getLogger(__name__)
 
-LOOK_TIMEOUT_S = 0.12
+OBSERVE_TIMEOUT_S = 0.12
 """Longest that the status waits for the switches' probes; a switch answers within milliseconds."""
 WATCH_S = 0.25
-"""Between two looks at whether the switches are connected, which the event log tells."""
+"""Between two checks of whether the switches are connected, which the event log tells."""
 
 
-class SwitchSteering:
+class InNetworkSteering:
     """The switches of a fabric, each in a session of its own: one that is away holds up nothing else."""
 
-    def __init__(self, fabric: Fabric, events: EventLog, overrides: Overrides, moved: Callable[[], None]) -> None:
-        """`moved` is called when a service's host has changed, or has become known."""
+    mode: ClassVar[Mode] = "in-network"
+    at_node_addresses: ClassVar[bool] = False
+    authenticates: ClassVar[bool] = True
+    subscriptions: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, context: SteeringContext) -> None:
+        """Raises SwitchError without a compiled program."""
         program = Program.compiled()
-        self._fabric = fabric
-        self._events = events
-        self._overrides = overrides
-        self._moved = moved
-        self._sessions = {name: SwitchSession(fabric, name, program) for name in fabric.switches}
+        self._fabric = context.fabric
+        self._record = context.record
+        self._moved = context.moved
+        self._overrides = Overrides(context.pins, context.keys)
+        self._sessions = {name: SwitchSession(self._fabric, name, program) for name in self._fabric.switches}
+        for name, service in self._fabric.services.items():
+            context.endpoints.set(name, str(service.address), service.port, "switches steer")
 
     @property
     def switches(self) -> Mapping[str, SwitchState]:
@@ -41,15 +58,29 @@ class SwitchSteering:
         return {name: session.state for name, session in self._sessions.items()}
 
     @property
-    def hosts(self) -> Mapping[str, str | None]:
+    def hosts(self) -> Hosts:
         """A service with one host at a time has one steering switch, so the first that knows one is right."""
         hosts: dict[str, str | None] = dict.fromkeys(self._fabric.services)
-        for session in self._sessions.values():
-            for service, host in session.state.hosts.items():
+        for state in self.switches.values():
+            for service, host in state.hosts.items():
                 hosts[service] = hosts[service] or host
         return hosts
 
-    async def look(self) -> Sight:
+    @property
+    def upstream_hosts(self) -> None:
+        """Callers hold the services' own addresses, wherever the switches send their requests."""
+
+    @property
+    def instances(self) -> Instances:
+        """Every instance by the last probe of it."""
+        return {key: view_of(member) for state in self.switches.values() for key, member in state.members.items()}
+
+    @property
+    def migrations(self) -> Mapping[tuple[str, str], int]:
+        """As the switches' digests told."""
+        return sum((state.migrations for state in self.switches.values()), Counter())
+
+    async def observe(self) -> Observation:
         """Probe every instance on every connected switch; an answer that is late is replaced by the last one."""
         connected = [session for session in self._sessions.values() if session.state.connected]
         members: dict[tuple[str, str], MemberState] = {}
@@ -58,7 +89,7 @@ class SwitchSteering:
 
         async def probe(session: SwitchSession, service: str) -> None:
             try:
-                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                async with asyncio.timeout(OBSERVE_TIMEOUT_S):
                     for member in await session.probe(service):
                         members[service, member.node] = member
             except (TimeoutError, SwitchError) as error:
@@ -70,7 +101,7 @@ class SwitchSteering:
         hosts = dict(self.hosts)
         for (service, _), member in members.items():
             hosts[service] = member.host or hosts[service]
-        return Sight(hosts, {key: of_member(member) for key, member in members.items()})
+        return Observation(hosts, {key: view_of(member) for key, member in members.items()})
 
     def check(self, service: str) -> None:
         """Every switch that steers the service must be there."""
@@ -83,9 +114,21 @@ class SwitchSteering:
         """Write the pins to every switch; one that is away gets them when it is back."""
         await self._apply(replace(self._overrides, pins=dict(pins)))
 
-    async def key(self, keys: Mapping[Binding, BindingKeys]) -> None:
+    async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
         """Write the keys of reports to every switch; one that is away gets them when it is back."""
-        await self._apply(replace(self._overrides, keys=dict(keys)))
+        try:
+            await self._apply(replace(self._overrides, keys=dict(keys)))
+        except SteeringError as error:
+            raise KeysPendingError(str(error)) from error
+
+    def presence(self, node: str, online: bool) -> None:
+        """The switches judge nodes by their reports alone."""
+
+    def metrics(self, service: str, node: str, metrics: Metrics) -> None:
+        """The switches get the reports themselves."""
+
+    def adopt(self, service: str, address: str) -> None:
+        """The switches know where they steer."""
 
     async def _apply(self, overrides: Overrides) -> None:
         self._overrides = overrides
@@ -113,7 +156,7 @@ class SwitchSteering:
 
     async def _pass_on(self, session: SwitchSession, told: AsyncIterator[SteeringEvent]) -> None:
         async for event in told:
-            self._events.add("digest", **digest_fields(event))
+            self._record(digest_event(event))
             if event.moves:
                 self._moved()
 
@@ -123,24 +166,36 @@ class SwitchSteering:
             for name, state in self.switches.items():
                 if before.get(name, False) != state.connected:
                     before[name] = state.connected
-                    what = f"connected at {state.target}" if state.connected else f"lost: {state.error}"
-                    self._events.add("switch", switch=name, what=what, connected=state.connected)
+                    error = None if state.connected else state.error
+                    self._record(SwitchEvent(switch=name, connected=state.connected, target=state.target, error=error))
             await asyncio.sleep(WATCH_S)
 
 
-def digest_fields(event: SteeringEvent) -> dict[str, object]:
-    """A switch's word as an event of the log has it."""
-    return {
-        "time_ns": event.heard_ns,
-        "switch": event.switch,
-        "service": event.service,
-        "reason": event.reason_name,
-        "from": event.from_node,
-        "to": event.to_node,
-        "from_rank": event.from_rank,
-        "to_rank": event.to_rank,
-        "switch_time_us": event.switch_time_us,
-        "node": event.node,
-        "epoch": event.epoch,
-        "sequence": event.sequence,
-    }
+def view_of(member: MemberState) -> InstanceView:
+    """A probe's answer."""
+    return InstanceView(
+        status=member.status.name.lower(),
+        rank=member.rank,
+        age_us=member.age_us,
+        epoch=member.epoch,
+        sequence=member.sequence,
+        eligible=member.eligible,
+    )
+
+
+def digest_event(event: SteeringEvent) -> DigestEvent:
+    """A switch's word as the event log has it."""
+    return DigestEvent(
+        time_ns=event.heard_ns,
+        switch=event.switch,
+        service=event.service,
+        reason=event.reason,
+        from_node=event.from_node,
+        to_node=event.to_node,
+        from_rank=event.from_rank,
+        to_rank=event.to_rank,
+        switch_time_us=event.switch_time_us,
+        node=event.node,
+        epoch=event.epoch,
+        sequence=event.sequence,
+    )

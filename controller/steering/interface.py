@@ -1,11 +1,15 @@
-"""What the controller can ask of whoever steers new work: the switches, or itself by reconfiguration."""
+"""What the controller asks of whoever steers new work: the switches, or itself by reconfiguration. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
-from controller.operator.documents import InstanceView
+from controller.fabric.schema import Fabric
+from controller.keys.ring import Binding, BindingKeys
+from controller.observe.events import Event
+from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
+from hitless.mqtt.messages import EndpointUpdate, Metrics
 
 Mode = Literal["in-network", "reconfiguration"]
 """Who steers: the switches, or the controller by publishing endpoints."""
@@ -16,34 +20,107 @@ class SteeringError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """Services as they are seen now, by whoever steers them."""
+class InstanceView:
+    """An instance as whoever steers it sees it: the switch by its probe, or the controller by MQTT metrics."""
 
-    hosts: Mapping[str, str | None]
-    """Service -> node that serves its new work; None while unknown, or where there is no single one."""
-    instances: Mapping[tuple[str, str], InstanceView]
-    """By (service, node); those that cannot be asked are left out."""
+    status: str
+    rank: int
+    age_us: int | None
+    """Since its last accepted report; None when there was none."""
+    epoch: int
+    sequence: int
+    eligible: bool
+
+
+Instances = Mapping[tuple[str, str], InstanceView]
+"""By (service, node)."""
+Hosts = Mapping[str, str | None]
+"""Service -> node that serves its new work; None while unknown, or where there is no single one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Services as they are now, by whoever steers them."""
+
+    hosts: Hosts
+    instances: Instances
+    """Those that cannot be asked are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringContext:
+    """What whoever steers is given when it is made."""
+
+    fabric: Fabric
+    pins: Mapping[str, str]
+    """Service -> node that the operator wants as its host."""
+    keys: Mapping[Binding, BindingKeys]
+    """What reports are authenticated with."""
+    endpoints: EndpointTable
+    """What clients are told, kept by whoever steers and told anew whenever the broker is back."""
+    publish: Callable[[str, EndpointUpdate], None]
+    """Tells clients a service's endpoint now."""
+    broker_error: Callable[[], str | None]
+    """Why the broker is not connected; None if it is."""
+    record: Callable[[Event], object]
+    """Takes what happens into the event log."""
+    moved: Callable[[], None]
+    """To be called when the host of a service has changed, or has become known."""
 
 
 class Steering(Protocol):
     """Chooses the instance for new work, one way or the other."""
 
+    mode: ClassVar[Mode]
+    at_node_addresses: ClassVar[bool]
+    """Whether clients call services at their nodes' addresses; else at the services' own."""
+    authenticates: ClassVar[bool]
+    """Whether it needs keys for the nodes' reports."""
+    subscriptions: ClassVar[tuple[str, ...]]
+    """The MQTT topics that it must hear, beside those that every controller hears."""
+
+    def __init__(self, context: SteeringContext) -> None: ...
+
+    @property
+    def hosts(self) -> Hosts:
+        """The hosts as far as they were told."""
+
+    @property
+    def upstream_hosts(self) -> Hosts | None:
+        """The hosts that callers' configurations must point to; None where they hold the services' addresses."""
+
+    @property
+    def instances(self) -> Instances:
+        """The instances as they were seen last, for who cannot wait."""
+
+    @property
+    def migrations(self) -> Mapping[tuple[str, str], int]:
+        """(service, reason) -> how often its host changed from one node to another."""
+
     @property
     def switches(self) -> Mapping[str, SwitchState]:
         """The switches in use, by name."""
 
-    @property
-    def hosts(self) -> Mapping[str, str | None]:
-        """Service -> node that serves its new work, as far as it was told."""
-
-    async def look(self) -> Sight:
+    async def observe(self) -> Observation:
         """See how every service is now."""
 
     def check(self, service: str) -> None:
         """Raises SteeringError when a pin of the service could not be carried out now."""
 
     async def pin(self, pins: Mapping[str, str]) -> None:
-        """Pin these services to these nodes, and no others. Raises SteeringError."""
+        """Pin these services to these nodes, and no others. Raises SteeringError when it must wait for somebody."""
+
+    async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
+        """Accept reports with these keys. Raises KeysPendingError when it must wait for somebody."""
+
+    def presence(self, node: str, online: bool) -> None:
+        """A node has come to the broker, or gone from it."""
+
+    def metrics(self, service: str, node: str, metrics: Metrics) -> None:
+        """A node tells the metrics of its instance of a service."""
+
+    def adopt(self, service: str, address: str) -> None:
+        """An earlier controller has told clients that this is a service's endpoint."""
 
     async def run(self) -> None:
         """Work until cancelled."""

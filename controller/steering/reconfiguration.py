@@ -1,90 +1,136 @@
-"""Steering by reconfiguration: the nodes' MQTT metrics come in, decisions go out. The shell around `reconfigure`."""
+"""Steering by reconfiguration: the nodes' MQTT metrics come in, endpoints go out. The shell around `decisions`."""
 
 import asyncio
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import ClassVar
 
-from controller.fabric.file import Fabric
-from controller.nodes.bus import Bus
-from controller.operator.documents import InstanceView
+from controller.keys.ring import Binding, BindingKeys
+from controller.observe.events import EndpointEvent
 from controller.steering.decisions import Decision, Reconfiguration
-from controller.steering.interface import Sight, SteeringError
+from controller.steering.interface import Hosts, Instances, Mode, Observation, SteeringContext, SteeringError
 from controller.switches.view import SwitchState
+from hitless.mqtt import topics
 from hitless.mqtt.messages import Metrics
 
-log = logging.getLogger(__name__)
-
 NS_PER_US = 1000
-LOOKS_PER_STALENESS = 10
+TICKS_PER_STALENESS = 10
 """Staleness is noticed a tenth of `stale_after` late at most."""
 
 
-class MetricSteering:
-    """The controller as the one who steers."""
+class ReconfigurationSteering:
+    """The controller as the one who steers: tells clients, callers and gateways of new hosts."""
 
-    switches: Mapping[str, SwitchState] = {}
-    """None are in use."""
+    mode: ClassVar[Mode] = "reconfiguration"
+    at_node_addresses: ClassVar[bool] = True
+    authenticates: ClassVar[bool] = False  # The broker knows who publishes.
+    subscriptions: ClassVar[tuple[str, ...]] = (topics.METRICS.filter(),)
 
-    def __init__(
-        self, fabric: Fabric, pins: Mapping[str, str], bus: Bus, decided: Callable[[list[Decision]], None]
-    ) -> None:
-        """`decided` is called with every decision at once."""
-        self._pure = Reconfiguration(fabric, pins)
-        self._bus = bus
-        self._decided = decided
-        self.migrations: Counter[tuple[str, str]] = Counter()
-        """(service, reason) -> how often it moved from one node to another."""
+    def __init__(self, context: SteeringContext) -> None:
+        self._fabric = fabric = context.fabric
+        self._context = context
+        self._services = Reconfiguration(fabric, context.pins)
+        self._migrations: Counter[tuple[str, str]] = Counter()
         stale = min((service.stale_after_ms for service in fabric.services.values()), default=1000)
-        self._interval_s = stale / 1000 / LOOKS_PER_STALENESS
+        self._interval_s = stale / 1000 / TICKS_PER_STALENESS
 
     @property
-    def hosts(self) -> Mapping[str, str | None]:
-        """Service -> node whose endpoint is published."""
-        return self._pure.hosts
+    def switches(self) -> Mapping[str, SwitchState]:
+        """None are in use."""
+        return {}
 
-    def adopt(self, service: str, node: str) -> None:
-        """An earlier controller left the service there."""
-        self._pure.adopt(service, node)
+    @property
+    def hosts(self) -> Hosts:
+        """The nodes whose endpoints are published."""
+        return self._services.hosts
 
-    def metrics(self, service: str, node: str, metrics: Metrics) -> None:
-        """Metrics have come."""
-        self._tell(self._pure.report(_now_us(), service, node, metrics.report()))
+    @property
+    def upstream_hosts(self) -> Hosts:
+        """The same nodes: a caller's own configuration names them."""
+        return self._services.hosts
 
-    def presence(self, node: str, online: bool) -> None:
-        """A node has come or gone."""
-        self._tell(self._pure.presence(_now_us(), node, online))
+    @property
+    def instances(self) -> Instances:
+        """Every instance by its metrics."""
+        return self._services.views(_now_us())
 
-    def views(self) -> Mapping[tuple[str, str], InstanceView]:
-        """Every instance by its metrics, by (service, node)."""
-        return self._pure.views(_now_us())
+    @property
+    def migrations(self) -> Mapping[tuple[str, str], int]:
+        """As decided here."""
+        return self._migrations
 
-    async def look(self) -> Sight:
+    async def observe(self) -> Observation:
         """Every service by its metrics."""
-        return Sight(self.hosts, self.views())
+        return Observation(self.hosts, self.instances)
 
     def check(self, service: str) -> None:
         """Endpoints travel by the broker."""
-        if not self._bus.connected:
-            raise SteeringError(f"the broker is not connected: {self._bus.error}")
+        error = self._context.broker_error()
+        if error is not None:
+            raise SteeringError(f"the broker is not connected: {error}")
 
     async def pin(self, pins: Mapping[str, str]) -> None:
         """Decide anew with these pins."""
-        self._tell(self._pure.pin(_now_us(), pins))
+        self._carry_out(self._services.pin(_now_us(), pins))
+
+    async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
+        """Metrics carry no keys."""
+
+    def presence(self, node: str, online: bool) -> None:
+        """Leave a node that has gone at once."""
+        self._carry_out(self._services.presence(_now_us(), node, online))
+
+    def metrics(self, service: str, node: str, metrics: Metrics) -> None:
+        """Decide by what a node tells."""
+        self._carry_out(self._services.report(_now_us(), service, node, metrics.report()))
+
+    def adopt(self, service: str, address: str) -> None:
+        """Leave a service where an earlier controller had it."""
+        for node, host in self._fabric.hosts.items():
+            if str(host.address) == address:
+                self._services.adopt(service, node)
+        self._context.moved()
 
     async def run(self) -> None:
         """Leave whoever falls silent."""
         while True:
             await asyncio.sleep(self._interval_s)
-            self._tell(self._pure.look(_now_us()))
+            self._carry_out(self._services.tick(_now_us()))
 
-    def _tell(self, decisions: list[Decision]) -> None:
+    def _carry_out(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if decision.before is not None:
-                self.migrations[decision.service, decision.reason.name] += 1
+                self._migrations[decision.service, decision.reason.name] += 1
+            self._publish(decision)
         if decisions:
-            self._decided(decisions)
+            self._context.moved()
+
+    def _publish(self, decision: Decision) -> None:
+        update = self._context.endpoints.set(
+            decision.service,
+            address=str(self._fabric.hosts[decision.host].address),
+            port=self._fabric.services[decision.service].port,
+            reason=f"{decision.reason.name}: {decision.before or 'nobody'} -> {decision.host}",
+        )
+        self._context.publish(decision.service, update)
+        self._context.record(
+            EndpointEvent(
+                service=decision.service,
+                reason=decision.reason,
+                from_node=decision.before,
+                to_node=decision.host,
+                from_rank=decision.before_rank,
+                to_rank=decision.rank,
+                node=decision.node,
+                epoch=decision.epoch,
+                sequence=decision.sequence,
+                term=update.term,
+                version=update.version,
+                address=update.address,
+                port=update.port,
+            )
+        )
 
 
 def _now_us() -> int:

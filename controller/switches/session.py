@@ -14,7 +14,7 @@ from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, diff
 from controller.switches.entries import Overrides, desired_entries, instance_index
 from controller.switches.p4runtime import Connection, Program, SwitchError
-from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState
+from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.cancellation import raise_if_cancelled
 from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.steering.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
@@ -289,7 +289,7 @@ class SwitchSession:
             self._moved_at[event.service] = event.switch_time_us
             self._untold.pop(event.service, None)
             if event.from_node is not None:
-                self.state.migrations[event.service, event.reason_name] += 1
+                self.state.migrations[event.service, reason_name(event.reason)] += 1
         for queue in self._subscribers:
             queue.put_nowait(event)
 

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from hitless.steering.outcome import MOVES
 from hitless.steering.words import MemberStatus, Reason
 
+UNHEARD = "UNHEARD"
+"""Of a change that no digest told: the switch's probe shows another host than the last digest did."""
+
+
+def reason_name(reason: Reason | None) -> str:
+    """A change's reason as events and counters name it."""
+    return UNHEARD if reason is None else reason.name
+
 
 @dataclass(frozen=True, slots=True)
 class SteeringEvent:
@@ -27,11 +35,6 @@ class SteeringEvent:
     sequence: int
     heard_ns: int
     """`time.monotonic_ns()` when the controller heard it."""
-
-    @property
-    def reason_name(self) -> str:
-        """The reason as the event log and the counters have it."""
-        return "UNHEARD" if self.reason is None else self.reason.name
 
     @property
     def moves(self) -> bool:

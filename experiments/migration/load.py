@@ -1,7 +1,8 @@
 """The open-loop load of a run: cameras that send frames to the application, and HTTP requests over kept connections.
 
-Every request has an intended start time that nothing postpones, and is sent once. ``python -m experiments.load FILE``
-takes its configuration as JSON and writes a row for each request as soon as its outcome is known.
+Every request has an intended start time that nothing postpones, and is sent once. ``python -m
+experiments.migration.load FILE`` takes its configuration as JSON and writes a row for each request as soon as its
+outcome is known.
 """
 
 from __future__ import annotations

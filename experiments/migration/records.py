@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from controller.observe.events import DigestEvent, EndpointEvent, decode
+from controller.switches.view import reason_name
 
 OK = "ok"
 LOST = "lost"
@@ -140,23 +142,20 @@ def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], i
 
 
 def read_decisions(path: Path) -> list[Decision]:
-    """The changes of host in the controller's event log; empty if there is none."""
+    """The changes of host in the controller's event log; empty if there is none. Raises EventError."""
     if not path.exists():
         return []
-    decisions = []
-    for line in path.read_text().splitlines():
-        event = json.loads(line)
-        if event["kind"] in ("digest", "endpoint") and event.get("to"):
-            decisions.append(
-                Decision(
-                    event["service"],
-                    event.get("from"),
-                    event["to"],
-                    event["reason"],
-                    event["time_ns"],
-                    event.get("node"),
-                    event.get("epoch") or 0,
-                    event.get("sequence") or 0,
-                )
-            )
-    return decisions
+    return [
+        Decision(
+            event.service,
+            event.from_node,
+            event.to_node,
+            reason_name(event.reason),
+            event.time_ns,
+            event.node,
+            event.epoch,
+            event.sequence,
+        )
+        for event in map(decode, path.read_text().splitlines())
+        if isinstance(event, DigestEvent | EndpointEvent) and event.to_node
+    ]

@@ -1,20 +1,31 @@
 """Metrics, read over HTTP as Prometheus reads them."""
 
 import asyncio
+import re
 import socket
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.fabric.file import Fabric, load
+from controller.observe.events import EndpointEvent, Event
 from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
-from controller.operator.documents import InstanceView
-from controller.switches.view import Count, MemberState, SwitchCounters, SwitchState
-from hitless.steering.words import MemberStatus
+from controller.steering.endpoints import EndpointTable
+from controller.steering.in_network import InNetworkSteering
+from controller.steering.interface import SteeringContext
+from controller.steering.reconfiguration import ReconfigurationSteering
+from controller.switches.p4runtime import Program
+from controller.switches.view import Count, MemberState, SwitchCounters
+from hitless.mqtt.messages import EndpointUpdate, Metrics
+from hitless.steering.words import MemberStatus, Reason
+from hitless.wire.report import Report
 from tests.ports import free_port
 
+PAIR = load(Path(__file__).with_name("fabric.yaml"))
 MEMBER = MemberState(
     service="detect",
     node="edge1",
@@ -53,24 +64,39 @@ def samples(collector: FabricCollector) -> dict[tuple[str, ...], float]:
     }
 
 
+class Told:
+    """What steering is given, and what it says."""
+
+    def __init__(self, fabric: Fabric = PAIR) -> None:
+        self.published: list[tuple[str, EndpointUpdate]] = []
+        self.events: list[Event] = []
+        self.context = SteeringContext(
+            fabric=fabric,
+            pins={},
+            keys={},
+            endpoints=EndpointTable(term=1),
+            publish=lambda service, update: self.published.append((service, update)),
+            broker_error=lambda: None,
+            record=self.events.append,
+            moved=lambda: None,
+        )
+
+
 def test_what_switches_tell() -> None:
-    state = SwitchState(
-        "s1",
-        "unix:/nowhere",
-        connected=True,
-        pushes=1,
-        members={("detect", "edge1"): MEMBER, ("detect", "edge2"): replace(MEMBER, node="edge2", rank=0, age_us=None)},
-        counters=SwitchCounters(
-            steered={("detect", "edge1"): Count(10, 1000)},
-            drops={"REPORT_OLD": Count(2, 188)},
-            events={"BETTER": 1},
-        ),
-        migrations=Counter({("detect", "BETTER"): 1}),
+    steering = InNetworkSteering(Told().context)
+    state = steering.switches["s1"]
+    state.connected = True
+    state.pushes = 1
+    state.hosts = {"detect": "edge1", "thumbnail": None}
+    state.members = {
+        ("detect", "edge1"): MEMBER,
+        ("detect", "edge2"): replace(MEMBER, node="edge2", rank=0, age_us=None),
+    }
+    state.counters = SwitchCounters(
+        steered={("detect", "edge1"): Count(10, 1000)}, drops={"REPORT_OLD": Count(2, 188)}, events={"BETTER": 1}
     )
-    seen = samples(
-        FabricCollector("in-network", hosts=lambda: {"detect": "edge1", "web": None}, switches=lambda: {"s1": state})
-    )
-    assert seen == {
+    state.migrations = Counter({("detect", "BETTER"): 1})
+    assert samples(FabricCollector(steering)) == {
         ("hitless_migrations_total", "in-network", "BETTER", "detect"): 1,
         ("hitless_host", "edge1", "detect"): 1,
         ("hitless_rank", "edge1", "detect"): 65000,
@@ -85,28 +111,75 @@ def test_what_switches_tell() -> None:
     }
 
 
+def test_moves_of_several_switches_add_up() -> None:
+    two = load(Path(__file__).parents[2] / "topologies" / "two_switches.yaml")
+    steering = InNetworkSteering(Told(two).context)
+    one, other = steering.switches.values()
+    one.migrations = Counter({("detect", "BETTER"): 1, ("detect", "STALE"): 2})
+    other.migrations = Counter({("detect", "BETTER"): 4})
+    assert steering.migrations == {("detect", "BETTER"): 5, ("detect", "STALE"): 2}
+
+
 def test_what_reconfiguration_tells() -> None:
-    view = InstanceView(status="ready", rank=7, age_us=1_000_000, epoch=1, sequence=1, eligible=True)
-    seen = samples(
-        FabricCollector(
-            "reconfiguration",
-            hosts=lambda: {"detect": "edge2"},
-            instances=lambda: {("detect", "edge2"): view},
-            migrations=lambda: {("detect", "STALE"): 3},
+    told = Told()
+    steering = ReconfigurationSteering(told.context)
+    for node, cpu in (("edge1", 100), ("edge2", 300)):
+        report = Report(
+            service_id=2, node_id=PAIR.nodes[node].node_id, epoch=1, sequence=1, ready=True, cpu=cpu, received=0
         )
-    )
-    assert seen[("hitless_migrations_total", "reconfiguration", "STALE", "detect")] == 3
-    assert seen[("hitless_rank", "edge2", "detect")] == 7
-    assert seen[("hitless_report_age_seconds", "edge2", "detect")] == 1
+        steering.metrics("detect", node, Metrics.of(report))
+    steering.presence("edge1", False)
+    seen = samples(FabricCollector(steering))
+    (move,) = [one for one in told.events if isinstance(one, EndpointEvent) and one.from_node]
+    assert (move.from_node, move.to_node) == ("edge1", "edge2")
+    assert move.reason in (Reason.GONE, Reason.STALE)
+    assert seen["hitless_migrations_total", "reconfiguration", move.reason.name, "detect"] == 1
+    assert seen["hitless_host", "edge2", "detect"] == 1
+    assert seen["hitless_rank", "edge2", "detect"] == 65535 - 300
+    assert 0 < seen["hitless_report_age_seconds", "edge2", "detect"] < 60
+    assert not [name for name, *_ in seen if name.startswith("hitless_switch")]
+    assert [(service, update.address) for service, update in told.published] == [
+        ("detect", "10.0.0.11"),
+        ("detect", "10.0.0.12"),
+    ]
 
 
 def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
     async def body(port: int) -> None:
         with pytest.raises(MetricsError, match=rf"127\.0\.0\.1:{port}.*metrics\.port"):
-            async with MetricsServer("127.0.0.1", port, FabricCollector("in-network", hosts=dict)):
+            async with MetricsServer("127.0.0.1", port, FabricCollector(InNetworkSteering(Told().context))):
                 pass
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         asyncio.run(body(int(taken.getsockname()[1])))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
+    steering = InNetworkSteering(Told().context)
+    state = steering.switches["s1"]
+    state.hosts = {"detect": "edge1"}
+    state.members = {("detect", "edge1"): MEMBER}
+    state.counters = SwitchCounters({("detect", "edge1"): Count(1, 1)}, {"TTL": Count(1, 1)}, {"BETTER": 1})
+    state.migrations = Counter({("detect", "BETTER"): 1})
+    there = {
+        (sample.name, family.type, frozenset(sample.labels))
+        for family in FabricCollector(steering).collect()
+        for sample in family.samples
+    }
+    rows = re.findall(r"^\| `(hitless_\w+)` \| (\w+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$", PAGE, re.M)
+    assert {(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == there
+    assert set(re.findall(r"\bhitless_\w*[a-z]\b", PAGE)) <= {name for name, _, _ in there}
+
+
+@pytest.mark.parametrize(("column", "counter"), [("reason", "drops"), ("event", "events")])
+def test_the_page_names_all_that_a_switch_counts_and_nothing_else(column: str, counter: str) -> None:
+    (entry,) = [one for one in Program.compiled().schema().p4info.counters if one.preamble.alias == counter]
+    (names,) = [one for one in entry.preamble.structured_annotations if one.name == "names"]
+    (table,) = re.findall(rf"^\| {column} \| \|\n\|---\|---\|\n((?:\|.*\n)+)", PAGE, re.M)
+    told = re.findall(r"^\| `(\w+)`", table, re.M)
+    assert sorted(told) == sorted(pair.key for pair in names.kv_pair_list.kv_pairs)

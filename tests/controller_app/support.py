@@ -9,11 +9,14 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from controller.observe.events import Event, decode
 from controller.operator.client import Client, NoControllerError
 from tests.patience import PATIENCE
 from topologies.processes import Process, start
+
+EventType = TypeVar("EventType", bound=Event)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,8 +173,8 @@ class Running:
     def status(self) -> dict[str, Any]:
         return self.client.get("/v1/status")
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.client.lines("/v1/events") if event["kind"] == kind]
+    def events(self, kind: type[EventType]) -> list[EventType]:
+        return [event for event in map(decode, self.client.lines("/v1/events")) if isinstance(event, kind)]
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `hitless` against it."""

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from controller.operator import tables
+from controller.operator.documents import Status
 from tests.controller_app.support import ROOT
 from tests.patience import PATIENCE
 
@@ -56,10 +57,19 @@ def test_a_controller_does_not_start_with_a_mistake(fabric_path: Path, component
 
 
 def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
-    instance = {"age_us": 4200, "epoch": 3, "sequence": 17, "steered_packets": 9, "eligible": True, "draining": False}
+    instance = {
+        "member": 0,
+        "age_us": 4200,
+        "epoch": 3,
+        "sequence": 17,
+        "steered_packets": 9,
+        "eligible": True,
+        "draining": False,
+    }
     status: dict[str, Any] = {
         "fabric": "small",
         "mode": "in-network",
+        "last_event": 4,
         "broker": {"address": "10.0.0.100:1883", "connected": False, "error": "Connection refused"},
         "switches": {"s1": {"connected": True, "target": "10.0.0.1:9559", "cookie": "00ab", "error": None}},
         "nodes": {"edge1": {"online": True, "deployment": "done", "components": {"org.example.Web": "RUNNING"}}},
@@ -78,7 +88,7 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
         },
     }
     console = Console(width=100, record=True)
-    console.print(tables.status(status))
+    console.print(tables.status(Status.model_validate(status)))
     lines = console.export_text().splitlines()
     assert "broker 10.0.0.100:1883 not connected: Connection refused" in lines[0]
     assert "connected, pipeline 00ab" in lines[1]

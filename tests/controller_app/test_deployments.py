@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 
 from controller.fabric.file import Fabric
-from controller.nodes import components as repository
 from controller.nodes import deployments
-from controller.nodes.components import Component
+from controller.nodes.components import Component, pack_all
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import DeploymentDocument
 
 
 @pytest.fixture
 def components(components_path: Path) -> dict[str, Component]:
-    return repository.pack_all(components_path, "http://127.0.0.1:8080")
+    return pack_all(components_path, "http://127.0.0.1:8080")
 
 
 def merged(document: DeploymentDocument, component: str) -> dict[str, Any]:
@@ -73,14 +72,14 @@ def test_equal_deployments_have_equal_ids_and_others_other_ids(
     first = deployments.documents(fabric, components, None)
     assert deployments.documents(fabric, components, None) == first
     (components_path / "web" / "main.py").write_text("changed = True\n")
-    changed = repository.pack_all(components_path, "http://127.0.0.1:8080")
+    changed = pack_all(components_path, "http://127.0.0.1:8080")
     assert deployments.documents(fabric, changed, None)["edge1"].deployment_id != first["edge1"].deployment_id
 
 
 def test_a_component_whose_recipe_names_nobody_finds_everybody(fabric: Fabric, components_path: Path) -> None:
     recipe = components_path / "resize" / "recipe.yaml"
     recipe.write_text("".join(line for line in recipe.open() if "endpoints" not in line))
-    components = repository.pack_all(components_path, "http://127.0.0.1:8080")
+    components = pack_all(components_path, "http://127.0.0.1:8080")
     document = deployments.documents(fabric, components, None)["edge1"]
     assert set(merged(document, "org.example.Resize")["endpoints"]) == {"resize", "web"}
     assert set(merged(document, "org.example.Web")["endpoints"]) == {"resize", "web"}

@@ -36,7 +36,7 @@ class Nodes:
                     cpu=use,
                 )
                 decisions += self._reconfiguration.report(self.now, service, node, report)
-            decisions += self._reconfiguration.look(self.now)
+            decisions += self._reconfiguration.tick(self.now)
         return decisions
 
 

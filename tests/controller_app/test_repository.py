@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from controller.fabric.file import Fabric
-from controller.nodes import components as repository
-from controller.nodes import deployments
+from controller.nodes import deployments, repository
+from controller.nodes.components import pack, pack_all
 from hitless.component.recipe import Recipe, RecipeError
 from tests.controller_app.support import write_component
 from tests.ports import free_port
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:8080"
 
 
 def test_the_published_recipe_has_address_and_digest_of_every_artefact(components_path: Path) -> None:
-    component = repository.pack(components_path / "resize", URL)
+    component = pack(components_path / "resize", URL)
     (artifact,) = Recipe.parse(component.document.decode(), "published").manifests[0].artifacts
     assert artifact.uri == f"{URL}/artifacts/org.example.Resize/1.0.0/main.py"
     content = (components_path / "resize" / "main.py").read_bytes()
@@ -33,10 +33,10 @@ def test_the_published_recipe_has_address_and_digest_of_every_artefact(component
 
 def test_the_same_files_make_the_same_component_and_others_another(components_path: Path) -> None:
     folder = components_path / "resize"
-    before = repository.pack(folder, URL)
-    assert repository.pack(folder, URL).sha256 == before.sha256
+    before = pack(folder, URL)
+    assert pack(folder, URL).sha256 == before.sha256
     (folder / "main.py").write_text("def lambda_handler(event, context):\n    return 1\n")
-    assert repository.pack(folder, URL).sha256 != before.sha256
+    assert pack(folder, URL).sha256 != before.sha256
 
 
 def test_gdks_placeholders_are_filled_in(components_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_gdks_placeholders_are_filled_in(components_path: Path) -> None:
     text = recipe.read_text()
     text = text.replace("Name: org.example.Resize", 'Name: "{COMPONENT_NAME}"')
     recipe.write_text(text.replace("Version: 1.0.0", 'Version: "{COMPONENT_VERSION}"'))
-    packed = repository.pack(components_path / "resize", URL)
+    packed = pack(components_path / "resize", URL)
     assert (packed.recipe.name, packed.recipe.version) == ("org.example.Resize", "1.0.0")
 
 
@@ -52,11 +52,11 @@ def test_a_zip_that_is_no_file_is_the_folder_itself_always_the_same(components_p
     folder = components_path / "resize"
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("VERSION/main.py", "VERSION/resize.zip\n        Unarchive: ZIP"))
-    packed = repository.pack(folder, URL)
+    packed = pack(folder, URL)
     archive = zipfile.ZipFile(io.BytesIO(packed.files["resize.zip"]))
     assert archive.namelist() == ["main.py"]
     (folder / "main.py").touch()
-    assert repository.pack(folder, URL).files == packed.files
+    assert pack(folder, URL).files == packed.files
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_a_mistake_is_named_by_file_line_and_field(
     recipe = components_path / "resize" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(wrong, right))
     with pytest.raises(RecipeError) as error:
-        repository.pack_all(components_path, URL)
+        pack_all(components_path, URL)
     assert expected in str(error.value)
 
 
 def test_a_name_that_comes_twice_is_a_mistake(components_path: Path) -> None:
     write_component(components_path, "org.example.Web", "again")
     with pytest.raises(RecipeError, match=r"recipe.yaml:2: ComponentName: expected a name of its own"):
-        repository.pack_all(components_path, URL)
+        pack_all(components_path, URL)
 
 
 def test_a_folder_without_components_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="found none"):
-        repository.pack_all(tmp_path, URL)
+        pack_all(tmp_path, URL)
 
 
 async def _get(application: web.Application, *paths: str) -> list[tuple[int, bytes]]:
@@ -111,7 +111,7 @@ async def _get(application: web.Application, *paths: str) -> list[tuple[int, byt
 
 
 def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path) -> None:
-    components = repository.pack_all(components_path, URL)
+    components = pack_all(components_path, URL)
     web_component = components["org.example.Web"]
     answers = asyncio.run(
         _get(
@@ -128,7 +128,7 @@ def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path
 
 
 def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabric, components_path: Path) -> None:
-    components = repository.pack_all(components_path, URL)
+    components = pack_all(components_path, URL)
     deployments.check(fabric, components)
     del components["org.example.Web"]
     with pytest.raises(
@@ -142,9 +142,9 @@ def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabr
 
 
 def test_without_switches_the_services_of_a_node_need_ports_of_their_own(fabric: Fabric, components_path: Path) -> None:
-    components = repository.pack_all(components_path, URL)
+    components = pack_all(components_path, URL)
     resize = fabric.services["resize"].model_copy(update={"protocol": "tcp", "port": 80})
     same = fabric.model_copy(update={"services": {**fabric.services, "resize": resize}})
     deployments.check(same, components)
     with pytest.raises(deployments.DeploymentError, match=r"service web: .* resize has tcp port 80 of edge1 too"):
-        deployments.check(same, components, at_nodes_addresses=True)
+        deployments.check(same, components, at_node_addresses=True)

@@ -49,7 +49,7 @@ def come(rollout: Rollout) -> Job | None:
     """A node comes and asks for its job."""
     rollout.presence("edge1", True)
     answer = rollout.start_next("edge1")
-    return Job("edge1", answer, "") if answer.execution else None
+    return Job("edge1", answer, None, again=False) if answer.execution else None
 
 
 def job_id(job: Job | None) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from controller.fabric.file import Fabric
+from controller.observe.events import DigestEvent
+from controller.switches.view import reason_name
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.namespace import Link, Namespace, namespace
 from tests.controller_app.support import Ports, Running, RunningBroker
@@ -88,8 +90,9 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
         await until(lambda: service()["host"] == other, "the command moved nothing")
         await until(lambda: _roles(edge1, edge2) == _roles_for(other), "the gateways are not told of the move")
 
-        def reasons() -> list[tuple[str, str]]:
-            return [(one["reason"], one["to"]) for one in running.events("digest") if one["service"] == "web"]
+        def reasons() -> list[tuple[str, str | None]]:
+            digests = running.events(DigestEvent)
+            return [(reason_name(one.reason), one.to_node) for one in digests if one.service == "web"]
 
         await until(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
 

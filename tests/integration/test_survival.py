@@ -1,13 +1,13 @@
 """Requests do not notice that the controller and the broker die; the switch still migrates."""
 
 import asyncio
-import json
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from controller.observe.events import CommandEvent, decode
 from experiments.migration import measure, records
 from experiments.migration.generator import start_load
 from experiments.migration.options import APPLICATION, Options
@@ -20,8 +20,9 @@ FRAMES_PER_SECOND = 5.0
 
 def released(bed: Testbed) -> bool:
     """Whether the controller has told of letting go of every function, which it does when the switch has."""
-    events = [json.loads(line) for line in (bed.logs / "events.ndjson").read_text().splitlines()]
-    return {one["service"] for one in events if one.get("command") == "release"} == set(bed.fabric.services)
+    events = [decode(line) for line in (bed.logs / "events.ndjson").read_text().splitlines()]
+    commands = [one for one in events if isinstance(one, CommandEvent)]
+    return {one.service for one in commands if one.command == "release"} == set(bed.fabric.services)
 
 
 @needs_root

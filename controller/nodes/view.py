@@ -1,0 +1,40 @@
+"""What is known of a node: typed values that the link fills and everything else reads. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Standing = Literal["done", "under way", "failed", "waiting"]
+"""How a node stands with the deployment that it should have: `waiting` for the node, or to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as its messages tell."""
+
+    online: bool
+    components: Mapping[str, str]
+    """Component -> state (RUNNING, ...)."""
+    deployment: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceNews:
+    """A node is connected to the broker, or no longer."""
+
+    node: str
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNews:
+    """A node tells which key a component's reports are tagged with."""
+
+    node: str
+    component: str
+    key_id: int | None
+    """None: with none."""
+
+
+News = PresenceNews | KeyNews
+"""What a node's message means to others than the link."""

@@ -1,0 +1,128 @@
+"""Carries out what the operator asks for, and lets go of migrations when their time is over."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from controller.keys.rotation import KeyKeeper
+from controller.nodes.link import NodeLink
+from controller.observe.events import CommandEvent, Event
+from controller.operator import sentences
+from controller.operator.documents import DrainResult, MigrateResult, ReleaseResult, RotateKeysResult
+from controller.operator.overrides import CommandError, OperatorIntent
+from controller.state import StateError
+from controller.steering.interface import Steering, SteeringError
+
+
+class Commands:
+    """The operator's commands. A call that raises CommandError has changed nothing."""
+
+    def __init__(
+        self,
+        intent: OperatorIntent,
+        steering: Steering,
+        keys: KeyKeeper,
+        nodes: NodeLink,
+        *,
+        broker_error: Callable[[], str | None],
+        record: Callable[[Event], object],
+        save: Callable[[], None],
+        assign_roles: Callable[[], None],
+    ) -> None:
+        """`save` puts the intent on disk, `assign_roles` tells the nodes of it, `record` takes events into the log."""
+        self._intent = intent
+        self._steering = steering
+        self._keys = keys
+        self._nodes = nodes
+        self._broker_error = broker_error
+        self._record = record
+        self._save = save
+        self._assign_roles = assign_roles
+        self._pinned = asyncio.Event()
+        self._applying = asyncio.Lock()
+
+    async def migrate(self, service: str, node: str, *, hold: bool) -> MigrateResult:
+        """Make a node the host of a service's new work. Raises CommandError."""
+        self._intent.check(service, node)
+        before = self._steering.hosts.get(service)
+        try:
+            self._steering.check(service)
+        except SteeringError as error:
+            raise CommandError(f"{error}; {service} stays as it is") from error
+        override = self._intent.migrate(service, node, hold=hold, now=time.monotonic())
+        self._save()
+        outcome = sentences.migrated(override, before, await self._apply())
+        self._done("migrate", service, node, outcome)
+        return MigrateResult(service=service, node=node, held=hold, message=sentences.answer(outcome, service))
+
+    async def release(self, service: str) -> ReleaseResult:
+        """Let go of a service. Raises CommandError."""
+        if not self._intent.release(service):
+            return ReleaseResult(service=service, released=False, message=sentences.not_held(service))
+        self._save()
+        outcome = sentences.released(await self._apply())
+        self._done("release", service, None, outcome)
+        return ReleaseResult(service=service, released=True, message=sentences.answer(outcome, service))
+
+    async def drain(self, service: str, node: str, *, undo: bool) -> DrainResult:
+        """Let an instance take no new work, or take it again. Raises CommandError."""
+        changed = self._intent.drain(service, node, undo=undo)
+        self._save()
+        self._assign_roles()
+        if not changed:
+            message = sentences.drained_before(service, node, undo=undo)
+            return DrainResult(service=service, node=node, draining=not undo, message=message)
+        outcome = sentences.drained(
+            service,
+            undo=undo,
+            broker_error=self._broker_error(),
+            online=self._nodes.online(node),
+            pinned=self._intent.pins.get(service) == node,
+        )
+        self._done("undrain" if undo else "drain", service, node, outcome)
+        message = sentences.answer(outcome, service, node)
+        return DrainResult(service=service, node=node, draining=not undo, message=message)
+
+    async def rotate_keys(self, service: str | None) -> RotateKeysResult:
+        """Give the instances of a service, or of all, new keys for their reports. Raises CommandError."""
+        bindings = [one for one in self._keys.ring.on_switches if service in (None, one[0])]
+        if service is not None:
+            self._intent.service(service)
+        if not bindings:
+            raise CommandError("reports are not authenticated here: set reports.authentication in the fabric file")
+        try:
+            begun = self._keys.rotate(bindings)
+        except StateError as error:
+            raise CommandError(f"{error}; the keys stay as they are") from error
+        outcome = sentences.keys_rotated(len(begun), len(bindings))
+        self._done("rotate-keys", service or "all", None, outcome)
+        return RotateKeysResult(service=service, instances=begun, message=sentences.answer(outcome, service))
+
+    async def run(self) -> None:
+        """Release every migrated service when its dwell is over, until cancelled."""
+        while True:
+            self._pinned.clear()
+            due = self._intent.next_expiry()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                    await self._pinned.wait()
+            except TimeoutError:
+                expired = self._intent.expire(time.monotonic())
+                outcome = sentences.released(await self._apply(), dwell_over=True)
+                for service in expired:
+                    self._done("release", service, None, outcome)
+
+    async def _apply(self) -> str | None:
+        """Put the operator's pins into effect; returns why they are not in effect yet."""
+        async with self._applying:
+            self._pinned.set()
+            try:
+                await self._steering.pin(self._intent.pins)
+            except SteeringError as error:
+                return str(error)
+            finally:
+                self._assign_roles()
+        return None
+
+    def _done(self, command: str, service: str, node: str | None, outcome: str) -> None:
+        self._record(CommandEvent(command=command, service=service, node=node, outcome=outcome))

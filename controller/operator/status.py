@@ -1,0 +1,106 @@
+"""Makes the status of a fabric of what the parts of the controller see. Pure."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from controller.fabric.schema import Fabric, Service
+from controller.nodes.view import NodeView
+from controller.operator.documents import (
+    BrokerStatus,
+    InstanceStatus,
+    NodeStatus,
+    ServiceStatus,
+    Status,
+    SwitchStatus,
+)
+from controller.operator.overrides import Override
+from controller.steering.interface import InstanceView, Mode, Observation
+from controller.switches.view import SwitchState
+
+UNSEEN = InstanceView(status="unknown", rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
+"""An instance that nobody could ask about."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the status is made of."""
+
+    fabric: Fabric
+    mode: Mode
+    switches: Mapping[str, SwitchState]
+    broker_error: str | None
+    """Why the broker is not connected; None if it is."""
+    nodes: Mapping[str, NodeView]
+    observed: Observation
+    overrides: Mapping[str, Override]
+    """The operator's pins, by service."""
+    drains: Collection[tuple[str, str]]
+    """(service, node)."""
+    now: float
+    """Monotonic time in seconds."""
+    last_event: int
+    """Number of the newest event."""
+
+
+def status(view: View) -> Status:
+    """The status document."""
+    fabric = view.fabric
+    steered: dict[tuple[str, str], int] = {}
+    for state in view.switches.values():
+        for key, count in state.counters.steered.items():
+            steered[key] = steered.get(key, 0) + count.packets
+    return Status(
+        fabric=fabric.name,
+        mode=view.mode,
+        last_event=view.last_event,
+        broker=BrokerStatus(
+            address=f"{fabric.broker.host}:{fabric.broker.port}",
+            connected=view.broker_error is None,
+            error=view.broker_error,
+        ),
+        switches={name: _switch(state) for name, state in view.switches.items()},
+        nodes={
+            name: NodeStatus(online=node.online, deployment=node.deployment, components=dict(node.components))
+            for name, node in view.nodes.items()
+        },
+        services={name: _service(view, name, service, steered) for name, service in fabric.services.items()},
+    )
+
+
+def _switch(state: SwitchState) -> SwitchStatus:
+    return SwitchStatus(
+        connected=state.connected,
+        target=state.target,
+        cookie=None if state.cookie is None else f"{state.cookie:016x}",
+        error=state.error,
+    )
+
+
+def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str, str], int]) -> ServiceStatus:
+    override = view.overrides.get(name)
+    until = override.until if override else None
+    return ServiceStatus(
+        policy=service.policy.name,
+        host=view.observed.hosts.get(name),
+        held=override is not None,
+        held_on=override.node if override else None,
+        held_for_s=None if until is None else round(max(0.0, until - view.now), 3),
+        instances={node: _instance(view, name, service, node, steered) for node in service.instances},
+    )
+
+
+def _instance(
+    view: View, name: str, service: Service, node: str, steered: Mapping[tuple[str, str], int]
+) -> InstanceStatus:
+    seen = view.observed.instances.get((name, node), UNSEEN)
+    return InstanceStatus(
+        member=service.instances[node].member,
+        status=seen.status,
+        rank=seen.rank,
+        age_us=seen.age_us,
+        epoch=seen.epoch,
+        sequence=seen.sequence,
+        eligible=seen.eligible,
+        steered_packets=steered.get((name, node), 0),
+        draining=(name, node) in view.drains,
+    )

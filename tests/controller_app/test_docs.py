@@ -1,0 +1,159 @@
+"""docs/api.md: every call is there and no other, its curl lines run, and its examples are what the code reads."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pytest
+
+from controller.fabric.file import Fabric
+from controller.observe.events import Event, decode
+from controller.observe.log import EventLog
+from controller.operator import api
+from controller.operator.commands import Commands
+from controller.operator.documents import (
+    Document,
+    DrainResult,
+    MigrateResult,
+    ReleaseResult,
+    RotateKeysResult,
+    Status,
+)
+from controller.operator.sentences import describe
+from tests.controller_app.fake_node import until
+from tests.controller_app.support import ROOT, Running, RunningBroker
+from tests.patience import PATIENCE
+
+TEXT = (ROOT / "docs" / "api.md").read_text()
+SECTIONS = dict(re.findall(r"^## ((?:GET|POST) \S+)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
+"""METHOD /path -> its text."""
+ANSWERS: dict[str, type[Document]] = {
+    "GET /v1/status": Status,
+    "POST /v1/migrate": MigrateResult,
+    "POST /v1/release": ReleaseResult,
+    "POST /v1/drain": DrainResult,
+    "POST /v1/rotate-keys": RotateKeysResult,
+}
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def blocks(section: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", SECTIONS[section], re.M | re.S)
+
+
+def test_every_call_is_there_and_no_other() -> None:
+    async def status() -> Status:
+        raise AssertionError("nobody asks")
+
+    application = api.application(status, cast(Commands, None), EventLog(describe))
+    routes = {
+        f"{route.method} {route.resource.canonical}"
+        for route in application.router.routes()
+        if route.method != "HEAD" and route.resource is not None
+    }
+    assert set(SECTIONS) == routes
+    assert set(ANSWERS) == routes - {"GET /v1/events"}
+    assert all(blocks(name, "sh") and blocks(name, "json") for name in SECTIONS)
+
+
+@pytest.mark.parametrize("section", ANSWERS)
+def test_the_answers_have_the_fields_of_the_code(section: str) -> None:
+    (example,) = (json.loads(block) for block in blocks(section, "json"))
+    read = ANSWERS[section].model_validate(example)
+    assert json.loads(read.encode()) == example
+
+
+def test_the_events_have_the_fields_of_the_code() -> None:
+    (lines,) = blocks("GET /v1/events", "json")
+    kinds = set()
+    for line in lines.splitlines():
+        event = decode(line)
+        kinds.add(type(event))
+        assert json.loads(event.encode()) == json.loads(line)
+        row = next(row for row in SECTIONS["GET /v1/events"].splitlines() if row.startswith(f"| `{event.kind}`"))
+        named = {"seq", "time_ns", "kind", *re.findall(r"`(\w+)`", row)}
+        missing = set(json.loads(line)) - named
+        assert not missing, f"{event.kind} does not name {missing}"
+    assert kinds == set(get_args(Event))
+
+
+def curl(running: Running, command: str) -> tuple[int, str]:
+    """Run a line of the page, about a service of the small fabric; returns curl's exit code and what it wrote."""
+    done = subprocess.run(
+        ["bash", "-c", command.replace("thumbnail", "web").replace("curl ", "curl --max-time 5 ", 1)],
+        env={**os.environ, "SOCKET": str(running.socket)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def answer(running: Running, section: str) -> dict[str, Any]:
+    (line,) = blocks(section, "sh")
+    code, text = curl(running, line)
+    assert code == 0
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+@needs_curl
+def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
+    text = fabric_path.read_text()
+    fabric_path.write_text(text.replace("switches:", "reports: {authentication: required}\nswitches:", 1))
+    running.start()
+    for section in ("GET /v1/status", "POST /v1/drain", "POST /v1/release", "POST /v1/rotate-keys"):
+        document = answer(running, section)
+        assert set(document) == set(ANSWERS[section].model_fields), section
+        ANSWERS[section].model_validate(document)
+    (lines,) = blocks("GET /v1/events", "sh")
+    once, follow = lines.splitlines()
+    code, text = curl(running, once)
+    assert code == 0
+    assert [decode(line).seq for line in text.splitlines()] == [1, 2], "a drain and a rotation"
+    timed_out = 28
+    assert curl(running, follow) == (timed_out, text)
+
+
+@needs_curl
+def test_the_curl_line_that_migrates_runs(running: Running, fabric: Fabric, broker: RunningBroker) -> None:
+    running.start("--mode", "reconfiguration")
+    asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
+    result = MigrateResult.model_validate(answer(running, "POST /v1/migrate"))
+    assert (result.service, result.node, result.held) == ("web", "edge2", False)
+    assert running.status()["services"]["web"]["held_on"] == "edge2"
+
+
+@needs_curl
+@pytest.mark.parametrize(
+    ("request_line", "status", "error"),
+    [
+        ("/v1/nothing", 404, "GET /v1/nothing: Not Found"),
+        ("/v1/migrate", 405, "GET /v1/migrate: Method Not Allowed"),
+        ("/v1/events?since=x", 400, "since: expected a number, got 'x'"),
+        ("/v1/release -d '{}'", 400, "service: Field required"),
+        ("/v1/release -d '{\"service\": 3}'", 400, "service: Input should be a valid string"),
+        ('/v1/release -d \'{"service": "web", "now": true}\'', 400, "now: Extra inputs are not permitted"),
+        ('/v1/release -d \'{"service": "nobody"}\'', 409, "no service nobody in fabric small; services: resize, web"),
+        ("/v1/rotate-keys -d '{}'", 409, "reports are not authenticated here"),
+    ],
+)
+def test_errors_have_the_status_that_the_page_says(
+    running: Running, request_line: str, status: int, error: str
+) -> None:
+    assert re.search(rf"^\| .*\b{status}\b.* \|", TEXT, re.M), f"{status} is not on the page"
+    running.start()
+    path, _, rest = request_line.partition(" ")
+    command = f"curl -sS --unix-socket $SOCKET -w '\\n%{{http_code}}' 'http://hitless{path}' {rest}"
+    code, text = curl(running, command)
+    assert code == 0
+    body, _, got = text.rpartition("\n")
+    assert int(got) == status
+    assert error in json.loads(body)["error"]
