@@ -34,7 +34,8 @@ $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
 	@echo "setting up $(VENV)"
 	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --editable ./softswitch --group apps --group experiments --group test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --editable ./softswitch # in place of a copy of it
 	@touch $@
 
 .PHONY: run
