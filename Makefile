@@ -6,7 +6,7 @@ VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
 SHELL_VENV  := .venv-shell
-CODE        := hitless controller greengrass_agent softswitch topologies experiments apps p4src tests
+CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
 SUDO        := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
 
 TARGET   ?= softswitch
@@ -29,12 +29,12 @@ help: ## list the targets
 setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
 	@topologies/install.sh
 
-$(STAMP): pyproject.toml topologies/install.sh
+$(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
 	@topologies/install.sh
 	@echo "setting up $(VENV)"
 	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --editable ./softswitch --group apps --group experiments --group test
 	@touch $@
 
 .PHONY: run

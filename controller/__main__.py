@@ -1,6 +1,6 @@
 """`python -m controller` is the `hitless` command."""
 
-from controller.cli import main
+from controller.operator.cli import main
 
 if __name__ == "__main__":
     main()

@@ -14,15 +14,17 @@ from typing import Any
 import aiomqtt
 from aiohttp import web
 
-from controller import api, deployments, repository
-from controller.bus import Broker
-from controller.control import Controller
-from controller.events import EventLog
-from controller.fabric import Fabric, load
-from controller.metrics import MetricsError, MetricsServer
+from controller.controller import Controller
+from controller.fabric.file import Fabric, load
+from controller.nodes import components as repository
+from controller.nodes import deployments
+from controller.nodes.bus import Broker
+from controller.observe.events import EventLog
+from controller.observe.prometheus import MetricsError, MetricsServer
+from controller.operator import api
 from controller.state import KeyFile, StateError, StateFile
-from controller.steering import Mode
-from controller.switch import SwitchError
+from controller.steering.interface import Mode
+from controller.switches.session import SwitchError
 from hitless.located import LocatedError
 
 log = logging.getLogger(__name__)

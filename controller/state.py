@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.keys import Binding, BindingKeys
-from hitless.report import Key
+from controller.keys.ring import Binding, BindingKeys
+from hitless.wire.report import Key
 
 FORMAT = 1
 

@@ -13,10 +13,10 @@ import uvloop
 
 from greengrass_agent import config as configuration
 from greengrass_agent.agent import Agent
-from greengrass_agent.cgroup import CgroupError
 from greengrass_agent.config import AgentConfig, ConfigError
-from greengrass_agent.files import StateError
-from greengrass_agent.network import NetworkError
+from greengrass_agent.host.cgroup import CgroupError
+from greengrass_agent.host.network import NetworkError
+from hitless.files import StateError
 
 
 @click.command()

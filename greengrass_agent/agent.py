@@ -12,9 +12,12 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from greengrass_agent import deployment
+from greengrass_agent.components.lifecycle import State
+from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.deployment import (
+from greengrass_agent.deployment import machine as deployment
+from greengrass_agent.deployment.download import Downloader, DownloadError
+from greengrass_agent.deployment.machine import (
     Abandon,
     Applied,
     Apply,
@@ -34,14 +37,11 @@ from greengrass_agent.deployment import (
     Tell,
     Unreadable,
 )
-from greengrass_agent.download import Downloader, DownloadError
-from greengrass_agent.files import next_epoch
-from greengrass_agent.lifecycle import State
+from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.mqtt import Connection
-from greengrass_agent.node import NodeRuntime
-from greengrass_agent.store import Record, Store
-from hitless import topics
-from hitless.messages import (
+from hitless.files import next_epoch
+from hitless.mqtt import topics
+from hitless.mqtt.messages import (
     ComponentHealth,
     DeploymentInformation,
     Health,
@@ -54,7 +54,7 @@ from hitless.messages import (
     ShadowUpdate,
     StartNext,
 )
-from hitless.report import Key, ReportError
+from hitless.wire.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 import aiomqtt
 
 from greengrass_agent.emitter.settings import BrokerSettings
-from hitless import topics
 from hitless.cancellation import until_one_ends
-from hitless.messages import Message, Presence
+from hitless.mqtt import topics
+from hitless.mqtt.messages import Message, Presence
 
 log = logging.getLogger(__name__)
 

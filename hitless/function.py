@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 
-from hitless.handler import HandlerError, load
-from hitless.upstream import invoke
-from hitless.worker import GatewayLost, Worker
-from hitless.worker_protocol import WorkerProtocolError
+from hitless.runtime.handler import HandlerError, load
+from hitless.runtime.upstream import invoke
+from hitless.runtime.worker import GatewayLost, Worker
+from hitless.wire.worker_frames import WorkerProtocolError
 
 __all__ = ["invoke"]
 

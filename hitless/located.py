@@ -122,7 +122,7 @@ def _expectation(problem: ErrorDetails) -> str:
     match problem["type"]:
         case "missing":
             return "expected, but missing"
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return "unknown field"
         case "value_error":
             return f"{context['error']}, got {_brief(given)}" if not isinstance(given, dict) else str(context["error"])

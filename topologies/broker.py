@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hitless import topics
+from hitless.mqtt import topics
 
 CONTROLLER = "controller"
 

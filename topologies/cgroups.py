@@ -1,6 +1,6 @@
 """CPU budgets of the topology's nodes: a control group each, with a leaf per instance and one for competing work.
 
-`<root>/hitless/<node>/` has the quota, its leaves have the processes. cgroup v1 and v2; see greengrass_agent/cgroup.py.
+`<root>/hitless/<node>/` has the quota, its leaves have the processes. See greengrass_agent/host/cgroup.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from greengrass_agent.cgroup import CgroupError, Group
+from greengrass_agent.host.cgroup import CgroupError, Group
 
 PERIOD_US = 10_000
 """Period of the quota: short, so that a throttled function waits milliseconds and not a tenth of a second."""

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from controller.fabric import FabricError, load
+from controller.fabric.file import FabricError, load
 from topologies import leftovers, network, targets
 from topologies.processes import ProcessEnded, in_namespace
 from topologies.requirements import Unmet, check

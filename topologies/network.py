@@ -11,7 +11,7 @@ from typing import Any
 from mininet.net import Mininet
 from mininet.node import Host, Switch
 
-from controller.fabric import Fabric
+from controller.fabric.file import Fabric
 from topologies import targets
 from topologies.processes import Process, in_namespace, start, stop
 

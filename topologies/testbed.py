@@ -17,8 +17,8 @@ import aiohttp
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 
-from controller import fabric as fabric_file
-from controller.fabric import Fabric
+from controller.fabric import file as fabric_file
+from controller.fabric.file import Fabric
 from topologies import broker, cgroups, leftovers, network
 from topologies.broker import Credentials
 from topologies.processes import Process, start, stop

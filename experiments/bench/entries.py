@@ -15,7 +15,7 @@ import grpc
 from finsy.proto import U128, p4i, p4r
 from google.protobuf import text_format
 
-from controller.p4runtime import ELECTION_ID, Program
+from controller.switches.p4runtime import ELECTION_ID, Program
 from experiments.native.lab import DEVICE_ID, NODES, SERVICE_IDS, Lab
 from topologies.processes import Process
 

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include <poll.h>
 
-#include "../../softswitch/runtime/packet_io.h"
+#include "../../softswitch/src/softswitch/runtime/packet_io.h"
 #include "../native/frames.h"
 
 enum { BURST = 64 };

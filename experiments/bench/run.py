@@ -14,7 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from controller.p4runtime import Program
+from softswitch.codegen.cc import RUNTIME
+from softswitch.engine.engine import IO
+
+from controller.switches.p4runtime import Program
 from experiments.bench import entries, inside, packets, ratios
 from experiments.bench.entries import Requests, Writer
 from experiments.bench.packets import Load, Programs
@@ -40,8 +43,6 @@ from experiments.bench.ratios import (
 )
 from experiments.native.compiling import SHARED, CompilationFailed, compile_program
 from experiments.native.lab import Lab, Network, Service, run
-from softswitch.compiler import RUNTIME
-from softswitch.engine import IO
 from topologies import targets
 
 HERE = Path(__file__).parent

@@ -10,10 +10,10 @@ import sys
 
 from pydantic import ValidationError
 
-from greengrass_agent import priority
-from greengrass_agent.cgroup import CgroupError
 from greengrass_agent.emitter.loop import Emitter
 from greengrass_agent.emitter.settings import COMMAND, NodeSettings
+from greengrass_agent.host import priority
+from greengrass_agent.host.cgroup import CgroupError
 
 log = logging.getLogger("greengrass_agent.emitter")
 

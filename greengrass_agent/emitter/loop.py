@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
 
-from greengrass_agent.cgroup import CgroupError
 from greengrass_agent.emitter.instance import Instance
 from greengrass_agent.emitter.mqtt import MetricPublisher
 from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove, Tag
-from greengrass_agent.files import StateError
-from greengrass_agent.metrics import Share, permille_of
-from hitless.report import Report, ReportError
+from greengrass_agent.host.cgroup import CgroupError
+from greengrass_agent.measure.metrics import Share, permille_of
+from hitless.files import StateError
+from hitless.wire.report import Report, ReportError
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from greengrass_agent.emitter.settings import BrokerSettings
-from hitless import topics
-from hitless.messages import Metrics
-from hitless.report import Report
+from hitless.mqtt import topics
+from hitless.mqtt.messages import Metrics
+from hitless.wire.report import Report
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from greengrass_agent.cgroup import Group
-from hitless.report import Key
+from greengrass_agent.host.cgroup import Group
+from hitless.wire.report import Key
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 

@@ -16,9 +16,9 @@ import click
 import uvloop
 from pydantic import ValidationError
 
-from greengrass_agent import pipes, priority
 from greengrass_agent.gateway.server import Gateway
 from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, Role, Settings, Status
+from greengrass_agent.host import pipes, priority
 
 log = logging.getLogger("greengrass_agent.gateway")
 

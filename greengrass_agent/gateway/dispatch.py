@@ -9,9 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from greengrass_agent.metrics import ServiceTime
-from greengrass_agent.page import QueueNumbers
-from hitless.worker_protocol import HttpHead, Response
+from greengrass_agent.measure.metrics import ServiceTime
+from greengrass_agent.measure.queue_page import QueueNumbers
+from hitless.wire.worker_frames import HttpHead, Response
 
 STUCK_AFTER_NS = 1_000_000_000
 """A worker that has not answered so long after the time limit will not."""

@@ -14,7 +14,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from greengrass_agent.gateway.dispatch import Answer, Job
-from hitless.worker_protocol import HttpHead
+from hitless.wire.worker_frames import HttpHead
 
 NODE_HEADER = "X-Hitless-Node"
 REQUEST_HEADER = "X-Request-Id"

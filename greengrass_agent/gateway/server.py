@@ -17,8 +17,8 @@ from greengrass_agent.gateway.http import HttpServer
 from greengrass_agent.gateway.settings import Configure, Role, Settings, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
-from greengrass_agent.page import Page
-from hitless.worker_protocol import Request, Response
+from greengrass_agent.measure.queue_page import Page
+from hitless.wire.worker_frames import Request, Response
 
 log = logging.getLogger(__name__)
 

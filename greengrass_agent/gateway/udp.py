@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from greengrass_agent.gateway.dispatch import Answer, Job
-from hitless.at_most_once import Datagram, RequestTable, Verdict
-from hitless.call import Address
-from hitless.invocation import InvocationError, Message, MessageType, Reassembler, fragments
-from hitless.pacing import Pacer
 from hitless.sockets import udp_socket
+from hitless.wire.at_most_once import Datagram, RequestTable, Verdict
+from hitless.wire.call import Address
+from hitless.wire.invocation import InvocationError, Message, MessageType, Reassembler, fragments
+from hitless.wire.pacing import Pacer
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, cast
 
-from hitless.worker_protocol import (
+from hitless.wire.worker_frames import (
     Configure,
     Decoder,
     Frame,

@@ -1,1 +1,10 @@
-"""The data plane contract, executable: what the steering program decides, as pure code."""
+"""Which instance should serve new work: the data plane contract as pure code.
+
+    steering = ServiceSteering(settings(fabric, "detect"))
+    outcome = steering.report(now_us, member, report)   # a node told how it is
+    events = steering.tick(now_us)                      # time has passed
+    outcome = steering.request(now_us)                  # a piece of new work wants a place
+
+Moves of the host and evictions come back as events, with the ranks that decided. `words` is generated from the P4
+program; `policies` and `settings` say what a service's table entries mean, in both directions.
+"""

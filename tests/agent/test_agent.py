@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from greengrass_agent.mqtt import TIMEOUT_S
-from hitless.blocking import BlockingClient
-from hitless.call import Endpoint
+from hitless.client.blocking import BlockingClient
+from hitless.wire.call import Endpoint
 from tests.agent.support import (
     ROOT,
     AgentFolder,

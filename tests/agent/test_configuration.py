@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.configuration import ConfigurationError, lookup, merge, updated
-from greengrass_agent.interpolation import Context, interpolate
-from hitless.messages import ConfigurationUpdate
+from greengrass_agent.deployment.configuration import ConfigurationError, lookup, merge, updated
+from greengrass_agent.deployment.interpolation import Context, interpolate
+from hitless.mqtt.messages import ConfigurationUpdate
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),

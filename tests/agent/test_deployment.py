@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.deployment import (
+from greengrass_agent.components.lifecycle import State
+from greengrass_agent.deployment.machine import (
     Abandon,
     Applied,
     Apply,
@@ -28,10 +29,9 @@ from greengrass_agent.deployment import (
     Tell,
     Unreadable,
 )
-from greengrass_agent.lifecycle import State
-from greengrass_agent.plan import Installed, Plan, ResolveError, manifest_for, plan
-from hitless.messages import DeploymentDocument
-from hitless.recipe import Recipe
+from greengrass_agent.deployment.plan import Installed, Plan, ResolveError, manifest_for, plan
+from hitless.component.recipe import Recipe
+from hitless.mqtt.messages import DeploymentDocument
 
 T = TypeVar("T")
 

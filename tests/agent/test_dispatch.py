@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greengrass_agent.gateway.dispatch import STUCK_AFTER_NS, Answer, Dispatcher, Execution, Job
-from hitless.worker_protocol import Response
+from hitless.wire.worker_frames import Response
 
 TIMEOUT = 1000
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from greengrass_agent.page import Page, QueueNumbers
-from hitless.report import Report, decode, tag_of
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.wire.report import Report, decode, tag_of
 from tests.agent.support import ROOT, child, until
 from tests.patience import PATIENCE
 from topologies.cgroups import OTHER, Hierarchy, agent_setting

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from greengrass_agent.page import Page, QueueNumbers
-from greengrass_agent.processes import environment
-from hitless.blocking import BlockingClient
-from hitless.call import CallError, Endpoint, Response
-from hitless.invocation import Message, MessageType, Reassembler, fragments
+from greengrass_agent.host.processes import environment
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.client.blocking import BlockingClient
+from hitless.wire.call import CallError, Endpoint, Response
+from hitless.wire.invocation import Message, MessageType, Reassembler, fragments
 from tests.agent.support import ROOT, child, until
 from tests.patience import PATIENCE
 from tests.ports import free_port

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.lifecycle import (
+from greengrass_agent.components.lifecycle import (
     FORGIVE_S,
     Action,
     Component,

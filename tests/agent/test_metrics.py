@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from greengrass_agent.emitter.instance import report_of
 from greengrass_agent.emitter.loop import Schedule
-from greengrass_agent.files import StateError, next_epoch
-from greengrass_agent.metrics import ServiceTime, Share, backlog_us, permille_of, service_interval_us
-from greengrass_agent.page import Page, QueueNumbers
+from greengrass_agent.measure.metrics import ServiceTime, Share, backlog_us, permille_of, service_interval_us
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.files import StateError, next_epoch
 
 MS = 1_000_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.report import decode
+from hitless.wire.report import decode
 from tests.agent.support import ROOT, agent_command, agent_folder, child, until
 from tests.patience import PATIENCE
 from topologies.cgroups import Hierarchy
@@ -25,7 +25,7 @@ GATEWAY = "10.9.0.254"
 SET_UP = """
 import sys
 from pathlib import Path
-from greengrass_agent.network import NodeNetwork
+from greengrass_agent.host.network import NodeNetwork
 network = NodeNetwork("10.9.0.11", None, Path(sys.argv[1]))
 for step in sys.argv[2:]:
     getattr(network, step)() if ":" not in step else getattr(network, step.split(":")[0])(step.split(":")[1])

@@ -13,12 +13,12 @@ import pytest
 
 from greengrass_agent import config
 from greengrass_agent.config import ConfigError
-from greengrass_agent.deployment import Result
-from greengrass_agent.download import Downloader, DownloadError
-from greengrass_agent.files import StateError
-from greengrass_agent.plan import Installed, environment_of, steps_of
-from greengrass_agent.store import Record, Store
-from hitless.recipe import Recipe, RecipeError
+from greengrass_agent.deployment.download import Downloader, DownloadError
+from greengrass_agent.deployment.machine import Result
+from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
+from greengrass_agent.deployment.store import Record, Store
+from hitless.component.recipe import Recipe, RecipeError
+from hitless.files import StateError
 from tests.agent.support import repository
 
 RECIPE = """\

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.repository import Component, pack_all
+from controller.nodes.components import Component, pack_all
 
 APPS = Path(__file__).parents[2] / "apps"
 COMPONENTS = pack_all(APPS, "http://10.0.0.100:8080")

@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from apps.frames import FACE, Camera
-from hitless.invocation import FRAGMENT_PAYLOAD, Message
-from hitless.worker_protocol import HttpHead
+from hitless.wire.invocation import FRAGMENT_PAYLOAD, Message
+from hitless.wire.worker_frames import HttpHead
 from tests.hitless.gateway import Connection, runtime
 from tests.hitless.peer import Peer
 

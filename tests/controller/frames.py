@@ -3,8 +3,8 @@
 import struct
 from ipaddress import IPv4Address
 
-from controller.fabric import Fabric
-from hitless.report import Report
+from controller.fabric.file import Fabric
+from hitless.wire.report import Report
 
 
 def udp_frame(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.entries import Overrides, Place, desired_entries
-from controller.fabric import Fabric, load
-from controller.keys import KEY_IDS, LINGER_S, BindingKeys, KeyRing, Rotation
+from controller.fabric.file import Fabric, load
+from controller.keys.ring import KEY_IDS, LINGER_S, BindingKeys, KeyRing, Rotation
 from controller.state import KeyFile, StateError
-from hitless.report import Key
+from controller.switches.entries import Overrides, Place, desired_entries
+from hitless.wire.report import Key
 
 PAIR = load(Path(__file__).with_name("fabric.yaml"))
 DETECT = ("detect", "edge2")

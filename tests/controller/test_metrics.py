@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controller.metrics import FabricCollector, MetricsError, MetricsServer
-from controller.overview import InstanceView
-from controller.status import Count, MemberState, MemberStatus, SwitchCounters, SwitchState
+from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.operator.documents import InstanceView
+from controller.switches.view import Count, MemberState, SwitchCounters, SwitchState
+from hitless.steering.words import MemberStatus
 from tests.ports import free_port
 
 MEMBER = MemberState(

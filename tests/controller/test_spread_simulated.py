@@ -7,8 +7,10 @@ from statistics import quantiles
 
 import pytest
 
-from controller.policy import InstanceSettings, ServiceSteering, Settings, Spread
-from hitless.report import Report
+from hitless.steering.policies import Spread
+from hitless.steering.service import ServiceSteering
+from hitless.steering.settings import InstanceSettings, Settings
+from hitless.wire.report import Report
 
 NODES = 8
 SERVICE = 10_000

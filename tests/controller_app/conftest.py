@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.fabric import Fabric, load
+from controller.fabric.file import Fabric, load
 from tests.controller_app.support import FABRIC, Ports, Running, RunningBroker, write_component
 from tests.ports import free_ports
 from topologies.processes import stop

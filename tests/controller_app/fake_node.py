@@ -11,9 +11,9 @@ from typing import Self
 
 import aiomqtt
 
-from controller.fabric import Fabric
-from hitless import topics
-from hitless.messages import (
+from controller.fabric.file import Fabric
+from hitless.mqtt import topics
+from hitless.mqtt.messages import (
     ComponentHealth,
     DeploymentDocument,
     DeploymentInformation,
@@ -26,7 +26,7 @@ from hitless.messages import (
     ShadowState,
     StartNext,
 )
-from hitless.report import Report
+from hitless.wire.report import Report
 from tests.patience import PATIENCE
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.api_client import Client, NoControllerError
+from controller.operator.client import Client, NoControllerError
 from tests.patience import PATIENCE
 from topologies.processes import Process, start
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from controller.api_client import Client, RefusedError
-from controller.fabric import Fabric
-from hitless import topics
+from controller.fabric.file import Fabric
+from controller.operator.client import Client, RefusedError
 from hitless.cancellation import raise_if_cancelled
-from hitless.messages import EndpointUpdate
+from hitless.mqtt import topics
+from hitless.mqtt.messages import EndpointUpdate
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.support import ROOT, Running, RunningBroker
 from tests.patience import PATIENCE, quickest

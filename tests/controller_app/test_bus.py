@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import aiomqtt
 
-from controller.bus import Broker, Bus, Publication
+from controller.nodes.bus import Broker, Bus, Publication
 from tests.controller_app.fake_node import until
 from tests.controller_app.support import Ports, RunningBroker
 

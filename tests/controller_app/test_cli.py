@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from controller import tables
+from controller.operator import tables
 from tests.controller_app.support import ROOT
 from tests.patience import PATIENCE
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controller.commands import CommandError, Commands
-from controller.fabric import Fabric
+from controller.fabric.file import Fabric
+from controller.operator.overrides import CommandError, Commands
 
 
 def test_a_migration_is_let_go_after_the_services_own_dwell(fabric: Fabric) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from controller import deployments, repository
-from controller.fabric import Fabric
-from controller.repository import Component
-from hitless.messages import DeploymentDocument
-from hitless.service_configuration import ServiceConfiguration
+from controller.fabric.file import Fabric
+from controller.nodes import components as repository
+from controller.nodes import deployments
+from controller.nodes.components import Component
+from hitless.component.service_configuration import ServiceConfiguration
+from hitless.mqtt.messages import DeploymentDocument
 
 
 @pytest.fixture

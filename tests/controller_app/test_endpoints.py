@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from controller.endpoints import Endpoints
-from hitless.messages import EndpointUpdate
+from controller.steering.endpoints import Endpoints
+from hitless.mqtt.messages import EndpointUpdate
 
 
 def test_every_endpoint_is_newer_than_the_last_also_of_an_earlier_term() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from controller.events import EventLog, describe
+from controller.observe.events import EventLog, describe
 from tests.patience import PATIENCE
 
 

@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from controller import deployments, repository
-from controller.fabric import Fabric
-from hitless.recipe import Recipe, RecipeError
+from controller.fabric.file import Fabric
+from controller.nodes import components as repository
+from controller.nodes import deployments
+from hitless.component.recipe import Recipe, RecipeError
 from tests.controller_app.support import write_component
 from tests.ports import free_port
 

@@ -1,9 +1,10 @@
 """Shadows: who is told to be host or standby, who to drain, and that nobody is told twice."""
 
-from controller import roles
-from controller.fabric import Fabric
-from controller.roles import Shadows
-from hitless.messages import ShadowState
+from controller.fabric.file import Fabric
+from controller.nodes import shadows as roles
+from controller.nodes.shadows import Shadows
+from hitless.mqtt.messages import ShadowState
+from hitless.steering.policies import Spread
 
 WEB1, WEB2 = ("edge1", "org.example.Web"), ("edge2", "org.example.Web")
 RESIZE1 = ("edge1", "org.example.Resize")
@@ -19,8 +20,7 @@ def test_only_tcp_services_with_a_known_host_have_roles(fabric: Fabric) -> None:
 
 def test_a_spread_service_has_roles_only_while_it_is_pinned(fabric: Fabric) -> None:
     web = fabric.services["web"]
-    policy = type(web.policy).model_validate({"spread": {}})
-    spread = fabric.model_copy(update={"services": {"web": web.model_copy(update={"policy": policy})}})
+    spread = fabric.model_copy(update={"services": {"web": web.model_copy(update={"policy": Spread()})}})
     assert roles.wanted(spread, {"web": "edge1"}, (), ())[WEB2].role is None
     assert roles.wanted(spread, {"web": "edge1"}, ("web",), ())[WEB2].role == "standby"
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
-from controller.rollout import Job, Rollout
-from hitless.messages import (
+from controller.nodes.rollout import Job, Rollout
+from hitless.mqtt.messages import (
     ComponentDeployment,
     ComponentHealth,
     DeploymentDocument,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from controller.fabric import Fabric
+from controller.fabric.file import Fabric
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.namespace import Link, Namespace, namespace
 from tests.controller_app.support import Ports, Running, RunningBroker

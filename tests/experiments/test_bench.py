@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.p4runtime import Program
+from controller.switches.p4runtime import Program
 from experiments.bench import entries, inside, packets, ratios
 from experiments.bench.ratios import (
     CPU,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.calibration import HIGHEST, LOWEST, SHARE, fitting_rate
+from experiments.migration.calibration import HIGHEST, LOWEST, SHARE, fitting_rate
 
 
 @given(frame_ms=st.floats(0.1, 1000), cores=st.floats(0.1, 4), cameras=st.integers(1, 16))

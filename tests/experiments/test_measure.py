@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import measure
-from experiments.measure import SECOND, Served, moves
-from experiments.records import FAILED, LOST, OK, Decision, Execution, Request
+from experiments.migration import measure
+from experiments.migration.measure import SECOND, Served, moves
+from experiments.migration.records import FAILED, LOST, OK, Decision, Execution, Request
 
 MS = 1_000_000
 

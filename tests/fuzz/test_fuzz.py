@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from softswitch.engine.engine import Engine
 
-from controller.entries import Act
-from hitless.report import Report
+from controller.switches.entries import Act
+from hitless.wire.report import Report
 from p4src.build import P4INFO, PIPELINE, ROOT
-from softswitch.engine import Engine
 from tests.fuzz.native import Frame, Mutator, Native
 from tests.model import world
 from tests.model.duel import Duel, Softswitch

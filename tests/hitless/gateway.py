@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitless.worker_protocol import Configure, Decoder, Frame, Hello, HttpHead, Request, Response, encode
+from hitless.wire.worker_frames import Configure, Decoder, Frame, Hello, HttpHead, Request, Response, encode
 from tests.patience import PATIENCE
 
 PATIENCE_MS = int(1000 * PATIENCE)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from hitless.at_most_once import RequestTable, Verdict
-from hitless.invocation import InvocationError, Message, Reassembler, fragments
 from hitless.sockets import udp_socket
+from hitless.wire.at_most_once import RequestTable, Verdict
+from hitless.wire.invocation import InvocationError, Message, Reassembler, fragments
 
 Handler = Callable[[Message], Message | None]
 """Makes the answer to a request; None for no answer."""

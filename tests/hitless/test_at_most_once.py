@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.at_most_once import RequestTable, Verdict
+from hitless.wire.at_most_once import RequestTable, Verdict
 
 
 def test_life_of_a_request() -> None:

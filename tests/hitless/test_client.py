@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hitless.blocking import BlockingClient
-from hitless.call import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
-from hitless.client import Client
-from hitless.endpoints import Endpoints
-from hitless.invocation import Header, Message, MessageType
-from hitless.messages import EndpointUpdate
-from hitless.pacing import Pacer
+from hitless.client.blocking import BlockingClient
+from hitless.client.client import Client
+from hitless.client.endpoints import Endpoints
+from hitless.mqtt.messages import EndpointUpdate
+from hitless.wire.call import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
+from hitless.wire.invocation import Header, Message, MessageType
+from hitless.wire.pacing import Pacer
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE, quickest
 from tests.ports import free_port

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from hitless.discovery import Broker, follow_endpoints
-from hitless.endpoints import Endpoints
-from hitless.messages import EndpointAck, EndpointUpdate
-from hitless.topics import CLIENT_ACK, ENDPOINT
+from hitless.client.discovery import Broker, follow_endpoints
+from hitless.client.endpoints import Endpoints
+from hitless.mqtt.messages import EndpointAck, EndpointUpdate
+from hitless.mqtt.topics import CLIENT_ACK, ENDPOINT
 from tests.patience import PATIENCE
 from tests.ports import free_port
 from topologies import broker

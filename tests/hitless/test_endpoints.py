@@ -2,9 +2,9 @@
 
 import pytest
 
-from hitless.call import Endpoint, UnknownEndpoint
-from hitless.endpoints import Endpoints
-from hitless.messages import EndpointUpdate
+from hitless.client.endpoints import Endpoints
+from hitless.mqtt.messages import EndpointUpdate
+from hitless.wire.call import Endpoint, UnknownEndpoint
 
 
 def update(term: int, version: int, address: str) -> EndpointUpdate:

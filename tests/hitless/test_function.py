@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.worker_protocol import HttpHead, Request, Response, Shutdown
+from hitless.wire.worker_frames import HttpHead, Request, Response, Shutdown
 from tests.hitless.gateway import Runtime, runtime, start
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.handler import Context, HandlerError, event_of, load, request_uuid, result_of
-from hitless.worker_protocol import HttpHead, Request
+from hitless.runtime.handler import Context, HandlerError, event_of, load, request_uuid, result_of
+from hitless.wire.worker_frames import HttpHead, Request
 
 
 def request(body: bytes = b"", http: HttpHead | None = None) -> Request:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitless.invocation import (
+from hitless.wire.invocation import (
     FRAGMENT_PAYLOAD,
     HEADER_SIZE,
     MAX_PAYLOAD,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.pacing import Pacer
+from hitless.wire.pacing import Pacer
 
 
 def test_burst_then_rate() -> None:

@@ -6,15 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.report import (
+from hitless.wire.report import (
     SIZE,
     TAGGED,
     Key,
     Report,
     ReportError,
     decode,
-    is_newer,
-    serial_newer,
     siphash,
     tag_of,
     tagged,
@@ -83,35 +81,6 @@ def test_malformed(offset: int, value: int, complaint: str) -> None:
 def test_a_value_that_does_not_fit_is_named(field: str, value: object) -> None:
     with pytest.raises(ReportError, match=rf"field {field} is {value}, expected an integer of 0 to"):
         replace(PLAIN, **{field: value}).encode()  # type: ignore[arg-type]
-
-
-@given(u32, st.integers(1, (1 << 31) - 1))
-def test_serial_arithmetic(number: int, ahead: int) -> None:
-    later = (number + ahead) % (1 << 32)
-    assert serial_newer(later, number)
-    assert not serial_newer(number, later)
-    assert not serial_newer(number, number)
-
-
-def test_serial_opposite_is_not_newer() -> None:
-    assert not serial_newer(1 << 31, 0)
-    assert not serial_newer(0, 1 << 31)
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "newer"),
-    [
-        ((5, 8), (5, 7), True),
-        ((5, 7), (5, 7), False),
-        ((5, 6), (5, 7), False),
-        ((6, 0), (5, 7), True),
-        ((4, 9), (5, 7), False),
-        ((0, 0), (0xFFFFFFFF, 7), True),
-        ((5, 0), (5, 0xFFFFFFFF), True),
-    ],
-)
-def test_order_of_reports(new: tuple[int, int], old: tuple[int, int], newer: bool) -> None:
-    assert is_newer(*new, *old) is newer
 
 
 def test_the_hash_is_the_papers() -> None:

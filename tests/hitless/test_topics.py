@@ -2,8 +2,8 @@
 
 import pytest
 
-from hitless import topics
-from hitless.topics import Topic, TopicError
+from hitless.mqtt import topics
+from hitless.mqtt.topics import Topic, TopicError
 
 FAMILIES = [value for value in vars(topics).values() if isinstance(value, Topic)]
 

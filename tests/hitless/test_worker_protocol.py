@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.worker_protocol import (
+from hitless.wire.worker_frames import (
     MAX_FRAME,
     Configure,
     Decoder,

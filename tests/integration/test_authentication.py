@@ -14,7 +14,7 @@ from topologies.testbed import Testbed
 
 FORGER = """
 import socket, sys
-from hitless.report import Report
+from hitless.wire.report import Report
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 out.bind((sys.argv[1], 0))
 for sequence in range(1, 101):

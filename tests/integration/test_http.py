@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.scenario import disturb
+from experiments.migration.scenario import disturb
 from tests.integration.support import (
     FABRIC,
     connections,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import measure, records
-from experiments.generator import start_load
-from experiments.options import APPLICATION, Options
-from experiments.scenario import disturb
+from experiments.migration import measure, records
+from experiments.migration.generator import start_load
+from experiments.migration.options import APPLICATION, Options
+from experiments.migration.scenario import disturb
 from tests.integration.support import each_target, fabric_up, needs_root, until
 from topologies.testbed import Testbed
 

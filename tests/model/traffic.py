@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from hitless.report import Key, Report
+from hitless.wire.report import Key, Report
 from tests.model import world
 from tests.model.duel import Duel
 from tests.model.world import MEMBERS, PORTS, SERVICES, Kind

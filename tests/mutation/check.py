@@ -9,8 +9,8 @@ import sys
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from softswitch.engine.engine import Engine
 
-from softswitch.engine import Engine
 from tests.model.duel import Duel, Softswitch
 from tests.model.machine import Machine
 from tests.model.names import counter_names

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+DISTRIBUTION = REPOSITORY / "softswitch"
 NOBODY = 65534
 EXAMPLE = """
 import softswitch
@@ -38,8 +39,18 @@ def as_nobody() -> list[str]:
 
 
 def install(python: Path) -> None:
-    """`pip install .` into the environment of `python`, without dependencies."""
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", str(REPOSITORY)]
+    """`pip install ./softswitch` into the environment of `python`, without dependencies."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--no-deps",
+        str(REPOSITORY / "softswitch"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and "No matching distribution found for hatchling" in done.stderr:
         pytest.skip("no package index in reach")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from scapy.utils import PcapNgWriter, RawPcapNgReader, RawPcapReader, rdpcap
-
-from softswitch.pcap import PcapError, PcapReader, PcapWriter
+from softswitch.commands.pcap import PcapError, PcapReader, PcapWriter
 
 FRAMES = [(1_700_000_000_123_456_789, b"\x02" * 60), (1_700_000_001_000_000_000, b"x"), (5_000, bytes(range(256)) * 6)]
 

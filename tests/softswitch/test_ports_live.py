@@ -12,9 +12,9 @@ import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from scapy.utils import RawPcapReader
+from softswitch.commands.pcap import PcapReader
+from softswitch.p4runtime.ports import SERVICE, is_local
 
-from softswitch.pcap import PcapReader
-from softswitch.port_service import SERVICE, is_local
 from tests.softswitch.native.test_ports import MARK, Wire, copies_packet, eventually, ip, make_wire, wires  # noqa: F401
 from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.test_cli import FREE, Process, Start, start  # noqa: F401 (a fixture)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from greengrass_agent.cgroup import CgroupError, Group, parse_cpu_stat, parse_cpuacct_usage
+from greengrass_agent.host.cgroup import CgroupError, Group, parse_cpu_stat, parse_cpuacct_usage
 from tests.patience import PATIENCE
 from topologies.cgroups import OTHER, Hierarchy, agent_setting
 

@@ -20,7 +20,6 @@ from typing import Any
 import grpc
 from finsy.proto import p4i, p4r, p4r_grpc
 from google.protobuf import text_format
-
 from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range, TableOperation, Ternary
 
 BINARY = shutil.which("simple_switch_grpc")

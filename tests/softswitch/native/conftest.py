@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 
 CPU_PORT = 510
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
-
 from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range, TableOperation, Ternary
+
 from tests.softswitch.native.generated_expressions import Expressions, Type, Variable
 from tests.softswitch.native.generated_frame import FRAME
 

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import pytest
+from softswitch.engine.engine import Engine
 
-from softswitch.engine import Engine
 from tests.softswitch.native import bmv2
 from tests.softswitch.native.traffic import GENERATORS, Traffic, traffic
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.codegen.cc import FLAGS, RUNTIME
 from softswitch.codegen.program import generate
-from softswitch.compiler import FLAGS, RUNTIME
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 
 NAMES = sorted(path.stem for path in PROGRAMS.glob("*.json"))

@@ -9,11 +9,10 @@ import struct
 from pathlib import Path
 
 import pytest
-
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.source import UnsupportedProgram
-from softswitch.compiler import Compiler, CompilerMissing
-from softswitch.engine import Engine
+from softswitch.codegen.cc import Compiler, CompilerMissing
+from softswitch.engine.engine import Engine
 from softswitch.entries import (
     DigestEvent,
     ErrorKind,
@@ -27,6 +26,7 @@ from softswitch.entries import (
     TableOperation,
     Ternary,
 )
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
 from tests.softswitch.native.conftest import CPU_PORT

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-
 from softswitch.bmv2.expressions import Binary, Const, Expression, FieldRef, Ternary, Unary
 from softswitch.bmv2.source import UnsupportedProgram
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
+
 from tests.softswitch.native.builder import ProgramBuilder, assign, send_to
 from tests.softswitch.native.evaluator import evaluate, signed, stored
 

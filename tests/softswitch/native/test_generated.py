@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from softswitch.engine.engine import Engine
 
-from softswitch.engine import Engine
 from tests.softswitch.native import bmv2
 from tests.softswitch.native.generated import GROUPS, SESSIONS, Generated, programs
 

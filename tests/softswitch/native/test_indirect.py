@@ -8,8 +8,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.entries import (
     ErrorKind,
     Exact,
@@ -20,6 +19,7 @@ from softswitch.entries import (
     TableOperation,
     Ternary,
 )
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 
 FIRST, SECOND, SPREADING, SKEWING = "I.first", "I.second", "I.spreading", "I.skewing"

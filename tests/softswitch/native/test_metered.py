@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
+from softswitch.engine.meters import Meter
 from softswitch.entries import (
     DirectOperation,
     ErrorKind,
@@ -21,7 +21,7 @@ from softswitch.entries import (
     Ternary,
     ValueSetOperation,
 )
-from softswitch.meters import Meter
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 
 GREEN, YELLOW, RED = range(3)

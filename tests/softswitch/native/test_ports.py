@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.entries import Exact, Lpm, Operation, Optional, PacketInEvent, PortEvent, TableOperation, Ternary
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.conftest import CPU_PORT
 

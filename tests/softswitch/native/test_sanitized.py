@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-
 from softswitch.bmv2.loader import load_program
+from softswitch.codegen.cc import RUNTIME, Compiler
 from softswitch.codegen.program import generate
-from softswitch.compiler import RUNTIME, Compiler
-from softswitch.engine import Engine
-from softswitch.operations import Checkable, codecs
+from softswitch.engine.engine import Engine
+from softswitch.engine.operations import Checkable, codecs
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.generated import Generated, programs
 from tests.softswitch.native.test_generated import COMPILER, MINUTES, compiled

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.entries import (
     ErrorKind,
     Exact,
@@ -20,6 +19,7 @@ from softswitch.entries import (
     TableOperation,
     Ternary,
 )
+
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
 
 DEFAULT = 0xDEFA

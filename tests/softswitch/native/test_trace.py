@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
+from softswitch.engine.trace import Trace
 from softswitch.entries import (
     DigestEvent,
     Exact,
@@ -22,7 +22,7 @@ from softswitch.entries import (
     TableOperation,
     Ternary,
 )
-from softswitch.trace import Trace
+
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.conftest import CPU_PORT
 from tests.softswitch.native.traffic import GENERATORS, MANAGED, OPERATIONS, traffic

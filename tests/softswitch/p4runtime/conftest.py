@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
+
 from tests.softswitch.native.bmv2 import BINARY
 from tests.softswitch.p4runtime import targets
 from tests.softswitch.p4runtime.client import TIMEOUT, Client, Names, Stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from grpc import StatusCode
-
 from softswitch.p4runtime.arbitration import MAX_STREAMS_PER_ROLE, Arbitration, Notification
 from softswitch.p4runtime.errors import P4RuntimeError
 

@@ -11,14 +11,14 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from p4src.build import P4INFO, PIPELINE, ROOT
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.entries import EntryError, ErrorKind, TableOperation
 from softswitch.p4runtime import p4info
 from softswitch.p4runtime.bulk import BulkInserts
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.tables import TableStore
+
+from p4src.build import P4INFO, PIPELINE, ROOT
 from tests.softswitch.p4runtime.client import Client, Names, Stream
 from tests.softswitch.p4runtime.damage import parses, spoil_bytes, spoil_fields
 from tests.softswitch.p4runtime.entities import counter_cell, exact_entry, insert, lpm_entry, ternary_entry

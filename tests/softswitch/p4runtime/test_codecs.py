@@ -6,7 +6,6 @@ import pytest
 from finsy.proto import p4d, p4r, p4t
 from hypothesis import given
 from hypothesis import strategies as st
-
 from softswitch.p4runtime import bytestrings, data
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.errors import P4RuntimeError

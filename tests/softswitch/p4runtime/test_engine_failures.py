@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from finsy.proto import p4r
 from grpc import StatusCode
-
-from softswitch.engine import NO_TABLES, Engine
+from softswitch.engine.engine import NO_TABLES, Engine
 from softswitch.entries import (
     EngineOperation,
     EntryError,
@@ -21,6 +20,7 @@ from softswitch.entries import (
 )
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.profile_entries import OneShot
+
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify

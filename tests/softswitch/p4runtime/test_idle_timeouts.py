@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 from finsy.proto import p4r, rpc_code
-
 from softswitch.p4runtime.idle import MIN_TIMEOUT_NS, EntryId, IdleTimers
+
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import action, delete, insert, modify, number
 from tests.softswitch.p4runtime.targets import Target

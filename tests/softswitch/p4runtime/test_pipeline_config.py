@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from finsy.proto import p4r
-
 from softswitch.bmv2.program import Program
+
 from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
     action,

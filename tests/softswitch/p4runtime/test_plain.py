@@ -9,13 +9,13 @@ import pytest
 from finsy.proto import p4r
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from softswitch.engine import Engine
+from softswitch.engine.engine import Engine
 from softswitch.entries import PackedOperation, TableOperation
 from softswitch.p4runtime import p4info
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.plain import PlainUpdates
 from softswitch.p4runtime.tables import TableChange, TableStore
+
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import action, exact_entry, lpm_entry, ternary_entry
 

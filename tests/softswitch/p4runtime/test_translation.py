@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from finsy.proto import p4i, p4t
 from google.protobuf import text_format
-
-import softswitch
 from softswitch.bmv2.loader import load_program
 from softswitch.p4runtime import p4info
 from softswitch.p4runtime.errors import P4RuntimeError
+
+import softswitch
 from tests.softswitch.p4runtime.client import PROGRAMS, Names
 
 CONTROLLERS_BITS = 32

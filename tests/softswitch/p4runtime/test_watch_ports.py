@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from finsy.proto import p4r, rpc_code
+from softswitch.engine.engine import Engine
 
-from softswitch.engine import Engine
 from tests.softswitch.native.test_ports import Wire, make_wire
 from tests.softswitch.native.test_ports import eventually as until
 from tests.softswitch.p4runtime.client import Names

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from softswitch.rpc.hpack import Decoder, HpackError, encode
 
 LIMIT = 1 << 16

@@ -7,7 +7,6 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from softswitch.rpc.hpack import encode
 from softswitch.rpc.http2 import (
     CONNECTION_WINDOW,

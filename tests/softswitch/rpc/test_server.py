@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Iterator
 import grpc
 import pytest
 from grpc import StatusCode
-
 from softswitch.rpc import hpack
 from softswitch.rpc.calls import FRAMING, RpcError
 from softswitch.rpc.calls import frame as grpc_frame
 from softswitch.rpc.http2 import MAX_FRAME, PREFACE, STREAM_WINDOW
 from softswitch.rpc.server import Call, Server, Service
+
 from tests.softswitch.rpc import test_http2 as http2
 
 TIMEOUT = 60

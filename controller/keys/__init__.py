@@ -1,0 +1,1 @@
+"""The keys that reports are authenticated with."""

@@ -1,0 +1,1 @@
+"""Nodes: what they should run and be told, over MQTT."""

@@ -1,0 +1,102 @@
+"""The deployment that each node should have: its services' components, configured to find other services. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from controller.fabric.file import Fabric
+from controller.nodes.components import Component
+from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
+
+ID_LENGTH = 16
+
+
+class DeploymentError(Exception):
+    """The fabric file and the components do not fit; the message has a line for each mistake."""
+
+
+def check(fabric: Fabric, components: Mapping[str, Component], *, at_nodes_addresses: bool = False) -> None:
+    """Raises DeploymentError unless every service has a component, and no node one for two services.
+
+    `at_nodes_addresses`: no switch steers, so the services of a node must differ in port or protocol.
+    """
+    known = ", ".join(sorted(components)) or "none"
+    mistakes = []
+    taken: dict[tuple[str, str], str] = {}
+    ports: dict[tuple[str, str, int], str] = {}
+    for name, service in fabric.services.items():
+        if service.component not in components:
+            mistakes.append(f"service {name}: expected one of the components {known}, got {service.component}")
+        for node in service.instances:
+            other = taken.setdefault((node, service.component), name)
+            if other != name:
+                mistakes.append(f"service {name}: {service.component} already serves {other} on {node}")
+            other = ports.setdefault((node, service.protocol, service.port), name)
+            if at_nodes_addresses and other != name:
+                place = f"{service.protocol} port {service.port} of {node}"
+                mistakes.append(f"service {name}: expected a port of its own, but {other} has {place} too")
+    if mistakes:
+        raise DeploymentError("\n".join(mistakes))
+
+
+def documents(
+    fabric: Fabric, components: Mapping[str, Component], hosts: Mapping[str, str | None] | None
+) -> dict[str, DeploymentDocument]:
+    """The deployment of every node.
+
+    `hosts`: where no switch steers, the node that serves each service now; None where switches steer.
+    """
+    return {node: _document(fabric, components, hosts, node) for node in fabric.nodes}
+
+
+def _document(
+    fabric: Fabric, components: Mapping[str, Component], hosts: Mapping[str, str | None] | None, node: str
+) -> DeploymentDocument:
+    deployed = sorted(
+        (service.component, name) for name, service in fabric.services.items() if node in service.instances
+    )
+    content = DeploymentDocument(
+        deployment_id="",
+        components={
+            component: ComponentDeployment(
+                component_version=components[component].recipe.version,
+                configuration_update=ConfigurationUpdate(
+                    merge={
+                        "service": own,
+                        "endpoints": _endpoints(fabric, components[component], own, hosts, node),
+                    }
+                ),
+            )
+            for component, own in deployed
+        },
+        recipes={
+            component: RecipeSource(uri=components[component].uri, sha256=components[component].sha256)
+            for component, _ in deployed
+        },
+    )
+    # Equal content, equal id: that is how a node's word on what it has is compared with what it should have.
+    digest = hashlib.sha256(content.encode()).hexdigest()[:ID_LENGTH]
+    return content.model_copy(update={"deployment_id": digest})
+
+
+def _endpoints(
+    fabric: Fabric, component: Component, own: str, hosts: Mapping[str, str | None] | None, node: str
+) -> dict[str, Any]:
+    """Endpoints of the component's own service and of those it calls: all, unless its recipe names them."""
+    named = component.recipe.configuration.default.get("endpoints")
+    called = {own, *named} if isinstance(named, Mapping) else set(fabric.services)
+    endpoints = {}
+    for name in sorted(called & set(fabric.services)):
+        service = fabric.services[name]
+        address = service.address
+        if hosts is not None:
+            # Until a host is chosen any instance will do, and its own is the one that the component itself is.
+            host = node if name == own else hosts.get(name) or next(iter(service.instances))
+            address = fabric.hosts[host].address
+        endpoints[name] = {
+            "address": str(address),
+            "port": service.port,
+            "service_id": service.service_id,
+            "protocol": service.protocol,
+        }
+    return endpoints

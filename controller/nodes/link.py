@@ -1,0 +1,168 @@
+"""What the controller and the nodes say to each other over MQTT: presence, health, jobs and shadows."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from controller.fabric.file import Fabric
+from controller.nodes.bus import Publication
+from controller.nodes.rollout import Job, Rollout
+from controller.nodes.shadows import Key, Shadows
+from controller.observe.events import EventLog
+from controller.operator.documents import NodeView
+from hitless.mqtt import topics
+from hitless.mqtt.messages import (
+    DeploymentDocument,
+    Health,
+    JobUpdate,
+    JobUpdateAccepted,
+    Message,
+    Presence,
+    ShadowDelta,
+    ShadowState,
+    ShadowUpdate,
+    StartNext,
+)
+from hitless.mqtt.topics import Topic
+from hitless.wire.report import Key as ReportKey
+
+log = logging.getLogger(__name__)
+
+SUBSCRIPTIONS = tuple(
+    topic.filter()
+    for topic in (
+        # Retained both: what a node has must be known before it is seen to be there and to lack something.
+        topics.HEALTH,
+        topics.PRESENCE,
+        topics.JOBS_START_NEXT,
+        topics.JOB_UPDATE,
+        topics.SHADOW_UPDATE,
+    )
+)
+
+
+class Nodes:
+    """The nodes of a fabric. Handlers are idempotent: every message may come twice."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        term: int,
+        events: EventLog,
+        publish: Callable[[Publication], bool],
+        presence: Callable[[str, bool], None],
+        tagged: Callable[[str, str, int | None], None],
+    ) -> None:
+        """`presence` is called when a node comes or goes, `tagged` when it tells a component's key of reports."""
+        self._fabric = fabric
+        self._events = events
+        self._publish = publish
+        self._tell_presence = presence
+        self._tell_tagged = tagged
+        self._rollout = Rollout(term)
+        self._shadows = Shadows(term)
+        self._epochs: dict[str, int] = {}
+        self._online: dict[str, bool] = {}
+        self._handlers: tuple[tuple[Topic, type[Message], Callable[..., None]], ...] = (
+            (topics.HEALTH, Health, self._health),
+            (topics.JOBS_START_NEXT, StartNext, self._start_next),
+            (topics.JOB_UPDATE, JobUpdate, self._job_update),
+            (topics.SHADOW_UPDATE, ShadowUpdate, self._shadow),
+        )
+
+    def deploy(self, documents: Mapping[str, DeploymentDocument]) -> None:
+        """Set what every node should have, and send the jobs that bring it there."""
+        for node, document in documents.items():
+            self._send_job(self._rollout.want(node, document))
+
+    def play(self, states: Mapping[Key, ShadowState], secrets: Mapping[Key, ReportKey]) -> None:
+        """Set every component's role, draining and key of reports, and tell those that change."""
+        self._send_deltas(self._shadows.want(states, secrets))
+
+    def bus_connected(self) -> None:
+        """Our session with the broker is new: who is there, the retained presences will tell."""
+        self._online.clear()
+        self._epochs.clear()
+
+    def message(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Handle a message, unless it is of a node that the fabric does not have. Raises MessageError."""
+        if levels := topics.PRESENCE.match(topic):
+            if levels["node"] in self._fabric.nodes:
+                self._presence(Presence.decode(payload), levels["node"], known=retained)
+            return
+        for family, kind, handle in self._handlers:
+            levels = family.match(topic)
+            if levels is not None:
+                if levels["node"] in self._fabric.nodes:
+                    handle(kind.decode(payload), **levels)
+                return
+
+    def view(self, node: str) -> NodeView:
+        """What is known of a node."""
+        return NodeView(self.online(node), self._rollout.components(node), self._rollout.standing(node))
+
+    def online(self, node: str) -> bool:
+        """Whether the node is connected to the broker, by its own word or its last will."""
+        return self._online.get(node, False)
+
+    def _presence(self, presence: Presence, node: str, *, known: bool) -> None:
+        """`known`: it came before our session did, so the node will not ask for its job by itself."""
+        if not presence.online and presence.epoch < self._epochs.get(node, 0):
+            return  # the last will of a connection that the node has replaced since
+        self._epochs[node] = presence.epoch
+        if self._online.get(node) != presence.online:
+            self._online[node] = presence.online
+            self._events.add("node", node=node, what="online" if presence.online else "offline", epoch=presence.epoch)
+        self._rollout.presence(node, presence.online)
+        if presence.online and known:
+            self._send_job(self._rollout.remind(node))
+        self._tell_presence(node, presence.online)
+        if presence.online:
+            self._send_deltas(self._shadows.present(node))
+
+    def _health(self, health: Health, node: str) -> None:
+        before = self._rollout.components(node)
+        self._send_job(self._rollout.health(node, health))
+        for one in health.components:
+            if before.get(one.component_name) != one.status:
+                details = f": {one.status_details}" if one.status_details else ""
+                what = f"{one.component_name} {one.version} {one.status}{details}"
+                self._events.add("node", node=node, what=what, component=one.component_name, status=one.status)
+
+    def _start_next(self, _: StartNext, node: str) -> None:
+        answer = self._rollout.start_next(node)
+        if answer.execution is not None:
+            log.info("job %s to %s: it asked", answer.execution.job_id, node)
+        self._publish(Publication(topics.JOBS_START_NEXT_ACCEPTED.of(node=node), answer.encode()))
+
+    def _job_update(self, update: JobUpdate, node: str, job: str) -> None:
+        outcome, following = self._rollout.update(node, job, update)
+        accepted = JobUpdateAccepted(client_token=update.client_token)
+        self._publish(Publication(topics.JOB_UPDATE_ACCEPTED.of(node=node, job=job), accepted.encode()))
+        if outcome is not None:
+            self._events.add(
+                "deployment",
+                node=node,
+                deployment=outcome.deployment,
+                status=outcome.status,
+                reason=outcome.reason,
+            )
+        self._send_job(following)
+
+    def _shadow(self, update: ShadowUpdate, node: str, component: str) -> None:
+        delta = self._shadows.reported(node, component, update.state.reported)
+        if delta is not None:
+            self._send_deltas({(node, component): delta})
+        self._tell_tagged(node, component, update.state.reported.report_key_id)
+
+    def _send_job(self, job: Job | None) -> None:
+        if job is None or job.message.execution is None:
+            return
+        if self._publish(Publication(topics.JOBS_NOTIFY_NEXT.of(node=job.node), job.message.encode())):
+            log.info("job %s to %s: %s", job.message.execution.job_id, job.node, job.reason)
+
+    def _send_deltas(self, deltas: Mapping[Key, ShadowDelta]) -> None:
+        for (node, component), delta in deltas.items():
+            topic = topics.SHADOW_UPDATE_DELTA.of(node=node, component=component)
+            if self._publish(Publication(topic, delta.encode())):
+                role = delta.state.role or "no role"
+                log.info("told %s on %s: %s%s", component, node, role, ", drain" if delta.state.draining else "")

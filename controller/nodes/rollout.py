@@ -1,0 +1,138 @@
+"""Which jobs bring the nodes from the deployments they have to those they should have. Pure: returns what to send.
+
+A node says in its health which deployment it has. Equal deployments have equal ids, so a controller that starts again,
+or reads an unchanged fabric file, has nothing to send.
+"""
+
+from dataclasses import dataclass, field
+
+from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job execution to send to a node."""
+
+    node: str
+    message: NextJob
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended, for the event log."""
+
+    node: str
+    deployment: str
+    status: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Node:
+    wanted: DeploymentDocument | None = None
+    reported: str | None = None
+    """The deployment that the node says it has carried out successfully."""
+    health: Health | None = None
+    online: bool = False
+    offered: JobExecution | None = None
+    """The job under way: sent, and not yet ended."""
+    failed: str | None = None
+    """The deployment that the node failed or refused; not offered again until another is wanted."""
+
+
+@dataclass(slots=True)
+class Rollout:
+    """Deployments of all nodes."""
+
+    term: int
+    """Of this controller: makes job ids unique, since a node carries out each job id once."""
+    _nodes: dict[str, _Node] = field(default_factory=dict)
+    _jobs: int = 0
+
+    def want(self, node: str, wanted: DeploymentDocument) -> Job | None:
+        """Set what a node should have."""
+        state = self._node(node)
+        state.wanted = wanted
+        return self._offer(node) if state.online else None
+
+    def presence(self, node: str, online: bool) -> None:
+        """A node has come or gone. One that comes says what it has and asks for its job; until then it has nothing."""
+        state = self._node(node)
+        state.online = online
+        if not online:
+            state.reported = None
+
+    def remind(self, node: str) -> Job | None:
+        """The job of a node that may have asked for it, or been sent it, while nobody of us listened."""
+        return self._offer(node, again=True)
+
+    def start_next(self, node: str) -> NextJob:
+        """The answer to a node that asks for its job; the one under way once more if it has not ended."""
+        self._node(node).online = True
+        job = self._offer(node, again=True)
+        return job.message if job else NextJob()
+
+    def health(self, node: str, health: Health) -> Job | None:
+        """A node tells what it runs; one that is not there has left its last word with the broker."""
+        state = self._node(node)
+        state.health = health
+        information = health.deployment_information
+        succeeded = information is not None and information.status == "SUCCEEDED"
+        state.reported = information.deployment_id if information is not None and succeeded else None
+        return self._offer(node) if state.online else None
+
+    def update(self, node: str, job_id: str, update: JobUpdate) -> tuple[Outcome | None, Job | None]:
+        """A node tells how a job goes: what ended, and what is to be done next. Duplicates return nothing."""
+        state = self._node(node)
+        offered = state.offered
+        if offered is None or offered.job_id != job_id or update.status == "IN_PROGRESS":
+            return None, None
+        state.offered = None
+        deployment = offered.job_document.deployment_id
+        if update.status == "SUCCEEDED":
+            state.reported, state.failed = deployment, None
+        else:
+            state.failed = deployment
+        details = update.status_details
+        reason = ": ".join(part for part in (details.detailed_status, details.reason) if part)
+        return Outcome(node, deployment, update.status, reason), self._offer(node)
+
+    def components(self, node: str) -> dict[str, str]:
+        """Component -> state (RUNNING, ...) as the node last told."""
+        health = self._node(node).health
+        return {one.component_name: one.status for one in health.components} if health else {}
+
+    def standing(self, node: str) -> str:
+        """How it stands with what the node should have: done, under way, failed, or waiting for the node."""
+        state = self._node(node)
+        wanted = state.wanted.deployment_id if state.wanted else None
+        if state.offered is not None:
+            return "under way"
+        if wanted == state.failed:
+            return "failed"
+        return "done" if wanted == state.reported else "waiting"
+
+    def _node(self, node: str) -> _Node:
+        return self._nodes.setdefault(node, _Node())
+
+    def _offer(self, node: str, *, again: bool = False) -> Job | None:
+        """The job that a node needs now; None when it has what it should or has failed at it.
+
+        A job under way is returned only `again`; it keeps its id, by which the node knows it.
+        """
+        state = self._node(node)
+        wanted = state.wanted
+        if wanted is None:
+            return None
+        under_way = state.offered.job_document.deployment_id if state.offered else None
+        has = f"is at {under_way}" if under_way else f"has {state.reported or 'nothing known'}"
+        had = f"{has}, should have {wanted.deployment_id}"
+        if state.offered is not None and state.offered.job_document == wanted:
+            return Job(node, NextJob(execution=state.offered), f"{had}, sent before") if again else None
+        if state.offered is None and wanted.deployment_id in (state.reported, state.failed):
+            return None
+        self._jobs += 1
+        job_id = f"{wanted.deployment_id}-{self.term}-{self._jobs}"
+        state.offered = JobExecution(job_id=job_id, status="QUEUED", job_document=wanted)
+        return Job(node, NextJob(execution=state.offered), had)

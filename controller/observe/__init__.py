@@ -1,0 +1,1 @@
+"""What has happened and how things are: events and metrics."""

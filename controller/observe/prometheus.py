@@ -1,0 +1,145 @@
+"""What Prometheus reads: moves, ranks, report ages, switch counters, as they are when it asks."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from controller.operator.documents import InstanceView, of_member
+from controller.switches.view import SwitchState
+
+Instances = Mapping[tuple[str, str], InstanceView]
+"""(service, node) -> the instance as whoever steers it sees it."""
+Migrations = Mapping[tuple[str, str], int]
+"""(service, reason) -> how often the service's host changed from one node to another."""
+
+
+class MetricsError(Exception):
+    """Metrics cannot be served; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class FabricCollector(Collector):
+    """Turns the controller's state into metrics."""
+
+    mode: str
+    """`in-network` or `reconfiguration`: who moves services."""
+    hosts: Callable[[], Mapping[str, str | None]]
+    """Service -> node."""
+    switches: Callable[[], Mapping[str, SwitchState]] = dict
+    instances: Callable[[], Instances] = dict
+    """Of services that no switch steers."""
+    migrations: Callable[[], Migrations] = dict
+    """Of services that no switch steers."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric, now."""
+        switches = self.switches()
+        instances = dict(self.instances())
+        migrations = dict(self.migrations())
+        for state in switches.values():
+            instances |= {key: of_member(member) for key, member in state.members.items()}
+            for key, count in state.migrations.items():
+                migrations[key] = migrations.get(key, 0) + count
+        yield from self._services(instances, migrations)
+        yield from _switches(switches)
+
+    def _services(self, instances: Instances, migrations: Migrations) -> Iterable[Metric]:
+        moved = CounterMetricFamily(
+            "hitless_migrations", "Changes of a service's host.", labels=("service", "reason", "mode")
+        )
+        for (service, reason), count in migrations.items():
+            moved.add_metric((service, reason, self.mode), count)
+        yield moved
+        host = GaugeMetricFamily(
+            "hitless_host", "1 for the node that takes a service's new work.", labels=("service", "node")
+        )
+        for service, node in self.hosts().items():
+            if node is not None:
+                host.add_metric((service, node), 1)
+        yield host
+        rank = GaugeMetricFamily(
+            "hitless_rank",
+            "How good an instance is for the next piece of work: 0 not eligible, 1 draining.",
+            labels=("service", "node"),
+        )
+        age = GaugeMetricFamily(
+            "hitless_report_age_seconds", "Since an instance's last accepted report.", labels=("service", "node")
+        )
+        for (service, node), view in instances.items():
+            rank.add_metric((service, node), view.rank)
+            if view.age_us is not None:
+                age.add_metric((service, node), view.age_us / 1_000_000)
+        yield rank
+        yield age
+
+
+def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
+    connected = GaugeMetricFamily(
+        "hitless_switch_connected", "1 while the switch is connected and provisioned.", labels=("switch",)
+    )
+    pushes = CounterMetricFamily(
+        "hitless_switch_pushes", "Times that this controller installed the program.", labels=("switch",)
+    )
+    steered = CounterMetricFamily(
+        "hitless_switch_steered_packets", "Packets steered to an instance.", labels=("switch", "service", "node")
+    )
+    octets = CounterMetricFamily(
+        "hitless_switch_steered_bytes", "Bytes steered to an instance.", labels=("switch", "service", "node")
+    )
+    drops = CounterMetricFamily("hitless_switch_dropped_packets", "Packets dropped.", labels=("switch", "reason"))
+    events = CounterMetricFamily("hitless_switch_events", "What the program counted.", labels=("switch", "event"))
+    for name, state in switches.items():
+        connected.add_metric((name,), state.connected)
+        pushes.add_metric((name,), state.pushes)
+        for (service, node), count in state.counters.steered.items():
+            steered.add_metric((name, service, node), count.packets)
+            octets.add_metric((name, service, node), count.octets)
+        for reason, count in state.counters.drops.items():
+            drops.add_metric((name, reason), count.packets)
+        for event, times in state.counters.events.items():
+            events.add_metric((name, event), times)
+    return connected, pushes, steered, octets, drops, events
+
+
+class MetricsServer:
+    """Serves /metrics over HTTP while it is entered. Raises MetricsError when the port cannot be had."""
+
+    def __init__(self, host: str, port: int, collector: Collector) -> None:
+        self._host = host
+        self._port = port
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        self._exit.push_async_callback(runner.cleanup)
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await self._exit.aclose()
+            raise MetricsError(
+                f"metrics at {self._host}:{self._port}: {error.strerror}: "
+                "choose another port in the fabric file (metrics.port), or end what has it"
+            ) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

@@ -1,0 +1,1 @@
+"""What an operator uses: commands, the API, the command line, status documents."""

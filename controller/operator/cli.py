@@ -1,0 +1,264 @@
+"""The `hitless` command: runs a controller, checks what it reads, and talks to a running one.
+
+Exit codes: 0 done, 1 not done (the message says why), 2 wrong usage, 3 no controller answers.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from controller.operator import tables
+from controller.operator.client import Client, NoControllerError, RefusedError
+
+DEFAULT_SOCKET = "/run/hitless/controller.sock"
+DEFAULT_STATE = "/var/lib/hitless/controller"
+NOT_DONE = 1
+NO_CONTROLLER = 3
+EVENTS_SHOWN = 10
+"""Events below the tables of `hitless watch`."""
+
+Document = Mapping[str, Any]
+
+socket_option = click.option(
+    "--socket",
+    "socket_path",
+    type=click.Path(path_type=Path),
+    envvar="HITLESS_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    show_envvar=True,
+    help="The controller's API.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class _Group(click.Group):
+    """Turns the errors that a user can mend into one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NoControllerError as error:
+            _fail(str(error), NO_CONTROLLER)
+        except RefusedError as error:
+            _fail(str(error), NOT_DONE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Move running serverless functions between edge nodes without losing a request."""
+
+
+@main.command("controller")
+@click.argument("fabric", type=click.Path(path_type=Path))
+@click.option("--components", type=click.Path(path_type=Path), required=True, help="Folder of component folders.")
+@click.option("--mode", type=click.Choice(["in-network", "reconfiguration"]), default="in-network", show_default=True)
+@click.option("--credentials", type=click.Path(path_type=Path), help="JSON {username, password} for the broker.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_STATE,
+    show_default=True,
+    help="Folder for what a restarted controller must know again.",
+)
+@click.option("--event-log", type=click.Path(path_type=Path), help="File to append every event to, as NDJSON.")
+@click.option("--verbose", is_flag=True, help="Log more than decisions.")
+@socket_option
+def controller_command(
+    fabric: Path,
+    components: Path,
+    mode: str,
+    credentials: Path | None,
+    state: Path,
+    event_log: Path | None,
+    verbose: bool,
+    socket_path: Path,
+) -> None:
+    """Run the controller of a FABRIC file until it is told to end."""
+    # grpc and finsy take most of a second to import, which no other command should pay.
+    from controller.app import Settings, StartError, run
+
+    settings = Settings(
+        fabric=fabric,
+        components=components,
+        mode="reconfiguration" if mode == "reconfiguration" else "in-network",
+        credentials=credentials,
+        state=state,
+        event_log=event_log,
+        socket=socket_path,
+        verbose=verbose,
+    )
+    try:
+        run(settings)
+    except StartError as error:
+        _fail(str(error), NOT_DONE)
+
+
+@main.command()
+@click.argument("fabric", type=click.Path(path_type=Path))
+@click.option("--components", type=click.Path(path_type=Path), help="Check the components below this folder too.")
+def check(fabric: Path, components: Path | None) -> None:
+    """Check a FABRIC file (and components); nothing is applied."""
+    from controller.fabric.file import load
+    from controller.nodes import components as repository
+    from controller.nodes import deployments
+    from hitless.located import LocatedError
+
+    try:
+        checked = load(fabric)
+        found = f"{fabric}: fabric {checked.name}: {len(checked.services)} services on {len(checked.nodes)} nodes"
+        if components is not None:
+            packed = repository.pack_all(components, repository.base_url(checked))
+            deployments.check(checked, packed)
+            found += f"; {components}: {len(packed)} components"
+    except (LocatedError, deployments.DeploymentError) as error:
+        _fail(str(error), NOT_DONE)
+    click.echo(f"{found}; no mistake found")
+
+
+@main.command()
+@socket_option
+@json_option
+def status(socket_path: Path, as_json: bool) -> None:
+    """Show switches, nodes, services and every instance's rank, as the switch itself sees it."""
+    document = Client(socket_path).get("/v1/status")
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _console().print(tables.status(document), soft_wrap=True)
+
+
+@main.command()
+@click.option("--interval", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Seconds.")
+@socket_option
+@json_option
+def watch(interval: float, socket_path: Path, as_json: bool) -> None:
+    """Show the status, and what happens, again and again until Ctrl-C."""
+    client = Client(socket_path)
+    if as_json:
+        _until_interrupted(lambda: click.echo(json.dumps(client.get("/v1/status"))), interval)
+        return
+    with Live(console=_console(), auto_refresh=False) as live:
+
+        def refresh() -> None:
+            try:
+                document = client.get("/v1/status")
+                since = max(0, document["last_event"] - EVENTS_SHOWN)
+                events = [_line(event) for event in client.lines(f"/v1/events?since={since}")]
+            except NoControllerError as error:
+                live.update(Text(str(error), "red"), refresh=True)
+            else:
+                live.update(tables.watched(document, events), refresh=True)
+
+        _until_interrupted(refresh, interval)
+
+
+def _until_interrupted(action: Callable[[], None], interval: float) -> None:
+    never = threading.Event()
+    try:
+        due = time.monotonic()
+        while True:
+            action()
+            due = max(due + interval, time.monotonic())
+            never.wait(due - time.monotonic())
+    except KeyboardInterrupt:
+        pass
+
+
+@main.command()
+@click.argument("service")
+@click.argument("node")
+@click.option("--hold", is_flag=True, help="Keep the service there until `hitless release`.")
+@socket_option
+@json_option
+def migrate(service: str, node: str, hold: bool, socket_path: Path, as_json: bool) -> None:
+    """Make NODE the host of SERVICE's new work; let go after the service's dwell."""
+    _done(Client(socket_path).post("/v1/migrate", service=service, node=node, hold=hold), as_json)
+
+
+@main.command()
+@click.argument("service")
+@click.argument("node")
+@socket_option
+@json_option
+def pin(service: str, node: str, socket_path: Path, as_json: bool) -> None:
+    """Keep SERVICE on NODE until `hitless release` (the same as `migrate --hold`)."""
+    _done(Client(socket_path).post("/v1/migrate", service=service, node=node, hold=True), as_json)
+
+
+@main.command()
+@click.argument("service")
+@socket_option
+@json_option
+def release(service: str, socket_path: Path, as_json: bool) -> None:
+    """Let go of SERVICE, which moves nothing by itself."""
+    _done(Client(socket_path).post("/v1/release", service=service), as_json)
+
+
+@main.command()
+@click.argument("service")
+@click.argument("node")
+@click.option("--undo", is_flag=True, help="Let it take new work again.")
+@socket_option
+@json_option
+def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool) -> None:
+    """Let SERVICE on NODE take no new work, and finish what it has."""
+    _done(Client(socket_path).post("/v1/drain", service=service, node=node, undo=undo), as_json)
+
+
+@main.command("rotate-keys")
+@click.argument("service", required=False)
+@socket_option
+@json_option
+def rotate_keys(service: str | None, socket_path: Path, as_json: bool) -> None:
+    """Give the instances of SERVICE, or of all services, new keys for their reports, without a gap."""
+    _done(Client(socket_path).post("/v1/rotate-keys", service=service), as_json)
+
+
+def _done(result: Document, as_json: bool) -> None:
+    click.echo(json.dumps(result) if as_json else result["message"])
+
+
+@main.command()
+@click.option("--follow", is_flag=True, help="Go on with each new event until Ctrl-C.")
+@click.option("--since", type=click.IntRange(min=0), default=0, help="Only events after this number.")
+@socket_option
+@json_option
+def events(follow: bool, since: int, socket_path: Path, as_json: bool) -> None:
+    """Show what has happened: moves and why, deployments, commands, endpoints, switches, nodes."""
+    target = f"/v1/events?since={since}" + ("&follow=1" if follow else "")
+    try:
+        for event in Client(socket_path).lines(target):
+            click.echo(json.dumps(event) if as_json else _line(event))
+    except KeyboardInterrupt:
+        pass
+
+
+def _line(event: Document) -> str:
+    from controller.observe.events import describe
+
+    # Events carry the machine's monotonic time; people want the clock on the wall.
+    age_s = (time.monotonic_ns() - event["time_ns"]) / 1e9
+    clock = datetime.fromtimestamp(time.time() - age_s, UTC).astimezone()
+    return f"{event['seq']:>5} {clock:%H:%M:%S}.{clock.microsecond // 1000:03d} {describe(event)}"
+
+
+def _console() -> Console:
+    # Without a terminal nothing may be cut off or wrapped: someone reads or greps it.
+    console = Console()
+    return console if console.is_terminal else Console(width=200)

@@ -1,0 +1,1 @@
+"""Who decides where new work goes: the switches, or the controller by publishing endpoints."""

@@ -1,0 +1,243 @@
+"""From the fabric to the table entries of one switch: pure, so that running it twice gives the same entries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from controller.fabric.paths import ReportPath, Route, report_paths, routes
+from controller.fabric.schema import SERVICE_NETWORK, Fabric, Service
+from controller.fabric.settings import settings
+from controller.keys.ring import Binding, BindingKeys
+from hitless.steering.policies import Policy, Random
+from hitless.steering.settings import Settings
+from hitless.steering.words import MEMBER_BITS, PORT_BITS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
+
+NOWHERE = (1 << PORT_BITS) - 1
+"""The `home` port of an address that is always answered for."""
+
+GROUPS = "multicast_group"
+"""Where multicast groups stand: in no table, but they are compared and written like a table's entries."""
+SECRETS = frozenset({"key", "next_key"})
+"""Parameters that no log may show."""
+
+Key = tuple[tuple[str, int | tuple[int, int]], ...]
+"""(field, value) pairs in the table's order; an LPM value is (address, prefix length)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where an entry stands: a table and a match key. A switch has at most one entry at a place."""
+
+    table: str
+    key: Key
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{name}={_shown(value)}" for name, value in self.key)
+        return f"{self.table}[{fields}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an entry does: an action and its parameters, in the action's order."""
+
+    name: str
+    params: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        params = (f"{name}={'secret' if name in SECRETS and value else value}" for name, value in self.params)
+        return f"{self.name}({', '.join(params)})"
+
+
+Entries = Mapping[Place, Act]
+"""The contents of a switch's tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What is known only at run time: the operators' word over the fabric file's, and the keys."""
+
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Service -> node that is to be its host."""
+    keys: Mapping[Binding, BindingKeys] = field(default_factory=dict)
+    """What reports are authenticated with."""
+
+
+def _shown(value: int | tuple[int, int]) -> str:
+    return f"{IPv4Address(value[0])}/{value[1]}" if isinstance(value, tuple) else str(value)
+
+
+def instance_index(service: Service, member: int) -> int:
+    """The index of an instance in every per-instance table, register and counter: service ++ member."""
+    return service.index << MEMBER_BITS | member
+
+
+def desired_entries(fabric: Fabric, switch: str, overrides: Overrides = Overrides()) -> dict[Place, Act]:
+    """Every entry that a switch should have. Raises KeyError when an override names what the fabric does not have."""
+    around = routes(fabric, switch)
+    steered = dict(fabric.services_on(switch))
+    entries = [*_routes(fabric, switch, around), *_arp(fabric, switch, around), *_own_addresses(fabric, switch)]
+    for name, service in fabric.services.items():
+        paths = {
+            node: through[switch]
+            for node in service.instances
+            if switch in (through := report_paths(fabric, name, node))
+        }
+        wanted = settings(fabric, name, overrides.pins.get(name))
+        if name in steered:
+            entries += _steered(service)
+            entries += _intent(service, wanted, wanted.policy)
+            entries += _instances(fabric, switch, service, around)
+        elif paths:
+            # What it takes to accept the reports and send them on: no endpoint, and a policy that elects no host.
+            entries += _intent(service, wanted, Random())
+        for node, path in paths.items():
+            entries += _binding(fabric, service, node, path, overrides.keys.get((name, node)))
+    return dict([*entries, *_tunnels(fabric, switch)])
+
+
+def _mac(text: str) -> int:
+    return int(text.replace(":", ""), 16)
+
+
+def _host_route(address: IPv4Address) -> tuple[int, int]:
+    return int(address), 32
+
+
+def _towards(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[IPv4Address, Route]]:
+    """The addresses that are reached through other switches: hosts, gateways, services that are steered elsewhere."""
+    for host in fabric.hosts.values():
+        if host.switch in around:
+            yield host.address, around[host.switch]
+    own = fabric.gateway_of(switch).address
+    for other, route in around.items():
+        if (address := fabric.gateway_of(other).address) != own:
+            yield address, route
+    here = {service.address for _, service in fabric.services_on(switch)}
+    for name, service in fabric.services.items():
+        nearest = next((other for other in around if other in fabric.steering_switches(name)), None)
+        if service.address not in here and nearest is not None:
+            yield service.address, around[nearest]
+
+
+def _routes(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
+    source = _mac(fabric.gateway_of(switch).mac)
+    for _, host in fabric.hosts_on(switch):
+        yield (
+            Place("routes", (("address", _host_route(host.address)),)),
+            Act("forward", (("port", host.port), ("source", source), ("destination", _mac(host.mac)))),
+        )
+    for address, route in _towards(fabric, switch, around):
+        out, into = route.first.out, route.first.into
+        yield (
+            Place("routes", (("address", _host_route(address)),)),
+            Act("forward", (("port", out.port), ("source", _mac(out.mac)), ("destination", _mac(into.mac)))),
+        )
+
+
+def _arp(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
+    """The switch answers with its own MAC for its gateway, the services, and hosts behind other ports (proxy ARP)."""
+    gateway = fabric.gateway_of(switch)
+    mac = _mac(gateway.mac)
+    always = (_host_route(gateway.address), (int(SERVICE_NETWORK.network_address), SERVICE_NETWORK.prefixlen))
+    for address in always:
+        yield Place("arp", (("address", address),)), Act("reply", (("mac", mac), ("home", NOWHERE)))
+    for _, host in fabric.hosts_on(switch):
+        yield (
+            Place("arp", (("address", _host_route(host.address)),)),
+            Act("reply", (("mac", mac), ("home", host.port))),
+        )
+    for distant, route in _towards(fabric, switch, around):
+        if distant not in SERVICE_NETWORK:
+            yield (
+                Place("arp", (("address", _host_route(distant)),)),
+                Act("reply", (("mac", mac), ("home", route.first.out.port))),
+            )
+
+
+def _endpoint(address: IPv4Address, protocol: int, port: int) -> Place:
+    return Place("endpoints", (("address", int(address)), ("protocol", protocol), ("port", port)))
+
+
+def _own_addresses(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
+    yield _endpoint(fabric.reports.address, PROTOCOL_UDP, fabric.reports.port), Act("to_reports")
+    services = (service.address for _, service in fabric.services_on(switch))
+    for address in {fabric.gateway_of(switch).address, fabric.reports.address, *services}:
+        yield _endpoint(address, PROTOCOL_ICMP, 0), Act("to_ping")
+
+
+def _steered(service: Service) -> Iterator[tuple[Place, Act]]:
+    protocol = PROTOCOL_TCP if service.protocol == "tcp" else PROTOCOL_UDP
+    yield _endpoint(service.address, protocol, service.port), Act("to_service", (("service", service.index),))
+
+
+def _intent(service: Service, wanted: Settings, policy: Policy) -> Iterator[tuple[Place, Act]]:
+    key: Key = (("service", service.index),)
+    yield Place("services", key), Act(wanted.action, wanted.params)
+    yield Place("policies", key), Act(policy.action, policy.params)
+    yield Place("scoring", key), Act(wanted.score.action, wanted.score.params)
+
+
+def _instances(
+    fabric: Fabric, switch: str, service: Service, around: Mapping[str, Route]
+) -> Iterator[tuple[Place, Act]]:
+    for node, instance in service.instances.items():
+        host = fabric.hosts[node]
+        place = Place("instances", (("instance", instance_index(service, instance.member)),))
+        common = (("node", int(host.address)), ("generation", instance.generation))
+        if host.switch == switch:
+            yield place, Act("at_node", common)
+        elif host.switch in around:
+            source = int(fabric.gateway_of(switch).address)
+            tunnel = (("tunnel_source", source), ("path_mtu", around[host.switch].mtu))
+            yield place, Act("at_remote_node", (*common, *tunnel))
+
+
+def _binding(
+    fabric: Fabric, service: Service, node: str, path: ReportPath, keys: BindingKeys | None
+) -> Iterator[tuple[Place, Act]]:
+    instance = service.instances[node]
+    group = 0
+    if path.onward:
+        # Group 0 is none, so the groups begin with 1.
+        group = instance_index(service, instance.member) + 1
+        yield Place(GROUPS, (("group", group),)), Act("copy", tuple(("port", port) for port in path.onward))
+    yield (
+        Place(
+            "bindings",
+            (
+                ("port", path.port),
+                ("source", int(fabric.hosts[node].address)),
+                ("service_id", service.service_id),
+                ("node_id", fabric.nodes[node].node_id),
+            ),
+        ),
+        Act(
+            "bind",
+            (
+                ("service", service.index),
+                ("member", instance.member),
+                ("generation", instance.generation),
+                ("path_cost", fabric.nodes[node].path_cost),
+                ("copy_group", group),
+                *_key(fabric, keys),
+            ),
+        ),
+    )
+
+
+def _key(fabric: Fabric, keys: BindingKeys | None) -> Iterator[tuple[str, int]]:
+    """The keys as the switch has them; without a next key, the current one stands in both places."""
+    for prefix, key in (("", keys and keys.current), ("next_", keys and (keys.next or keys.current))):
+        yield f"{prefix}key_id", key.id if key else 0
+        yield f"{prefix}key", int.from_bytes(key.secret) if key else 0
+    yield "authenticate", int(fabric.reports.authentication == "required")
+
+
+def _tunnels(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
+    """Where tunnels end here: the nodes behind this switch that other switches steer to."""
+    for name, service in fabric.services.items():
+        if any(other != switch for other in fabric.steering_switches(name)):
+            for node in service.instances:
+                host = fabric.hosts[node]
+                if host.switch == switch:
+                    yield Place("tunnels", (("address", int(host.address)),)), Act("decapsulate")

@@ -1,0 +1,352 @@
+"""A switch kept as the fabric wants it: connects, provisions by diff, listens, probes, connects again."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import NoReturn
+from weakref import WeakSet
+
+import finsy as fy
+
+from controller.fabric.schema import Fabric, Service
+from controller.switches.diff import Changes, diff
+from controller.switches.entries import Overrides, desired_entries, instance_index
+from controller.switches.p4runtime import Connection, Program, SwitchError
+from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState
+from hitless.cancellation import raise_if_cancelled
+from hitless.steering.outcome import EVICTIONS, MOVES
+from hitless.steering.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
+
+__all__ = ["Program", "SwitchError", "SwitchSession"]
+
+LOG = logging.getLogger(__name__)
+
+DIGEST = "steering_event_t"
+PROBE_TIMEOUT = 2.0
+"""Seconds a probe may take."""
+POLL_INTERVAL = 1.0
+"""Seconds between two polls of ranks, hosts and counters."""
+DIGEST_PATIENCE = 1.5
+"""Seconds that a digest may be on its way when the probe has already shown another host."""
+FIRST_RETRY = 0.1
+"""Seconds to the first attempt to connect again; doubled with every one that fails, up to `LAST_RETRY`."""
+LAST_RETRY = 3.0
+
+
+class NoAnswer(SwitchError):
+    """A probe came to nothing, on a switch that is connected."""
+
+
+class SwitchSession:
+    """One switch of the fabric. Its calls raise SwitchError while the switch is away."""
+
+    def __init__(self, fabric: Fabric, name: str, program: Program | None = None) -> None:
+        spec = fabric.switches[name]
+        self.fabric = fabric
+        self.name = name
+        self.state = SwitchState(name, spec.p4runtime)
+        self._device_id = spec.device_id
+        self._schema = (program or Program.compiled()).schema()
+        self._names = {counter: _names(self._schema, counter) for counter in ("drops", "events")}
+        self._overrides = Overrides()
+        self._connection: Connection | None = None
+        self._writing = asyncio.Lock()
+        self._ready = asyncio.Event()
+        self._probes: dict[bytes, asyncio.Future[fy.P4PacketIn]] = {}
+        self._probe_numbers = itertools.count()
+        self._subscribers: WeakSet[asyncio.Queue[SteeringEvent]] = WeakSet()
+        self._untold: dict[str, tuple[str | None, float]] = {}
+        self._moved_at: dict[str, int] = {}
+        """Service -> when the switch moved it, on the switch's clock, by the last digest."""
+
+    async def run(self) -> None:
+        """Keep the switch connected and provisioned until cancelled."""
+        retry = FIRST_RETRY
+        while True:
+            before = self.state.connects
+            try:
+                await self._serve()
+            except SwitchError as error:
+                self._lost(error)
+            raise_if_cancelled()
+            retry = FIRST_RETRY if self.state.connects > before else min(2 * retry, LAST_RETRY)
+            await asyncio.sleep(retry)
+
+    async def ready(self) -> None:
+        """Wait until the switch is connected and provisioned."""
+        await self._ready.wait()
+
+    async def apply(self, overrides: Overrides) -> Changes:
+        """Make this the operators' word over the fabric file, and write what it changes.
+
+        While the switch is away it raises SwitchError, and writes it when the switch is back.
+        """
+        self._overrides = overrides
+        return await self._provision(self._connected())
+
+    async def probe(self, service: str, node: str | None = None) -> list[MemberState]:
+        """Ask the switch what it believes of a service's instances, or of one. Raises SwitchError."""
+        spec = self.fabric.services[service]
+        nodes = [node] if node is not None else list(spec.instances)
+        answers = await asyncio.gather(*(self._ask(service, spec, one) for one in nodes), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, MemberState)]
+
+    async def counters(self) -> SwitchCounters:
+        """Read the switch's counters. Raises SwitchError."""
+        connection = self._connected()
+        instances = {
+            instance_index(spec, spec.instances[node].member): (service, node)
+            for service, spec in self.fabric.services_on(self.name)
+            for node in spec.instances
+        }
+        counts = await connection.read(
+            [
+                *(fy.P4CounterEntry("steered", index=index) for index in instances),
+                fy.P4CounterEntry("drops"),
+                fy.P4CounterEntry("events"),
+            ]
+        )
+        counters = SwitchCounters()
+        for cell in counts:
+            if not cell.packet_count:
+                continue
+            if cell.counter_id == "steered":
+                counters.steered[instances[cell.index]] = Count(cell.packet_count, cell.byte_count)
+                continue
+            name = self._names[cell.counter_id].get(cell.index, str(cell.index))
+            if cell.counter_id == "drops":
+                counters.drops[name] = Count(cell.packet_count, cell.byte_count)
+            else:
+                counters.events[name] = cell.packet_count
+        return counters
+
+    def events(self) -> AsyncIterator[SteeringEvent]:
+        """What the switch tells from this call on, in order, across reconnects."""
+        queue: asyncio.Queue[SteeringEvent] = asyncio.Queue()
+        self._subscribers.add(queue)
+        return _drain(queue)
+
+    async def _serve(self) -> None:
+        async with Connection(self.name, self.state.target, self._device_id, self._schema) as connection:
+            await connection.become_primary()
+            # No task group: until Python 3.13 one whose task fails while it is cancelled forgets the cancellation.
+            ends = {asyncio.create_task(self._listen(connection)), asyncio.create_task(self._keep(connection))}
+            try:
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._connection = None
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
+            for end in done:
+                end.result()
+
+    def _lost(self, error: SwitchError) -> None:
+        if self.state.error != str(error):
+            LOG.warning("%s", error)
+        self.state.connected = False
+        self.state.error = str(error)
+        self._connection = None
+        self._ready.clear()
+        for waiting in self._probes.values():
+            if not waiting.done():
+                waiting.set_exception(error)
+        self._probes.clear()
+        self._moved_at.clear()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            raise SwitchError(self.state.error or f"{self.name} ({self.state.target}): not connected yet")
+        return self._connection
+
+    async def _listen(self, connection: Connection) -> NoReturn:
+        async for message in connection.messages():
+            if isinstance(message, fy.P4DigestList):
+                for fields in message:
+                    self._heard(fields)
+                await connection.send(message.ack())
+            elif message["op"] == PacketInOp.PROBE:
+                waiting = self._probes.pop(message.payload, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+        raise AssertionError("messages() ends by an exception")
+
+    async def _keep(self, connection: Connection) -> NoReturn:
+        await self._install(connection)
+        changes = await self._provision(connection)
+        LOG.info("%s: connected, %d entries written", self.name, len(changes.updates))
+        self._connection = connection
+        self.state.connected = True
+        self.state.connects += 1
+        self._ready.set()
+        while True:
+            try:
+                await self._poll()
+                self.state.error = None
+            except NoAnswer as error:
+                self.state.error = str(error)
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _install(self, connection: Connection) -> None:
+        if await connection.cookie() != self._schema.p4cookie:
+            LOG.info("%s: installing the program", self.name)
+            await connection.forget_replication()
+            await connection.push()
+            self.state.pushes += 1
+        self.state.cookie = self._schema.p4cookie
+        await connection.ask_for_digests(DIGEST)
+
+    async def _provision(self, connection: Connection) -> Changes:
+        async with self._writing:
+            desired = desired_entries(self.fabric, self.name, self._overrides)
+            changes = diff(await connection.read_entries(), desired)
+            await connection.write(changes)
+            return changes
+
+    async def _poll(self) -> None:
+        """Refresh what the state tells, and catch up with host changes whose digest nobody heard."""
+        for service, _ in self.fabric.services_on(self.name):
+            for member in await self.probe(service):
+                self.state.members[service, member.node] = member
+            # An answer may be looked at after a digest that left the switch later.
+            if member.now_us >= self._moved_at.get(service, 0):
+                self._compare(service, member.host)
+        self.state.counters = await self.counters()
+
+    def _compare(self, service: str, host: str | None) -> None:
+        """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
+        if service not in self.state.hosts:
+            # The first poll after a start: no digest of it is on its way.
+            self.state.hosts[service] = host
+            if host is not None:
+                self._publish(self._unheard(service, None, host))
+            return
+        known = self.state.hosts[service]
+        self.state.hosts[service] = host
+        now = time.monotonic()
+        if host != known:
+            self._untold.setdefault(service, (known, now))
+        elif service in self._untold:
+            before, since = self._untold[service]
+            if before == host:
+                del self._untold[service]
+            elif now - since >= DIGEST_PATIENCE:
+                self._publish(self._unheard(service, before, host))
+
+    def _unheard(self, service: str, known: str | None, host: str | None) -> SteeringEvent:
+        members = self.state.members
+        before, after = members.get((service, known or "")), members.get((service, host or ""))
+        return SteeringEvent(
+            switch=self.name,
+            service=service,
+            reason=None,
+            from_node=known,
+            to_node=host,
+            from_rank=before.rank if before else 0,
+            to_rank=after.rank if after else 0,
+            switch_time_us=after.now_us if after else 0,
+            node=None,
+            epoch=0,
+            sequence=0,
+            heard_ns=time.monotonic_ns(),
+        )
+
+    def _heard(self, fields: Mapping[str, int]) -> None:
+        service = self.fabric.service_at(fields["service"])
+        if (
+            service is None
+            or fields["reason"] not in MOVES | EVICTIONS
+            or self.name not in self.fabric.steering_switches(service)
+        ):
+            LOG.warning("%s: a digest that the fabric cannot explain: %s", self.name, dict(fields))
+            return
+        spec = self.fabric.services[service]
+        self._publish(
+            SteeringEvent(
+                switch=self.name,
+                service=service,
+                reason=Reason(fields["reason"]),
+                from_node=_node(spec, fields["from_member"], NO_MEMBER),
+                to_node=_node(spec, fields["to_member"], NO_MEMBER),
+                from_rank=fields["from_rank"],
+                to_rank=fields["to_rank"],
+                switch_time_us=fields["switch_time"],
+                node=self.fabric.node_with_id(fields["node_id"]),
+                epoch=fields["epoch"],
+                sequence=fields["sequence"],
+                heard_ns=time.monotonic_ns(),
+            )
+        )
+
+    def _publish(self, event: SteeringEvent) -> None:
+        if event.moves:
+            self.state.hosts[event.service] = event.to_node
+            self._moved_at[event.service] = event.switch_time_us
+            self._untold.pop(event.service, None)
+            if event.from_node is not None:
+                self.state.migrations[event.service, event.reason_name] += 1
+        for queue in self._subscribers:
+            queue.put_nowait(event)
+
+    async def _ask(self, service: str, spec: Service, node: str) -> MemberState:
+        connection = self._connected()
+        # The answer carries the probe's own payload.
+        token = next(self._probe_numbers).to_bytes(8)
+        answer = self._probes[token] = asyncio.get_running_loop().create_future()
+        member = spec.instances[node].member
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                await connection.send(
+                    fy.P4PacketOut(token, op=PacketOutOp.PROBE, port=0, service=spec.index, member=member)
+                )
+                return _member_state(service, spec, node, await answer)
+        except TimeoutError:
+            raise NoAnswer(
+                f"{self.name} ({self.state.target}): no answer to a probe of {service} on {node} "
+                f"within {PROBE_TIMEOUT:g} s"
+            ) from None
+        finally:
+            self._probes.pop(token, None)
+
+
+def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn) -> MemberState:
+    return MemberState(
+        service=service,
+        node=node,
+        member=packet["member"],
+        status=MemberStatus(packet["status"]),
+        eligible=bool(packet["eligible"]),
+        rank=packet["rank"],
+        age_us=None if packet["age"] == NEVER else packet["age"],
+        epoch=packet["epoch"],
+        sequence=packet["sequence"],
+        sent=packet["sent"],
+        host=_node(spec, packet["host"], NO_MEMBER_16),
+        best=_node(spec, packet["best"], NO_MEMBER_16),
+        best_rank=packet["best_rank"],
+        now_us=packet["now"],
+    )
+
+
+def _node(service: Service, member: int, none: int) -> str | None:
+    return None if member == none else service.node_of(member)
+
+
+def _names(schema: fy.P4Schema, counter: str) -> dict[int, str]:
+    """What the cells of a counter count: its `names` annotation in the p4info."""
+    for entry in schema.p4info.counters:
+        if entry.preamble.alias == counter:
+            for annotation in entry.preamble.structured_annotations:
+                if annotation.name == "names":
+                    return {pair.value.int64_value: pair.key for pair in annotation.kv_pair_list.kv_pairs}
+    return {}
+
+
+async def _drain(queue: "asyncio.Queue[SteeringEvent]") -> AsyncIterator[SteeringEvent]:
+    while True:
+        yield await queue.get()

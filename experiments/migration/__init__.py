@@ -1,0 +1,1 @@
+"""`make run`: a function moved between two nodes under load, measured."""

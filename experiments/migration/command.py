@@ -1,0 +1,89 @@
+"""``python -m experiments run``: what ``make run`` calls."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from controller.fabric.file import FabricError
+from experiments.migration import table
+from experiments.migration.options import Options
+from experiments.migration.scenario import run
+from topologies import targets
+from topologies.leftovers import Busy
+from topologies.processes import ProcessEnded
+from topologies.requirements import Unmet, check
+from topologies.testbed import REPOSITORY_ROOT, NotReady
+
+RESULTS = REPOSITORY_ROOT / "results"
+WIDTH_OF_A_LOG = 140
+
+
+@click.command("run")
+@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
+@click.option(
+    "--mode", type=click.Choice(["in-network", "reconfiguration", "both"]), default="in-network", show_default=True
+)
+@click.option(
+    "--steering", type=click.Choice(["on", "off"]), default="on", show_default=True, help="off pins every service"
+)
+@click.option("--disturb", type=click.Choice(["cpu", "none"]), default="cpu", show_default=True)
+@click.option("--duration", type=click.FloatRange(10, 3600), default=70.0, show_default=True, help="seconds of load")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 100),
+    show_default="what uses half of a node's budget, measured",
+    help="frames a second a camera",
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+def run_command(
+    target: str, mode: str, steering: str, disturb: str, duration: float, rate: float | None, seed: int
+) -> None:
+    """Move a function between two edge nodes, live, and measure it."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+    modes = ["in-network", "reconfiguration"] if mode == "both" else [mode]
+    try:
+        check()
+        if "in-network" in modes:
+            targets.require(target)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        summaries = []
+        for one in modes:
+            results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
+            options = Options(target, one, steering == "on", disturb == "cpu", duration, seed, frames_per_second=rate)
+            summary = asyncio.run(interruptible(options, results, console))
+            # Both ways to migrate have the same load.
+            rate = summary["frames_per_second"]
+            summaries.append(summary)
+            console.print()
+            console.print(table.verdict(summary))
+        console.print()
+        console.print(table.latency_table(summaries))
+        if any(summary["migrations"] for summary in summaries):
+            console.print(table.migration_table(summaries))
+        for one, _ in zip(modes, summaries, strict=True):
+            folder = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
+            console.print(f"results: {folder} (summary.json, requests.csv, latency.png, logs/)", soft_wrap=True)
+    except (Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing, RuntimeError) as error:
+        print(f"make run: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped; nothing of the run is left behind", file=sys.stderr)
+        sys.exit(130)
+    broken = any(summary[name] for summary in summaries for name in ("lost", "failed", "duplicated"))
+    sys.exit(1 if broken and steering == "on" else 0)
+
+
+async def interruptible(options: Options, results: Path, console: Console) -> dict[str, Any]:
+    """Run so that SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(options, results, console)

@@ -1,0 +1,270 @@
+"""What a run shows, from its raw rows alone (pure): losses, migrations, phases, latencies."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hdrh.histogram import HdrHistogram
+
+from experiments.migration.records import FAILED, LOST, Decision, Execution, Request
+
+SECOND = 1_000_000_000
+AFTER_MIGRATION_NS = 2 * SECOND
+WITHOUT_MIGRATION_NS = 5 * SECOND
+# A straggler of the old node is not a migration back: this many of the next requests must agree.
+AGREE, OF_NEXT = 3, 5
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+LONGEST_LATENCY_US = 120_000_000
+
+
+@dataclass(frozen=True)
+class Served:
+    """One piece of new work: when it was sent (for work within the fabric: arrived), when answered, and by whom."""
+
+    time_ns: int
+    node: str
+    answered_ns: int | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """New work of a service going elsewhere: the first piece that the new node served, and the last on the old one."""
+
+    service: str
+    origin: str
+    to: str
+    first_ns: int
+    last_on_old_ns: int
+    longest_gap_ns: int | None
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The boundaries of a run: steady [start, trigger), window [trigger, window_end), after [window_end, end]."""
+
+    start_ns: int
+    trigger_ns: int | None
+    window_end_ns: int | None
+    end_ns: int
+
+    def phase(self, time_ns: int) -> str:
+        """The phase in which an intended start lies."""
+        if self.trigger_ns is None or time_ns < self.trigger_ns:
+            return "steady"
+        return "window" if self.window_end_ns is None or time_ns < self.window_end_ns else "after"
+
+
+def serving_nodes(requests: Iterable[Request], executions: Iterable[Execution]) -> list[Request]:
+    """The requests with the node that served each, joined by (client, id) where the answer itself did not say."""
+    node = {(one.client_id, one.request_id): one.node for one in executions}
+    return [
+        one
+        if one.node is not None
+        else Request(
+            one.id,
+            one.client,
+            one.service,
+            one.intended_ns,
+            one.sent_ns,
+            one.received_ns,
+            node.get((one.client, one.id)),
+            one.outcome,
+            one.answers,
+        )
+        for one in requests
+    ]
+
+
+def new_work(requests: Iterable[Request], executions: Iterable[Execution]) -> dict[str, list[Served]]:
+    """The work of each service in order of time: the load's requests; executions where only functions call it."""
+    work: dict[str, list[Served]] = {}
+    for request in requests:
+        if request.node is not None:
+            work.setdefault(request.service, []).append(Served(request.sent_ns, request.node, request.received_ns))
+    called_from_outside = set(work)
+    for one in executions:
+        if one.service not in called_from_outside:
+            work.setdefault(one.service, []).append(Served(one.received_ns, one.node, None))
+    for served in work.values():
+        served.sort(key=lambda one: one.time_ns)
+    return work
+
+
+def moves(service: str, work: Sequence[Served]) -> list[Move]:
+    """Each change of the node that serves new work, in order of time."""
+    if not work:
+        return []
+    changes = [0]
+    for position, one in enumerate(work):
+        following = work[position : position + OF_NEXT]
+        agreeing = sum(other.node == one.node for other in following)
+        if one.node != work[changes[-1]].node and agreeing >= min(AGREE, len(following)):
+            changes.append(position)
+    found = []
+    for before, change, after in zip(changes, changes[1:], [*changes[2:], len(work)], strict=False):
+        origin, first = work[before].node, work[change]
+        last = max(one.time_ns for one in work[before:after] if one.node == origin)
+        found.append(Move(service, origin, first.node, first.time_ns, last, longest_gap(work, first.time_ns)))
+    return found
+
+
+def longest_gap(work: Sequence[Served], around_ns: int) -> int | None:
+    """The longest time without an answer within a second before and after; None if answers are not known."""
+    answered = sorted(one.answered_ns for one in work if one.answered_ns is not None)
+    low, high = bisect_left(answered, around_ns - SECOND), bisect_left(answered, around_ns + SECOND)
+    near = answered[low:high]
+    return max((b - a for a, b in pairwise(near)), default=None)
+
+
+def decision_of(move: Move, decisions: Iterable[Decision]) -> Decision | None:
+    """The decision that told of a move: the nearest in time to the same node, at most 5 s away."""
+    near = [
+        one
+        for one in decisions
+        if one.service == move.service and one.to == move.to and abs(one.time_ns - move.first_ns) < 5 * SECOND
+    ]
+    return min(near, key=lambda one: abs(one.time_ns - move.first_ns), default=None)
+
+
+def describe_move(
+    move: Move,
+    work: Sequence[Served],
+    trigger_ns: int | None,
+    start_ns: int,
+    decisions: Iterable[Decision],
+    emissions: Mapping[tuple[str, str], Mapping[tuple[int, int], int]],
+) -> dict[str, object]:
+    """A move as summary.json has it; null where a time is not known (no trigger, no digest heard)."""
+    decision = decision_of(move, decisions)
+    emitted = None
+    if decision is not None and decision.node is not None:
+        emitted = emissions.get((decision.node, move.service), {}).get((decision.epoch, decision.sequence))
+    after_report = None
+    if emitted is not None:
+        after_report = sum(
+            emitted < one.time_ns and one.node == move.origin for one in work if one.time_ns <= move.last_on_old_ns
+        )
+    triggered = trigger_ns if trigger_ns is not None and trigger_ns <= move.first_ns else None
+    return {
+        "service": move.service,
+        "from": move.origin,
+        "to": move.to,
+        "reason": decision.reason if decision else None,
+        "at_s": round((move.first_ns - start_ns) / SECOND, 3),
+        "report_to_first_steered_ms": milliseconds(emitted, move.first_ns),
+        "trigger_to_first_steered_ms": milliseconds(triggered, move.first_ns),
+        "trigger_to_last_on_old_ms": milliseconds(triggered, move.last_on_old_ns),
+        "longest_gap_ms": None if move.longest_gap_ns is None else round(move.longest_gap_ns / 1e6, 3),
+        "requests_after_report_on_old_node": after_report,
+    }
+
+
+def milliseconds(since_ns: int | None, until_ns: int) -> float | None:
+    """A span in ms; None if its start is not known."""
+    return None if since_ns is None else round((until_ns - since_ns) / 1e6, 3)
+
+
+def phases(requests: Sequence[Request], trigger_ns: int | None, found: Iterable[Move]) -> Phases:
+    """The phases of a run, by the intended starts of its requests."""
+    start = min(one.intended_ns for one in requests)
+    end = max(one.intended_ns for one in requests)
+    if trigger_ns is None:
+        return Phases(start, None, None, end)
+    first = min((one.first_ns for one in found if one.first_ns >= trigger_ns), default=None)
+    window_end = trigger_ns + WITHOUT_MIGRATION_NS if first is None else first + AFTER_MIGRATION_NS
+    return Phases(start, trigger_ns, min(window_end, end), end)
+
+
+def latencies(requests: Iterable[Request], boundaries: Phases) -> dict[str, dict[str, float | int | None]]:
+    """Latency in ms by phase. A quantile q of fewer than 10/(1-q) samples is None: it would be an accident."""
+    histograms = {name: HdrHistogram(1, LONGEST_LATENCY_US, 3) for name in ("steady", "window", "after")}
+    longest = dict.fromkeys(histograms, 0)
+    for one in requests:
+        if one.latency_ns is not None:
+            phase = boundaries.phase(one.intended_ns)
+            histograms[phase].record_value(max(1, min(one.latency_ns // 1000, LONGEST_LATENCY_US)))
+            longest[phase] = max(longest[phase], one.latency_ns)
+    result: dict[str, dict[str, float | int | None]] = {}
+    for phase, histogram in histograms.items():
+        n = int(histogram.get_total_count())
+        row: dict[str, float | int | None] = {
+            name: round(histogram.get_value_at_percentile(100 * q) / 1000, 3) if n * (1 - q) >= 10 - 1e-9 else None
+            for name, q in QUANTILES.items()
+        }
+        row["max"] = round(longest[phase] / 1e6, 3) if n else None
+        row["n"] = n
+        result[phase] = row
+    return result
+
+
+def duplicated(requests: Iterable[Request], executions: Iterable[Execution]) -> int:
+    """Requests that were executed or answered more than once."""
+    executed = Counter((one.client_id, one.request_id) for one in executions)
+    twice = {identity for identity, count in executed.items() if count > 1}
+    twice |= {(one.client, one.id) for one in requests if one.answers > 1}
+    return len(twice)
+
+
+def late_p99_ms(requests: Sequence[Request]) -> float:
+    """How late the generator was at its 99th percentile, in ms."""
+    late = sorted(one.sent_ns - one.intended_ns for one in requests)
+    return round(late[min(len(late) - 1, int(len(late) * 0.99))] / 1e6, 3)
+
+
+def count(requests: Iterable[Request], outcome: str) -> int:
+    """How many requests ended so."""
+    return sum(one.outcome == outcome for one in requests)
+
+
+NOISY_LATE_MS = 5.0
+
+
+def summarise(
+    requests: Sequence[Request],
+    executions: Sequence[Execution],
+    decisions: Sequence[Decision],
+    emissions: Mapping[tuple[str, str], Mapping[tuple[int, int], int]],
+    trigger_ns: int | None,
+    application: str,
+) -> dict[str, object]:
+    """Everything of summary.json that the raw rows tell. ``application`` is the service whose latency is the run's.
+
+    Raises ValueError if there are no requests.
+    """
+    if not requests:
+        raise ValueError("the load sent no request")
+    work = new_work(requests, executions)
+    found = [move for service, served in sorted(work.items()) for move in moves(service, served)]
+    found.sort(key=lambda one: one.first_ns)
+    boundaries = phases(requests, trigger_ns, found)
+    start = boundaries.start_ns
+    late = late_p99_ms(requests)
+    n = len(requests)
+    lost = count(requests, LOST)
+    return {
+        "requests": n,
+        "lost": lost,
+        "failed": count(requests, FAILED),
+        "duplicated": duplicated(requests, executions),
+        "lost_rate_bound_95": round(3 / n, 6) if lost == 0 else None,
+        "migrations": [
+            describe_move(move, work[move.service], trigger_ns, start, decisions, emissions) for move in found
+        ],
+        "phases": {
+            "start_s": 0.0,
+            "trigger_s": None if boundaries.trigger_ns is None else (boundaries.trigger_ns - start) / SECOND,
+            "window_end_s": None if boundaries.window_end_ns is None else (boundaries.window_end_ns - start) / SECOND,
+            "end_s": (boundaries.end_ns - start) / SECOND,
+        },
+        "latency_ms": latencies((one for one in requests if one.service == application), boundaries),
+        "latency_ms_by_service": {
+            service: latencies((one for one in requests if one.service == service), boundaries)
+            for service in sorted({one.service for one in requests})
+        },
+        "generator_late_p99_ms": late,
+        "noisy": late > NOISY_LATE_MS,
+    }

@@ -1,0 +1,1 @@
+"""Components on the node: their life, their processes, the services they give."""

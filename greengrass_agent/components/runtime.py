@@ -1,0 +1,166 @@
+"""What runs on the node: its network, its emitter and its components, changed by plans."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from pydantic import BaseModel
+
+from greengrass_agent.components.component import Instance, Node
+from greengrass_agent.components.keys import Keys
+from greengrass_agent.components.lifecycle import State
+from greengrass_agent.components.service import Service, poke_socket
+from greengrass_agent.config import AgentConfig
+from greengrass_agent.deployment.plan import Components, Plan, in_order
+from greengrass_agent.deployment.store import Store
+from greengrass_agent.emitter.settings import NodeSettings
+from greengrass_agent.host.cgroup import CgroupError
+from greengrass_agent.host.network import NetworkError, NodeNetwork
+from greengrass_agent.host.processes import Companion
+from hitless.component.service_configuration import ServiceConfiguration
+from hitless.mqtt.messages import ShadowState
+from hitless.wire.report import Key
+
+log = logging.getLogger(__name__)
+
+LEAVE_S = 2.0
+"""How long a node that ends waits for its clients to be steered elsewhere."""
+
+
+class NodeRuntime:
+    """The node's components and what serves them. `changed` is told each component's new state."""
+
+    def __init__(self, config: AgentConfig, store: Store, changed: Callable[[str, State, str | None], None]) -> None:
+        self.instances: dict[str, Instance] = {}
+        """The components by name."""
+        self._config = config
+        self._store = store
+        self._changed = changed
+        self._shared = Node(config, store, config.cgroup.group())
+        self._roles: dict[str, ShadowState] = {}
+        self._keys = Keys(store.root / "keys.json")
+        self._services: dict[str, Service] = {}
+        self._network: NodeNetwork | None = None
+        if config.in_network:
+            self._network = NodeNetwork(config.node_address, config.gateway_address, store.root / "network.json")
+        self._emitter = Companion(
+            "emitter",
+            [sys.executable, "-m", "greengrass_agent.emitter"],
+            greet=self._greet_emitter,
+            heard=lambda line: log.info("emitter: %s", line.decode(errors="replace").strip()),
+            ended=lambda: None,
+        )
+
+    async def open(self) -> None:
+        """Prepare the node and start its emitter. Raises NetworkError, CgroupError, OSError."""
+        if not self._shared.budget.exists():
+            raise CgroupError(f"{self._shared.budget}: no such control group: make the node's CPU budget first")
+        for folder in (self._store.run("."), self._config.log_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._network is not None:
+            self._network.undo()
+            self._network.set_up()
+        self._emitter.start()
+
+    async def start(self, components: Components) -> None:
+        """Run the components of the deployment that is in force."""
+        for name in in_order({name: one.recipe for name, one in components.items()}):
+            await self._start(name, components)
+
+    async def apply(self, plan: Plan, target: Components) -> None:
+        """Take a plan's steps. A component that cannot be started is BROKEN; the others go on."""
+        for name in plan.remove:
+            if (leaving := self.instances.get(name)) is not None:
+                await leaving.stop(remove=True)
+                del self.instances[name]
+                self._services.pop(name, None)
+        for name in plan.reconfigure:
+            await self.instances[name].reconfigure(target[name])
+        for name in plan.replace:
+            await self._attempt(name, self.instances[name].replace(target[name]))
+        for name in plan.start:
+            await self._start(name, target)
+
+    async def drain(self, components: Sequence[str], timeout_s: float) -> None:
+        """Have new work go elsewhere, and wait until it does, at most `timeout_s`."""
+        leaving = [self.instances[name] for name in components if name in self.instances]
+        await asyncio.gather(*(instance.drain(timeout_s) for instance in leaving))
+
+    def undrain(self) -> None:
+        """Take work again, as the controller wants it."""
+        for instance in self.instances.values():
+            instance.take_role(instance.role)
+
+    def take_role(self, component: str, role: ShadowState) -> None:
+        """Take what the controller wants of a component; kept for one that comes later."""
+        self._roles[component] = role
+        if component in self.instances:
+            self.instances[component].take_role(role)
+
+    def take_key(self, component: str, key: Key | None) -> None:
+        """Tag a component's reports with this key from now on. Raises OSError."""
+        if self._keys.set(component, key) and component in self._services:
+            self._services[component].take_key(key)
+
+    def shadow(self, component: str) -> ShadowState:
+        """What a component's shadow is on this node."""
+        key = self._keys.get(component)
+        role = self._roles.get(component, ShadowState())
+        return role.model_copy(update={"report_key_id": key.id if key is not None else None})
+
+    async def close(self) -> None:
+        """End everything: clients are steered elsewhere first, what is here is answered."""
+        await self.drain(list(self.instances), LEAVE_S)
+        await asyncio.gather(*(instance.stop(remove=False) for instance in self.instances.values()))
+        await self._emitter.stop()
+        if self._network is not None:
+            try:
+                self._network.undo()
+            except NetworkError as error:
+                log.error("the node's network is not put back: %s", error)
+
+    async def _start(self, name: str, components: Components) -> None:
+        instance = Instance(name, components[name], self._shared, self._make_service, self._changed)
+        instance.take_role(self._roles.get(name, ShadowState()))
+        self.instances[name] = instance
+        await self._attempt(name, instance.start())
+
+    async def _attempt(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (CgroupError, NetworkError, OSError) as error:
+            log.error("%s cannot be started: %s", name, error)
+            self.instances[name].give_up(str(error))
+
+    def _make_service(self, component: str, configuration: ServiceConfiguration, served: Callable[[], None]) -> Service:
+        service = Service(
+            component,
+            configuration,
+            served,
+            config=self._config,
+            store=self._store,
+            leaf=self._shared.budget.child(component),
+            network=self._network,
+            emit=self._emitter.send,
+            key=self._keys.get(component),
+        )
+        self._services[component] = service
+        return service
+
+    def _greet_emitter(self) -> Iterable[BaseModel]:
+        config = self._config
+        yield NodeSettings(
+            node=config.thing,
+            node_id=config.node_id,
+            node_address=config.node_address,
+            cgroup=config.cgroup,
+            memory_bytes=config.memory_bytes,
+            interval_ms=config.reports.interval_ms,
+            reports=config.reports if config.in_network else None,
+            broker=config.broker if config.metrics_over_mqtt else None,
+            poke_socket=poke_socket(self._store),
+        )
+        yield from (service.reported() for service in self._services.values() if service.open)

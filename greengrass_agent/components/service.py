@@ -1,0 +1,221 @@
+"""The service of a component: its gateway process, its address, its place in the emitter."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from greengrass_agent.config import AgentConfig
+from greengrass_agent.deployment.store import Store
+from greengrass_agent.emitter.settings import Add, CgroupSettings, KeySettings, Remove, Tag
+from greengrass_agent.gateway.settings import Configure, Finish, Role, Settings, Status
+from greengrass_agent.host.cgroup import Group
+from greengrass_agent.host.network import NodeNetwork
+from greengrass_agent.host.processes import Companion
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.component.service_configuration import ServiceConfiguration
+from hitless.files import write_atomic
+from hitless.mqtt.messages import ShadowState
+from hitless.wire.report import Key
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 0.3
+"""An instance that has had nothing to do for so long has been left by its clients."""
+OPEN_S = 20.0
+POLL_S = 0.02
+LONGEST_PATH = 107
+"""Bytes of a Unix socket's path (sockaddr_un.sun_path)."""
+
+
+class Service:
+    """One service instance. `served` is called when workers have come."""
+
+    def __init__(
+        self,
+        component: str,
+        configuration: ServiceConfiguration,
+        served: Callable[[], None],
+        *,
+        config: AgentConfig,
+        store: Store,
+        leaf: Group,
+        network: NodeNetwork | None,
+        emit: Callable[[Add | Remove | Tag], None],
+        key: Key | None,
+    ) -> None:
+        """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
+        self.workers = 0
+        """Workers connected to the gateway."""
+        self._component = component
+        self._configuration = configuration
+        self._served = served
+        self._config = config
+        self._store = store
+        self._leaf = leaf
+        self._network = network
+        self._emit = emit
+        self._key = key
+        self._whole: dict[str, Any] = {}
+        self._role = Role()
+        self._opened = asyncio.Event()
+        self._finished = asyncio.Event()
+        self.worker_socket = store.run(f"{configuration.service}.sock")
+        if len(str(self.worker_socket)) > LONGEST_PATH:
+            raise OSError(f"{self.worker_socket}: longer than {LONGEST_PATH} bytes: choose a shorter root")
+        settings_file = store.run(f"{configuration.service}.json")
+        write_atomic(settings_file, self._settings(configuration).model_dump_json().encode())
+        self._gateway = Companion(
+            f"gateway of {configuration.service}",
+            [sys.executable, "-m", "greengrass_agent.gateway", str(settings_file)],
+            greet=lambda: (self._configure(), self._role),
+            heard=self._heard,
+            ended=self._gateway_ended,
+        )
+
+    def start(self, whole: dict[str, Any]) -> None:
+        """Serve. `whole` is the component's whole configuration. Raises NetworkError."""
+        self._whole = whole
+        if self._network is not None:
+            self._network.add(self._configuration.own.address)
+        self._gateway.start()
+
+    def fits(self, configuration: ServiceConfiguration) -> bool:
+        """Whether the gateway can go on with this configuration."""
+        return self._settings(configuration) == self._settings(self._configuration)
+
+    def configure(self, configuration: ServiceConfiguration, whole: dict[str, Any]) -> None:
+        """Take a changed configuration; the workers have it from their next request on."""
+        self._configuration, self._whole = configuration, whole
+        self._gateway.send(self._configure())
+
+    def take_role(self, role: ShadowState) -> None:
+        """Take what the controller wants of the instance."""
+        self._role = Role(role=role.role, draining=role.draining)
+        self._gateway.send(self._role)
+
+    def take_key(self, key: Key | None) -> None:
+        """Tag reports with this key from now on."""
+        self._key = key
+        if self._opened.is_set():
+            self._emit(Tag(service=self._configuration.service, key=KeySettings.of(key)))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Report that new work should go elsewhere; wait until nothing has come for a while, at most `timeout_s`."""
+        self._gateway.send(self._role.model_copy(update={"draining": True}))
+        loop = asyncio.get_running_loop()
+        end, last, since = loop.time() + timeout_s, self._numbers(), loop.time()
+        while loop.time() < end:
+            await asyncio.sleep(POLL_S)
+            numbers = self._numbers()
+            if numbers is None:
+                return
+            if last is None or numbers.received != last.received or numbers.queue_depth or numbers.in_flight:
+                last, since = numbers, loop.time()
+            elif loop.time() - since >= QUIET_S:
+                return
+
+    async def finish(self) -> None:
+        """Take nothing new, and wait until what is here has been answered."""
+        if not self._opened.is_set():
+            return
+        self._finished.clear()
+        self._gateway.send(Finish())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), self._configuration.timeout_ms / 1000 + 1)
+
+    async def stop(self) -> None:
+        """End the gateway and give the address back. Raises NetworkError."""
+        self._closed()
+        await self._gateway.stop()
+        if self._network is not None:
+            self._network.remove(self._configuration.own.address)
+        for name in ("sock", "json", "page"):
+            self._store.run(f"{self._configuration.service}.{name}").unlink(missing_ok=True)
+
+    def _settings(self, configuration: ServiceConfiguration) -> Settings:
+        own, service = configuration.own, configuration.service
+        addresses = (self._config.node_address, own.address) if self._network else (self._config.node_address,)
+        return Settings(
+            node=self._config.thing,
+            component=self._component,
+            service=service,
+            service_id=own.service_id,
+            addresses=addresses,
+            port=own.port,
+            protocols=(own.protocol,),
+            worker_socket=str(self.worker_socket),
+            page=str(self._store.run(f"{service}.page")),
+            poke_socket=str(poke_socket(self._store)),
+            execution_log=str(self._config.log_dir / f"executions-{service}.csv"),
+        )
+
+    def _configure(self) -> Configure:
+        return Configure(
+            concurrency=self._configuration.concurrency,
+            queue_limit=self._configuration.queue_limit,
+            timeout_ms=self._configuration.timeout_ms,
+            configuration=self._whole,
+        )
+
+    def _heard(self, line: bytes) -> None:
+        status = Status.model_validate_json(line)
+        if not self._opened.is_set():
+            # In a new epoch, since the gateway's counts begin anew.
+            self._opened.set()
+            self._emit(self.reported())
+        if status.finished:
+            self._finished.set()
+        gained = status.workers > 0 and self.workers == 0
+        self.workers = status.workers
+        if gained:
+            self._served()
+
+    def reported(self) -> Add:
+        """The instance as the emitter must know it."""
+        service = self._configuration.service
+        return Add(
+            service=service,
+            service_id=self._configuration.own.service_id,
+            cgroup=CgroupSettings.of(self._leaf),
+            page=self._store.run(f"{service}.page"),
+            epoch_file=self._store.epoch(service),
+            log=self._config.log_dir / f"reports-{service}.csv",
+            key=KeySettings.of(self._key),
+        )
+
+    @property
+    def open(self) -> bool:
+        """Whether the gateway listens."""
+        return self._opened.is_set()
+
+    async def wait_open(self) -> None:
+        """Wait until the gateway listens, or it is clear that it will not soon."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), OPEN_S)
+
+    def _gateway_ended(self) -> None:
+        self._closed()
+        self._finished.set()
+
+    def _closed(self) -> None:
+        if self._opened.is_set():
+            self._opened.clear()
+            self._emit(Remove(service=self._configuration.service))
+        self.workers = 0
+
+    def _numbers(self) -> QueueNumbers | None:
+        if not self._opened.is_set():
+            return None
+        with Page(self._store.run(f"{self._configuration.service}.page")) as page:
+            return page.read()
+
+
+def poke_socket(store: Store) -> Path:
+    """Unix socket at which gateways wake the emitter."""
+    return store.run("emitter.sock")

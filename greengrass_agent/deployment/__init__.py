@@ -1,0 +1,1 @@
+"""A deployment from its offer to its result: what to do, what to fetch, what is on disk."""

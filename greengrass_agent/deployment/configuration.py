@@ -1,0 +1,88 @@
+"""A component's configuration: JSON pointers, and what a deployment's reset and merge make of it. Pure.
+
+AWS IoT Greengrass, "Update component configurations": resets first, then the merge; objects merge key by key, anything
+else is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from hitless.mqtt.messages import ConfigurationUpdate
+
+Json = Any
+Configuration = dict[str, Json]
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be made or read; the message names the pointer or field."""
+
+
+def lookup(document: Json, pointer: str) -> Json:
+    """The value that a JSON pointer (RFC 6901) names. Raises ConfigurationError when there is none."""
+    value = document
+    for token in _tokens(pointer):
+        if isinstance(value, Mapping) and token in value:
+            value = value[token]
+        elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
+            value = value[int(token)]
+        else:
+            raise ConfigurationError(f"configuration has no {pointer}")
+    return value
+
+
+def merge(base: Configuration, change: Mapping[str, Json]) -> Configuration:
+    """`base` with `change` merged in; neither is altered."""
+    result = dict(base)
+    for key, value in change.items():
+        own = result.get(key)
+        both = isinstance(own, dict) and isinstance(value, Mapping)
+        result[key] = merge(own, value) if both else deepcopy(value)  # type: ignore[arg-type]
+    return result
+
+
+def updated(
+    current: Configuration | None, defaults: Configuration, update: ConfigurationUpdate | None
+) -> Configuration:
+    """The configuration after a deployment.
+
+    `current` is None for a component that is not on the node; a configuration that is there keeps its values, and takes
+    the defaults of keys that it lacks. Raises ConfigurationError for a reset that is not a JSON pointer.
+    """
+    result = merge(defaults, current or {})
+    if update is None:
+        return result
+    for pointer in update.reset:
+        result = _reset(result, defaults, pointer)
+    return merge(result, update.merge or {})
+
+
+def _reset(current: Configuration, defaults: Configuration, pointer: str) -> Configuration:
+    tokens = _tokens(pointer)
+    if not tokens:
+        return deepcopy(defaults)
+    head, rest = tokens[0], tokens[1:]
+    result = dict(current)
+    if rest and isinstance(result.get(head), dict):
+        inner = defaults.get(head)
+        below = "".join(f"/{_escape(token)}" for token in rest)
+        result[head] = _reset(result[head], inner if isinstance(inner, dict) else {}, below)
+    elif not rest and head in defaults:
+        result[head] = deepcopy(defaults[head])
+    elif not rest:
+        result.pop(head, None)
+    return result
+
+
+def _tokens(pointer: str) -> list[str]:
+    if pointer in ("", "/"):
+        return []
+    if not pointer.startswith("/"):
+        raise ConfigurationError(f"{pointer!r} is no JSON pointer: expected it to start with /")
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
+
+
+def _escape(token: str) -> str:
+    return token.replace("~", "~0").replace("/", "~1")

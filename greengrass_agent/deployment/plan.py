@@ -1,0 +1,163 @@
+"""What a deployment means for a node: its components resolved, and the steps from what runs to what shall. Pure."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from greengrass_agent.deployment.configuration import Configuration, ConfigurationError, updated
+from greengrass_agent.deployment.interpolation import Context, interpolate
+from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
+from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
+from hitless.mqtt.messages import DeploymentDocument
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
+"""Greengrass's names of what uname calls the machine."""
+
+
+class ResolveError(Exception):
+    """A deployment whose components do not fit the document, the node or one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A component as a deployment leaves it on the node."""
+
+    recipe: Recipe
+    digest: str
+    """Hexadecimal SHA-256 of the recipe file; with the digests in it, of the artefacts too."""
+    configuration: Configuration
+
+    @property
+    def version(self) -> str:
+        """The component's version."""
+        return self.recipe.version
+
+
+Components = Mapping[str, Installed]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps from one set of components to another, each in the order in which to take them."""
+
+    remove: tuple[str, ...] = ()
+    """Components that go; dependents first."""
+    replace: tuple[str, ...] = ()
+    """Components whose version or content changes; dependencies first."""
+    start: tuple[str, ...] = ()
+    """Components that are new; dependencies first."""
+    reconfigure: tuple[str, ...] = ()
+    """Components that keep running and get a new configuration."""
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The components that end, or end and start anew."""
+        return self.remove + self.replace
+
+
+def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = None) -> Manifest:
+    """The first manifest of the recipe that fits the node. Raises ResolveError when none does."""
+    machine = platform.machine()
+    node = {"os": os, "architecture": architecture or ARCHITECTURES.get(machine, machine)}
+    for manifest in recipe.manifests:
+        if all(_fits(wanted, node.get(key)) for key, wanted in manifest.platform.items() if key != "runtime"):
+            return manifest
+    told = ", ".join(f"{key} {value}" for key, value in node.items())
+    raise ResolveError(f"{recipe.name} {recipe.version}: no manifest for this platform ({told})")
+
+
+def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe]) -> None:
+    """Check that the fetched recipes are what the document asks for and that every dependency is met.
+
+    Raises ResolveError naming the component.
+    """
+    for name, component in document.components.items():
+        recipe = recipes[name]
+        if (recipe.name, recipe.version) != (name, component.component_version):
+            raise ResolveError(f"{name} {component.component_version}: its recipe is of {recipe.name} {recipe.version}")
+        manifest_for(recipe)
+        for needed, dependency in recipe.dependencies.items():
+            if needed not in recipes:
+                if dependency.kind == "HARD":
+                    raise ResolveError(f"{name} needs {needed} {dependency.version}, which the deployment lacks")
+            elif not dependency.met_by(recipes[needed].version):
+                raise ResolveError(
+                    f"{name} needs {needed} {dependency.version}, the deployment has {recipes[needed].version}"
+                )
+    in_order(recipes)
+
+
+def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], current: Components) -> dict[str, Installed]:
+    """The components as the document wants them, with their configurations. Raises ResolveError."""
+    target = {}
+    for name, component in document.components.items():
+        recipe = recipes[name]
+        own = current[name].configuration if name in current else None
+        try:
+            configuration = updated(own, recipe.configuration.default, component.configuration_update)
+            ServiceConfiguration.read(configuration)
+            _check_variables(recipe, configuration)
+        except (ConfigurationError, ServiceConfigurationError) as error:
+            raise ResolveError(f"{name}: {error}") from error
+        target[name] = Installed(recipe, document.recipes[name].sha256, configuration)
+    return target
+
+
+def plan(current: Components, target: Components, broken: Collection[str] = ()) -> Plan:
+    """The steps from `current` to `target`. Nothing that stays the same is touched, unless it is broken."""
+    new_order = in_order({name: installed.recipe for name, installed in target.items()})
+    old_order = in_order({name: installed.recipe for name, installed in current.items()})
+    replace, start, reconfigure = [], [], []
+    for name in new_order:
+        if name not in current:
+            start.append(name)
+        elif current[name].digest != target[name].digest or name in broken:
+            replace.append(name)
+        elif current[name].configuration != target[name].configuration:
+            reconfigure.append(name)
+    remove = [name for name in reversed(old_order) if name not in target]
+    return Plan(tuple(remove), tuple(replace), tuple(start), tuple(reconfigure))
+
+
+def in_order(recipes: Mapping[str, Recipe]) -> list[str]:
+    """The components, dependencies first. Raises ResolveError for a circle."""
+    graph = {
+        name: sorted(needed for needed in recipe.dependencies if needed in recipes)
+        for name, recipe in sorted(recipes.items())
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise ResolveError(f"components depend on one another in a circle: {' -> '.join(error.args[1])}") from error
+
+
+def steps_of(recipe: Recipe) -> dict[str, Step]:
+    """The lifecycle steps of the manifest that fits the node, completed by the recipe's own. Raises ResolveError."""
+    own, common = manifest_for(recipe).lifecycle, recipe.lifecycle
+    found = {name: getattr(own, name) or getattr(common, name) for name in LIFECYCLE_STEPS}
+    return {name: step for name, step in found.items() if step is not None}
+
+
+def environment_of(recipe: Recipe, step: Step) -> dict[str, str]:
+    """The environment that the recipe sets for a step, variables not yet replaced. Raises ResolveError."""
+    return {**recipe.lifecycle.setenv, **manifest_for(recipe).lifecycle.setenv, **step.setenv}
+
+
+def _check_variables(recipe: Recipe, configuration: Configuration) -> None:
+    context = Context("", "", "", "", configuration)
+    for step in steps_of(recipe).values():
+        for text in (step.script, *environment_of(recipe, step).values()):
+            interpolate(text, context)
+
+
+def _fits(wanted: str, value: str | None) -> bool:
+    # "*" and "all" are any; /…/ is a regular expression (component recipe reference, Platform).
+    if wanted in ("*", "all"):
+        return True
+    if len(wanted) > 1 and wanted[0] == wanted[-1] == "/":
+        return value is not None and re.fullmatch(wanted[1:-1], value) is not None
+    return wanted == value

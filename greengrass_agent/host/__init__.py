@@ -1,0 +1,1 @@
+"""What the agent asks of the operating system: control groups, network, processes, priorities."""

@@ -1,0 +1,183 @@
+"""Processes of the agent: none outlives it, companions come back, scripts run inside a CPU budget."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+import hitless
+from greengrass_agent.host.cgroup import Group
+from greengrass_agent.host.pipes import LIMIT
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 5.0
+LONG_RUN_S = 10.0
+"""A companion that ran so long is started again without delay."""
+TERMINATE_S = 3.0
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+# A pid is written before the script begins: none of its work escapes the budget.
+_JOIN_AND_RUN = 'script=$1; shift; for group; do echo $$ >"$group" || exit 125; done; exec /bin/sh -c "$script"'
+PACKAGES = Path(hitless.__file__).resolve().parent.parent
+"""Where the function runtime is imported from."""
+
+
+class Companion:
+    """A process of ours that is started again when it ends, with commands to it and lines from it."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        greet: Callable[[], Iterable[BaseModel]],
+        heard: Callable[[bytes], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """`greet` gives the first commands of each start, `heard` takes its lines, `ended` is told of each end."""
+        self._name = name
+        self._command = command
+        self._greet = greet
+        self._heard = heard
+        self._ended = ended
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start it, and keep it running."""
+        self._task = asyncio.create_task(self._keep(), name=self._name)
+
+    def send(self, command: BaseModel) -> None:
+        """Send a command; dropped while it does not run, since `greet` says all that holds at the next start."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(command.model_dump_json().encode() + b"\n")
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    async def stop(self) -> None:
+        """End it: its input ends, then SIGTERM, then SIGKILL."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _keep(self) -> None:
+        retry = FIRST_RETRY_S
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            code = await self._run()
+            retry = FIRST_RETRY_S if loop.time() - began > LONG_RUN_S else min(2 * retry, LAST_RETRY_S)
+            log.error("%s %s; starting it again in %.1f s", self._name, describe_exit(code), retry)
+            await asyncio.sleep(retry)
+
+    async def _run(self) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *_DIE_WITH_US, *self._command, stdin=PIPE, stdout=PIPE, env=environment(), limit=LIMIT, cwd="/"
+        )
+        self._process = process
+        assert process.stdout is not None
+        try:
+            for command in self._greet():
+                self.send(command)
+            while line := await process.stdout.readline():
+                self._heard(line)
+            return await process.wait()
+        finally:
+            self._process = None
+            self._ended()
+            await _end(process)
+
+
+class Script:
+    """A lifecycle script of a component, running in its leaf of the CPU budget. `exited` is told the exit code."""
+
+    def __init__(self, process: Process, exited: Callable[[int], None]) -> None:
+        self._process = process
+        self._exited: Callable[[int], None] | None = exited
+        self._task = asyncio.create_task(self._wait())
+
+    @classmethod
+    async def start(
+        cls,
+        script: str,
+        leaf: Group,
+        *,
+        variables: Mapping[str, str],
+        folder: Path,
+        output: Path,
+        exited: Callable[[int], None],
+    ) -> Script:
+        """Start it. Raises OSError."""
+        with output.open("ab") as file:
+            process = await asyncio.create_subprocess_exec(
+                *_DIE_WITH_US,
+                "/bin/sh",
+                "-c",
+                _JOIN_AND_RUN,
+                "sh",
+                script,
+                *map(str, leaf.join_files()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**environment(), **variables},
+                cwd=folder,
+                start_new_session=True,
+            )
+        return cls(process, exited)
+
+    def terminate(self) -> None:
+        """Ask it and its children to end (SIGTERM)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+
+    def forget(self) -> None:
+        """Its end is of no interest any more."""
+        self._exited = None
+
+    async def _wait(self) -> None:
+        code = await self._process.wait()
+        if self._exited is not None:
+            self._exited(code)
+
+
+def environment() -> dict[str, str]:
+    """Our own environment, with this interpreter as `python3` and our packages importable."""
+    interpreter = Path(sys.executable).parent
+    path = os.pathsep.join([str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    search = os.pathsep.join([str(interpreter), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": search, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def describe_exit(code: int) -> str:
+    """How a process ended, in words."""
+    return f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    if process.stdin is not None:
+        process.stdin.close()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        try:
+            await asyncio.wait_for(process.wait(), TERMINATE_S)
+            return
+        except TimeoutError:
+            continue

@@ -1,0 +1,1 @@
+"""The client library: calls of services, endpoints that change between two of them."""

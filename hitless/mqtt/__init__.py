@@ -1,0 +1,1 @@
+"""What travels over the MQTT broker: topics, messages."""

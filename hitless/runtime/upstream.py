@@ -1,0 +1,68 @@
+"""Calls from a function to the services it builds on, at the endpoints of its component's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from hitless.client.blocking import BlockingClient
+from hitless.runtime.handler import Context
+from hitless.wire.call import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    client: BlockingClient
+    context: Context
+    request_id: int
+
+
+_current: ContextVar[_Current] = ContextVar("current invocation")
+
+
+@contextmanager
+def invocation(client: BlockingClient, context: Context, request_id: int) -> Iterator[None]:
+    """While it is entered, `invoke` calls on behalf of this request."""
+    token = _current.set(_Current(client, context, request_id))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def invoke(service: str, payload: bytes, timeout: float | None = None) -> Response:
+    """Call an upstream service on behalf of the request in hand, and wait for the answer.
+
+    The endpoint is `endpoints.{service}` of the component's configuration as it is for this request. Waits `timeout`
+    seconds, and never longer than the client of the request in hand does.
+
+    Raises UnknownEndpoint, DeadlineExceeded, InvocationError for a payload that is too long, OSError when the node
+    cannot send, and RuntimeError outside a handler. An error answer is a Response with `failed`.
+    """
+    try:
+        current = _current.get()
+    except LookupError:
+        raise RuntimeError("invoke works while a handler runs, in its own thread") from None
+    endpoint = endpoint_of(service, current.context.configuration)
+    left = current.context.get_remaining_time_in_millis() / 1000
+    if left <= 0:
+        raise DeadlineExceeded(0, endpoint, 0, 0.0)
+    deadline = left if timeout is None else min(timeout, left)
+    return current.client.invoke(endpoint, payload, deadline, parent_id=current.request_id)
+
+
+def endpoint_of(service: str, configuration: Mapping[str, Any]) -> Endpoint:
+    """The endpoint of an upstream service in a component's configuration. Raises UnknownEndpoint."""
+    entry = configuration.get("endpoints", {}).get(service)
+    if entry is None:
+        raise UnknownEndpoint(f"the component's configuration has no endpoints.{service}")
+    try:
+        return Endpoint(int(entry["service_id"]), str(entry["address"]), int(entry["port"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnknownEndpoint(
+            f"endpoints.{service} of the component's configuration is {entry!r}, "
+            f"expected service_id, address and port ({error!r})"
+        ) from None

@@ -1,0 +1,22 @@
+"""The switch's integers: widths, saturation, serial numbers, time that may step back."""
+
+from hitless.steering.words import USEC_BITS
+
+U32 = 2**32 - 1
+U48 = (1 << USEC_BITS) - 1
+
+
+def newer(value: int, than: int) -> bool:
+    """Whether a 32-bit serial number comes after another (RFC 1982; the one half away is not newer)."""
+    return 0 < (value - than) & U32 < 2**31
+
+
+def subtract_saturating(a: int, b: int) -> int:
+    """The difference of two unsigned numbers, at least zero."""
+    return max(a - b, 0)
+
+
+def elapsed(now: int, then: int) -> int:
+    """Microseconds since `then` on a 48-bit clock; zero when the clock was set back, never huge."""
+    span = (now - then) & U48
+    return 0 if span >= 1 << USEC_BITS - 1 else span

@@ -1,0 +1,73 @@
+"""From a report to a rank: how good an instance is for the next piece of work. Larger is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Self
+
+from pydantic import ConfigDict
+
+from hitless.steering.arithmetic import U32, subtract_saturating
+from hitless.steering.units import FILE_FORM, LeftShift, RightShift, Unit, Word
+from hitless.steering.words import OFF, SINGLE_BEST, SINGLE_MAX_LOAD, WEIGHT_MAX
+from hitless.wire.report import Report
+
+PARAMETERS = ("w_cpu", "w_memory", "w_queue", "busy_after", "w_interval")
+"""Of the program's action `score`, in the order of the fields of Score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How metrics add up to the load of an instance. A shift that is `off` leaves its metric out."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FILE_FORM
+    action: ClassVar = "score"
+    """In the program's table `scoring`."""
+
+    cpu: LeftShift = 0
+    """CPU use of the node that is not this instance's own, in permille of the node's budget."""
+    memory: LeftShift = OFF
+    """Memory use of the node, in permille of its budget."""
+    queue: LeftShift = OFF
+    """Requests above `busy_after` that wait at the instance."""
+    busy_after: Annotated[Word, Unit("requests")] = 0
+    """Queue depth that does not count yet."""
+    interval: RightShift = OFF
+    """The service interval: microseconds from one request's end to the next under load."""
+
+    @property
+    def params(self) -> tuple[tuple[str, int], ...]:
+        """The action's parameters."""
+        return tuple(zip(PARAMETERS, (getattr(self, one.name) for one in fields(self)), strict=True))
+
+    @classmethod
+    def of(cls, params: Mapping[str, int]) -> Self:
+        """What an entry with these parameters says."""
+        return cls(*(params[name] for name in PARAMETERS))
+
+
+ONLY_PATH_COST = Score(OFF, OFF, OFF, 0, OFF)
+"""How a service is scored that has no entry in `scoring`."""
+
+
+def load(report: Report, score: Score, path_cost: int) -> int:
+    """How much stands in new work's way at an instance: 32 bits, saturating.
+
+    What the instance itself uses of the node's budget does not count against it.
+    """
+    total = (
+        _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu)
+        + _weighted(report.memory, score.memory)
+        + _weighted(subtract_saturating(report.queue_depth, score.busy_after), score.queue)
+        + (report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0)
+        + path_cost
+    )
+    return min(total, U32)
+
+
+def _weighted(value: int, shift: int) -> int:
+    return value << shift if shift <= WEIGHT_MAX else 0
+
+
+def single_rank(total_load: int) -> int:
+    """The rank under `single`: 65535 less the load, and never as low as a draining instance."""
+    return SINGLE_BEST - min(total_load, SINGLE_MAX_LOAD)

@@ -1,0 +1,67 @@
+"""An instance as its reports leave it: acceptance by serial numbers, work still on its way, status and rank."""
+
+from dataclasses import dataclass
+
+from hitless.steering.arithmetic import U32, newer
+from hitless.steering.settings import InstanceSettings, Settings
+from hitless.steering.words import LAST_RESORT, NOT_ELIGIBLE, MemberStatus
+from hitless.wire.report import Report
+
+
+@dataclass(slots=True)
+class Instance:
+    """What is kept of an instance. All zero: there has been none."""
+
+    generation: int = 0
+    """Of the binding that accepted its last report."""
+    epoch: int = 0
+    sequence: int = 0
+    arrival: int = 0
+    """When the last accepted report came (µs)."""
+    interval: int = 0
+    """Its last `service_interval` (µs)."""
+    status: MemberStatus = MemberStatus.ABSENT
+    sent: int = 0
+    """Pieces of new work sent to it, modulo 2^32."""
+    floor: int = 0
+    """Leaking minimum of `sent` less `received`, in 1/64, modulo 2^32."""
+    left: int = 0
+    """When it last ceased to be the host (µs); 0 for never."""
+
+    def accept(self, now: int, report: Report, generation: int) -> int | None:
+        """Take in a report if it is newer than the last one; then how many pieces of work it has not seen yet.
+
+        Work on its way when the node looked is what was sent less what it had received, above that difference's own
+        minimum, which leaks upwards by 1/64 a report so that what got lost is forgotten.
+        """
+        restarted = generation != self.generation
+        same_epoch = report.epoch == self.epoch
+        if not (restarted or newer(report.epoch, self.epoch) or (same_epoch and newer(report.sequence, self.sequence))):
+            return None
+        gap = (self.sent - report.received << 6) & U32
+        unseen = (gap - self.floor) & U32
+        if restarted or not same_epoch or unseen >= 2**31:
+            self.floor, unseen = gap, 0
+        else:
+            self.floor = (self.floor + 1) & U32
+        self.generation = generation
+        self.epoch, self.sequence = report.epoch, report.sequence
+        self.arrival = now
+        self.interval = report.service_interval
+        self.status = (
+            MemberStatus.NOT_READY
+            if not report.ready
+            else MemberStatus.DRAINING
+            if report.draining
+            else MemberStatus.READY
+        )
+        return unseen >> 6
+
+
+def rank(now: int, report: Report, unseen: int, service: Settings, instance: InstanceSettings) -> int:
+    """The rank that a report gives its instance, by the service's policy and scoring."""
+    if not report.ready:
+        return NOT_ELIGIBLE
+    if report.draining:
+        return LAST_RESORT
+    return service.policy.rank(now, report, unseen, service.score, instance.path_cost)

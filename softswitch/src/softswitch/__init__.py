@@ -1,0 +1,15 @@
+"""softswitch: an embedded P4Runtime target that compiles what p4c made for BMv2 and runs it natively.
+
+import softswitch
+
+with softswitch.load("program.json", p4info="program.p4info.txtpb") as switch:
+    switch.write("entries.txtpb")
+    print(switch.process(1, packet))  # [(port, bytes), …]
+"""
+
+from softswitch.engine.trace import Step, Trace
+from softswitch.entries import DigestEvent
+from softswitch.files import LoadError, WriteError
+from softswitch.switch import Switch, load
+
+__all__ = ["DigestEvent", "LoadError", "Step", "Switch", "Trace", "WriteError", "load"]

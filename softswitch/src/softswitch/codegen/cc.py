@@ -1,0 +1,85 @@
+"""Runs the C compiler, once for each content: results are kept under a name that is a digest of all that went in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+RUNTIME = Path(__file__).parents[1] / "runtime"
+WARNINGS = ("-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-label")
+FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-pthread", *WARNINGS)
+
+
+class CompilerMissing(RuntimeError):
+    """No working C compiler: says what to install."""
+
+
+def default_cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/softswitch`, or `~/.cache/softswitch`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "softswitch"
+
+
+class Compiler:
+    """Makes shared libraries. `flags` come after the standard ones (a test adds sanitizers)."""
+
+    def __init__(self, cache_dir: Path | None = None, flags: tuple[str, ...] = ()) -> None:
+        self.cache_dir = cache_dir or default_cache_dir()
+        self.flags = (*FLAGS, *flags)
+        self.command = os.environ.get("CC", "gcc")
+
+    def runtime(self) -> Path:
+        """The library of everything that does not depend on the program."""
+        sources = sorted(RUNTIME.glob("*.c"))
+        return self._build("runtime", [*map(str, sources)], self._digest("runtime", ""))
+
+    def program(self, text: str, quick: bool = False) -> Path:
+        """The library of one generated program; `quick` to compile rather than to run."""
+        optimization = ("-O0",) if quick else ()
+        digest = self._digest("quick" if quick else "program", text)
+        source = self.cache_dir / f"program-{digest}.c"
+        if not source.exists():
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            self._replace(source, text.encode())
+        return self._build("program", [*optimization, str(source)], digest)
+
+    def _digest(self, kind: str, text: str) -> str:
+        digest = hashlib.sha256()
+        for part in (kind, self.command, *self.flags, text):
+            digest.update(part.encode() + b"\0")
+        for path in sorted(RUNTIME.iterdir()):
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()[:24]
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        Path(file.name).replace(path)
+
+    def _build(self, kind: str, sources: list[str], digest: str) -> Path:
+        library = self.cache_dir / f"{kind}-{digest}.so"
+        if library.exists():
+            return library
+        compiler = shutil.which(self.command)
+        if compiler is None:
+            raise CompilerMissing(
+                f"softswitch compiles P4 programs with {self.command}, which is not installed:"
+                " apt install gcc libc6-dev, or name another compiler in CC"
+            )
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache_dir) as scratch:
+            output = Path(scratch) / "out.so"
+            result = subprocess.run(
+                [compiler, *self.flags, f"-I{RUNTIME}", *sources, "-o", str(output), "-ldl"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if result.returncode:
+                raise CompilerMissing(f"{compiler} failed on {', '.join(sources)}:\n{result.stderr.strip()[:4000]}")
+            output.replace(library)
+        return library

@@ -1,0 +1,1 @@
+"""The command lines: `softswitch`, `softswitch run`, `softswitch port`."""

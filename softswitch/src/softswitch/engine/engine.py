@@ -1,0 +1,336 @@
+"""The native switch: programs are loaded into it, ports and packets given to it. Together with `state.py`, which reads
+and writes what a program remembers, this is all that Python does with it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from softswitch.bmv2.program import Program
+from softswitch.codegen.cc import Compiler
+from softswitch.codegen.program import generate
+from softswitch.engine import carry as carrying
+from softswitch.engine.compiled import Compiled, compile_program
+from softswitch.engine.events import EventReader
+from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct, open_runtime
+from softswitch.engine.state import ProgramState
+from softswitch.engine.trace import Trace, TraceReader
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT, Event, Replica, Replicas
+
+MAX_FRAME = 2**16
+IO = ("af_packet", "af_xdp")
+"""How ports can send and receive; the first is the default. With `af_xdp` frames leave faster, and neither queueing
+disciplines nor tcpdump on the interface see them leave."""
+_XDP_PROBLEMS = {
+    errno.EAFNOSUPPORT: "this kernel has no AF_XDP",
+    errno.EBUSY: "another program has its AF_XDP queue",
+    errno.EMSGSIZE: "af_xdp takes an MTU of at most 4078",
+}
+_NO_PORT = _NO_LIST = 2**32 - 1
+"""UINT32_MAX: to `ss_create` no CPU port, to `ss_replicate` no list, which deletes."""
+_MAX_ATTACHED = 1024
+"""Length of `attached` in runtime/engine.h."""
+_RECORD = struct.Struct("<II")
+
+NO_TABLES: Mapping[str, int] = {}
+
+
+class Engine(ProgramState):
+    """One switch. Methods may be called from any thread; each call is atomic to the packet path.
+
+    Table changes, reads and `process` are executed by the packet thread between two bursts of packets while it
+    runs (after `start`), by the calling thread otherwise, so the packet path takes no lock.
+
+    `cpu_port` is where packet-out enters and packet-in leaves; `drop_port` is what `mark_to_drop` sets. `io` is how
+    ports send and receive, one of `IO`; with `busy_poll` the packet thread never sleeps.
+    Compiled programs are kept in `cache_dir` (default `$XDG_CACHE_HOME/softswitch`, `~/.cache/softswitch`), by content.
+    """
+
+    def __init__(
+        self,
+        *,
+        cpu_port: int | None = None,
+        drop_port: int = MAX_PORT,
+        io: str = IO[0],
+        busy_poll: bool = False,
+        cache_dir: Path | None = None,
+        compiler: Compiler | None = None,
+    ) -> None:
+        self.cpu_port = cpu_port
+        self._compiler = compiler or Compiler(cache_dir)
+        native = open_runtime(self._compiler.runtime())
+        handle = ctypes.c_void_p(native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
+        if not handle:
+            raise MemoryError("no memory for a switch")
+        super().__init__(native, handle)
+        if self._native.ss_configure(self._handle, io.encode(), busy_poll):
+            self._native.ss_destroy(self._handle)
+            raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
+        self._io = io
+        self._compiled: tuple[str, dict[str, int], Compiled] | None = None
+        self._trace_reader: TraceReader | None = None
+        self._tracing = False
+        self._events = EventReader(self._native, self._handle)
+
+    @property
+    def program(self) -> Program | None:
+        """The loaded program: its tables (keys with widths and match kinds, actions, const entries, size), counters,
+        registers and digests by name; None before the first `load`."""
+        return self._loaded.program if self._loaded else None
+
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """`struct ss_engine`, for native code that brings packet input and output of its own."""
+        return self._open()
+
+    def verify(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> Program:
+        """Load and compile without running it. Raises as `load` does."""
+        return self._compile(bmv2_json, preinitialized).program
+
+    def load(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> None:
+        """Compile a program (about a second; immediate when cached) and swap it in between two packets.
+
+        The tables of these sizes named in `preinitialized` have entries in the program that are not const.
+        Afterwards all tables hold their const entries and default actions, registers and counters are zero. Ports,
+        multicast groups and clone sessions stay. Raises UnsupportedProgram (the running program goes on), ValueError
+        for text that is not BMv2 JSON, CompilerMissing.
+        """
+        loaded = self._compile(bmv2_json, preinitialized)
+        message = ctypes.create_string_buffer(512)
+        opened = self._native.ss_open(self._open(), str(loaded.library).encode(), message, len(message))
+        if not opened:
+            raise RuntimeError(f"{loaded.library}: {message.value.decode(errors='replace')}")
+        handle = ctypes.c_void_p(opened)
+        try:
+            self._fill(handle, loaded)
+            reader = self._attach_traced(loaded.program, handle) if self._tracing else None
+        except BaseException:
+            self._native.ss_discard(handle)
+            raise
+        self._native.ss_swap(self._open(), handle)
+        self._runs(loaded, reader)
+
+    def use_clock_of(self, other: Engine) -> None:
+        """Count time from the same moment as another switch, which may then `adopt` this one's program."""
+        self._native.ss_use_clock(self._open(), other._open())
+
+    def adopt(self, other: Engine, *, carry: bool) -> None:
+        """Take the program of `other`, which was not started, with all that was written into it, and swap it in between
+        two packets; `other` has none afterwards. With `carry` the present program's registers and counters go over to
+        it in that same moment, as far as both programs have them in the same shape. Ports, multicast groups and clone
+        sessions stay."""
+        loaded, before = other._running(), self._loaded
+        reader = other._attach_traced(loaded.program, None) if self._tracing else None
+        carried = carrying.pack(before, loaded) if carry and before is not None else b""
+        self._native.ss_adopt(self._open(), other._open(), carried, carrying.count(carried))
+        other._loaded = None
+        self._runs(loaded, reader)
+
+    def _runs(self, loaded: Compiled, reader: TraceReader | None) -> None:
+        """The native side has swapped this program in."""
+        self._loaded = loaded
+        self._trace_reader = reader
+        self._events.program, self._events.trace_reader = loaded.program, reader
+
+    def _compile(self, bmv2_json: str, preinitialized: Mapping[str, int]) -> Compiled:
+        if self._compiled:
+            text, tables, known = self._compiled
+            if text == bmv2_json and tables == preinitialized and known.library.exists():
+                return known
+        loaded = compile_program(bmv2_json, preinitialized, self._compiler)
+        self._compiled = bmv2_json, dict(preinitialized), loaded
+        return loaded
+
+    def _fill(self, handle: ctypes.c_void_p, loaded: Compiled) -> None:
+        """Default actions and const entries, before the program runs."""
+        if any(self._apply(b"".join(loaded.initial), len(loaded.initial), handle)):
+            raise MemoryError("no memory for the program's entries")
+        for codec in loaded.codecs.tables.values():
+            self._native.ss_keep_default(handle, codec.number)
+
+    def add_port(self, port: int, interface: str) -> None:
+        """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
+        if not 0 <= port < 2**16 or len(interface.encode()) > 15:
+            raise ValueError(f"port {port}, interface {interface!r}: a number below 65536, a name of at most 15 bytes")
+        error = self._native.ss_port(self._open(), port, interface.encode())
+        if error == errno.EEXIST:
+            raise ValueError(f"port {port} is taken, the CPU port or the drop port")
+        if error:
+            reason = _XDP_PROBLEMS.get(error) if self._io == "af_xdp" else None
+            raise OSError(error, f"port {port}: cannot open interface {interface}: {reason or os.strerror(error)}")
+
+    def remove_port(self, port: int) -> None:
+        """Detach. Raises KeyError when there is no such port."""
+        if self._native.ss_port(self._open(), port, None):
+            raise KeyError(port)
+
+    def ports(self) -> dict[int, tuple[str, bool]]:
+        """Number -> (interface, up)."""
+        return {s.number: (s.interface.decode(), bool(s.up)) for s in self._port_states()}
+
+    def port_losses(self) -> dict[int, tuple[int, int]]:
+        """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
+        return {s.number: (s.cut, s.unsent) for s in self._port_states()}
+
+    def _port_states(self) -> list[PortState]:
+        states = (PortState * _MAX_ATTACHED)()
+        count = self._native.ss_ports(self._open(), states, len(states))
+        return states[:count]
+
+    def record_ports(self, folder: Path) -> None:
+        """Record what ports added from now on receive and send, in INTERFACE_in.pcap and INTERFACE_out.pcap of
+        `folder`. Once, before `start`."""
+        if self._native.ss_record_ports(self._open(), str(folder).encode()):
+            raise MemoryError("no memory for a path")
+
+    def start(self) -> None:
+        """Start the packet thread. Packets that arrive before the first `load` are dropped."""
+        error = self._native.ss_start(self._open())
+        if error:
+            raise OSError(error, f"cannot start the packet thread: {os.strerror(error)}")
+
+    def close(self) -> None:
+        """End the packet thread and free everything, once no other call is under way; later calls raise RuntimeError.
+
+        Idempotent; also on leaving a `with` block.
+        """
+        if self._handle:
+            handle, self._handle = self._handle, ctypes.c_void_p()
+            self._loaded = None
+            self._events.close()
+            self._native.ss_destroy(handle)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_multicast_group(self, group: int, replicas: Replicas) -> None:
+        """Create or replace a group (1..65535); a replica is (port, instance)."""
+        if not 0 < group <= MAX_MULTICAST_GROUP:
+            raise ValueError(f"multicast group {group}: 1 to {MAX_MULTICAST_GROUP}")
+        self._replicate(False, group, replicas, 0)
+
+    def delete_multicast_group(self, group: int) -> None:
+        """Raises KeyError when there is no such group."""
+        if not 0 < group <= MAX_MULTICAST_GROUP or not self._end_replication(False, group):
+            raise KeyError(group)
+
+    def set_clone_session(self, session: int, replicas: Replicas, packet_length: int = 0) -> None:
+        """Create or replace a clone session (0..32767). `packet_length` in bytes truncates the clones, 0 does not."""
+        if not 0 <= session <= MAX_CLONE_SESSION:
+            raise ValueError(f"clone session {session}: 0 to {MAX_CLONE_SESSION}")
+        self._replicate(True, session, replicas, packet_length)
+
+    def delete_clone_session(self, session: int) -> None:
+        """Raises KeyError when there is no such session."""
+        if not 0 <= session <= MAX_CLONE_SESSION or not self._end_replication(True, session):
+            raise KeyError(session)
+
+    def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
+        pairs = [(r.port, r.instance) if isinstance(r, Replica) else r for r in replicas]
+        array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
+        if self._native.ss_replicate(self._open(), clone, identifier, array, len(pairs), packet_length) < 0:
+            raise MemoryError("no memory for a replication list")
+
+    def _end_replication(self, clone: bool, identifier: int) -> bool:
+        """Whether there was such a list."""
+        return bool(self._native.ss_replicate(self._open(), clone, identifier, None, _NO_LIST, 0))
+
+    def packet_out(self, data: bytes) -> None:
+        """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port. Raises RuntimeError
+        without CPU port or program, ValueError for a packet that is too long."""
+        if self.cpu_port is None:
+            raise RuntimeError("the switch has no CPU port")
+        self._check_packet(data)
+        self._native.ss_inject(self._open(), self.cpu_port, data, len(data), None)
+
+    def process(self, port: int, data: bytes) -> list[tuple[int, bytes]]:
+        """Run one packet to completion and return what would leave, as (port, bytes), the CPU port's included.
+
+        Needs no interface, no root and no `start`. Digests are queued as events all the same. Raises RuntimeError
+        before the first `load`, ValueError for a packet that is too long.
+        """
+        self._check_packet(data)
+        out = ctypes.POINTER(ctypes.c_uint8)()
+        length = self._native.ss_inject(self._open(), port, data, len(data), ctypes.byref(out))
+        if not length:
+            return []
+        captured = ctypes.string_at(out, length)
+        self._native.ss_release(out)
+        return _outputs(captured)
+
+    def trace(self, port: int, data: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
+        """As `process`, with the story of the packet. The first call for a program compiles its traced variant."""
+        self._check_packet(data)
+        if self._trace_reader is None:
+            self._trace_reader = self._attach_traced(self._running().program, None)
+        out, trace = ctypes.POINTER(ctypes.c_uint8)(), TraceStruct()
+        length = self._native.ss_inject_traced(
+            self._open(), port, data, len(data), ctypes.byref(out), ctypes.byref(trace)
+        )
+        captured = ctypes.string_at(out, length) if length else b""
+        words = ctypes.string_at(trace.words, trace.length * 8) if trace.length else b""
+        self._native.ss_release(out)
+        self._native.ss_release(trace.words)
+        return _outputs(captured), self._trace_reader.read(words)
+
+    def trace_packets(self, on: bool) -> None:
+        """Log the trace of every packet (to the logger `softswitch.trace`, as `read_events` comes upon it), or no
+        longer. Takes effect between two packets; programs loaded meanwhile are traced too. Packets that come too fast
+        to be told of are counted and said."""
+        if on and self._loaded is not None and self._trace_reader is None:
+            self._trace_reader = self._attach_traced(self._loaded.program, None)
+            self._events.trace_reader = self._trace_reader
+        self._tracing = on
+        self._native.ss_trace_packets(self._open(), on)
+
+    def _attach_traced(self, program: Program, handle: ctypes.c_void_p | None) -> TraceReader:
+        generated = generate(program, traced=True)
+        assert generated.subjects is not None
+        library, message = self._compiler.program(generated.text, quick=True), ctypes.create_string_buffer(512)
+        if self._native.ss_attach_traced(self._open(), handle, str(library).encode(), message, len(message)):
+            raise RuntimeError(f"{library}: {message.value.decode(errors='replace')}")
+        return TraceReader(program, generated.subjects)
+
+    def _check_packet(self, data: bytes) -> None:
+        self._running()
+        if len(data) > MAX_FRAME:
+            raise ValueError(f"a packet of {len(data)} bytes; at most {MAX_FRAME}")
+
+    @property
+    def event_fd(self) -> int:
+        """Readable (poll, asyncio's add_reader) while `read_events` has something."""
+        return int(self._native.ss_event_fd(self._open()))
+
+    def read_events(self) -> list[Event]:
+        """What the program and the ports have reported since the last call, in order; never blocks."""
+        return self._events.read()
+
+    @property
+    def dropped_events(self) -> int:
+        """Digests and packet-ins lost since the start because nobody read in time."""
+        return int(self._native.ss_dropped_events(self._open()))
+
+    def freeze_clock(self, us: int | None) -> None:
+        """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""
+        self._native.ss_freeze_clock(self._open(), -1 if us is None else us)
+
+    def seed(self, number: int) -> None:
+        """Make the program's random numbers repeat: the same seed gives the same ones."""
+        self._native.ss_seed(self._open(), number & (2**64 - 1))
+
+
+def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
+    packets, at = [], 0
+    while at < len(captured):
+        number, size = _RECORD.unpack_from(captured, at)
+        at += _RECORD.size
+        packets.append((number, captured[at : at + size]))
+        at += size
+    return packets

@@ -1,0 +1,272 @@
+"""One device: its engine, the pipeline that runs, the one that is saved, and who may change them.
+
+Nothing here waits for a client. `set_pipeline` compiles, so a server calls it from a thread, one at a time and never
+beside `write`, `read` or `ports_changed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from finsy.proto import p4r
+from grpc import StatusCode
+
+from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.codegen.cc import CompilerMissing
+from softswitch.engine.carry import Alike, alike
+from softswitch.engine.engine import Engine
+from softswitch.p4runtime import p4info, read, schema, write
+from softswitch.p4runtime.arbitration import Arbitration
+from softswitch.p4runtime.bulk import WORTH_WHILE
+from softswitch.p4runtime.config import program_text
+from softswitch.p4runtime.data import encode
+from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.replication import ReplicationStore
+from softswitch.p4runtime.table_entries import encode_entry
+
+LOGGER = logging.getLogger("softswitch.p4runtime")
+
+_Action = p4r.SetForwardingPipelineConfigRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A config that the engine can run."""
+
+    config: p4r.ForwardingPipelineConfig
+    text: str
+    schema: schema.Schema
+    program: Program
+
+
+class Device:
+    """A P4Runtime device over `engine`, which has `cpu_port` (None: no packet-in and packet-out). `spare_engine`
+    makes another engine like it, on which a saved pipeline lives until it is committed; no packets reach it."""
+
+    def __init__(
+        self, device_id: int, engine: Engine, spare_engine: Callable[[], Engine], cpu_port: int | None
+    ) -> None:
+        self.engine = engine
+        self.cpu_port = cpu_port
+        self.arbitration = Arbitration(device_id)
+        self.device_id = device_id
+        self.running: Pipeline | None = None
+        self._spare_engine = spare_engine
+        self._saved: Pipeline | None = None
+
+    def close(self) -> None:
+        """Give up the saved pipeline. The engine is the caller's."""
+        self._discard_saved()
+
+    def config(self) -> p4r.ForwardingPipelineConfig | None:
+        """The config that reads and writes refer to; None before the first."""
+        pipeline = self._saved or self.running
+        return pipeline.config if pipeline else None
+
+    def write(
+        self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
+    ) -> list[P4RuntimeError | None]:
+        """Do a batch of updates; `serialized` is the WriteRequest that it came in. Returns one result per update, None
+        for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
+        pipeline = self._current()
+        known = atomicity in p4r.WriteRequest.Atomicity.values()
+        in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE
+        if in_bulk and pipeline.bulk.write(serialized or b"", len(updates)):
+            return []
+        return write.write(pipeline, updates, atomicity)
+
+    def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
+        """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
+        return read.read(self._current(), requests)
+
+    def set_pipeline(self, action: int, config: p4r.ForwardingPipelineConfig | None) -> None:
+        """Do what a SetForwardingPipelineConfig asks for; `config` None when it holds none. Raises P4RuntimeError,
+        the running pipeline going on."""
+        match action:
+            case _Action.COMMIT:
+                self._commit(config)
+            case _Action.VERIFY:
+                self._verify(config)
+            case _Action.VERIFY_AND_SAVE:
+                self._save(self._verify(config))
+            case _Action.VERIFY_AND_COMMIT:
+                self._install(self._verify(config))
+            case _Action.RECONCILE_AND_COMMIT:
+                self._reconcile(self._verify(config))
+            case _:
+                raise invalid("action is not set")
+
+    def ports_changed(self) -> None:
+        """Let the members that watch ports take part, or not, as the ports are now."""
+        for pipeline in (self.running, self._saved):
+            if pipeline is not None:
+                pipeline.ports_changed()
+
+    def _current(self) -> Pipeline:
+        pipeline = self._saved or self.running
+        if pipeline is None:
+            raise P4RuntimeError(
+                StatusCode.FAILED_PRECONDITION, "no forwarding pipeline config has been pushed to this device"
+            )
+        return pipeline
+
+    def _verify(self, config: p4r.ForwardingPipelineConfig | None) -> _Verified:
+        if config is None or not config.HasField("p4info") or not config.p4_device_config:
+            raise invalid("a config with p4info and p4_device_config is needed")
+        text = program_text(config.p4_device_config)
+        try:
+            program = self.engine.verify(text, p4info.preinitialized(config.p4info))
+        except UnsupportedProgram as error:
+            raise invalid(f"this switch cannot run the program: {error}") from error
+        except ValueError as error:
+            raise invalid(f"p4_device_config: {error}") from error
+        except (CompilerMissing, OSError) as error:
+            raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
+        return _Verified(config, text, p4info.build(config.p4info, program), program)
+
+    def _install(self, verified: _Verified) -> None:
+        if self.running is not None:
+            self.running.remove_replication()
+        self.engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.program, self.engine))
+
+    def _commit_pipeline(self, pipeline: Pipeline) -> None:
+        self.running = pipeline
+        self._discard_saved()
+        config = pipeline.config
+        cookie = config.cookie.cookie if config.HasField("cookie") else None
+        LOGGER.info("pipeline committed: %d tables, cookie %s", len(pipeline.schema.tables), cookie)
+
+    def _save(self, verified: _Verified) -> None:
+        self._discard_saved()
+        self._saved = self._on_spare_engine(verified)
+
+    def _commit(self, config: p4r.ForwardingPipelineConfig | None) -> None:
+        """Put the saved pipeline, with what was written into it since, in place of the running one."""
+        if config is not None:
+            raise invalid("COMMIT takes no config: it realizes the saved one")
+        if self._saved is None:
+            raise P4RuntimeError(StatusCode.NOT_FOUND, "no saved config: VERIFY_AND_SAVE one first")
+        saved = self._saved
+        saved.move_to(self.engine, carry=False)
+        saved.replace_replication(self.running.replication if self.running else ReplicationStore())
+        self._saved = None
+        self._commit_pipeline(saved)
+
+    def _reconcile(self, verified: _Verified) -> None:
+        """Fill the new program elsewhere with the present state, then swap it in: each packet meets either the old
+        program or the new one, whole."""
+        running = self.running
+        if running is None:
+            self._install(verified)
+            return
+        if _same_program(running.config, verified.config):
+            running.config = verified.config
+            self._discard_saved()
+            return
+        state = _state(running, alike(running.program, verified.program))
+        filled = self._on_spare_engine(verified)
+        spare = filled.engine
+        try:
+            errors = write.write(filled, _initial_gone(filled) + state, p4r.WriteRequest.CONTINUE_ON_ERROR)
+            if first := next((error for error in errors if error), None):
+                raise invalid(f"the present state does not fit the new program: {first.message}")
+            filled.move_to(self.engine, carry=True)
+        finally:
+            spare.close()
+        if filled.schema.digests == running.schema.digests:
+            filled.digests = running.digests
+        self._commit_pipeline(filled)
+
+    def _on_spare_engine(self, verified: _Verified) -> Pipeline:
+        engine = self._spare_engine()
+        try:
+            engine.use_clock_of(self.engine)
+            engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+        except BaseException:
+            engine.close()
+            raise
+        return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
+
+    def _discard_saved(self) -> None:
+        if self._saved is not None:
+            self._saved.engine.close()
+        self._saved = None
+
+
+def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:
+    return bool(old.p4_device_config == new.p4_device_config and old.p4info == new.p4info)
+
+
+def _initial_gone(pipeline: Pipeline) -> list[p4r.Update]:
+    """The updates that take out the entries a program gives preinitialized tables."""
+    return [
+        p4r.Update(
+            type=p4r.Update.DELETE,
+            entity=p4r.Entity(table_entry=encode_entry(state.schema, entry, default=False)),
+        )
+        for state in pipeline.tables.states.values()
+        for entry in state.entries.values()
+        if not entry.const
+    ]
+
+
+def _state(pipeline: Pipeline, carried: Alike) -> list[p4r.Update]:
+    """The updates that bring a freshly loaded program to the state of `pipeline`: entries with their counters,
+    changed default entries, counters, meters and registers that are not as in the beginning, value sets that are not
+    empty, replication and digest configurations. What others refer to comes first. What is `carried` when the programs
+    are swapped is left out."""
+    everything = [
+        p4r.Entity(action_profile_member=p4r.ActionProfileMember()),
+        p4r.Entity(action_profile_group=p4r.ActionProfileGroup()),
+        p4r.Entity(table_entry=p4r.TableEntry(counter_data=p4r.CounterData(), meter_config=p4r.MeterConfig())),
+        p4r.Entity(table_entry=p4r.TableEntry(is_default_action=True)),
+        p4r.Entity(counter_entry=p4r.CounterEntry()),
+        p4r.Entity(meter_entry=p4r.MeterEntry()),
+        p4r.Entity(register_entry=p4r.RegisterEntry()),
+        p4r.Entity(value_set_entry=p4r.ValueSetEntry()),
+        p4r.Entity(digest_entry=p4r.DigestEntry()),
+    ]
+    for kind in ("multicast_group_entry", "clone_session_entry"):
+        entity = p4r.Entity()
+        getattr(entity.packet_replication_engine_entry, kind).SetInParent()
+        everything.append(entity)
+    responses, _ = read.read(pipeline, everything)
+    entities = (entity for response in responses for entity in response.entities)
+    return [update for entity in entities if (update := _update(pipeline, carried, entity)) is not None]
+
+
+def _update(pipeline: Pipeline, carried: Alike, entity: p4r.Entity) -> p4r.Update | None:
+    kind = p4r.Update.INSERT
+    match entity.WhichOneof("entity"):
+        case "table_entry":
+            state = pipeline.tables.state(entity.table_entry.table_id)
+            if entity.table_entry.is_const or state.schema.const_entries:
+                return None
+            if entity.table_entry.is_default_action:
+                if state.default == state.initial_default:
+                    return None
+                kind = p4r.Update.MODIFY
+        case "counter_entry":
+            counter = pipeline.schema.counters[entity.counter_entry.counter_id]
+            if counter.name in carried.counters or entity.counter_entry.data == p4r.CounterData():
+                return None
+            kind = p4r.Update.MODIFY
+        case "meter_entry":
+            if not entity.meter_entry.HasField("config"):
+                return None
+            kind = p4r.Update.MODIFY
+        case "value_set_entry":
+            if not entity.value_set_entry.members:
+                return None
+            kind = p4r.Update.MODIFY
+        case "register_entry":
+            register = pipeline.schema.registers[entity.register_entry.register_id]
+            if register.name in carried.registers or entity.register_entry.data == encode(register.type, (0,)):
+                return None
+            kind = p4r.Update.MODIFY
+    return p4r.Update(type=kind, entity=entity)
