@@ -17,6 +17,7 @@ _ASSIGNMENT = re.compile(r"(?<=[;{}\n]) *(?:[\w<>]+ +)?[\w.]+ = ([^;{}]+);")
 _CHECKSUM = re.compile(r"_checksum\(([^{]+?),\s*\{")
 _COMPARISON = re.compile(r"[=!<>]=|&&|\|\||(?<![<|-])<(?![<|])|(?<![>|-])>(?![>|])")
 _WIDTH = re.compile(r"\bbit<\d+>")
+_ANNOTATION = re.compile(r"@\w+(?:\([^()]*\)|\[[^]]*\])?")
 _DECLARATION = re.compile(
     r"^(?:control|parser|[\w<>]+) (\w+)\([^{;]*\{|^ +(?:@hidden )?(?:action|state) (\w+)[^{;]*\{", re.MULTILINE
 )
@@ -31,7 +32,7 @@ class Guard:
     place: str
     """The control, and the action in it if there is one: `Arp.reply`."""
     control: str
-    """A digest of the outermost of these as the compiler reads it, without comments and layout."""
+    """A digest of the outermost of these without comments, annotations and layout, which change no decision."""
     start: int
     end: int
     text: str
@@ -63,7 +64,7 @@ def guards(directory: Path) -> Iterator[Guard]:
         for at, to, without in sorted(_conditions(text)):
             around = [one for one in declared if one.start < at < one.end]
             place = ".".join(one.name for one in around)
-            outermost = text[around[0].start : around[0].end]
+            outermost = _ANNOTATION.sub(" ", text[around[0].start : around[0].end])
             control = hashlib.sha256(" ".join(outermost.split()).encode()).hexdigest()[:8]
             condition = " ".join(text[at:to].split())
             yield Guard(path.name, place, control, at, to, condition, without, seen[place, condition])
