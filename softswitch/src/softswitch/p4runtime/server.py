@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from operator import sub
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,8 +41,9 @@ class P4RuntimeServer:
         self.device = device
         self._streams = Streams(self.device)
         self._server = GrpcServer((self._service(), port_service.service(device.engine)))
-        # Pipeline changes run in a thread; writes and reads wait for them, not for one another. What watches ports or
-        # the time is not looked at meanwhile, but once when they are done.
+        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another.
+        # What watches ports or the time is not looked at meanwhile, but once when they are done.
+        self._pushes = asyncio.Lock()
         self._pipeline_lock = asyncio.Lock()
         self._lost = device.engine.lost_events
         self._timer: asyncio.TimerHandle | None = None
@@ -151,10 +153,45 @@ class P4RuntimeServer:
 
     async def _change_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
         config = request.config if request.HasField("config") else None
+        async with self._pushes:
+            if request.action == request.RECONCILE_AND_COMMIT:
+                await self._reconcile(request, config)
+            else:
+                async with self._changing_pipeline(request):
+                    await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+
+    async def _reconcile(
+        self, request: p4r.SetForwardingPipelineConfigRequest, config: p4r.ForwardingPipelineConfig | None
+    ) -> None:
+        """What takes long, compiling and filling, holds up neither reads nor writes."""
+        self._check_write(request)
+        verified = await asyncio.to_thread(self.device.verify, config)
+        work = await asyncio.to_thread(self.device.prepare_reconcile, verified)
+        if work is None:
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.install, verified)
+            return
+        try:
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.begin_reconcile, work)
+            await asyncio.to_thread(work.fill)
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.end_reconcile, work)
+        except Exception:
+            # not when the loop ends and cancels this: a thread may be at it
+            work.close()
+            raise
+        finally:
+            self.device.reconciling = None
+        work.close()
+
+    @asynccontextmanager
+    async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:
+        """Reads and writes wait for what is done within."""
         async with self._pipeline_lock:
             self._check_write(request)
             try:
-                await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+                yield
             finally:
                 if not self._stopping:
                     self.device.ports_changed()
