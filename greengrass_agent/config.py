@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greengrass_agent.emitter.settings import BrokerSettings, CgroupSettings, ReportSettings
+from greengrass_agent.settings import BrokerSettings, CgroupSettings, ReportSettings
 from hitless.located import LocatedError, read, validate
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
 
-from greengrass_agent.emitter.settings import BrokerSettings
+from greengrass_agent.settings import BrokerSettings
 from hitless.cancellation import until_one_ends
 from hitless.mqtt import topics
 from hitless.mqtt.messages import Message, Presence

@@ -9,7 +9,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from greengrass_agent.emitter.settings import BrokerSettings
+from greengrass_agent.settings import BrokerSettings
 from hitless.mqtt import topics
 from hitless.mqtt.messages import Metrics
 from hitless.wire.report import Report
