@@ -22,6 +22,7 @@ from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.units import US_PER_MS, Unit, Word
 from hitless.steering.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
+from hitless.wire.report import DEFAULT_PORT
 
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 """Where all service addresses and the report address live."""
@@ -83,7 +84,7 @@ class Reports(Part):
 
     address: Address = IPv4Address("10.96.255.254")
     """Which the switches take themselves; in the network of the services."""
-    port: TransportPort = 9600
+    port: TransportPort = DEFAULT_PORT
     """UDP."""
     interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 10
     """Between two reports of an instance."""

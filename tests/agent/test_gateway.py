@@ -60,7 +60,7 @@ class Gateway:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
-    poke: socket.socket
+    notifications: socket.socket
     start_worker: Callable[[], subprocess.Popen[bytes]]
 
     def send(self, **command: Any) -> None:
@@ -141,13 +141,13 @@ def gateway() -> Iterator[Gateway]:
             "protocols": ["udp", "tcp"],
             "worker_socket": str(folder / "workers.sock"),
             "page": str(folder / "page"),
-            "poke_socket": str(folder / "poke.sock"),
+            "notify_socket": str(folder / "notify.sock"),
             "execution_log": str(folder / "executions.csv"),
         }
         (folder / "settings.json").write_text(json.dumps(settings))
-        poke = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        poke.bind(str(folder / "poke.sock"))
-        poke.settimeout(PATIENCE)
+        notifications = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        notifications.bind(str(folder / "notify.sock"))
+        notifications.settimeout(PATIENCE)
         process = stack.enter_context(
             child(
                 [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
@@ -164,7 +164,7 @@ def gateway() -> Iterator[Gateway]:
                 child([*command, "--artifacts", str(folder)], env={**environment(), **variables}, cwd=ROOT)
             )
 
-        own = Gateway(folder, port, process, poke, start_worker)
+        own = Gateway(folder, port, process, notifications, start_worker)
         own.configure(greeting="hello")
         assert own.hear() == {"workers": 0, "finished": False}
         yield own
@@ -303,11 +303,11 @@ def test_a_configuration_change_reaches_workers_between_requests(gateway: Gatewa
 
 def test_a_jump_of_the_queue_wakes_the_emitter(gateway: Gateway) -> None:
     gateway.worker()
-    assert gateway.poke.recv(100) == b"echo", "a worker has come"
+    assert gateway.notifications.recv(100) == b"echo", "a worker has come"
     with Page(gateway.folder / "page") as page, ThreadPoolExecutor() as pool:
         with gateway.holding():
             calls = [pool.submit(gateway.call, b"held") for _ in range(5)]
-            assert gateway.poke.recv(100) == b"echo"
+            assert gateway.notifications.recv(100) == b"echo"
             assert page.read().queue_depth >= 4
         assert all(call.result().status == 200 for call in calls)
 
