@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from hitless.steering.words import INVOCATION_BYTES, INVOCATION_MAGIC, INVOCATION_REQUEST, INVOCATION_VERSION
+from hitless.steering.words import (
+    INVOCATION_BYTES,
+    INVOCATION_LAYOUT,
+    INVOCATION_MAGIC,
+    INVOCATION_REQUEST,
+    INVOCATION_VERSION,
+)
+from hitless.wire.layout import offset, struct_of
 
 HEADER_SIZE = INVOCATION_BYTES
 """Bytes of the header in front of each fragment."""
@@ -27,9 +34,9 @@ Address = tuple[str, int]
 """IPv4 address and UDP port."""
 Datagram = bytes | bytearray | memoryview
 
-_LAYOUT = struct.Struct("!HBBBBHIQQIHHHI")
+_LAYOUT = struct_of(INVOCATION_LAYOUT)
 _INDEX = struct.Struct("!H")
-_INDEX_OFFSET = 34
+_INDEX_OFFSET = offset(INVOCATION_LAYOUT, "fragment_index")
 
 
 class InvocationError(ValueError):

@@ -1,8 +1,26 @@
 """Headers on the wire, written and read by a layout that is said elsewhere: big-endian, nothing between the fields."""
 
+import struct
 from collections.abc import Mapping
 
 from hitless.steering.words import Layout
+
+_CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
+
+
+def struct_of(layout: Layout) -> struct.Struct:
+    """What reads and writes a header whose fields have 1, 2, 4 or 8 bytes: faster than `Header`, for every datagram."""
+    return struct.Struct("!" + "".join(_CODES[bits] for _, bits in layout))
+
+
+def offset(layout: Layout, field: str) -> int:
+    """The byte of a header at which a field begins. Raises KeyError."""
+    before = 0
+    for name, bits in layout:
+        if name == field:
+            return before // 8
+        before += bits
+    raise KeyError(field)
 
 
 class FieldError(ValueError):
@@ -43,12 +61,3 @@ class Header:
         """The values of a header's fields; `data` is as long as the header."""
         number = int.from_bytes(data)
         return {name: number >> place & mask for name, place, mask in self._places}
-
-    def offset(self, field: str) -> int:
-        """The byte at which a field begins. Raises KeyError."""
-        before = 0
-        for name, bits in self.layout:
-            if name == field:
-                return before // 8
-            before += bits
-        raise KeyError(field)

@@ -12,7 +12,7 @@ from typing import Final
 from siphashc import siphash
 
 from hitless.steering.words import REPORT_LAYOUT, REPORT_MAGIC, REPORT_VERSION
-from hitless.wire.layout import FieldError, Header
+from hitless.wire.layout import FieldError, Header, offset
 
 _HEADER = Header(REPORT_LAYOUT)
 _FIXED: Final = {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_flags": 0, "reserved": 0}
@@ -20,7 +20,7 @@ _FIXED: Final = {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_fla
 
 SIZE = _HEADER.size
 """Length of an encoded report in bytes: the whole UDP payload."""
-TAGGED = _HEADER.offset("tag")
+TAGGED = offset(REPORT_LAYOUT, "tag")
 """Bytes that the tag covers: everything before it."""
 DEFAULT_PORT: Final = 9600
 """UDP port of the fabric's report address, unless the fabric file names another."""
