@@ -80,7 +80,7 @@ class _Change(_Event):
 
     service: str
     reason: NamedReason
-    """The name of a `Reason`, or `UNHEARD`."""
+    """None: no digest told of it; a probe found another host than the last digest."""
     from_node: str | None = Field(validation_alias="from", serialization_alias="from")
     to_node: str | None = Field(validation_alias="to", serialization_alias="to")
     from_rank: int
@@ -196,9 +196,9 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
 )
 
 
-def decode(event: str | bytes | dict[str, Any]) -> Event:
-    """Read an event's JSON, or the object that was read from it. Raises EventError."""
+def decode(line: str | bytes) -> Event:
+    """Read an event's JSON. Raises EventError."""
     try:
-        return _EVENT.validate_python(event) if isinstance(event, dict) else _EVENT.validate_json(event)
+        return _EVENT.validate_json(line)
     except ValidationError as error:
         raise EventError(f"not an event: {faults(error, 'event')}") from None
