@@ -36,7 +36,8 @@ $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
 	@echo "setting up $(VENV)"
 	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --editable ./softswitch --group apps --group experiments --group test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --editable ./softswitch # in place of a copy of it
 	@touch $@
 
 .PHONY: run
@@ -77,6 +78,14 @@ lint: setup ## ruff, mypy --strict, import rules, shellcheck
 .PHONY: p4
 p4: setup ## recompile the steering program (needs p4c)
 	@$(PYTHON) -m p4src.build
+
+.PHONY: words
+words: setup ## write what other code knows of the steering program from its sources (part of make p4)
+	@$(PYTHON) -m p4src.words
+
+.PHONY: docs
+docs: setup ## write docs/fabric.md from the fabric file's schema
+	@$(PYTHON) -m controller.fabric.document
 
 .PHONY: up
 up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it

@@ -80,11 +80,11 @@ async def _main(settings: Settings) -> None:
         )
         place = fabric.repository
         files = repository.application(components.values())
-        commands = api.application(controller.status, controller.commands, events)
+        calls = api.application(controller.status, controller.commands, events)
         try:
             async with (
                 _serving(files, lambda runner: web.TCPSite(runner, place.host, place.port), "the repository"),
-                _serving(commands, lambda runner: web.SockSite(runner, listener), "the API"),
+                _serving(calls, lambda runner: web.SockSite(runner, listener), "the API"),
                 MetricsServer(fabric.metrics.host, fabric.metrics.port, FabricCollector(controller.steering)),
             ):
                 log.info("fabric %s, %s: commands at %s", fabric.name, settings.mode, settings.socket)

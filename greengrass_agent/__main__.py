@@ -11,9 +11,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from greengrass_agent import config as configuration
 from greengrass_agent.agent import Agent
-from greengrass_agent.config import AgentConfig, ConfigError
+from greengrass_agent.config import AgentConfig, ConfigError, load
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError
 from hitless.files import StateError
@@ -29,7 +28,7 @@ def main(node: str, config: Path, log_level: str) -> None:
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        settings = configuration.load(config)
+        settings = load(config)
         if settings.thing != node:
             raise click.ClickException(f"{config}: thing is {settings.thing}, expected {node}")
         uvloop.run(_run(settings))

@@ -113,7 +113,7 @@ class Agent:
             await self._runtime.close()
 
     def _connected(self) -> None:
-        for name in self._runtime.instances:
+        for name in self._runtime.components:
             self._publish_shadow(name)
         self._publish_health("RECONNECT")
         token = secrets.token_hex(8)
@@ -255,14 +255,14 @@ class Agent:
 
     def _publish_health(self, trigger: str) -> None:
         self._health_sequence += 1
-        instances = self._runtime.instances
+        components = self._runtime.components
         health = Health(
             ggc_version=VERSION,
             platform=sys.platform,
             architecture=platform.machine(),
             thing=self._config.thing,
             overall_device_status=(
-                "HEALTHY" if all(one.state in HEALTHY for one in instances.values()) else "UNHEALTHY"
+                "HEALTHY" if all(one.state in HEALTHY for one in components.values()) else "UNHEALTHY"
             ),
             sequence_number=self._health_sequence,
             timestamp=time.time_ns() // 1_000_000,
@@ -271,7 +271,7 @@ class Agent:
                 ComponentHealth(
                     component_name=name, version=one.installed.version, status=one.state.value, status_details=one.error
                 )
-                for name, one in instances.items()
+                for name, one in components.items()
             ),
             deployment_information=self._information,
         )

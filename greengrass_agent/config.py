@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
+from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.located import LocatedError, read, validate
 from hitless.mqtt.broker import BrokerSettings
 

@@ -25,7 +25,7 @@ def expectation(fault: ErrorDetails, *, quoted: bool = True) -> str:
     match fault["type"]:
         case "missing":
             return "expected, but missing"
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return "unknown field"
         case "value_error":
             return f"{context['error']}" + ("" if isinstance(given, dict) else got)

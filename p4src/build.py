@@ -1,4 +1,4 @@
-"""Compile the steering program and record its sources: `python -m p4src.build`.
+"""Compile the steering program and record its sources: `python -m p4src.build`. `p4src.words` goes first.
 
 Everything under `compiled/` is committed, so that nobody needs p4c to run the program. p4c is given paths relative to
 the repository, since it writes them into its output.
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from p4src import words
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path("p4src/steering.p4")
@@ -82,7 +84,8 @@ def compile_program(root: Path = ROOT, *, warnings: bool = False) -> tuple[str, 
 
 
 def main() -> None:
-    """Rewrite the artefacts and their digests."""
+    """Rewrite what is generated from the sources, the artefacts and their digests."""
+    words.main()
     try:
         pipeline, p4info = compile_program()
     except BuildError as error:

@@ -39,8 +39,6 @@ class Mosquitto:
             self._configuration = folder / "mosquitto.conf"
             self._configuration.write_text(f"listener {self.port} {address}\nallow_anonymous true\nuser root\n")
         else:
-            for parent in (folder.parent, *folder.parent.parents[:3]):
-                parent.chmod(0o755)  # it gives up root and must reach its files
             self._configuration, _ = broker.write_configuration(
                 folder, address, self.port, self._identities.values(), access
             )
@@ -59,6 +57,11 @@ class Mosquitto:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
+        if self._identities:
+            for parent in (self._folder.parent, *self._folder.parent.parents[:3]):
+                parent.chmod(
+                    0o755
+                )  # it gives up root and must reach its files; another pytest beside this one closes them
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 ["mosquitto", "-c", str(self._configuration)], stdout=output, stderr=output

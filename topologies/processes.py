@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hitless.exits import describe_exit
+
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,9 +45,7 @@ class Process:
         """Raise ProcessEnded if it no longer runs."""
         code = self.handle.poll()
         if code is not None:
-            raise ProcessEnded(
-                f"{self.name} ended with {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}"
-            )
+            raise ProcessEnded(f"{self.name} {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}")
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -102,11 +102,6 @@ def stop(processes: Sequence[Process], patience_s: float = 5.0) -> list[str]:
             process.handle.kill()
             process.handle.wait()
     return stubborn
-
-
-def describe_exit(code: int) -> str:
-    """``exit code 1`` or ``signal SIGKILL``."""
-    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
 def tail(log: Path, lines: int = 12) -> str:

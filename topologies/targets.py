@@ -7,8 +7,9 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-CPU_PORT = 510
-DROP_PORT = 511
+from hitless.steering.words import CPU_PORT, PORT_BITS
+
+DROP_PORT = (1 << PORT_BITS) - 1
 BMV2 = "simple_switch_grpc"
 NAMES = ("softswitch", "bmv2")
 

@@ -21,7 +21,7 @@ from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
 from controller.steering.interface import Mode
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.emitter.settings import CgroupSettings, ReportSettings
+from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.files import write_atomic
 from hitless.mqtt.broker import BrokerSettings, Credentials
 from topologies import broker, cgroups, layout, leftovers, network

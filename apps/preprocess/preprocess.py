@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from hitless import DeadlineExceeded
 from hitless.function import invoke
-from hitless.wire.call import DeadlineExceeded
 
 cv2.setNumThreads(1)
 

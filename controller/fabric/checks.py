@@ -5,8 +5,9 @@ from ipaddress import IPv4Address
 from itertools import combinations
 
 from controller.fabric.paths import tree
-from controller.fabric.schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, Pinned, Service
+from controller.fabric.schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, OnNode, Service
 from hitless.located import Location
+from hitless.steering.words import MEMBERS, Affinity
 
 Problem = tuple[Location, str]
 
@@ -155,8 +156,8 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
         yield (*where, "address"), f"expected an address in {SERVICE_NETWORK}"
     elif service.address == fabric.reports.address:
         yield (*where, "address"), "expected another address: this one is where reports go (reports.address)"
-    if service.protocol == "tcp" and service.affinity != "flow":
-        yield (*where, "affinity"), f"expected flow, as for every TCP service, got {service.affinity}"
+    if service.protocol == "tcp" and service.affinity is not Affinity.FLOW:
+        yield (*where, "affinity"), f"expected flow, as for every TCP service, got {service.affinity.name.lower()}"
     if service.dead_after_ms < service.stale_after_ms:
         yield (
             (*where, "dead_after_ms"),
@@ -170,8 +171,8 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
     yield from _instances(fabric, where, service)
     if service.steered_by is not None and service.steered_by not in fabric.switches:
         yield (*where, "steered_by"), _unknown("switch", service.steered_by, fabric.switches)
-    chosen = service.policy.chosen
-    if isinstance(chosen, Pinned) and chosen.node not in service.instances:
+    chosen = service.policy
+    if isinstance(chosen, OnNode) and chosen.node not in service.instances:
         yield (*where, "policy", "pinned", "node"), _unknown("node with an instance", chosen.node, service.instances)
     if isinstance(service.on_no_live, Fallback):
         addresses: set[IPv4Address] = {host.address for host in fabric.hosts.values()}
@@ -186,5 +187,5 @@ def _instances(fabric: Fabric, where: Location, service: Service) -> Iterator[Pr
     yield from _repeated(
         (((*where, "instances", node, "member"), instance.member, f"member {instance.member}")
          for node, instance in service.instances.items()),
-        "give each instance a slot of its own, 0 to 63",
+        f"give each instance a slot of its own, 0 to {MEMBERS - 1}",
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from controller.fabric.checks import mistakes
-from controller.fabric.schema import Fabric, Host, Instance, Node, Pinned, Service, Single, Spread, SwitchSpec
+from controller.fabric.schema import Fabric, Host, Instance, Node, Service, SwitchSpec
 from hitless.located import LocatedError, read, validate
 
 __all__ = [
@@ -12,10 +12,7 @@ __all__ = [
     "Host",
     "Instance",
     "Node",
-    "Pinned",
     "Service",
-    "Single",
-    "Spread",
     "SwitchSpec",
     "load",
 ]

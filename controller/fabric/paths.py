@@ -1,7 +1,7 @@
-"""Ways between switches: shortest by hops, and by the file's order among equals. Pure.
+"""Routes between switches: shortest by hops, and by the file's order among equals. Pure.
 
 A report enters at the switch that its node sits behind. Copies go from there to every switch that steers its service,
-along the tree of shortest paths whose root is the entrance, so that no copy comes by two ways or goes round.
+along the tree of shortest paths whose root is the entrance, so that no copy comes twice or goes round.
 """
 
 from collections import deque
@@ -52,7 +52,7 @@ def path(last: Mapping[str, Hop], target: str) -> list[Hop]:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """How one switch reaches another."""
 
     first: Hop
@@ -60,15 +60,15 @@ class Way:
     """The least of its links, in bytes."""
 
 
-def ways(fabric: Fabric, switch: str) -> dict[str, Way]:
+def routes(fabric: Fabric, switch: str) -> dict[str, Route]:
     """How a switch reaches every other one."""
     last = tree(fabric, switch)
-    return {target: Way(found[0], min(hop.mtu for hop in found)) for target in last for found in [path(last, target)]}
+    return {target: Route(found[0], min(hop.mtu for hop in found)) for target in last for found in [path(last, target)]}
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """How a switch on the way of an instance's reports takes them."""
+class ReportPath:
+    """How an instance's reports pass through one switch."""
 
     port: int
     """Where they come in."""
@@ -76,13 +76,13 @@ class Hearing:
     """The ports of the copies that it sends on, ascending."""
 
 
-def hearing(fabric: Fabric, service: str, node: str) -> dict[str, Hearing]:
+def report_paths(fabric: Fabric, service: str, node: str) -> dict[str, ReportPath]:
     """The switches that take an instance's reports: where they enter, those that steer, and those in between."""
     host = fabric.hosts[node]
     last = tree(fabric, host.switch)
     used = {hop for target in fabric.steering_switches(service) for hop in path(last, target)}
     arrives = {host.switch: host.port} | {hop.into.switch: hop.into.port for hop in used}
     return {
-        switch: Hearing(port, tuple(sorted(hop.out.port for hop in used if hop.out.switch == switch)))
+        switch: ReportPath(port, tuple(sorted(hop.out.port for hop in used if hop.out.switch == switch)))
         for switch, port in arrives.items()
     }

@@ -2,19 +2,33 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from hitless.steering.policies import POLICIES, Pinned, Policy, Single
+from hitless.steering.rank import Score
+from hitless.steering.settings import Configuration
+from hitless.steering.units import US_PER_MS, Unit, Word
+from hitless.steering.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
+from hitless.wire.report import DEFAULT_PORT
 
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 """Where all service addresses and the report address live."""
-MEMBERS = 64
-"""Instances a service can have: leaves of its tree on the switch."""
-MAX_PORT = 509
-"""The last port of a switch that a host can sit on; 510 is the CPU port and 511 drops."""
-OFF = 31
-"""The shift that turns a metric off."""
+MAX_PORT = CPU_PORT - 1
+"""The last port of a switch that a host can sit on."""
+_USUAL = Configuration()
 
 
 def _address(value: object) -> object:
@@ -34,25 +48,6 @@ def _mac(value: object) -> object:
     return value.lower()
 
 
-def _shift(value: object) -> object:
-    # YAML 1.2 reads `off` as text, YAML 1.1 as false: both are what a person means by it.
-    return OFF if value is False or value == "off" else value
-
-
-def _left_shift(value: object) -> object:
-    shift = _shift(value)
-    if shift != OFF and not (type(shift) is int and 0 <= shift <= 16):
-        raise ValueError("expected a left shift from 0 to 16, or off")
-    return shift
-
-
-def _right_shift(value: object) -> object:
-    shift = _shift(value)
-    if shift != OFF and not (type(shift) is int and 0 <= shift <= 16):
-        raise ValueError("expected a right shift from 0 to 16, or off")
-    return shift
-
-
 def _off(value: object) -> object:
     return "off" if value is False else value
 
@@ -63,14 +58,19 @@ def _endpoint(value: object) -> object:
     return value
 
 
-Address = Annotated[IPv4Address, BeforeValidator(_address)]
-Mac = Annotated[str, BeforeValidator(_mac)]
-LeftShift = Annotated[int, BeforeValidator(_left_shift)]
-RightShift = Annotated[int, BeforeValidator(_right_shift)]
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What may stand in a field, in words, where its type does not say it."""
+
+    text: str
+
+
+Address = Annotated[IPv4Address, BeforeValidator(_address), Form("IPv4 address")]
+Mac = Annotated[str, BeforeValidator(_mac), Form("MAC address in quotes")]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
-TcpPort = Annotated[int, Field(ge=1, le=65535)]
+TransportPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Milliseconds = Annotated[int, Field(ge=0, le=86_400_000)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Form("name: letters, digits, _ -")]
 
 
 class Part(BaseModel):
@@ -83,8 +83,11 @@ class Reports(Part):
     """Where nodes send their reports, and how often."""
 
     address: Address = IPv4Address("10.96.255.254")
-    port: TcpPort = 9600
-    interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 10
+    """Which the switches take themselves; in the network of the services."""
+    port: TransportPort = DEFAULT_PORT
+    """UDP."""
+    interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 10
+    """Between two reports of an instance."""
     authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
     """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
 
@@ -93,30 +96,38 @@ class Gateway(Part):
     """A switch's own address in its hosts' subnet; services answer with this MAC too."""
 
     address: Address
+    """The default route of the hosts behind the switch; it answers ARP and ping."""
     mac: Mac
+    """Of no host and no other switch."""
 
 
 class Broker(Part):
-    """The MQTT broker, and a JSON file {username, password} of the controller's identity there."""
+    """The MQTT broker."""
 
     host: str
-    port: TcpPort = 1883
+    """Name or address, as the nodes reach it too."""
+    port: TransportPort = 1883
+    """TCP."""
     credentials: str | None = None
-    """Relative to the fabric file."""
+    """A JSON file {"username": ..., "password": ...}: who the controller is there. Relative to the fabric file."""
 
 
 class HttpServer(Part):
     """Where something is served over HTTP."""
 
     host: str
-    port: TcpPort
+    """Name or address."""
+    port: TransportPort
+    """TCP."""
 
 
 class SwitchSpec(Part):
     """A P4Runtime target."""
 
     device_id: Annotated[int, Field(ge=0, le=2**64 - 1)] = 1
-    p4runtime: Annotated[str, BeforeValidator(_endpoint)]
+    """P4Runtime's number of the device."""
+    p4runtime: Annotated[str, BeforeValidator(_endpoint), Form("host:port, or unix:/path of a socket")]
+    """Where it serves P4Runtime; each switch at an address of its own."""
     gateway: Gateway | None = None
     """Its own gateway; without one, the fabric's. Needed once there are several switches."""
 
@@ -125,17 +136,22 @@ class LinkEnd(Part):
     """Where a link between switches is plugged in."""
 
     switch: str
+    """One of `switches`."""
     port: Port
+    """Of the switch, with nothing else behind it."""
     mac: Mac
+    """Of the switch's end."""
 
 
 class Link(Part):
-    """A link between two switches, both ways."""
+    """A link between two switches, in both directions."""
 
     one: Annotated[LinkEnd, Field(alias="from")]
+    """One end."""
     other: Annotated[LinkEnd, Field(alias="to")]
-    mtu: Annotated[int, Field(ge=576, le=65535)] = 1500
-    """Longest IPv4 packet that it carries, in bytes."""
+    """The other end, at another switch."""
+    mtu: Annotated[int, Field(ge=576, le=65535), Unit("bytes")] = 1500
+    """Longest IPv4 packet that it carries."""
 
     @property
     def ends(self) -> tuple[LinkEnd, LinkEnd]:
@@ -147,66 +163,45 @@ class Host(Part):
     """Something with an address behind a port of a switch."""
 
     switch: str
+    """One of `switches`."""
     port: Port
+    """Of the switch, with nothing else behind it."""
     address: Address
+    """Outside the network of the services."""
     mac: Mac
+    """Of the interface that is plugged in there."""
 
 
 class Node(Part):
-    """A host that runs the agent; `path_cost` is added to the load of every instance on it."""
+    """A host that runs the agent, named like the host."""
 
     node_id: Id
-    path_cost: Annotated[int, Field(ge=0, le=65535)] = 0
+    """In reports. Never reused for another node."""
+    path_cost: Word = 0
+    """Added to the load of every instance on the node."""
 
 
-class Single(Part):
-    """One host at a time; it moves when another instance is better by `margin` and the last move is `dwell_ms` old."""
+class OnNode(Part):
+    """Always this node while it lives; then the best."""
 
-    margin: Annotated[int, Field(ge=0, le=65535)] = 400
-    dwell_ms: Milliseconds = 3000
-
-
-class Spread(Part):
-    """Every request or flow goes where it can start first; `load_penalty` shifts the load into the start time (µs)."""
-
-    load_penalty: LeftShift = OFF
-
-
-class Pinned(Part):
-    """Always this node while it lives."""
+    name: ClassVar = Pinned.name
+    one_host: ClassVar = Pinned.one_host
+    elects: ClassVar = Pinned.elects
 
     node: str
+    """One of `instances`."""
 
 
-class TwoChoices(Part):
-    """The better of two instances drawn at random."""
+Choice = Policy | OnNode
+"""How instances are chosen. A pin names a node here, which `Service.policy_with` turns into its member."""
 
 
-class RoundRobin(Part):
-    """The next eligible instance in turn."""
-
-
-class Random(Part):
-    """An eligible instance drawn at random."""
-
-
-Choice = Single | Spread | Pinned | TwoChoices | RoundRobin | Random
-"""How instances are chosen."""
-
-
-class Policy(Part):
-    """How instances are chosen: exactly one of these."""
-
-    single: Single | None = None
-    spread: Spread | None = None
-    pinned: Pinned | None = None
-    two_choices: TwoChoices | None = None
-    round_robin: RoundRobin | None = None
-    random: Random | None = None
+class _PolicyForm(Part):
+    """A policy as it is written: a mapping with its name as the only key."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self._given) != 1:
+        if len(self.given) != 1:
             raise ValueError(
                 f"expected exactly one of {', '.join(type(self).model_fields)}, "
                 "such as `single: {margin: 400, dwell_ms: 3000}`"
@@ -214,52 +209,53 @@ class Policy(Part):
         return self
 
     @property
-    def _given(self) -> list[Choice]:
-        choices = (self.single, self.spread, self.pinned, self.two_choices, self.round_robin, self.random)
-        return [choice for choice in choices if choice is not None]
-
-    @property
-    def chosen(self) -> Choice:
-        """The one that is given."""
-        return self._given[0]
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-    @property
-    def one_host(self) -> bool:
-        """Whether one instance at a time serves all new work."""
-        return isinstance(self.chosen, Single | Pinned)
+    def given(self) -> list[Choice]:
+        return [choice for name in type(self).model_fields if (choice := getattr(self, name)) is not None]
 
 
-class Score(Part):
-    """How metrics add up to the load: left shifts, and a right shift for the service interval; `off` leaves one out."""
+POLICY_FORMS: dict[str, Any] = {policy.name: policy for policy in POLICIES} | {OnNode.name: OnNode}
+"""What may stand in the file for each policy's name."""
+_FORM_FIELDS: dict[str, Any] = {name: (form | None, None) for name, form in POLICY_FORMS.items()}
+_Written = create_model("Policy", __base__=_PolicyForm, **_FORM_FIELDS)
 
-    cpu: LeftShift = 0
-    memory: LeftShift = OFF
-    queue: LeftShift = OFF
-    busy_after: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Queue depth that does not count yet."""
-    interval: RightShift = OFF
+
+class _OnePolicy:
+    """Reads a policy in its written form."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda written: written.given[0], handler.generate_schema(_Written)
+        )
 
 
 class Fallback(Part):
     """Where requests go when no instance lives."""
 
     fallback: Address
+    """Of one of `hosts`."""
 
 
 class Instance(Part):
     """A service on a node: its leaf in the tree, and which incarnation of that leaf it is."""
 
     member: Annotated[int, Field(ge=0, lt=MEMBERS)]
-    generation: Annotated[int, Field(ge=1, le=255)] = 1
+    """Its slot in the service's tree. Never reused for another node without another generation."""
+    generation: Annotated[int, Field(ge=1, lt=1 << GENERATION_BITS)] = 1
+    """To be raised when a node comes back without its disk."""
+
+
+def _affinity(value: object) -> object:
+    names = [one.name.lower() for one in Affinity]
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"expected {', '.join(map(repr, names[:-1]))} or {names[-1]!r}")
+    return Affinity[value.upper()]
 
 
 def _on_no_live(value: object) -> object:
-    if value in ("last", "drop") or isinstance(value, dict):
+    if value in ("last", "drop"):
+        return OnNoLive[str(value).upper()]
+    if isinstance(value, dict):
         return value
     raise ValueError("expected last, drop or {fallback: <address of a host>}")
 
@@ -268,45 +264,79 @@ class Service(Part):
     """A function's public face, and how the switch steers its requests."""
 
     service_id: Id
-    index: Annotated[int, Field(ge=0, le=255)]
-    """Its index on the switches; never reused for another service."""
+    """In reports and requests. Never reused for another service."""
+    index: Annotated[int, Field(ge=0, lt=SERVICES)]
+    """Its index on the switches. Never reused for another service."""
     address: Address
-    port: TcpPort
+    """Where clients send; in the network of the services."""
+    port: TransportPort
+    """UDP or TCP, by `protocol`. Services that share a node need different ones: an instance answers there, too."""
     protocol: Literal["udp", "tcp"]
-    affinity: Literal["none", "flow", "request"] = "flow"
-    component: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128)]
-    policy: Policy = Policy(single=Single())
+    """udp: the invocation protocol. tcp: HTTP/1.1."""
+    affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
+    """What stays with the instance that got its beginning. flow: a 5-tuple, as for every TCP service. request: all
+    datagrams of a request. none: each datagram is new work."""
+    component: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Form("name of a component")
+    ]
+    """Greengrass component that is an instance of the service on each of its nodes."""
+    policy: Annotated[Choice, _OnePolicy] = Single()
+    """How instances are chosen for new work."""
     score: Score = Score()
-    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 200
-    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 2000
-    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
-    on_no_live: Annotated[Literal["last", "drop"] | Fallback, BeforeValidator(_on_no_live)] = "last"
+    """What makes an instance worse, for the policies that go by load."""
+    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.stale_after // US_PER_MS
+    """An instance without a report for so long gets no new work. At least two report intervals."""
+    dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.dead_after // US_PER_MS
+    """Flows leave an instance without a report for so long. At least `stale_after_ms`."""
+    idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS
+    """A flow that was silent for so long may be steered anew."""
+    on_no_live: Annotated[
+        OnNoLive | Fallback, BeforeValidator(_on_no_live), Form("last, drop or [Fallback](#fallback)")
+    ] = _USUAL.on_no_live
+    """What becomes of new work when no instance lives. last: it goes where it went last, since reports may be all that
+    is lost. drop: it is dropped. A fallback: it goes to that host."""
     steered_by: str | None = None
     """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
-    """By node."""
+    """By node, of `nodes`."""
+
+    def policy_with(self, pin: str | None) -> Policy:
+        """The policy in the switch's terms; `pin` is the node that an operator wants as the host.
+
+        Raises KeyError for a node without an instance.
+        """
+        node = self.policy.node if pin is None and isinstance(self.policy, OnNode) else pin
+        if node is not None:
+            return Pinned(self.instances[node].member)
+        assert isinstance(self.policy, Policy)
+        return self.policy
 
     def node_of(self, member: int) -> str | None:
         """The node whose instance has this member slot."""
         return next((node for node, instance in self.instances.items() if instance.member == member), None)
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-
-
 class Fabric(Part):
     """The whole fabric file."""
 
     name: Annotated[Name, Field(alias="fabric")]
+    """What the fabric is called."""
     reports: Reports = Reports()
     gateway: Gateway
+    """Of every switch that has none of its own."""
     broker: Broker
     repository: HttpServer
+    """Where the controller serves recipes and artefacts to the nodes."""
     metrics: HttpServer = HttpServer(host="127.0.0.1", port=9464)
+    """Where the controller serves its metrics to Prometheus."""
     switches: Annotated[dict[Name, SwitchSpec], Field(min_length=1)]
+    """In the order in which they are taken where one of several will do."""
     links: list[Link] = []
+    """Between switches; every switch reaches every other."""
     hosts: Annotated[dict[Name, Host], Field(min_length=1)]
+    """Everything with an address behind a port of a switch."""
     nodes: dict[Name, Node]
+    """The hosts that run the agent, by their names in `hosts`."""
     services: dict[Name, Service]
 
     def hosts_on(self, switch: str) -> Iterator[tuple[str, Host]]:
@@ -327,7 +357,7 @@ class Fabric(Part):
         if spec.steered_by is not None:
             return (spec.steered_by,)
         every = tuple(self.switches)
-        return every[:1] if isinstance(spec.policy.chosen, Single) else every
+        return every[:1] if spec.policy.elects else every
 
     def services_on(self, switch: str) -> Iterator[tuple[str, Service]]:
         """The services that a switch steers."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.keys.ring import Binding, BindingKeys
 from hitless.files import JsonFile
-from hitless.wire.saved_key import SavedKey
+from hitless.saved_key import SavedKey
 
 FORMAT = 1
 

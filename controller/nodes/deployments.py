@@ -6,6 +6,7 @@ from typing import Any
 
 from controller.fabric.schema import Fabric
 from controller.nodes.components import Component
+from hitless.component.endpoint import ServiceEndpoint
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
 
 ID_LENGTH = 16
@@ -93,10 +94,6 @@ def _endpoints(
             # Until a host is chosen any instance will do, and its own is the one that the component itself is.
             host = node if name == own else hosts.get(name) or next(iter(service.instances))
             address = fabric.hosts[host].address
-        endpoints[name] = {
-            "address": str(address),
-            "port": service.port,
-            "service_id": service.service_id,
-            "protocol": service.protocol,
-        }
+        endpoint = ServiceEndpoint(str(address), service.port, service.service_id, service.protocol)
+        endpoints[name] = endpoint.written()
     return endpoints

@@ -18,7 +18,9 @@ from pydantic import (
     ValidationError,
 )
 
+from controller.switches.view import UNHEARD, reason_name
 from hitless.faults import faults
+from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.steering.words import Reason
 
 
@@ -26,16 +28,21 @@ class EventError(ValueError):
     """A text that is no event; the message names what was expected."""
 
 
+TOLD = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
+"""The reasons that a digest can have."""
+
+
 def _reason(value: object) -> object:
     if not isinstance(value, str):
         return value
-    try:
-        return Reason[value]
-    except KeyError:
-        raise ValueError(f"expected one of {', '.join(Reason.__members__)}") from None
+    if value == UNHEARD:
+        return None
+    if value not in TOLD:
+        raise ValueError(f"expected one of {', '.join((UNHEARD, *TOLD))}")
+    return TOLD[value]
 
 
-NamedReason = Annotated[Reason, BeforeValidator(_reason), PlainSerializer(lambda reason: reason.name)]
+NamedReason = Annotated[Reason | None, BeforeValidator(_reason), PlainSerializer(reason_name)]
 """A reason, by its name in JSON."""
 
 
@@ -73,6 +80,7 @@ class _Change(_Event):
 
     service: str
     reason: NamedReason
+    """The name of a `Reason`, or `UNHEARD`."""
     from_node: str | None = Field(validation_alias="from", serialization_alias="from")
     to_node: str | None = Field(validation_alias="to", serialization_alias="to")
     from_rank: int

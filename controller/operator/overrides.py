@@ -7,9 +7,10 @@ released.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.fabric.schema import Fabric, Service, Single
+from controller.fabric.schema import Fabric, Service
+from hitless.steering.policies import Single
 
-DEFAULT_DWELL_S = Single().dwell_ms / 1000
+DEFAULT_DWELL_S = Single().dwell / 1e6
 
 
 class CommandError(Exception):
@@ -113,5 +114,4 @@ class OperatorIntent:
 
 def dwell_s(service: Service) -> float:
     """How long a migration keeps a service where it was sent, in seconds."""
-    chosen = service.policy.chosen
-    return chosen.dwell_ms / 1000 if isinstance(chosen, Single) else DEFAULT_DWELL_S
+    return service.policy.dwell / 1e6 if isinstance(service.policy, Single) else DEFAULT_DWELL_S

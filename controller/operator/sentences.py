@@ -11,6 +11,7 @@ from controller.observe.events import (
     SwitchEvent,
 )
 from controller.operator.overrides import Override
+from controller.switches.view import reason_name
 
 
 def migrated(override: Override, before: str | None, pending: str | None) -> str:
@@ -93,7 +94,7 @@ def describe(event: Event) -> tuple[str, str]:
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:
-    change = event.reason.name
+    change = reason_name(event.reason)
     if event.from_node or event.to_node:
         change += f" {event.from_node or 'nobody'} -> {event.to_node or 'nobody'}"
         change += f" (rank {event.from_rank} -> {event.to_rank})"

@@ -6,16 +6,16 @@ Time is what the caller says: microseconds of one monotonic clock, at which the 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from controller.fabric.file import Fabric, Single
+from controller.fabric.file import Fabric
+from controller.fabric.settings import settings
 from controller.steering.interface import InstanceView
-from controller.steering.settings import settings
-from hitless.steering import Event, ServiceSteering, Settings
-from hitless.steering import Single as SingleSettings
-from hitless.steering import Spread as SpreadSettings
+from hitless.steering.outcome import Event
+from hitless.steering.policies import Single
+from hitless.steering.service import ServiceSteering
+from hitless.steering.settings import Settings
+from hitless.steering.units import US_PER_MS
 from hitless.steering.words import Reason
 from hitless.wire.report import Report
-
-US_PER_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Reconfiguration:
         return [
             decision
             for name, steering in self._services.items()
-            for decision in self._decisions(name, steering.look(now))
+            for decision in self._decisions(name, steering.tick(now))
         ]
 
     def presence(self, now: int, node: str, online: bool) -> list[Decision]:
@@ -126,9 +126,8 @@ class Reconfiguration:
 
     def _settings(self, service: str) -> Settings:
         made = settings(self._fabric, service, self._pins.get(service))
-        if isinstance(made.policy, SpreadSettings):
-            usual = Single()
-            made = replace(made, policy=SingleSettings(usual.margin, usual.dwell_ms * US_PER_MS))
+        if not made.policy.one_host:
+            made = replace(made, policy=Single())
         spec = self._fabric.services[service]
         present = {
             member: instance for member, instance in made.instances.items() if spec.node_of(member) not in self._away
@@ -140,7 +139,7 @@ class Reconfiguration:
         decisions = []
         for event in events:
             host = None if event.to_member is None else spec.node_of(event.to_member)
-            if not event.reason.moves or host is None:
+            if not event.moves or host is None:
                 continue
             decisions.append(
                 Decision(

@@ -157,7 +157,7 @@ class InNetworkSteering:
     async def _pass_on(self, session: SwitchSession, told: AsyncIterator[SteeringEvent]) -> None:
         async for event in told:
             self._record(digest_event(event))
-            if event.reason.moves:
+            if event.moves:
                 self._moved()
 
     async def _watch(self) -> None:

@@ -4,30 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from controller.fabric.paths import Hearing, Way, hearing, ways
-from controller.fabric.schema import (
-    SERVICE_NETWORK,
-    Fabric,
-    Fallback,
-    Pinned,
-    Random,
-    RoundRobin,
-    Service,
-    Single,
-    Spread,
-    TwoChoices,
-)
+from controller.fabric.paths import ReportPath, Route, report_paths, routes
+from controller.fabric.schema import SERVICE_NETWORK, Fabric, Service
+from controller.fabric.settings import settings
 from controller.keys.ring import Binding, BindingKeys
+from hitless.steering.policies import Policy, Random
+from hitless.steering.settings import Settings
+from hitless.steering.words import MEMBER_BITS, PORT_BITS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
 
-MICROSECONDS = 1000
-"""In a millisecond: the fabric file counts in milliseconds, the switch in microseconds."""
-UDP = 17
-TCP = 6
-ICMP = 1
-NOWHERE = 511
+NOWHERE = (1 << PORT_BITS) - 1
 """The `home` port of an address that is always answered for."""
-AFFINITIES = {"none": 0, "flow": 1, "request": 2}
-ON_NO_LIVE = {"last": 0, "fallback": 1, "drop": 2}
 
 GROUPS = "multicast_group"
 """Where multicast groups stand: in no table, but they are compared and written like a table's entries."""
@@ -82,25 +68,30 @@ def _shown(value: int | tuple[int, int]) -> str:
 
 def instance_index(service: Service, member: int) -> int:
     """The index of an instance in every per-instance table, register and counter: service ++ member."""
-    return service.index << 6 | member
+    return service.index << MEMBER_BITS | member
 
 
 def desired_entries(fabric: Fabric, switch: str, overrides: Overrides = Overrides()) -> dict[Place, Act]:
     """Every entry that a switch should have. Raises KeyError when an override names what the fabric does not have."""
-    around = ways(fabric, switch)
+    around = routes(fabric, switch)
     steered = dict(fabric.services_on(switch))
     entries = [*_routes(fabric, switch, around), *_arp(fabric, switch, around), *_own_addresses(fabric, switch)]
     for name, service in fabric.services.items():
-        heard = {
-            node: hear[switch] for node in service.instances for hear in [hearing(fabric, name, node)] if switch in hear
+        paths = {
+            node: through[switch]
+            for node in service.instances
+            if switch in (through := report_paths(fabric, name, node))
         }
+        wanted = settings(fabric, name, overrides.pins.get(name))
         if name in steered:
-            entries += _steered(service, overrides.pins.get(name))
+            entries += _steered(service)
+            entries += _intent(service, wanted, wanted.policy)
             entries += _instances(fabric, switch, service, around)
-        elif heard:
-            entries += _passed_on(service)
-        for node, how in heard.items():
-            entries += _binding(fabric, service, node, how, overrides.keys.get((name, node)))
+        elif paths:
+            # What it takes to accept the reports and send them on: no endpoint, and a policy that elects no host.
+            entries += _intent(service, wanted, Random())
+        for node, path in paths.items():
+            entries += _binding(fabric, service, node, path, overrides.keys.get((name, node)))
     return dict([*entries, *_tunnels(fabric, switch)])
 
 
@@ -112,15 +103,15 @@ def _host_route(address: IPv4Address) -> tuple[int, int]:
     return int(address), 32
 
 
-def _towards(fabric: Fabric, switch: str, around: Mapping[str, Way]) -> Iterator[tuple[IPv4Address, Way]]:
+def _towards(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[IPv4Address, Route]]:
     """The addresses that are reached through other switches: hosts, gateways, services that are steered elsewhere."""
     for host in fabric.hosts.values():
         if host.switch in around:
             yield host.address, around[host.switch]
     own = fabric.gateway_of(switch).address
-    for other, way in around.items():
+    for other, route in around.items():
         if (address := fabric.gateway_of(other).address) != own:
-            yield address, way
+            yield address, route
     here = {service.address for _, service in fabric.services_on(switch)}
     for name, service in fabric.services.items():
         nearest = next((other for other in around if other in fabric.steering_switches(name)), None)
@@ -128,22 +119,22 @@ def _towards(fabric: Fabric, switch: str, around: Mapping[str, Way]) -> Iterator
             yield service.address, around[nearest]
 
 
-def _routes(fabric: Fabric, switch: str, around: Mapping[str, Way]) -> Iterator[tuple[Place, Act]]:
+def _routes(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
     source = _mac(fabric.gateway_of(switch).mac)
     for _, host in fabric.hosts_on(switch):
         yield (
             Place("routes", (("address", _host_route(host.address)),)),
             Act("forward", (("port", host.port), ("source", source), ("destination", _mac(host.mac)))),
         )
-    for address, way in _towards(fabric, switch, around):
-        out, into = way.first.out, way.first.into
+    for address, route in _towards(fabric, switch, around):
+        out, into = route.first.out, route.first.into
         yield (
             Place("routes", (("address", _host_route(address)),)),
             Act("forward", (("port", out.port), ("source", _mac(out.mac)), ("destination", _mac(into.mac)))),
         )
 
 
-def _arp(fabric: Fabric, switch: str, around: Mapping[str, Way]) -> Iterator[tuple[Place, Act]]:
+def _arp(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
     """The switch answers with its own MAC for its gateway, the services, and hosts behind other ports (proxy ARP)."""
     gateway = fabric.gateway_of(switch)
     mac = _mac(gateway.mac)
@@ -155,11 +146,11 @@ def _arp(fabric: Fabric, switch: str, around: Mapping[str, Way]) -> Iterator[tup
             Place("arp", (("address", _host_route(host.address)),)),
             Act("reply", (("mac", mac), ("home", host.port))),
         )
-    for distant, way in _towards(fabric, switch, around):
+    for distant, route in _towards(fabric, switch, around):
         if distant not in SERVICE_NETWORK:
             yield (
                 Place("arp", (("address", _host_route(distant)),)),
-                Act("reply", (("mac", mac), ("home", way.first.out.port))),
+                Act("reply", (("mac", mac), ("home", route.first.out.port))),
             )
 
 
@@ -168,32 +159,27 @@ def _endpoint(address: IPv4Address, protocol: int, port: int) -> Place:
 
 
 def _own_addresses(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
-    yield _endpoint(fabric.reports.address, UDP, fabric.reports.port), Act("to_reports")
+    yield _endpoint(fabric.reports.address, PROTOCOL_UDP, fabric.reports.port), Act("to_reports")
     services = (service.address for _, service in fabric.services_on(switch))
     for address in {fabric.gateway_of(switch).address, fabric.reports.address, *services}:
-        yield _endpoint(address, ICMP, 0), Act("to_ping")
+        yield _endpoint(address, PROTOCOL_ICMP, 0), Act("to_ping")
 
 
-def _steered(service: Service, pin: str | None) -> Iterator[tuple[Place, Act]]:
+def _steered(service: Service) -> Iterator[tuple[Place, Act]]:
+    protocol = PROTOCOL_TCP if service.protocol == "tcp" else PROTOCOL_UDP
+    yield _endpoint(service.address, protocol, service.port), Act("to_service", (("service", service.index),))
+
+
+def _intent(service: Service, wanted: Settings, policy: Policy) -> Iterator[tuple[Place, Act]]:
     key: Key = (("service", service.index),)
-    yield (
-        _endpoint(service.address, TCP if service.protocol == "tcp" else UDP, service.port),
-        Act("to_service", (("service", service.index),)),
-    )
-    yield Place("services", key), _configure(service)
-    yield Place("policies", key), _policy(service, pin)
-    yield Place("scoring", key), _score(service)
+    yield Place("services", key), Act(wanted.action, wanted.params)
+    yield Place("policies", key), Act(policy.action, policy.params)
+    yield Place("scoring", key), Act(wanted.score.action, wanted.score.params)
 
 
-def _passed_on(service: Service) -> Iterator[tuple[Place, Act]]:
-    """What it takes to accept a service's reports and send them on: no endpoint, and a policy that elects no host."""
-    key: Key = (("service", service.index),)
-    yield Place("services", key), _configure(service)
-    yield Place("policies", key), Act("random_choice")
-    yield Place("scoring", key), _score(service)
-
-
-def _instances(fabric: Fabric, switch: str, service: Service, around: Mapping[str, Way]) -> Iterator[tuple[Place, Act]]:
+def _instances(
+    fabric: Fabric, switch: str, service: Service, around: Mapping[str, Route]
+) -> Iterator[tuple[Place, Act]]:
     for node, instance in service.instances.items():
         host = fabric.hosts[node]
         place = Place("instances", (("instance", instance_index(service, instance.member)),))
@@ -207,19 +193,19 @@ def _instances(fabric: Fabric, switch: str, service: Service, around: Mapping[st
 
 
 def _binding(
-    fabric: Fabric, service: Service, node: str, how: Hearing, keys: BindingKeys | None
+    fabric: Fabric, service: Service, node: str, path: ReportPath, keys: BindingKeys | None
 ) -> Iterator[tuple[Place, Act]]:
     instance = service.instances[node]
     group = 0
-    if how.onward:
+    if path.onward:
         # Group 0 is none, so the groups begin with 1.
         group = instance_index(service, instance.member) + 1
-        yield Place(GROUPS, (("group", group),)), Act("copy", tuple(("port", port) for port in how.onward))
+        yield Place(GROUPS, (("group", group),)), Act("copy", tuple(("port", port) for port in path.onward))
     yield (
         Place(
             "bindings",
             (
-                ("port", how.port),
+                ("port", path.port),
                 ("source", int(fabric.hosts[node].address)),
                 ("service_id", service.service_id),
                 ("node_id", fabric.nodes[node].node_id),
@@ -255,52 +241,3 @@ def _tunnels(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
                 host = fabric.hosts[node]
                 if host.switch == switch:
                     yield Place("tunnels", (("address", int(host.address)),)), Act("decapsulate")
-
-
-def _configure(service: Service) -> Act:
-    fallback = service.on_no_live.fallback if isinstance(service.on_no_live, Fallback) else None
-    return Act(
-        "configure",
-        (
-            ("affinity", AFFINITIES[service.affinity]),
-            # Draws go over the slots up to the last one that is taken.
-            ("members", max(instance.member for instance in service.instances.values()) + 1),
-            ("idle_after", service.idle_after_ms * MICROSECONDS),
-            ("stale_after", service.stale_after_ms * MICROSECONDS),
-            ("dead_after", service.dead_after_ms * MICROSECONDS),
-            ("on_no_live", ON_NO_LIVE["fallback" if fallback else str(service.on_no_live)]),
-            ("fallback", int(fallback) if fallback else 0),
-        ),
-    )
-
-
-def _policy(service: Service, pin: str | None) -> Act:
-    if pin is not None:
-        return Act("pinned", (("member", service.instances[pin].member),))
-    match service.policy.chosen:
-        case Single(margin=margin, dwell_ms=dwell_ms):
-            return Act("single", (("margin", margin), ("dwell", dwell_ms * MICROSECONDS)))
-        case Spread(load_penalty=penalty):
-            return Act("spread", (("load_penalty", penalty),))
-        case Pinned(node=node):
-            return Act("pinned", (("member", service.instances[node].member),))
-        case TwoChoices():
-            return Act("two_choices")
-        case RoundRobin():
-            return Act("round_robin")
-        case Random():
-            return Act("random_choice")
-
-
-def _score(service: Service) -> Act:
-    score = service.score
-    return Act(
-        "score",
-        (
-            ("w_cpu", score.cpu),
-            ("w_memory", score.memory),
-            ("w_queue", score.queue),
-            ("busy_after", score.busy_after),
-            ("w_interval", score.interval),
-        ),
-    )

@@ -14,27 +14,21 @@ from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, diff
 from controller.switches.entries import Overrides, desired_entries, instance_index
 from controller.switches.p4runtime import Connection, Program, SwitchError
-from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState
+from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
-from hitless.steering.words import MemberStatus, Reason
+from hitless.steering.outcome import EVICTIONS, MOVES
+from hitless.steering.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
 
 LOG = logging.getLogger(__name__)
 
 DIGEST = "steering_event_t"
-NO_MEMBER_8 = 0xFF
-NO_MEMBER_16 = 0xFFFF
-NEVER = 2**48 - 1
-"""The age of a report that never came."""
-REASONS = frozenset(reason.value for reason in Reason)
-PROBE = 1
-"""The packet-out's `op` that asks for an instance's state, and the packet-in's that answers."""
 PROBE_TIMEOUT = 2.0
 """Seconds a probe may take."""
 POLL_INTERVAL = 1.0
-"""Seconds between two looks at ranks, hosts and counters."""
+"""Seconds between two polls of ranks, hosts and counters."""
 DIGEST_PATIENCE = 1.5
 """Seconds that a digest may be on its way when the probe has already shown another host."""
 FIRST_RETRY = 0.1
@@ -171,7 +165,7 @@ class SwitchSession:
                 for fields in message:
                     self._heard(fields)
                 await connection.send(message.ack())
-            elif message["op"] == PROBE:
+            elif message["op"] == PacketInOp.PROBE:
                 waiting = self._probes.pop(message.payload, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
@@ -222,7 +216,7 @@ class SwitchSession:
     def _compare(self, service: str, host: str | None) -> None:
         """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
         if service not in self.state.hosts:
-            # The first look after a start: no digest of it is on its way.
+            # The first poll after a start: no digest of it is on its way.
             self.state.hosts[service] = host
             if host is not None:
                 self._publish(self._unheard(service, None, host))
@@ -245,7 +239,7 @@ class SwitchSession:
         return SteeringEvent(
             switch=self.name,
             service=service,
-            reason=Reason.UNHEARD,
+            reason=None,
             from_node=known,
             to_node=host,
             from_rank=before.rank if before else 0,
@@ -261,7 +255,7 @@ class SwitchSession:
         service = self.fabric.service_at(fields["service"])
         if (
             service is None
-            or fields["reason"] not in REASONS
+            or fields["reason"] not in MOVES | EVICTIONS
             or self.name not in self.fabric.steering_switches(service)
         ):
             LOG.warning("%s: a digest that the fabric cannot explain: %s", self.name, dict(fields))
@@ -272,8 +266,8 @@ class SwitchSession:
                 switch=self.name,
                 service=service,
                 reason=Reason(fields["reason"]),
-                from_node=_node(spec, fields["from_member"], NO_MEMBER_8),
-                to_node=_node(spec, fields["to_member"], NO_MEMBER_8),
+                from_node=_node(spec, fields["from_member"], NO_MEMBER),
+                to_node=_node(spec, fields["to_member"], NO_MEMBER),
                 from_rank=fields["from_rank"],
                 to_rank=fields["to_rank"],
                 switch_time_us=fields["switch_time"],
@@ -285,12 +279,12 @@ class SwitchSession:
         )
 
     def _publish(self, event: SteeringEvent) -> None:
-        if event.reason.moves:
+        if event.moves:
             self.state.hosts[event.service] = event.to_node
             self._moved_at[event.service] = event.switch_time_us
             self._untold.pop(event.service, None)
             if event.from_node is not None:
-                self.state.migrations[event.service, event.reason.name] += 1
+                self.state.migrations[event.service, reason_name(event.reason)] += 1
         for queue in self._subscribers:
             queue.put_nowait(event)
 
@@ -302,7 +296,9 @@ class SwitchSession:
         member = spec.instances[node].member
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                await connection.send(fy.P4PacketOut(token, op=PROBE, port=0, service=spec.index, member=member))
+                await connection.send(
+                    fy.P4PacketOut(token, op=PacketOutOp.PROBE, port=0, service=spec.index, member=member)
+                )
                 return _member_state(service, spec, node, await answer)
         except TimeoutError:
             raise NoAnswer(

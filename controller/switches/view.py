@@ -3,16 +3,26 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from hitless.steering.outcome import MOVES
 from hitless.steering.words import MemberStatus, Reason
+
+UNHEARD = "UNHEARD"
+"""Of a change that no digest told: the switch's probe shows another host than the last digest did."""
+
+
+def reason_name(reason: Reason | None) -> str:
+    """A change's reason as events and counters name it."""
+    return UNHEARD if reason is None else reason.name
 
 
 @dataclass(frozen=True, slots=True)
 class SteeringEvent:
-    """A change that the switch told by digest, in the fabric's names."""
+    """A change that the switch told by digest, or that its probes show and no digest told, in the fabric's names."""
 
     switch: str
     service: str
-    reason: Reason
+    reason: Reason | None
+    """None: no digest was heard, but the probe tells of another host than the last digest did."""
     from_node: str | None
     to_node: str | None
     from_rank: int
@@ -25,6 +35,11 @@ class SteeringEvent:
     sequence: int
     heard_ns: int
     """`time.monotonic_ns()` when the controller heard it."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether the service's host changed; else only an instance was taken out."""
+        return self.reason is None or self.reason in MOVES
 
 
 @dataclass(frozen=True, slots=True)

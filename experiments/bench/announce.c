@@ -12,7 +12,7 @@ int main(int argc, char **argv)
         return 2;
     int fd = open_raw(argv[1], 1 << 20);
     unsigned first = (unsigned)atoi(argv[2]), count = (unsigned)atoi(argv[3]), members = (unsigned)atoi(argv[4]);
-    struct report report = {.sequence = 1, .service_interval_us = 10};
+    struct report report = {.sequence = 1, .service_interval = 10};
     for (unsigned s = first; s < first + count; s++)
         for (unsigned m = 0; m < members; m++) {
             uint8_t frame[FRAME];

@@ -20,7 +20,7 @@ enum {
     LENGTH = HEADERS + INVOCATION,
     ID_AT = 14 + 4,
     DESTINATION_AT = 14 + 16,
-    SERVICE_ID_AT = HEADERS + 6,
+    SERVICE_ID_AT = HEADERS + BYTE_OF(invocation, service_id),
 };
 
 /* Registers: 1 to 5 are lost in a call, 6 to 9 are kept. */

@@ -19,15 +19,14 @@ from softswitch.engine.engine import Engine
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
 
-from controller.switches.entries import Act
 from controller.switches.p4runtime import Connection
 from experiments.bench.ratios import ALL_SERVICES, INSTANCES, REFERENCE
-from experiments.native.lab import CLIENT_PORT, DEVICE_ID, FIRST_NODE_PORT, OFF, Lab, Network, Service
-from topologies.targets import CPU_PORT, DROP_PORT
+from experiments.native.lab import CLIENT_PORT, DEVICE_ID, FIRST_NODE_PORT, Lab, Network, Service
+from hitless.steering.policies import Spread
+from hitless.steering.words import CPU_PORT, SERVICES
+from topologies.targets import DROP_PORT
 
-SERVICES = 256
 MEMBERS = max(INSTANCES.values())
-SPREAD = Act("spread", (("load_penalty", OFF),))
 SIZES = [INSTANCES[REFERENCE], *(size for load, size in INSTANCES.items() if load != REFERENCE)]
 """Instances of the first services; the others have as many as the first."""
 A_MEASUREMENT = 500_000
@@ -51,7 +50,7 @@ class Inside:
 def services() -> list[Service]:
     """All of a switch's, the first with the numbers of instances that loads are named for."""
     sizes = SIZES + [INSTANCES[REFERENCE]] * (SERVICES - len(SIZES))
-    return [Service(index, members, SPREAD) for index, members in enumerate(sizes)]
+    return [Service(index, members, Spread()) for index, members in enumerate(sizes)]
 
 
 def place(load: str) -> tuple[int, int]:

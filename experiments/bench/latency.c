@@ -16,7 +16,7 @@
 #define PACKET_QDISC_BYPASS 20
 #endif
 
-enum { RING_FRAMES = 1 << 15, RING_FRAME = 256, BLOCK = 1 << 16, REQUEST_ID_AT = HEADERS + 12, WAIT_NS = 1000000000 };
+enum { RING_FRAMES = 1 << 15, RING_FRAME = 256, BLOCK = 1 << 16, REQUEST_ID_AT = HEADERS + BYTE_OF(invocation, request_id), WAIT_NS = 1000000000 };
 
 /* Both stamps are of this clock, since the kernel's are. */
 static uint64_t wall_ns(void)

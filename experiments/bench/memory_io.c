@@ -106,7 +106,7 @@ void memory_requests(struct memory_port *p, unsigned first, unsigned count)
 /* What to feed: requests to all services, and among them reports that nobody may send here, and cut frames. */
 void memory_mixture(struct memory_port *p, unsigned services)
 {
-    struct report report = {.sequence = 2, .service_interval_us = 10};
+    struct report report = {.sequence = 2, .service_interval = 10};
     p->distinct = 0;
     while (p->distinct < FRAMES) {
         uint32_t i = p->distinct;
@@ -124,7 +124,7 @@ void memory_mixture(struct memory_port *p, unsigned services)
 /* What to feed: one report of each instance of a service. */
 void memory_reports(struct memory_port *p, unsigned service, unsigned members)
 {
-    struct report report = {.sequence = 1, .service_interval_us = 10};
+    struct report report = {.sequence = 1, .service_interval = 10};
     p->distinct = 0;
     for (unsigned m = 0; m < members && m < MEMBERS_MAX; m++)
         p->lengths[p->distinct++] = (uint32_t)report_frame(p->frames[m], SERVICE_IDS + service, m, &report);

@@ -1,4 +1,4 @@
-"""``python -m experiments``: what ``make run``, ``make experiment`` and ``make bench`` call."""
+"""``python -m experiments run``: what ``make run`` calls."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import click
 from rich.console import Console
 
 from controller.fabric.file import FabricError
-from experiments.bench.command import bench_command
 from experiments.migration import table
 from experiments.migration.options import PAIR, Options
 from experiments.migration.requirements import require
 from experiments.migration.scenario import run
-from experiments.policies.command import judge_command, policies_command
 from topologies import targets
 from topologies.leftovers import Busy
 from topologies.processes import ProcessEnded
@@ -29,12 +27,7 @@ RESULTS = REPOSITORY_ROOT / "results"
 WIDTH_OF_A_LOG = 140
 
 
-@click.group()
-def main() -> None:
-    """Experiments that anyone can repeat: each writes its raw rows beside its report."""
-
-
-@main.command("run")
+@click.command("run")
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
 @click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
 @click.option(
@@ -92,11 +85,6 @@ def run_command(
         sys.exit(130)
     broken = any(summary[name] for summary in summaries for name in ("lost", "failed", "duplicated"))
     sys.exit(1 if broken and steering == "on" else 0)
-
-
-main.add_command(policies_command)
-main.add_command(judge_command)
-main.add_command(bench_command)
 
 
 async def interruptible(options: Options, results: Path, console: Console) -> dict[str, Any]:

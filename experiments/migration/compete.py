@@ -1,7 +1,7 @@
 """A computation that competes with a node's functions: what a batch job next door does to them.
 
 It transforms and filters images as fast as its CPU budget lets it, in as many processes as asked, until it is ended,
-and says on its output how much it did: ``python -m experiments.compete --processes 2 --join CGROUP``.
+and says on its output how much it did: ``python -m experiments.migration.compete --processes 2 --join CGROUP``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def compute(seed: int) -> None:
 
 def main() -> None:
     """Join the budget, then compute in each process."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.compete", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.migration.compete", description=__doc__)
     parser.add_argument("--processes", type=int, default=2, help="how many compute (default: 2)")
     parser.add_argument("--join", type=Path, action="append", default=[], metavar="CGROUP", help="cgroup to join first")
     options = parser.parse_args()

@@ -12,7 +12,10 @@ from rich.text import Text
 
 from controller.operator.documents import Status
 from experiments.migration.records import OK, Request, parse_request
+from greengrass_agent.gateway.executions import COLUMNS
 
+HEADING = ",".join(COLUMNS)
+"""The first line of an execution log."""
 HEADER = "    s  served by              requests   lost failed   p50 ms   p99 ms  ranks (larger is better)"
 
 
@@ -96,7 +99,8 @@ class Live:
         for path in self.nodes.glob("*/executions-*.csv"):
             service = path.stem.removeprefix("executions-")
             lines = self._logs.setdefault(path, Tail(path)).lines()
-            times = [int(row[5]) for row in csv.reader(lines) if row[0] != "client_id"]
+            rows = csv.DictReader((line for line in lines if line != HEADING), COLUMNS)
+            times = [int(row["received_ns"]) for row in rows]
             times = [time_ns for time_ns in times if time_ns >= self.start_ns]
             if times and max(times) > newest.get(service, (0, ""))[0]:
                 newest[service] = (max(times), path.parent.name)

@@ -1,7 +1,8 @@
 """The open-loop load of a run: cameras that send frames to the application, and HTTP requests over kept connections.
 
-Every request has an intended start time that nothing postpones, and is sent once. ``python -m experiments.load FILE``
-takes its configuration as JSON and writes a row for each request as soon as its outcome is known.
+Every request has an intended start time that nothing postpones, and is sent once. ``python -m
+experiments.migration.load FILE`` takes its configuration as JSON and writes a row for each request as soon as its
+outcome is known.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ import uvloop
 
 from apps.frames import Camera
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
-from hitless.client.client import Client
+from hitless.client.asynchronous import Client
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.broker import BrokerSettings
-from hitless.wire.call import DeadlineExceeded
+from hitless.wire.calls import DeadlineExceeded
 
 FLUSH_S = 0.1
 NODE_HEADER = "X-Hitless-Node"

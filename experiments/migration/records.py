@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.observe.events import DigestEvent, EndpointEvent, decode
+from controller.switches.view import reason_name
 
 OK = "ok"
 LOST = "lost"
@@ -149,7 +150,7 @@ def read_decisions(path: Path) -> list[Decision]:
             event.service,
             event.from_node,
             event.to_node,
-            event.reason.name,
+            reason_name(event.reason),
             event.time_ns,
             event.node,
             event.epoch,

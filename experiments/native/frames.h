@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "layout.h"
+
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
@@ -29,10 +31,10 @@ enum {
     SERVICE_PORT = 9000,
     REPORT_PORT = 9600,
     CLIENT_PORT = 5000,
-    HEADERS = 14 + 20 + 8,
-    INVOCATION = 42,
-    REPORT = 52,
-    REQUEST = 1,
+    HEADERS = STEERING_ETHERNET_BYTES + STEERING_IPV4_BYTES + STEERING_UDP_BYTES,
+    INVOCATION = STEERING_INVOCATION_BYTES,
+    REPORT = STEERING_REPORT_BYTES,
+    REQUEST = STEERING_INVOCATION_REQUEST,
     RESPONSE = 2,
     FRAME = 128, /* room for any frame made here */
 };
@@ -77,7 +79,7 @@ static inline uint8_t *put_headers(
     at = put(at, 0x4500, 2);
     at = put(at, 28 + payload, 2);
     at = put(at, 0, 4);
-    at = put(at, 64 << 8 | 17, 2);
+    at = put(at, 64 << 8 | STEERING_PROTOCOL_UDP, 2);
     at = put(at, 0, 2);
     at = put(at, from, 4);
     at = put(at, to, 4);
@@ -93,42 +95,74 @@ static inline uint8_t *put_headers(
     return put(at, 0, 2);
 }
 
+/* What was put of a byte that is not whole yet. */
+struct partial {
+    uint64_t value;
+    int bits;
+};
+
+static inline uint8_t *put_field(uint8_t *at, struct partial *partial, uint64_t value, int bits)
+{
+    partial->value = partial->bits ? partial->value << bits | value : value;
+    partial->bits += bits;
+    if (partial->bits % 8)
+        return at;
+    at = put(at, partial->value, partial->bits / 8);
+    partial->bits = 0;
+    return at;
+}
+
+#define PUT_FIELD(name, bits) at = put_field(at, &partial, values->name, bits);
+
+static inline uint8_t *put_invocation_header(uint8_t *at, const struct invocation *values)
+{
+    struct partial partial = {0};
+    STEERING_INVOCATION_LAYOUT(PUT_FIELD)
+    return at;
+}
+
+static inline uint8_t *put_report(uint8_t *at, const struct report *values)
+{
+    struct partial partial = {0};
+    STEERING_REPORT_LAYOUT(PUT_FIELD)
+    return at;
+}
+
 /* An invocation header; `extra` bytes of payload follow it. */
 static inline uint8_t *put_invocation(uint8_t *at, int type, unsigned service_id, uint64_t request_id, unsigned extra)
 {
-    at = put(at, 0x48490100 | (unsigned)type, 4);
-    at = put(at, 0, 2);
-    at = put(at, service_id, 2);
-    at = put(at, 1, 4);
-    at = put(at, request_id, 8);
-    at = put(at, 0, 8 + 4 + 2 + 2);
-    at = put(at, 1, 2);
-    return put(at, extra, 4);
+    struct invocation values = {
+        .magic = STEERING_INVOCATION_MAGIC,
+        .version = STEERING_INVOCATION_VERSION,
+        .type = (uint64_t)type,
+        .service_id = service_id,
+        .client_id = 1,
+        .request_id = request_id,
+        .fragment_count = 1,
+        .total_length = extra,
+    };
+    return put_invocation_header(at, &values);
 }
 
-struct report {
-    uint32_t sequence, backlog_us, service_interval_us, received;
-    uint16_t queue_depth, in_flight;
-};
+/* Whether what begins there, of at least INVOCATION bytes, is an invocation of this type. */
+static inline int is_invocation(const uint8_t *at, int type)
+{
+    return get(at, 2) == STEERING_INVOCATION_MAGIC && at[BYTE_OF(invocation, type)] == type;
+}
 
-/* A whole frame with the report of `member`, ready, concurrency 1; returns its length. */
-static inline size_t report_frame(uint8_t *frame, unsigned service_id, unsigned member, const struct report *r)
+/* A whole frame with the report of `member`: `told`, from a ready instance with concurrency 1; returns its length. */
+static inline size_t report_frame(uint8_t *frame, unsigned service_id, unsigned member, const struct report *told)
 {
     uint8_t *at = put_headers(frame, node_mac(member), NODES + member, 40000, REPORTS, REPORT_PORT, REPORT);
-    at = put(at, 0x48540101, 4);
-    at = put(at, service_id, 2);
-    at = put(at, member + 1, 2);
-    at = put(at, 1, 4);
-    at = put(at, r->sequence, 4);
-    at = put(at, 0, 6);
-    at = put(at, r->queue_depth, 2);
-    at = put(at, r->in_flight, 2);
-    at = put(at, 1, 2);
-    at = put(at, r->backlog_us, 4);
-    at = put(at, r->service_interval_us, 4);
-    at = put(at, r->received, 4);
-    at = put(at, 0, 12);
-    return (size_t)(at - frame);
+    struct report values = *told;
+    values.magic = STEERING_REPORT_MAGIC;
+    values.version = STEERING_REPORT_VERSION;
+    values.ready = 1;
+    values.service_id = service_id;
+    values.node_id = member + 1;
+    values.epoch = 1;
+    values.concurrency = 1;
+    return (size_t)(put_report(at, &values) - frame);
 }
 
 static inline _Noreturn void fail(const char *what)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,6 +21,10 @@ from typing import Self
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Key, Place
 from controller.switches.p4runtime import BATCH, Connection, Program
+from hitless.steering.policies import Policy
+from hitless.steering.rank import ONLY_PATH_COST
+from hitless.steering.settings import Configuration
+from hitless.steering.words import MEMBER_BITS, OFF, PROTOCOL_UDP, Affinity
 from topologies import processes, targets
 from topologies.network import OFFLOADS
 from topologies.processes import Process
@@ -38,11 +42,9 @@ REPORTS = int(IPv4Address("10.96.255.254"))
 SERVICE_PORT, REPORT_PORT = 9000, 9600
 SERVICE_IDS = 1000
 """The id of service 0 in reports; that of service i is i more."""
-UDP = 17
 FOREVER = 3_600_000_000
 """µs: longer than any experiment."""
 PATIENCE_S = 20.0
-OFF = 31
 REAL_TIME = ("chrt", "--fifo", "10")
 """How to run what stands for a machine of its own: it need not wait for this one's other work."""
 
@@ -53,9 +55,20 @@ class Service:
 
     index: int
     members: int
-    policy: Act
+    policy: Policy
     w_queue: int = OFF
     """Left shift of the queue depth in a load, or off."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """It has no affinity, and nobody goes stale."""
+        return Configuration(
+            affinity=Affinity.NONE,
+            members=self.members,
+            idle_after=FOREVER,
+            stale_after=FOREVER,
+            dead_after=FOREVER,
+        )
 
 
 @dataclass
@@ -258,19 +271,13 @@ class Lab:
     def entries(self, service: Service) -> Iterator[tuple[Place, Act]]:
         """Everything that a service needs."""
         key: Key = (("service", service.index),)
-        configuration = {
-            "members": service.members,
-            "idle_after": FOREVER,
-            "stale_after": FOREVER,
-            "dead_after": FOREVER,
-        }
-        yield Place("services", key), Act("configure", tuple(configuration.items()))
-        yield Place("policies", key), service.policy
-        score = {"w_cpu": OFF, "w_memory": OFF, "w_queue": service.w_queue, "busy_after": 0, "w_interval": OFF}
-        yield Place("scoring", key), Act("score", tuple(score.items()))
+        configuration, score = service.configuration, replace(ONLY_PATH_COST, queue=service.w_queue)
+        yield Place("services", key), Act(configuration.action, configuration.params)
+        yield Place("policies", key), Act(service.policy.action, service.policy.params)
+        yield Place("scoring", key), Act(score.action, score.params)
         for member in range(service.members):
             node = NODES + member
-            instance: Key = (("instance", service.index << 6 | member),)
+            instance: Key = (("instance", service.index << MEMBER_BITS | member),)
             yield Place("instances", instance), Act("at_node", (("node", node), ("generation", 1)))
             binding: Key = (
                 ("port", self.network.node_port(member)),
@@ -285,7 +292,7 @@ class Lab:
 
 def endpoint(address: int, port: int) -> Place:
     """The place of a UDP endpoint's entry."""
-    return Place("endpoints", (("address", address), ("protocol", UDP), ("port", port)))
+    return Place("endpoints", (("address", address), ("protocol", PROTOCOL_UDP), ("port", port)))
 
 
 def route(address: int, port: int, mac: int) -> tuple[Place, Act]:

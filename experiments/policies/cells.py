@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.switches.entries import Act
-from experiments.native.lab import OFF
+from hitless.steering import policies
+from hitless.steering.words import OFF
 
 INTERVALS = (0.2, 1.0, 5.0, 20.0)
 """Between two reports of a node, in service times."""
@@ -18,17 +18,17 @@ NODES = {"equal": (1.0,) * 8, "half at half speed": (1.0,) * 4 + (2.0,) * 4}
 class Policy:
     """A policy as the switch is told it. One that does not listen to reports needs one interval only."""
 
-    act: Act
+    policy: policies.Policy
     listens: bool = True
     w_queue: int = OFF
 
 
 POLICIES = {
-    "spread": Policy(Act("spread", (("load_penalty", OFF),))),
-    "two_choices": Policy(Act("two_choices")),
-    "stale best": Policy(Act("single", (("margin", 0), ("dwell", 0))), w_queue=0),
-    "round_robin": Policy(Act("round_robin"), listens=False),
-    "random": Policy(Act("random_choice"), listens=False),
+    "spread": Policy(policies.Spread()),
+    "two_choices": Policy(policies.TwoChoices()),
+    "stale best": Policy(policies.Single(margin=0, dwell=0), w_queue=0),
+    "round_robin": Policy(policies.RoundRobin(), listens=False),
+    "random": Policy(policies.Random(), listens=False),
 }
 UNHEARD_INTERVAL = 5.0
 """At which a policy that does not listen is run, in service times."""

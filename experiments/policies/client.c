@@ -18,9 +18,9 @@ static uint64_t answered;
 static void take(const uint8_t *frame, ssize_t length, struct outcome *outcomes, uint64_t count, int64_t start)
 {
     const uint8_t *invocation = frame + HEADERS;
-    if (length < HEADERS + INVOCATION + 1 || get(invocation, 2) != 0x4849 || invocation[3] != RESPONSE)
+    if (length < HEADERS + INVOCATION + 1 || !is_invocation(invocation, RESPONSE))
         return;
-    uint64_t number = get(invocation + 12, 8);
+    uint64_t number = get(invocation + BYTE_OF(invocation, request_id), 8);
     if (number >= count)
         return;
     if (outcomes[number].answers++ == 0) {
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < BATCH && next < count && start + (int64_t)trace[next].start_ns <= now; i++, next++) {
             uint8_t *at = put_headers(
                 frame, client_mac(), CLIENT, CLIENT_PORT, SERVICES + service, SERVICE_PORT, INVOCATION);
-            at = put_invocation(at, REQUEST, 1000 + service, next, 0);
+            at = put_invocation(at, REQUEST, SERVICE_IDS + service, next, 0);
             outcomes[next].sent_ns = (uint64_t)(now_ns() - start);
             if (send(wire.fd, frame, (size_t)(at - frame), 0) < 0)
                 fail("send");

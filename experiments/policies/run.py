@@ -126,7 +126,7 @@ async def run_cell(lab: Lab, service: int, cell: Cell, options: Options, program
     """Run one cell on a service that nobody has used."""
     load_average = os.getloadavg()[0]
     policy = POLICIES[cell.policy]
-    await lab.write(lab.entries(Service(service, len(NODES[cell.nodes]), policy.act, policy.w_queue)))
+    await lab.write(lab.entries(Service(service, len(NODES[cell.nodes]), policy.policy, policy.w_queue)))
     drawn = trace_file(lab.network.folder, cell.nodes)
     rows = lab.network.folder / f"{cell.name}.outcomes"
     interval = UNHEARD_INTERVAL if cell.interval is None else cell.interval

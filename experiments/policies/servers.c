@@ -48,7 +48,7 @@ static void answer(struct node *n, unsigned member, uint64_t number)
     uint8_t frame[FRAME];
     uint8_t *at = put_headers(
         frame, node_mac(member), SERVICES + service, SERVICE_PORT, CLIENT, CLIENT_PORT, INVOCATION + 1);
-    at = put_invocation(at, RESPONSE, 1000 + service, number, 1);
+    at = put_invocation(at, RESPONSE, SERVICE_IDS + service, number, 1);
     *at++ = (uint8_t)member;
     if (send(n->fd, frame, (size_t)(at - frame), 0) < 0)
         fail("send");
@@ -70,10 +70,10 @@ static void serve(struct node *n, unsigned member, int64_t now)
 static void take(struct node *n, const uint8_t *frame, ssize_t length)
 {
     const uint8_t *invocation = frame + HEADERS;
-    if (length < HEADERS + INVOCATION || get(invocation, 2) != 0x4849 || invocation[3] != REQUEST)
+    if (length < HEADERS + INVOCATION || !is_invocation(invocation, REQUEST))
         return;
-    uint64_t number = get(invocation + 12, 8);
-    if (number >= requests || get(invocation + 6, 2) != 1000 + service)
+    uint64_t number = get(invocation + BYTE_OF(invocation, request_id), 8);
+    if (number >= requests || get(invocation + BYTE_OF(invocation, service_id), 2) != SERVICE_IDS + service)
         return;
     n->received++;
     n->waiting[n->tail++ & n->mask] = number;
@@ -88,14 +88,14 @@ static void tell(struct node *n, unsigned member, int64_t now)
     double mean = n->service_ns == 0 ? 10e6 : n->service_ns, left = mean - (double)(now - n->began);
     struct report r = {
         .sequence = ++n->sequence,
-        .service_interval_us = (uint32_t)(mean / 1000),
+        .service_interval = (uint32_t)(mean / 1000),
         .received = n->received,
         .in_flight = inside > 0,
         .queue_depth = (uint16_t)(inside > 1 ? (inside > 65536 ? 65535 : inside - 1) : 0),
     };
     if (inside > 0)
-        r.backlog_us = (uint32_t)(((left > 0 ? left : 0) + (double)(inside - 1) * mean) / 1000);
-    if (send(n->fd, frame, report_frame(frame, 1000 + service, member, &r), 0) < 0)
+        r.backlog = (uint32_t)(((left > 0 ? left : 0) + (double)(inside - 1) * mean) / 1000);
+    if (send(n->fd, frame, report_frame(frame, SERVICE_IDS + service, member, &r), 0) < 0)
         fail("send");
 }
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from greengrass_agent.components import lifecycle
 from greengrass_agent.components.lifecycle import (
     Action,
-    Component,
+    CannotStart,
     Exited,
     Kill,
+    Lifecycle,
     Ready,
     RunStep,
     Start,
@@ -49,7 +50,7 @@ class Node:
     budget: Group
 
 
-class Instance:
+class Component:
     """One component. `changed` is told each new state; all methods belong to the event loop."""
 
     def __init__(
@@ -67,7 +68,7 @@ class Instance:
         self._changed = changed
         self._leaf = node.budget.child(name)
         self._service: Service | None = None
-        self._machine = Component({})
+        self._machine = Lifecycle({})
         self._scripts: dict[str, Script] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -96,11 +97,11 @@ class Instance:
         await asyncio.to_thread(self._leaf.kill)
         configuration = ServiceConfiguration.read(self.installed.configuration)
         if configuration is not None and self._service is None:
-            self._service = self._make_service(self.name, configuration, self._served)
+            self._service = self._make_service(self.name, configuration, self._ready)
             self._service.start(self.installed.configuration)
             self._service.take_role(self._role)
         limits = {step: recipe.timeout for step, recipe in steps_of(self.installed.recipe).items()}
-        self._machine = Component(limits, serves=configuration is not None)
+        self._machine = Lifecycle(limits, serves=configuration is not None)
         self._tell(Start())
 
     async def stop(self, *, remove: bool) -> None:
@@ -143,8 +144,7 @@ class Instance:
 
     def give_up(self, reason: str) -> None:
         """The component cannot be started, whatever is tried."""
-        self._machine.state, self._machine.error, self._machine.deadline = State.BROKEN, reason, None
-        self._changed(self.name, State.BROKEN, reason)
+        self._tell(CannotStart(reason))
 
     def take_role(self, role: ShadowState) -> None:
         """Take what the controller wants of the component."""
@@ -162,8 +162,8 @@ class Instance:
         self._tell(Stop(remove))
         await self._ended.wait()
 
-    def _served(self) -> None:
-        """The gateway has a worker."""
+    def _ready(self) -> None:
+        """The gateway has a worker: requests can be executed."""
         self._tell(Ready())
 
     def _tell(self, event: lifecycle.Event) -> None:
@@ -174,7 +174,9 @@ class Instance:
         self._arm()
         if self._machine.state is not before:
             level = logging.ERROR if self._machine.state in (State.ERRORED, State.BROKEN) else logging.INFO
-            reason = f"{self._machine.error}{self._last_words()}" if level == logging.ERROR else None
+            reason = self._machine.error if level == logging.ERROR else None
+            if reason is not None and not isinstance(event, CannotStart):
+                reason += self._last_words()
             log.log(level, "%s is %s%s", self.name, self._machine.state, f": {reason}" if reason else "")
             self._changed(self.name, self._machine.state, reason)
         if isinstance(event, Stop | Exited | lifecycle.Elapsed) and self._machine.state in ENDED:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hitless.files import JsonFile
+from hitless.saved_key import SavedKey
 from hitless.wire.report import Key
-from hitless.wire.saved_key import SavedKey
 
 FORMAT = 1
 

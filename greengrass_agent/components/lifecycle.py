@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from hitless.exits import describe_exit
+
 TIMEOUTS_S: Final[Mapping[str, float]] = {
     "bootstrap": 120.0,
     "install": 120.0,
@@ -75,7 +77,14 @@ class Elapsed:
     """The deadline has passed."""
 
 
-Event = Start | Stop | Exited | Ready | Elapsed
+@dataclass(frozen=True, slots=True)
+class CannotStart:
+    """What the component needs of the node cannot be had; trying again would not help."""
+
+    reason: str
+
+
+Event = Start | Stop | Exited | Ready | Elapsed | CannotStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ Action = RunStep | Terminate | Kill
 
 
 @dataclass(slots=True)
-class Component:
+class Lifecycle:
     """One component's machine."""
 
     steps: Mapping[str, float | None]
@@ -115,6 +124,8 @@ class Component:
     """Errors in a row."""
     _step: str | None = field(default=None, repr=False)
     """The step whose process is running."""
+    _installed: bool = field(default=False, repr=False)
+    """Whether all that comes before the launch has been done."""
     _removing: bool = field(default=False, repr=False)
     _last_error: float = field(default=float("-inf"), repr=False)
 
@@ -133,6 +144,9 @@ class Component:
                 return []
             case Elapsed():
                 return self._elapsed(now)
+            case CannotStart(reason):
+                self.state, self.deadline, self.error, self._step = State.BROKEN, None, reason, None
+                return [Kill()]
 
     def _start(self, now: float) -> list[Action]:
         if self.state not in (State.NEW, State.INSTALLED, State.FINISHED):
@@ -145,6 +159,7 @@ class Component:
         return self._launch(now)
 
     def _launch(self, now: float) -> list[Action]:
+        self._installed = True
         step = next((step for step in ("startup", "run") if step in self.steps), None)
         if step is None:
             self._settle(State.FINISHED)
@@ -172,7 +187,7 @@ class Component:
             return []
         self._step = None
         if code != 0 and step != "recover":
-            return self._fail(f"{step} {_describe(code)}", now)
+            return self._fail(f"{step} {describe_exit(code)}", now)
         match step:
             case "bootstrap" if "install" in self.steps:
                 return self._begin("install", State.NEW, now)
@@ -224,15 +239,12 @@ class Component:
                 self.deadline = now + self._backoff()
                 return [Kill()]
             case State.ERRORED:
-                self.state = State.INSTALLED if self._installed() else State.NEW
+                # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
+                self.state = State.INSTALLED if self._installed else State.NEW
                 return self._start(now)
             case _:
                 step = self._step or "run"
                 return self._fail(f"{step} not done within {self._limit(step):g} s", now)
-
-    def _installed(self) -> bool:
-        # What failed before the launch is repeated from its beginning: bootstrap and install must bear that anyway.
-        return self.error is None or not self.error.startswith(("bootstrap", "install"))
 
     def _stop(self, remove: bool, now: float) -> list[Action]:
         self._removing = remove
@@ -264,7 +276,3 @@ class Component:
     def _stopped(self) -> None:
         self._step = None
         self._settle(State.UNINSTALLED if self._removing else State.INSTALLED)
-
-
-def _describe(code: int) -> str:
-    return f"exited with code {code}" if code > 0 else f"ended by signal {-code}"

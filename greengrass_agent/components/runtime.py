@@ -9,17 +9,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from pydantic import BaseModel
 
-from greengrass_agent.components.component import Instance, Node
+from greengrass_agent.components.component import Component, Node
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.lifecycle import State
-from greengrass_agent.components.service import Service, poke_socket
+from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Plan, in_order
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import NodeSettings
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
-from greengrass_agent.host.processes import Companion
+from greengrass_agent.host.processes import Subprocess
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import ShadowState
 from hitless.wire.report import Key
@@ -34,7 +34,7 @@ class NodeRuntime:
     """The node's components and what serves them. `changed` is told each component's new state."""
 
     def __init__(self, config: AgentConfig, store: Store, changed: Callable[[str, State, str | None], None]) -> None:
-        self.instances: dict[str, Instance] = {}
+        self.components: dict[str, Component] = {}
         """The components by name."""
         self._config = config
         self._store = store
@@ -46,12 +46,12 @@ class NodeRuntime:
         self._network: NodeNetwork | None = None
         if config.in_network:
             self._network = NodeNetwork(config.node_address, config.gateway_address, store.root / "network.json")
-        self._emitter = Companion(
+        self._emitter = Subprocess(
             "emitter",
             [sys.executable, "-m", "greengrass_agent.emitter"],
-            greet=self._greet_emitter,
-            heard=lambda line: log.info("emitter: %s", line.decode(errors="replace").strip()),
-            ended=lambda: None,
+            first_commands=self._emitter_commands,
+            on_line=lambda line: log.info("emitter: %s", line.decode(errors="replace").strip()),
+            on_exit=lambda: None,
         )
 
     async def open(self) -> None:
@@ -65,40 +65,40 @@ class NodeRuntime:
             self._network.set_up()
         self._emitter.start()
 
-    async def start(self, components: Components) -> None:
+    async def start(self, deployed: Components) -> None:
         """Run the components of the deployment that is in force."""
-        for name in in_order({name: one.recipe for name, one in components.items()}):
-            await self._start(name, components)
+        for name in in_order({name: one.recipe for name, one in deployed.items()}):
+            await self._start(name, deployed)
 
     async def apply(self, plan: Plan, target: Components) -> None:
         """Take a plan's steps. A component that cannot be started is BROKEN; the others go on."""
         for name in plan.remove:
-            if (leaving := self.instances.get(name)) is not None:
+            if (leaving := self.components.get(name)) is not None:
                 await leaving.stop(remove=True)
-                del self.instances[name]
+                del self.components[name]
                 self._services.pop(name, None)
         for name in plan.reconfigure:
-            await self.instances[name].reconfigure(target[name])
+            await self.components[name].reconfigure(target[name])
         for name in plan.replace:
-            await self._attempt(name, self.instances[name].replace(target[name]))
+            await self._attempt(name, self.components[name].replace(target[name]))
         for name in plan.start:
             await self._start(name, target)
 
     async def drain(self, components: Sequence[str], timeout_s: float) -> None:
         """Have new work go elsewhere, and wait until it does, at most `timeout_s`."""
-        leaving = [self.instances[name] for name in components if name in self.instances]
-        await asyncio.gather(*(instance.drain(timeout_s) for instance in leaving))
+        leaving = [self.components[name] for name in components if name in self.components]
+        await asyncio.gather(*(component.drain(timeout_s) for component in leaving))
 
     def undrain(self) -> None:
         """Take work again, as the controller wants it."""
-        for instance in self.instances.values():
-            instance.take_role(instance.role)
+        for component in self.components.values():
+            component.take_role(component.role)
 
     def take_role(self, component: str, role: ShadowState) -> None:
         """Take what the controller wants of a component; kept for one that comes later."""
         self._roles[component] = role
-        if component in self.instances:
-            self.instances[component].take_role(role)
+        if component in self.components:
+            self.components[component].take_role(role)
 
     def take_key(self, component: str, key: Key | None) -> None:
         """Tag a component's reports with this key from now on. Raises StateError."""
@@ -113,8 +113,8 @@ class NodeRuntime:
 
     async def close(self) -> None:
         """End everything: clients are steered elsewhere first, what is here is answered."""
-        await self.drain(list(self.instances), LEAVE_S)
-        await asyncio.gather(*(instance.stop(remove=False) for instance in self.instances.values()))
+        await self.drain(list(self.components), LEAVE_S)
+        await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
         await self._emitter.stop()
         if self._network is not None:
             try:
@@ -122,24 +122,25 @@ class NodeRuntime:
             except NetworkError as error:
                 log.error("the node's network is not put back: %s", error)
 
-    async def _start(self, name: str, components: Components) -> None:
-        instance = Instance(name, components[name], self._shared, self._make_service, self._changed)
-        instance.take_role(self._roles.get(name, ShadowState()))
-        self.instances[name] = instance
-        await self._attempt(name, instance.start())
+    async def _start(self, name: str, deployed: Components) -> None:
+        component = Component(name, deployed[name], self._shared, self._make_service, self._changed)
+        component.take_role(self._roles.get(name, ShadowState()))
+        self.components[name] = component
+        await self._attempt(name, component.start())
 
     async def _attempt(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
         except (CgroupError, NetworkError, OSError) as error:
-            log.error("%s cannot be started: %s", name, error)
-            self.instances[name].give_up(str(error))
+            self.components[name].give_up(str(error))
 
-    def _make_service(self, component: str, configuration: ServiceConfiguration, served: Callable[[], None]) -> Service:
+    def _make_service(
+        self, component: str, configuration: ServiceConfiguration, on_ready: Callable[[], None]
+    ) -> Service:
         service = Service(
             component,
             configuration,
-            served,
+            on_ready,
             config=self._config,
             store=self._store,
             leaf=self._shared.budget.child(component),
@@ -150,7 +151,7 @@ class NodeRuntime:
         self._services[component] = service
         return service
 
-    def _greet_emitter(self) -> Iterable[BaseModel]:
+    def _emitter_commands(self) -> Iterable[BaseModel]:
         config = self._config
         yield NodeSettings(
             node=config.thing,
@@ -161,6 +162,6 @@ class NodeRuntime:
             interval_ms=config.reports.interval_ms,
             reports=config.reports if config.in_network else None,
             broker=config.broker if config.metrics_over_mqtt else None,
-            poke_socket=poke_socket(self._store),
+            notify_socket=notify_socket(self._store),
         )
         yield from (service.reported() for service in self._services.values() if service.open)

@@ -12,17 +12,18 @@ from typing import Any
 
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
-from greengrass_agent.emitter.settings import Add, CgroupSettings, Remove, Tag
+from greengrass_agent.emitter.settings import Add, Remove, Tag
 from greengrass_agent.gateway.settings import Configure, Finish, Role, Settings, Status
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
-from greengrass_agent.host.processes import Companion
+from greengrass_agent.host.processes import Subprocess
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from greengrass_agent.settings import CgroupSettings
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.files import write_atomic
 from hitless.mqtt.messages import ShadowState
+from hitless.saved_key import SavedKey
 from hitless.wire.report import Key
-from hitless.wire.saved_key import SavedKey
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,13 @@ LONGEST_PATH = 107
 
 
 class Service:
-    """One service instance. `served` is called when workers have come."""
+    """One service instance. `on_ready` is called when it has a worker to execute requests, and had none before."""
 
     def __init__(
         self,
         component: str,
         configuration: ServiceConfiguration,
-        served: Callable[[], None],
+        on_ready: Callable[[], None],
         *,
         config: AgentConfig,
         store: Store,
@@ -55,7 +56,7 @@ class Service:
         """Workers connected to the gateway."""
         self._component = component
         self._configuration = configuration
-        self._served = served
+        self._on_ready = on_ready
         self._config = config
         self._store = store
         self._leaf = leaf
@@ -71,12 +72,12 @@ class Service:
             raise OSError(f"{self.worker_socket}: longer than {LONGEST_PATH} bytes: choose a shorter root")
         settings_file = store.run(f"{configuration.service}.json")
         write_atomic(settings_file, self._settings(configuration).model_dump_json().encode())
-        self._gateway = Companion(
+        self._gateway = Subprocess(
             f"gateway of {configuration.service}",
             [sys.executable, "-m", "greengrass_agent.gateway", str(settings_file)],
-            greet=lambda: (self._configure(), self._role),
-            heard=self._heard,
-            ended=self._gateway_ended,
+            first_commands=lambda: (self._configure(), self._role),
+            on_line=self._status_received,
+            on_exit=self._gateway_ended,
         )
 
     def start(self, whole: dict[str, Any]) -> None:
@@ -152,7 +153,7 @@ class Service:
             protocols=(own.protocol,),
             worker_socket=str(self.worker_socket),
             page=str(self._store.run(f"{service}.page")),
-            poke_socket=str(poke_socket(self._store)),
+            notify_socket=str(notify_socket(self._store)),
             execution_log=str(self._config.log_dir / f"executions-{service}.csv"),
         )
 
@@ -164,7 +165,7 @@ class Service:
             configuration=self._whole,
         )
 
-    def _heard(self, line: bytes) -> None:
+    def _status_received(self, line: bytes) -> None:
         status = Status.model_validate_json(line)
         if not self._opened.is_set():
             # In a new epoch, since the gateway's counts begin anew.
@@ -175,7 +176,7 @@ class Service:
         gained = status.workers > 0 and self.workers == 0
         self.workers = status.workers
         if gained:
-            self._served()
+            self._on_ready()
 
     def reported(self) -> Add:
         """The instance as the emitter must know it."""
@@ -217,6 +218,6 @@ class Service:
             return page.read()
 
 
-def poke_socket(store: Store) -> Path:
-    """Unix socket at which gateways wake the emitter."""
+def notify_socket(store: Store) -> Path:
+    """Unix socket at which gateways notify the emitter."""
     return store.run("emitter.sock")

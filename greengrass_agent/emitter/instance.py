@@ -10,12 +10,13 @@ from greengrass_agent.host.cgroup import Usage
 from greengrass_agent.measure.metrics import Share, backlog_us, saturated, service_interval_us
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.files import next_epoch
+from hitless.steering.arithmetic import U32
 from hitless.wire.report import Report, tagged
 
-COLUMNS = "epoch,sequence,emitted_ns,flags,cpu,cpu_own,queue_depth,in_flight,backlog,service_interval,received\n"
-_U32 = 0xFFFFFFFF
-_READY = 1
-_DRAINING = 2
+LOGGED = ("cpu", "cpu_own", "queue_depth", "in_flight", "backlog", "service_interval", "received")
+"""What the log says of a report, beside which one it is and its flags."""
+COLUMNS = ("epoch", "sequence", "emitted_ns", "flags", *LOGGED)
+"""Of the log. Flags: 1 ready, 2 draining."""
 
 
 def report_of(
@@ -35,7 +36,7 @@ def report_of(
         service_id=service_id,
         node_id=node_id,
         epoch=epoch,
-        sequence=sequence & _U32,
+        sequence=sequence & U32,
         ready=numbers.ready,
         draining=numbers.draining,
         cpu=cpu,
@@ -47,7 +48,7 @@ def report_of(
         concurrency=saturated(numbers.concurrency),
         backlog=backlog_us(numbers, now_ns),
         service_interval=service_interval_us(numbers),
-        received=numbers.received & _U32,
+        received=numbers.received & U32,
     )
 
 
@@ -88,11 +89,9 @@ class Instance:
             memory=memory,
         )
         self._page.report(numbers.queue_depth)
-        flags = _READY * report.ready | _DRAINING * report.draining
-        self._log.write(
-            f"{report.epoch},{report.sequence},{now_ns},{flags},{report.cpu},{report.cpu_own},{report.queue_depth},"
-            f"{report.in_flight},{report.backlog},{report.service_interval},{report.received}\n"
-        )
+        flags = report.ready | report.draining << 1
+        row = (report.epoch, report.sequence, now_ns, flags, *(getattr(report, name) for name in LOGGED))
+        self._log.write(",".join(map(str, row)) + "\n")
         return report
 
     def wire(self, report: Report) -> bytes:
@@ -114,5 +113,5 @@ def _open_log(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", buffering=1 << 16)
     if file.tell() == 0:
-        file.write(COLUMNS)
+        file.write(",".join(COLUMNS) + "\n")
     return file

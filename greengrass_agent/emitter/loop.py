@@ -60,9 +60,9 @@ class Emitter:
         self._flushed_ns = 0
         self._instances: dict[str, Instance] = {}
         self._sending_fails = False
-        self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        settings.poke_socket.unlink(missing_ok=True)
-        self._poke.bind(str(settings.poke_socket))
+        self._notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        settings.notify_socket.unlink(missing_ok=True)
+        self._notifications.bind(str(settings.notify_socket))
         self._outputs: list[Callable[[str, Report], None]] = []
         self._publisher: MetricPublisher | None = None
         self._socket: socket.socket | None = None
@@ -78,13 +78,13 @@ class Emitter:
     def run(self) -> None:
         """Report until the commands end."""
         schedule = Schedule(self._settings.interval_ms * 1_000_000, time.monotonic_ns())
-        poke = self._poke.fileno()
+        notifications = self._notifications.fileno()
         while True:
             wait = max(0, schedule.next_ns - time.monotonic_ns()) / 1e9
-            readable, _, _ = select.select((self._commands, poke), (), (), wait)
+            readable, _, _ = select.select((self._commands, notifications), (), (), wait)
             if self._commands in readable and not self._obey():
                 return
-            jumped = self._jumped() if poke in readable else set()
+            jumped = self._jumped() if notifications in readable else set()
             now_ns = time.monotonic_ns()
             if schedule.due(now_ns):
                 self._emit(now_ns, list(self._instances))
@@ -97,8 +97,8 @@ class Emitter:
         for instance in self._instances.values():
             instance.close()
         self._usage.close()
-        self._poke.close()
-        self._settings.poke_socket.unlink(missing_ok=True)
+        self._notifications.close()
+        self._settings.notify_socket.unlink(missing_ok=True)
         if self._socket is not None:
             self._socket.close()
         if self._publisher is not None:
@@ -143,7 +143,7 @@ class Emitter:
         services = set()
         while True:
             try:
-                services.add(self._poke.recv(256).decode(errors="replace"))
+                services.add(self._notifications.recv(256).decode(errors="replace"))
             except BlockingIOError:
                 return services
 

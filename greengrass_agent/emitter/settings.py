@@ -7,39 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from greengrass_agent.host.cgroup import Group
+from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.mqtt.broker import BrokerSettings
-from hitless.wire.saved_key import SavedKey
+from hitless.saved_key import SavedKey
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-
-
-class CgroupSettings(BaseModel):
-    """A control group: `paths` names its folder in the trees cpu and cpuacct (version 1), or unified (version 2)."""
-
-    model_config = _STRICT
-
-    version: Literal[1, 2]
-    paths: dict[Literal["cpu", "cpuacct", "unified"], Path]
-
-    @classmethod
-    def of(cls, group: Group) -> CgroupSettings:
-        """The settings that name a group."""
-        return cls.model_validate({"version": group.version, "paths": dict(group.paths)})
-
-    def group(self) -> Group:
-        """The group."""
-        return Group(self.version, {str(tree): path for tree, path in self.paths.items()})
-
-
-class ReportSettings(BaseModel):
-    """Where reports go, and how often."""
-
-    model_config = _STRICT
-
-    address: str
-    port: int = 9600
-    interval_ms: Annotated[int, Field(ge=1)] = 10
 
 
 class NodeSettings(BaseModel):
@@ -59,7 +31,7 @@ class NodeSettings(BaseModel):
     """Where reports go by UDP; None where no switch takes them."""
     broker: BrokerSettings | None
     """Where the same numbers go by MQTT; None for nowhere."""
-    poke_socket: Path
+    notify_socket: Path
     """Unix datagram socket at which gateways say that a queue has jumped, by the service's name."""
 
 

@@ -6,8 +6,9 @@ First come, first served, with a bound; a request leaves the queue when a worker
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from greengrass_agent.measure.metrics import ServiceTime
 from greengrass_agent.measure.queue_page import QueueNumbers
@@ -67,11 +68,11 @@ class Execution:
     status: int
 
 
-Worker = object
-"""Whatever stands for a connected worker; compared by identity."""
+Worker = TypeVar("Worker", bound=Hashable)
+"""Whatever stands for a connected worker."""
 
 
-class Dispatcher:
+class Dispatcher(Generic[Worker]):
     """The queue of one instance."""
 
     def __init__(self, concurrency: int, queue_limit: int, timeout_ns: int) -> None:
@@ -80,9 +81,6 @@ class Dispatcher:
         self.queue_limit = queue_limit
         self.timeout_ns = timeout_ns
         """A request's time limit, also if its client would wait longer."""
-        self.received = 0
-        """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
-        over TCP connections, whose later requests are not steered."""
         self.service_time = ServiceTime()
         self._queue: deque[Job] = deque()
         self._idle: deque[Worker] = deque()
@@ -159,8 +157,8 @@ class Dispatcher:
         """Whether there is nothing left to do."""
         return not self._queue and not self._running
 
-    def numbers(self, draining: bool) -> QueueNumbers:
-        """The queue in numbers."""
+    def numbers(self, *, draining: bool, received: int) -> QueueNumbers:
+        """The queue in numbers, with those two that are not its own."""
         oldest = next(iter(self._running.values())).dispatched_ns if self._running else 0
         return QueueNumbers(
             queue_depth=len(self._queue),
@@ -170,5 +168,5 @@ class Dispatcher:
             draining=draining,
             service_time_ns=int(self.service_time.average_ns),
             oldest_start_ns=oldest,
-            received=self.received,
+            received=received,
         )

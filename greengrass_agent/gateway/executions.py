@@ -6,7 +6,18 @@ from pathlib import Path
 
 from greengrass_agent.gateway.dispatch import Execution
 
-COLUMNS = "client_id,request_id,parent_id,service,node,received_ns,started_ns,finished_ns,status\n"
+COLUMNS = (
+    "client_id",
+    "request_id",
+    "parent_id",
+    "service",
+    "node",
+    "received_ns",
+    "started_ns",
+    "finished_ns",
+    "status",
+)
+"""Of a row, in order. Times are of this machine's monotonic clock."""
 FLUSH_S = 0.1
 
 
@@ -19,7 +30,7 @@ class ExecutionLog:
         self._file = path.open("a", buffering=1 << 16)
         self._names = f"{service},{node}"
         if self._file.tell() == 0:
-            self._file.write(COLUMNS)
+            self._file.write(",".join(COLUMNS) + "\n")
         self._file.flush()
 
     def add(self, execution: Execution) -> None:

@@ -37,14 +37,19 @@ class Gateway:
         self._configuration: dict[str, Any] = configure.configuration
         self._tell = tell
         self._role = Role()
-        self._dispatcher = Dispatcher(configure.concurrency, configure.queue_limit, configure.timeout_ms * NS)
+        self._dispatcher: Dispatcher[WorkerConnection] = Dispatcher(
+            configure.concurrency, configure.queue_limit, configure.timeout_ms * NS
+        )
+        self._received = 0
+        """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
+        over TCP connections, whose later requests are not steered."""
         self._workers: set[WorkerConnection] = set()
         self._log = ExecutionLog(Path(settings.execution_log), settings.service, settings.node)
         self._page = Page(Path(settings.page), create=True)
-        self._poke = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._poke.setblocking(False)
+        self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._emitter.setblocking(False)
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
-        self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._came)
+        self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
@@ -76,11 +81,10 @@ class Gateway:
             for execution in refused:
                 self._log.add(execution)
             for worker in stuck:
-                assert isinstance(worker, WorkerConnection)
                 worker.kill()
             if refused:
                 self._publish()
-            self._housekeeping(now / 1e9)
+            self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
         self._log.flush()
         self._tell(Status(workers=self._dispatcher.workers, finished=True))
@@ -99,7 +103,7 @@ class Gateway:
         self.udp.close()
         await self.http.close()
         self._log.close()
-        self._poke.close()
+        self._emitter.close()
         self._page.close()
 
     def configure(self, configure: Configure) -> None:
@@ -117,16 +121,16 @@ class Gateway:
         changed = role.draining != self._role.draining
         self._role = role
         self.http.closing = role.closes_connections
-        self._publish(poke=changed)
+        self._publish(notify=changed)
 
     def _timeout_ns(self) -> int:
         return self._dispatcher.timeout_ns
 
-    def _came(self) -> None:
-        self._dispatcher.received += 1
+    def _count(self) -> None:
+        self._received += 1
 
     def _submit_new(self, job: Job) -> None:
-        self._came()
+        self._count()
         self._submit(job)
 
     def _submit(self, job: Job) -> None:
@@ -137,7 +141,6 @@ class Gateway:
 
     def _dispatch(self) -> None:
         for worker, job in self._dispatcher.assign(time.monotonic_ns()):
-            assert isinstance(worker, WorkerConnection)
             left_ms = max(0, job.deadline_ns - job.dispatched_ns) // NS
             worker.send(
                 Request(
@@ -159,7 +162,7 @@ class Gateway:
         self._workers.add(worker)
         self._dispatcher.joined(worker)
         self._dispatch()
-        self._publish(poke=True)
+        self._publish(notify=True)
         self._tell(Status(workers=self._dispatcher.workers))
 
     def _responded(self, worker: WorkerConnection, response: Response) -> None:
@@ -171,23 +174,22 @@ class Gateway:
         if self._closed:
             return
         self._note(self._dispatcher.left(worker))
-        self._publish(poke=True)
+        self._publish(notify=True)
         self._tell(Status(workers=self._dispatcher.workers))
 
     def _note(self, execution: Execution | None) -> None:
         if execution is not None:
             self._log.add(execution)
 
-    def _publish(self, *, poke: bool = False) -> None:
-        numbers = self._dispatcher.numbers(self._role.draining)
+    def _publish(self, *, notify: bool = False) -> None:
+        numbers = self._dispatcher.numbers(draining=self._role.draining, received=self._received)
         self._page.write(numbers)
-        if poke or numbers.queue_depth >= self._page.reported() + JUMP:
-            # No emitter, or one that has pokes enough: the report on schedule will do.
+        if notify or numbers.queue_depth >= self._page.reported() + JUMP:
+            # No emitter, or one that has notifications enough: the report on schedule will do.
             with contextlib.suppress(OSError):
-                self._poke.sendto(self._settings.service.encode(), self._settings.poke_socket)
+                self._emitter.sendto(self._settings.service.encode(), self._settings.notify_socket)
 
-    def _housekeeping(self, now: float) -> None:
+    def _flush(self, now: float) -> None:
         if now - self._flushed >= FLUSH_S:
             self._flushed = now
             self._log.flush()
-            self.udp.tick(now)

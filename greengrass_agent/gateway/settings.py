@@ -27,7 +27,7 @@ class Settings(BaseModel):
     """Unix socket at which workers connect."""
     page: str
     """File of the queue numbers that the emitter reads."""
-    poke_socket: str
+    notify_socket: str
     """Unix datagram socket of the emitter, told when the queue jumps."""
     execution_log: str
 

@@ -1,4 +1,4 @@
-"""Processes of the agent: none outlives it, companions come back, scripts run inside a CPU budget."""
+"""Processes of the agent: none outlives it, its own are started again, scripts run inside a CPU budget."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ import hitless
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.pipes import LIMIT
 from hitless.backoff import Backoff
+from hitless.exits import describe_exit
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
 LONG_RUN_S = 10.0
-"""A companion that ran so long is started again after the shortest wait."""
+"""A process that ran so long is started again after the shortest wait."""
 TERMINATE_S = 3.0
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 # A pid is written before the script begins: none of its work escapes the budget.
@@ -33,7 +34,7 @@ PACKAGES = Path(hitless.__file__).resolve().parent.parent
 """Where the function runtime is imported from."""
 
 
-class Companion:
+class Subprocess:
     """A process of ours that is started again when it ends, with commands to it and lines from it."""
 
     def __init__(
@@ -41,16 +42,16 @@ class Companion:
         name: str,
         command: Sequence[str],
         *,
-        greet: Callable[[], Iterable[BaseModel]],
-        heard: Callable[[bytes], None],
-        ended: Callable[[], None],
+        first_commands: Callable[[], Iterable[BaseModel]],
+        on_line: Callable[[bytes], None],
+        on_exit: Callable[[], None],
     ) -> None:
-        """`greet` gives the first commands of each start, `heard` takes its lines, `ended` is told of each end."""
+        """`first_commands` gives those of each start, `on_line` takes its lines, `on_exit` is told of each end."""
         self._name = name
         self._command = command
-        self._greet = greet
-        self._heard = heard
-        self._ended = ended
+        self._first_commands = first_commands
+        self._on_line = on_line
+        self._on_exit = on_exit
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -59,7 +60,7 @@ class Companion:
         self._task = asyncio.create_task(self._keep(), name=self._name)
 
     def send(self, command: BaseModel) -> None:
-        """Send a command; dropped while it does not run, since `greet` says all that holds at the next start."""
+        """Send a command; dropped while it does not run, since `first_commands` say all that holds at each start."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(command.model_dump_json().encode() + b"\n")
 
@@ -94,14 +95,14 @@ class Companion:
         self._process = process
         assert process.stdout is not None
         try:
-            for command in self._greet():
+            for command in self._first_commands():
                 self.send(command)
             while line := await process.stdout.readline():
-                self._heard(line)
+                self._on_line(line)
             return await process.wait()
         finally:
             self._process = None
-            self._ended()
+            self._on_exit()
             await _end(process)
 
 
@@ -164,11 +165,6 @@ def environment() -> dict[str, str]:
     path = os.pathsep.join([str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])])
     search = os.pathsep.join([str(interpreter), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": search, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def describe_exit(code: int) -> str:
-    """How a process ended, in words."""
-    return f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
 
 async def _end(process: Process) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from hitless.mqtt.messages import EndpointUpdate
-from hitless.wire.call import Address, Endpoint, UnknownEndpoint
+from hitless.wire.calls import Endpoint, UnknownEndpoint
+from hitless.wire.invocation import Address
+
+if TYPE_CHECKING:
+    # A client without a broker, such as a function's worker, has no use for pydantic.
+    from hitless.mqtt.messages import EndpointUpdate
 
 
 class Endpoints:

@@ -7,28 +7,16 @@ defaults; the agent reads the rest to serve the component, the worker to call ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
+from hitless.component.endpoint import ServiceEndpoint
 from hitless.faults import faults
 
 
 class ServiceConfigurationError(ValueError):
     """A configuration that cannot be served; names each field and what was expected."""
-
-
-class Endpoint(BaseModel):
-    """Where a service's new requests go, and what it is."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    address: str = Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")
-    """The service's own address, or a node's where no switch steers."""
-    port: int = Field(gt=0, lt=1 << 16)
-    service_id: int = Field(gt=0, lt=1 << 16)
-    protocol: Literal["udp", "tcp"] = "udp"
-    """udp: the invocation protocol; tcp: HTTP/1.1."""
 
 
 class ServiceConfiguration(BaseModel):
@@ -44,7 +32,7 @@ class ServiceConfiguration(BaseModel):
     """Milliseconds until a request that has no answer yet is answered with an error."""
     queue_limit: int = Field(default=256, ge=1, lt=1 << 16)
     """Requests that may wait; one more is refused at once."""
-    endpoints: dict[str, Endpoint]
+    endpoints: dict[str, Annotated[ServiceEndpoint, PlainValidator(ServiceEndpoint.read)]]
     """By service name."""
 
     @model_validator(mode="after")
@@ -54,7 +42,7 @@ class ServiceConfiguration(BaseModel):
         return self
 
     @property
-    def own(self) -> Endpoint:
+    def own(self) -> ServiceEndpoint:
         """The endpoint of the component's own service."""
         return self.endpoints[self.service]
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_serializer,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from hitless.faults import faults
-from hitless.wire.report import Report
+from hitless.wire.report import BITS, Report
 
 
 class MessageError(ValueError):
@@ -34,6 +43,12 @@ class Message(BaseModel):
     def encode(self) -> bytes:
         """The payload as it is published."""
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+class _ByOwnNames(Message):
+    """A payload with the names that its fields have in Python."""
+
+    model_config = ConfigDict(alias_generator=None)
 
 
 # Deployments, as Greengrass v2 writes them.
@@ -265,35 +280,39 @@ class Health(Message):
     deployment_information: DeploymentInformation | None = None
 
 
-class Metrics(Message):
-    """A report's fields by the report's own names (no authentication: the broker knows who publishes)."""
+_AUTHENTICATION = frozenset(("key_id", "tag"))
+"""Fields of a report that no message has: the broker knows who publishes."""
+_METRICS: dict[str, Any] = {
+    name: (bool if bits == 1 else Annotated[int, Field(ge=0, lt=1 << bits)], ...)
+    for name, bits in BITS.items()
+    if name not in _AUTHENTICATION
+}
+_MetricsForm = create_model("Metrics", __base__=_ByOwnNames, **_METRICS)
 
-    model_config = ConfigDict(alias_generator=None)
 
-    service_id: int = Field(ge=0, lt=1 << 16)
-    node_id: int = Field(ge=0, lt=1 << 16)
-    epoch: int = Field(ge=0, lt=1 << 32)
-    sequence: int = Field(ge=0, lt=1 << 32)
-    ready: bool
-    draining: bool
-    cpu: int = Field(ge=0, lt=1 << 16)
-    cpu_own: int = Field(ge=0, lt=1 << 16)
-    memory: int = Field(ge=0, lt=1 << 16)
-    queue_depth: int = Field(ge=0, lt=1 << 16)
-    in_flight: int = Field(ge=0, lt=1 << 16)
-    concurrency: int = Field(ge=0, lt=1 << 16)
-    backlog: int = Field(ge=0, lt=1 << 32)
-    service_interval: int = Field(ge=0, lt=1 << 32)
-    received: int = Field(ge=0, lt=1 << 32)
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A report as a message: its fields by the report's own names, without key and tag."""
+
+    _report: Report
 
     @classmethod
     def of(cls, report: Report) -> Self:
         """The message that carries `report`."""
-        return cls.model_validate(asdict(report))
+        return cls(replace(report, key_id=0, tag=0))
+
+    @classmethod
+    def decode(cls, payload: bytes | bytearray | str) -> Self:
+        """Read a payload. Raises MessageError."""
+        return cls(Report(**_MetricsForm.decode(payload).model_dump()))
+
+    def encode(self) -> bytes:
+        """The payload as it is published."""
+        return _MetricsForm.model_validate(asdict(self._report)).encode()
 
     def report(self) -> Report:
-        """The report that the message carries, without key and tag."""
-        return Report(**self.model_dump())
+        """The report that the message carries."""
+        return self._report
 
 
 # Endpoints.

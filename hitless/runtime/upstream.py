@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hitless.client.blocking import BlockingClient
+from hitless.component.endpoint import ServiceEndpoint
 from hitless.runtime.handler import Context
-from hitless.wire.call import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
+from hitless.wire.calls import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,7 @@ def endpoint_of(service: str, configuration: Mapping[str, Any]) -> Endpoint:
     if entry is None:
         raise UnknownEndpoint(f"the component's configuration has no endpoints.{service}")
     try:
-        return Endpoint(int(entry["service_id"]), str(entry["address"]), int(entry["port"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnknownEndpoint(
-            f"endpoints.{service} of the component's configuration is {entry!r}, "
-            f"expected service_id, address and port ({error!r})"
-        ) from None
+        found = ServiceEndpoint.read(entry)
+    except ValueError as error:
+        raise UnknownEndpoint(f"endpoints.{service} of the component's configuration: {error}") from None
+    return Endpoint(found.service_id, found.address, found.port)

@@ -1,7 +1,9 @@
 """The switch's integers: widths, saturation, serial numbers, time that may step back."""
 
+from hitless.steering.words import USEC_BITS
+
 U32 = 2**32 - 1
-U48 = 2**48 - 1
+U48 = (1 << USEC_BITS) - 1
 
 
 def newer(value: int, than: int) -> bool:
@@ -17,4 +19,4 @@ def subtract_saturating(a: int, b: int) -> int:
 def elapsed(now: int, then: int) -> int:
     """Microseconds since `then` on a 48-bit clock; zero when the clock was set back, never huge."""
     span = (now - then) & U48
-    return 0 if span >= 2**47 else span
+    return 0 if span >= 1 << USEC_BITS - 1 else span

@@ -1,12 +1,12 @@
-"""Drawing a member from those that new work may go to. In the program: draw.p4, and the lot in choose.p4."""
+"""Drawing a member from those that new work may go to. In the program: draw.p4 and choose.p4."""
 
 import random
 import zlib
 from collections.abc import Callable
 
-from hitless.steering.tree import MEMBERS
+from hitless.steering.words import MEMBERS
 
-Lots = Callable[[int], int]
+Draw = Callable[[int], int]
 """Draws a member from a set that is not empty; bit m of the set stands for member m."""
 
 
@@ -31,6 +31,6 @@ def first_from(eligible: int, start: int) -> int:
     return (start + skip) % MEMBERS
 
 
-def lot(key: bytes, members: int) -> int:
+def hashed_slot(key: bytes, members: int) -> int:
     """The slot that a flow's hash points to, of `members` in use: the same for the same key."""
     return zlib.crc32(key) % max(members, 1)

@@ -6,24 +6,9 @@ only when it has expired.
 
 import zlib
 from dataclasses import dataclass
-from enum import IntEnum
 
 from hitless.steering.arithmetic import elapsed
-
-FLOWS_PER_WAY = 65536
-HANDSHAKE_AFTER = 3_000_000
-"""How long a SYN waits to be followed up (µs)."""
-CLOSING_AFTER = 10_000_000
-"""How long an entry lives on after FIN or RST (µs): half-closed downloads go on."""
-
-
-class FlowState(IntEnum):
-    """How far a flow is."""
-
-    FREE = 0
-    OPENING = 1
-    OPEN = 2
-    CLOSING = 3
+from hitless.steering.words import CLOSING_AFTER, FLOWS_PER_WAY, HANDSHAKE_AFTER, FlowState
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,24 @@
-"""What a report, a request or a look leads to, as values."""
+"""What a report, a request or the passing of time leads to, as values."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from hitless.steering.words import MemberStatus, Reason
+
+MOVES = frozenset(
+    (
+        Reason.FIRST,
+        Reason.BETTER,
+        Reason.DRAINING,
+        Reason.NOT_READY,
+        Reason.STALE,
+        Reason.GONE,
+        Reason.PINNED,
+    )
+)
+"""Why a service's host changes."""
+EVICTIONS = frozenset((Reason.EVICT_STALE, Reason.EVICT_GONE))
+"""Why an instance is taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +36,11 @@ class Event:
     """Of the report that decided, as are epoch and sequence; zero when a packet or time did."""
     epoch: int = 0
     sequence: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the service's host changed; else only an instance was taken out."""
+        return self.reason in MOVES
 
 
 class Verdict(Enum):
@@ -46,7 +66,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one report, request or look led to."""
+    """What one report or request led to."""
 
     verdict: Verdict
     member: int | None = None

@@ -1,77 +1,208 @@
-"""What the control plane says about a service, as the decision code reads it: in the switch's units."""
+"""The steering policies, a class each: what the fabric file says of one, its table entry, and how it decides.
+
+A class is complete when it is in POLICIES: the fabric file takes it by its name, the switches get it as its action with
+its fields as parameters, and `policy_of` reads such an entry back. `docs/contributing.md` walks through adding one.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar
 
-from hitless.steering.rank import OFF, Score
-from hitless.steering.tree import MEMBERS
+from pydantic import ConfigDict, Field
+
+from hitless.steering.arithmetic import U48
+from hitless.steering.draw import Draw, better_of_two, first_from
+from hitless.steering.rank import Score, load, single_rank
+from hitless.steering.tree import Tree
+from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Word
+from hitless.steering.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
+from hitless.wire.report import Report
+
+
+class Policy:
+    """How instances are chosen for new work. A subclass is a frozen dataclass; its fields are in the switch's units."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[ConfigDict] = FILE_FORM
+
+    name: ClassVar[str]
+    """In the fabric file."""
+    action: ClassVar[str]
+    """In the program's table `policies`. Its parameters have the fields' names and order."""
+    one_host: ClassVar[bool]
+    """One instance at a time takes all new work: the host."""
+    elects: ClassVar[bool] = False
+    """Reports decide who is the host, so one switch has to decide for all."""
+
+    @property
+    def params(self) -> tuple[tuple[str, int], ...]:
+        """The action's parameters."""
+        one: Any = self
+        return tuple((field.name, getattr(self, field.name)) for field in fields(one))
+
+    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
+        """The rank that a report gives an instance that is ready and does not drain.
+
+        `unseen`: pieces of work sent to it that it had not received when it reported.
+        """
+        raise NotImplementedError
+
+
+class OneHost(Policy):
+    """One instance takes all new work until it has a reason to make room."""
+
+    __slots__ = ()
+    one_host = True
+
+    @property
+    def wanted(self) -> int | None:
+        """The member that is to be the host while it lives, whatever its rank; None: the best."""
+        return None
+
+    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
+        """What is left after the load."""
+        return single_rank(load(report, score, path_cost))
+
+    def beats(self, best: int, held: int) -> bool:
+        """Whether a rank is so much better than the host's that the host makes room for it."""
+        return False
+
+    def dwell_when_damped(self, damping: int) -> int:
+        """Microseconds that must lie between two moves for load, after so many doublings."""
+        return 0
+
+
+class Shared(Policy):
+    """Each piece of new work is sent to an instance of its own choice."""
+
+    __slots__ = ()
+    one_host = False
+    books: ClassVar[bool] = False
+    """A piece of work that is sent to an instance puts off the start of the next one there."""
+    takes_turns: ClassVar[bool] = False
+    """The member after the chosen one has the next turn."""
+
+    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
+        """By the time until work would start.
+
+        These book no work between reports, so a start that comes nearer as time goes by would only favour whose report
+        is older: `now` does not count.
+        """
+        return SPREAD_BEST - min(_delay(report, unseen, path_cost), SPREAD_MAX_DELAY)
+
+    def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
+        """One of the tree's eligible members, of which there is at least one; `turn` is the slot whose turn it is."""
+        raise NotImplementedError
+
+
+def _delay(report: Report, unseen: int, path_cost: int) -> int:
+    return report.backlog + unseen * report.service_interval + path_cost
 
 
 @dataclass(frozen=True, slots=True)
-class Single:
-    """One host at a time."""
+class Single(OneHost):
+    """One host at a time. It moves for load when another instance is better by `margin` and the last move is older than
+    the dwell; at once when the host drains, is not ready, falls silent or is gone."""
 
-    margin: int
-    """Rank by which another must be better."""
-    dwell: int
-    """Microseconds between two moves for load."""
+    name: ClassVar = "single"
+    action: ClassVar = "single"
+    elects: ClassVar = True
 
+    margin: Word = 400
+    """Rank (0 to 65535, what is left after the load) by which another must be better."""
+    dwell: Annotated[Milliseconds, Field(alias="dwell_ms")] = 3_000_000
+    """Between two moves for load."""
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The earliest start."""
+    def beats(self, best: int, held: int) -> bool:
+        """By more than the margin."""
+        return best > min(held + self.margin, U48)
 
-    load_penalty: int = OFF
-    """Left shift of the load into the start time (µs); a large one is off."""
-
-
-@dataclass(frozen=True, slots=True)
-class TwoChoices:
-    """The better of two drawn at random, by the start that each reported last."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundRobin:
-    """Each in turn."""
+    def dwell_when_damped(self, damping: int) -> int:
+        """The dwell, doubled so often."""
+        return self.dwell << damping
 
 
 @dataclass(frozen=True, slots=True)
-class Random:
-    """Any, at random."""
+class Spread(Shared):
+    """Every request or flow goes where it can start first."""
+
+    name: ClassVar = "spread"
+    action: ClassVar = "spread"
+    books: ClassVar = True
+
+    load_penalty: LeftShift = OFF
+    """Shifts the load, which is then added to the start time in microseconds."""
+
+    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
+        """By the time at which work would start."""
+        delay = _delay(report, unseen, path_cost)
+        if self.load_penalty <= WEIGHT_MAX:
+            delay += load(report, score, 0) << self.load_penalty
+        return SPREAD_BEST - (now + min(delay, SPREAD_MAX_DELAY)) & U48
+
+    def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
+        """The root."""
+        return tree.best.member
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
-    """The operator's choice, while it lives."""
+class Pinned(OneHost):
+    """The operator's choice, whatever its rank, while it lives; then the best. The fabric file names its node."""
+
+    name: ClassVar = "pinned"
+    action: ClassVar = "pinned"
 
     member: int
 
-
-Policy = Single | Spread | TwoChoices | RoundRobin | Random | Pinned
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceSettings:
-    """What the control plane says about an instance."""
-
-    generation: int
-    path_cost: int = 0
+    @property
+    def wanted(self) -> int | None:
+        """The pinned member."""
+        return self.member
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the control plane says about a service. Times in microseconds."""
+class TwoChoices(Shared):
+    """The better of two instances drawn at random, by the start that each reported last."""
 
-    policy: Policy
-    instances: Mapping[int, InstanceSettings]
-    """By member."""
-    score: Score = field(default_factory=Score)
-    stale_after: int = 200_000
-    dead_after: int = 2_000_000
-    """When flows leave a silent instance, too."""
-    idle_after: int = 60_000_000
-    """When the store forgets a flow."""
-    members: int = MEMBERS
-    """Slots in use: a draw's range."""
-    on_no_live: Literal["last", "fallback", "drop"] = "last"
+    name: ClassVar = "two_choices"
+    action: ClassVar = "two_choices"
+
+    def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
+        """One that can win."""
+        return draw(better_of_two(tree.eligible, tree.rank))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRobin(Shared):
+    """The next eligible instance in turn."""
+
+    name: ClassVar = "round_robin"
+    action: ClassVar = "round_robin"
+    takes_turns: ClassVar = True
+
+    def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
+        """The first whose turn comes."""
+        return first_from(tree.eligible, turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Random(Shared):
+    """An eligible instance drawn at random."""
+
+    name: ClassVar = "random"
+    action: ClassVar = "random_choice"
+
+    def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
+        """Any."""
+        return draw(tree.eligible)
+
+
+POLICIES: tuple[type[Policy], ...] = (Single, Spread, Pinned, TwoChoices, RoundRobin, Random)
+"""All there are, in the order in which the fabric file's documentation has them."""
+
+_BY_ACTION = {policy.action: policy for policy in POLICIES}
+
+
+def policy_of(action: str, params: Mapping[str, int]) -> Policy:
+    """The policy that an entry of the table `policies` sets. Raises KeyError for an action that sets none."""
+    return _BY_ACTION[action](**params)

@@ -1,38 +1,52 @@
 """From a report to a rank: how good an instance is for the next piece of work. Larger is better."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Self
+
+from pydantic import ConfigDict
 
 from hitless.steering.arithmetic import U32, subtract_saturating
+from hitless.steering.units import FILE_FORM, LeftShift, RightShift, Unit, Word
+from hitless.steering.words import OFF, SINGLE_BEST, SINGLE_MAX_LOAD, WEIGHT_MAX
 from hitless.wire.report import Report
 
-NOT_ELIGIBLE = 0
-"""Takes no new work: absent, or not ready."""
-LAST_RESORT = 1
-"""Draining: takes new work only when there is nobody else."""
-SINGLE_BEST = 2**16 - 1
-"""The rank of an idle instance under `single`."""
-SINGLE_MAX_LOAD = SINGLE_BEST - LAST_RESORT - 1
-"""Load counts up to here, so that the busiest instance still beats a draining one."""
-SPREAD_BEST = 2**48 - 1
-"""The rank under `spread` of an instance that could have started at time zero."""
-SPREAD_MAX_DELAY = 2**46
-"""Microseconds that a start can lie ahead, so that its rank stays above LAST_RESORT."""
-WEIGHT_MAX = 16
-"""The largest shift; a larger one turns the metric off."""
-OFF = 31
-"""How a metric is turned off."""
+PARAMETERS = ("w_cpu", "w_memory", "w_queue", "busy_after", "w_interval")
+"""Of the program's action `score`, in the order of the fields of Score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How metrics become load: left shifts for cpu, memory and queue, a right shift for the service interval."""
+    """How metrics add up to the load of an instance. A shift that is `off` leaves its metric out."""
 
-    cpu: int = 0
-    memory: int = OFF
-    queue: int = OFF
-    busy_after: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = FILE_FORM
+    action: ClassVar = "score"
+    """In the program's table `scoring`."""
+
+    cpu: LeftShift = 0
+    """CPU use of the node that is not this instance's own, in permille of the node's budget."""
+    memory: LeftShift = OFF
+    """Memory use of the node, in permille of its budget."""
+    queue: LeftShift = OFF
+    """Requests above `busy_after` that wait at the instance."""
+    busy_after: Annotated[Word, Unit("requests")] = 0
     """Queue depth that does not count yet."""
-    interval: int = OFF
+    interval: RightShift = OFF
+    """The service interval: microseconds from one request's end to the next under load."""
+
+    @property
+    def params(self) -> tuple[tuple[str, int], ...]:
+        """The action's parameters."""
+        return tuple(zip(PARAMETERS, (getattr(self, one.name) for one in fields(self)), strict=True))
+
+    @classmethod
+    def of(cls, params: Mapping[str, int]) -> Self:
+        """What an entry with these parameters says."""
+        return cls(*(params[name] for name in PARAMETERS))
+
+
+ONLY_PATH_COST = Score(OFF, OFF, OFF, 0, OFF)
+"""How a service is scored that has no entry in `scoring`."""
 
 
 def load(report: Report, score: Score, path_cost: int) -> int:

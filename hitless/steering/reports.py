@@ -2,18 +2,9 @@
 
 from dataclasses import dataclass
 
-from hitless.steering.arithmetic import U32, U48, newer
-from hitless.steering.policies import InstanceSettings, Pinned, Settings, Single, Spread
-from hitless.steering.rank import (
-    LAST_RESORT,
-    NOT_ELIGIBLE,
-    SPREAD_BEST,
-    SPREAD_MAX_DELAY,
-    WEIGHT_MAX,
-    load,
-    single_rank,
-)
-from hitless.steering.words import MemberStatus
+from hitless.steering.arithmetic import U32, newer
+from hitless.steering.settings import InstanceSettings, Settings
+from hitless.steering.words import LAST_RESORT, NOT_ELIGIBLE, MemberStatus
 from hitless.wire.report import Report
 
 
@@ -32,7 +23,7 @@ class Instance:
     status: MemberStatus = MemberStatus.ABSENT
     sent: int = 0
     """Pieces of new work sent to it, modulo 2^32."""
-    way: int = 0
+    floor: int = 0
     """Leaking minimum of `sent` less `received`, in 1/64, modulo 2^32."""
     left: int = 0
     """When it last ceased to be the host (µs); 0 for never."""
@@ -48,11 +39,11 @@ class Instance:
         if not (restarted or newer(report.epoch, self.epoch) or (same_epoch and newer(report.sequence, self.sequence))):
             return None
         gap = (self.sent - report.received << 6) & U32
-        unseen = (gap - self.way) & U32
+        unseen = (gap - self.floor) & U32
         if restarted or not same_epoch or unseen >= 2**31:
-            self.way, unseen = gap, 0
+            self.floor, unseen = gap, 0
         else:
-            self.way = (self.way + 1) & U32
+            self.floor = (self.floor + 1) & U32
         self.generation = generation
         self.epoch, self.sequence = report.epoch, report.sequence
         self.arrival = now
@@ -73,14 +64,4 @@ def rank(now: int, report: Report, unseen: int, service: Settings, instance: Ins
         return NOT_ELIGIBLE
     if report.draining:
         return LAST_RESORT
-    if isinstance(service.policy, Single | Pinned):
-        return single_rank(load(report, service.score, instance.path_cost))
-    delay = report.backlog + unseen * report.service_interval + instance.path_cost
-    if isinstance(service.policy, Spread) and service.policy.load_penalty <= WEIGHT_MAX:
-        delay += load(report, service.score, 0) << service.policy.load_penalty
-    start = min(delay, SPREAD_MAX_DELAY)
-    # The others book no work between reports, so there a start that comes nearer as time goes by would only favour
-    # whose report is older.
-    if isinstance(service.policy, Spread):
-        start += now
-    return SPREAD_BEST - start & U48
+    return service.policy.rank(now, report, unseen, service.score, instance.path_cost)

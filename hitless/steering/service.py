@@ -8,30 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hitless.steering.arithmetic import U32, U48, elapsed
-from hitless.steering.draw import Lots, better_of_two, by_chance, first_from, lot
-from hitless.steering.flows import FlowState, FlowStore, Place, Work, keeps
+from hitless.steering.draw import Draw, by_chance, first_from, hashed_slot
+from hitless.steering.flows import FlowStore, Place, Work, keeps
 from hitless.steering.outcome import Event, Outcome, Probe, Verdict
-from hitless.steering.policies import (
-    InstanceSettings,
-    Pinned,
-    Policy,
-    Random,
-    RoundRobin,
-    Settings,
-    Single,
-    Spread,
-    TwoChoices,
-)
-from hitless.steering.rank import LAST_RESORT, NOT_ELIGIBLE, SPREAD_BEST
+from hitless.steering.policies import OneHost, Policy, Shared
 from hitless.steering.reports import Instance, rank
-from hitless.steering.tree import MEMBERS, Tree
-from hitless.steering.words import MemberStatus, Reason
+from hitless.steering.settings import InstanceSettings, Settings
+from hitless.steering.tree import Tree
+from hitless.steering.words import (
+    LAST_RESORT,
+    MAX_DAMPING,
+    MAX_RESUBMITS,
+    MEMBERS,
+    NOT_ELIGIBLE,
+    SPREAD_BEST,
+    FlowState,
+    MemberStatus,
+    OnNoLive,
+    Reason,
+)
 from hitless.wire.report import Report
 
-MAX_DAMPING = 6
-"""A dwell is doubled up to 64 times."""
-MAX_PASSES = 64
-"""A packet goes round so often at most: once for every member that it finds dead."""
 RETURN_DWELLS = 10
 """To come back within so many dwells is a return."""
 
@@ -93,40 +90,40 @@ class ServiceSteering:
             return Outcome(Verdict.OLD)
         self._tree.change(member, rank(now, report, unseen, self.settings, bound))
         events: list[Event] = []
-        if self._hosted:
+        if self.settings.policy.one_host:
             self._settle(now, report, events)
         return Outcome(Verdict.ACCEPTED, events=tuple(events))
 
-    def look(self, now: int) -> tuple[Event, ...]:
+    def tick(self, now: int) -> tuple[Event, ...]:
         """Find out what a request would, without sending one: for time passing where no requests are seen."""
         events: list[Event] = []
         self._settle(now, None, events)
         return tuple(events)
 
     def request(
-        self, now: int, work: Work | None = None, lots: Lots = by_chance, fits: Callable[[int], bool] = lambda _: True
+        self, now: int, work: Work | None = None, draw: Draw = by_chance, fits: Callable[[int], bool] = lambda _: True
     ) -> Outcome:
         """Steer a packet. Without `work` its service has no affinity: each packet is new work.
 
-        `lots` draws one of a set of members. `fits` tells whether the way to a member takes so long a packet.
+        `draw` draws one of a set of members. `fits` tells whether the path to a member takes so long a packet.
         """
         events: list[Event] = []
-        for _ in range(MAX_PASSES + 1):
+        for _ in range(MAX_RESUBMITS + 1):
             place = Place() if work is None else self._flows.find(now, work, self.settings.idle_after)
             flow_member = self._flow_member(now, work, place)
             kept = flow_member if flow_member is not None and self._reports(now, flow_member) else None
-            drawn = work if work is not None and kept is None and (place.slot is None or work.quoted) else None
-            choice = self._choose(now, by_report=False, drawn=drawn, lots=lots) if kept is None else _Choice(kept)
+            hashed = work if work is not None and kept is None and (place.slot is None or work.quoted) else None
+            choice = self._choose(now, by_report=False, hashed=hashed, draw=draw) if kept is None else _Choice(kept)
             member = choice.member
             told = _Told(choice.no_live, *_unknown(work, place))
             if choice.no_live:
-                if self.settings.on_no_live == "fallback":
+                if self.settings.on_no_live is OnNoLive.FALLBACK:
                     return told.outcome(Verdict.FALLBACK, None, events)
-                if self.settings.on_no_live == "last" and flow_member is not None:
+                if self.settings.on_no_live is OnNoLive.LAST and flow_member is not None:
                     member = kept = flow_member
                     if self._evicted(now, member, None, events, kept=True):
                         continue
-                elif self.settings.on_no_live == "drop" or self._last is None or self._gone(self._last):
+                elif self.settings.on_no_live is OnNoLive.DROP or self._last is None or self._gone(self._last):
                     return told.outcome(Verdict.DROPPED, None, events)
                 else:
                     member = self._last
@@ -136,7 +133,7 @@ class ServiceSteering:
                 self._move(now, choice.reason, member, None, events)
             if not fits(member):
                 return told.outcome(Verdict.TOO_BIG, member, events)
-            if kept is None and drawn is None:
+            if kept is None and hashed is None:
                 self._book(now, member, choice.no_live)
             if work is not None and place.slot is not None and not work.quoted:
                 before = place.entry.state if place.entry is not None and flow_member is not None else FlowState.FREE
@@ -161,17 +158,12 @@ class ServiceSteering:
             best_rank=best.rank,
         )
 
-    @property
-    def _hosted(self) -> bool:
-        """One host at a time?"""
-        return isinstance(self.settings.policy, Single | Pinned)
-
     def _instance(self, member: int) -> Instance:
         return self._instances.setdefault(member, Instance())
 
     def _settle(self, now: int, report: Report | None, events: list[Event]) -> None:
         """Let the host move if it must, past everyone who turns out dead."""
-        for _ in range(MAX_PASSES + 1):
+        for _ in range(MAX_RESUBMITS + 1):
             choice = self._choose(now, by_report=report is not None)
             if choice.no_live or (choice.reason is None and not choice.overdue):
                 return
@@ -192,18 +184,19 @@ class ServiceSteering:
         """Whether it has been silent for less than a flow waits."""
         return elapsed(now, self._instance(member).arrival) <= self.settings.dead_after
 
-    def _choose(self, now: int, *, by_report: bool, drawn: Work | None = None, lots: Lots = by_chance) -> _Choice:
+    def _choose(self, now: int, *, by_report: bool, hashed: Work | None = None, draw: Draw = by_chance) -> _Choice:
         best = self._tree.best
         no_live = best.rank == NOT_ELIGIBLE
         policy = self.settings.policy
-        if not isinstance(policy, Single | Pinned):
-            return _Choice(self._drawn(policy, best.member, drawn, lots), no_live=no_live)
+        if not isinstance(policy, OneHost):
+            return _Choice(self._share(policy, best.member, hashed, draw), no_live=no_live)
         host = self._host
         held = self._instance(host) if host is not None else Instance()
         late = host is not None and elapsed(now, held.arrival) > self.settings.stale_after
         overdue = late and held.status is not MemberStatus.ABSENT
-        if isinstance(policy, Pinned) and self._instance(policy.member).status is not MemberStatus.ABSENT:
-            return _Choice(policy.member, Reason.PINNED if host != policy.member else None, overdue, False)
+        wanted = policy.wanted
+        if wanted is not None and self._instance(wanted).status is not MemberStatus.ABSENT:
+            return _Choice(wanted, Reason.PINNED if host != wanted else None, overdue, False)
         if no_live:
             return _Choice(host or 0, None, overdue, True)
         reason = None
@@ -217,34 +210,27 @@ class ServiceSteering:
             reason = self._better(now, host, policy)
         return _Choice(best.member if reason is not None or host is None else host, reason, overdue, False)
 
-    def _drawn(self, policy: Policy, best: int, drawn: Work | None, lots: Lots) -> int:
+    def _share(self, policy: Policy, best: int, hashed: Work | None, draw: Draw) -> int:
         """The member for a service without a host: only eligible ones that do not drain, or when all do, the best."""
         eligible = self._tree.eligible
-        if not eligible:
+        if not eligible or not isinstance(policy, Shared):
             return best
-        if drawn is not None:
-            return first_from(eligible, lot(drawn.key, self.settings.members))
-        match policy:
-            case RoundRobin():
-                member = first_from(eligible, self._turn)
-                self._turn = (member + 1) % MEMBERS
-                return member
-            case TwoChoices():
-                return lots(better_of_two(eligible, self._tree.rank))
-            case Random():
-                return lots(eligible)
-            case _:
-                return best
+        if hashed is not None:
+            return first_from(eligible, hashed_slot(hashed.key, self.settings.members))
+        member = policy.choose(self._tree, self._turn, draw)
+        if policy.takes_turns:
+            self._turn = (member + 1) % MEMBERS
+        return member
 
-    def _better(self, now: int, host: int, policy: Policy) -> Reason | None:
+    def _better(self, now: int, host: int, policy: OneHost) -> Reason | None:
         """Whether a live host should make room: because it drains, or because another is better and it has dwelt."""
         held, best = self._tree.rank(host), self._tree.best.rank
         if held == LAST_RESORT:
             return Reason.DRAINING if best > LAST_RESORT else None
-        if not isinstance(policy, Single) or best <= min(held + policy.margin, U48):
+        if not policy.beats(best, held):
             return None
         dwelt = (now - self._moved) & U48
-        return Reason.BETTER if dwelt >= policy.dwell << self._damping & U48 else None
+        return Reason.BETTER if dwelt >= policy.dwell_when_damped(self._damping) & U48 else None
 
     def _gone(self, member: int) -> bool:
         """No such instance any more, or another one in its slot."""
@@ -284,9 +270,10 @@ class ServiceSteering:
                 report,
             )
         )
-        if reason is Reason.BETTER and isinstance(self.settings.policy, Single):
+        policy = self.settings.policy
+        if reason is Reason.BETTER and isinstance(policy, OneHost):
             left = self._instance(member).left
-            dwell = self.settings.policy.dwell << self._damping
+            dwell = policy.dwell_when_damped(self._damping)
             if left == 0 or (now - left) & U48 >= RETURN_DWELLS * dwell & U48:
                 self._damping = 0
             else:
@@ -304,8 +291,8 @@ class ServiceSteering:
         instance.sent = (instance.sent + 1) & U32
         self._last = member
         held = self._tree.rank(member)
-        spread = isinstance(self.settings.policy, Spread)
-        if self._hosted or no_live or not (spread or held == LAST_RESORT):
+        policy = self.settings.policy
+        if not isinstance(policy, Shared) or no_live or not (policy.books or held == LAST_RESORT):
             return
         if held > LAST_RESORT:
             start = max(SPREAD_BEST - held, now)

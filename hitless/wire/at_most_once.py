@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
-Datagram = bytes | bytearray | memoryview
+from hitless.wire.invocation import Datagram
 
 
 class Verdict(Enum):
@@ -34,8 +35,7 @@ class _Client:
     """Admitted ids above the floor or not yet forgotten, oldest first; True when finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     finished: float
     datagrams: tuple[Datagram, ...]
     size: int

@@ -12,18 +12,31 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-MAGIC = 0x4849
-VERSION = 1
-HEADER_SIZE = 42
+from hitless.steering.words import (
+    INVOCATION_BYTES,
+    INVOCATION_LAYOUT,
+    INVOCATION_MAGIC,
+    INVOCATION_REQUEST,
+    INVOCATION_VERSION,
+)
+from hitless.wire.layout import offset, struct_of
+
+HEADER_SIZE = INVOCATION_BYTES
 """Bytes of the header in front of each fragment."""
 FRAGMENT_PAYLOAD = 1400
 """Most payload bytes of one fragment: with header, UDP, IP and an IP-in-IP tunnel it fits 1500 bytes."""
+MAX_DATAGRAM = HEADER_SIZE + FRAGMENT_PAYLOAD + 1
+"""Bytes to receive at a time: a longer datagram is cut to this, and so found malformed."""
 MAX_PAYLOAD = 4 * 1024 * 1024
 """Most bytes of one message's payload."""
 
-_LAYOUT = struct.Struct("!HBBBBHIQQIHHHI")
+Address = tuple[str, int]
+"""IPv4 address and UDP port."""
+Datagram = bytes | bytearray | memoryview
+
+_LAYOUT = struct_of(INVOCATION_LAYOUT)
 _INDEX = struct.Struct("!H")
-_INDEX_OFFSET = 34
+_INDEX_OFFSET = offset(INVOCATION_LAYOUT, "fragment_index")
 
 
 class InvocationError(ValueError):
@@ -33,7 +46,7 @@ class InvocationError(ValueError):
 class MessageType(IntEnum):
     """What a message is."""
 
-    REQUEST = 1
+    REQUEST = INVOCATION_REQUEST
     RESPONSE = 2
     ERROR = 3
     """An answer whose payload is the reason, as text."""
@@ -66,8 +79,7 @@ class Header(NamedTuple):
     """Bytes of the whole message's payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A whole request or answer."""
 
     type: MessageType
@@ -100,16 +112,16 @@ class Message:
         )
 
 
-def decode_header(datagram: bytes | bytearray | memoryview) -> Header:
+def decode_header(datagram: Datagram) -> Header:
     """Read and check a fragment's header against the datagram's length. Raises InvocationError."""
     try:
         header = Header._make(_LAYOUT.unpack_from(datagram))
     except struct.error:
         raise InvocationError(f"datagram of {len(datagram)} bytes, expected a header of {HEADER_SIZE}") from None
-    if header.magic != MAGIC:
-        raise InvocationError(f"magic is {header.magic:#06x}, expected {MAGIC:#06x}")
-    if header.version != VERSION:
-        raise InvocationError(f"version is {header.version}, expected {VERSION}")
+    if header.magic != INVOCATION_MAGIC:
+        raise InvocationError(f"magic is {header.magic:#06x}, expected {INVOCATION_MAGIC:#06x}")
+    if header.version != INVOCATION_VERSION:
+        raise InvocationError(f"version is {header.version}, expected {INVOCATION_VERSION}")
     if not MessageType.REQUEST <= header.type <= MessageType.ACK:
         raise InvocationError(f"type is {header.type}, expected 1 to 4")
     if header.fragment_index >= header.fragment_count:
@@ -132,8 +144,8 @@ def fragments(message: Message, fragment_payload: int = FRAGMENT_PAYLOAD) -> lis
     chunk = -(-total // count)
     try:
         header = _LAYOUT.pack(
-            MAGIC,
-            VERSION,
+            INVOCATION_MAGIC,
+            INVOCATION_VERSION,
             message.type,
             0,
             message.attempt,
@@ -221,7 +233,7 @@ class Reassembler:
         self._bytes = 0
         self._partials: OrderedDict[_Key, _Partial] = OrderedDict()
 
-    def receive(self, datagram: bytes | bytearray | memoryview, source: object, now: float) -> Message | None:
+    def receive(self, datagram: Datagram, source: object, now: float) -> Message | None:
         """Take one datagram from `source` (any hashable address); the message that it completes, if any.
 
         Raises InvocationError for a malformed or contradicting datagram (it is counted and changes nothing).
@@ -233,9 +245,7 @@ class Reassembler:
             raise
         return self.add(header, datagram, source, now)
 
-    def add(
-        self, header: Header, datagram: bytes | bytearray | memoryview, source: object, now: float
-    ) -> Message | None:
+    def add(self, header: Header, datagram: Datagram, source: object, now: float) -> Message | None:
         """As `receive`, for a datagram whose header the caller has decoded."""
         body = memoryview(datagram)[HEADER_SIZE:]
         if header.fragment_count == 1:
@@ -272,12 +282,18 @@ class Reassembler:
         expired = []
         while self._partials:
             key, partial = next(iter(self._partials.items()))
-            if now - partial.started < self._timeout:
+            if now < partial.started + self._timeout:
                 break
             self._close(key)
             self.counts.timed_out += 1
             expired.append(partial.first)
         return expired
+
+    def next_timer(self) -> float | None:
+        """When `expire` has something to give up; None when no message is incomplete."""
+        if not self._partials:
+            return None
+        return next(iter(self._partials.values())).started + self._timeout
 
     def __len__(self) -> int:
         """Incomplete messages."""

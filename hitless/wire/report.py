@@ -1,46 +1,34 @@
-"""The report: one resource-metric header from one instance to the switch (52 bytes, big-endian).
+"""The report: one resource-metric header from one instance to the switch, all of a UDP payload.
 
-The layout is defined by `report_h` in `p4src/headers.p4`; this codec is tested against it.
+`report_h` in `p4src/headers.p4` defines the layout, which comes here by `hitless.steering.words`. `Report` has a field
+of the same name for each of those that are not the same in every report.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, replace
+from typing import Final
 
 from siphashc import siphash
 
-MAGIC = 0x4854
-VERSION = 1
-SIZE = 52
-"""Length of an encoded report in bytes: the whole UDP payload."""
+from hitless.steering.words import REPORT_LAYOUT, REPORT_MAGIC, REPORT_VERSION
+from hitless.wire.layout import FieldError, Header, offset
 
-TAGGED = 44
+_HEADER = Header(REPORT_LAYOUT)
+_FIXED: Final = {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_flags": 0, "reserved": 0}
+"""Fields that have the same value in every report."""
+
+SIZE = _HEADER.size
+"""Length of an encoded report in bytes: the whole UDP payload."""
+TAGGED = offset(REPORT_LAYOUT, "tag")
 """Bytes that the tag covers: everything before it."""
+DEFAULT_PORT: Final = 9600
+"""UDP port of the fabric's report address, unless the fabric file names another."""
 KEY_SIZE = 16
 """Bytes of a key."""
-
-_READY = 0x01
-_DRAINING = 0x02
-_LAYOUT = struct.Struct("!HBBHHIIHHHHHHIIIB3sQ")
-_NO_RESERVED = bytes(3)
-_WIDTHS = {
-    "service_id": 16,
-    "node_id": 16,
-    "epoch": 32,
-    "sequence": 32,
-    "cpu": 16,
-    "cpu_own": 16,
-    "memory": 16,
-    "queue_depth": 16,
-    "in_flight": 16,
-    "concurrency": 16,
-    "backlog": 32,
-    "service_interval": 32,
-    "received": 32,
-    "key_id": 8,
-    "tag": 64,
-}
+BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}
+"""Width of each field of a Report, in the layout's order; one bit is a bool."""
+_BOOLS = tuple(name for name, bits in BITS.items() if bits == 1)
 
 
 class ReportError(ValueError):
@@ -89,38 +77,10 @@ class Report:
 
         Raises ReportError when a value does not fit its field.
         """
-        flags = (_READY if self.ready else 0) | (_DRAINING if self.draining else 0)
         try:
-            return _LAYOUT.pack(
-                MAGIC,
-                VERSION,
-                flags,
-                self.service_id,
-                self.node_id,
-                self.epoch,
-                self.sequence,
-                self.cpu,
-                self.cpu_own,
-                self.memory,
-                self.queue_depth,
-                self.in_flight,
-                self.concurrency,
-                self.backlog,
-                self.service_interval,
-                self.received,
-                self.key_id,
-                _NO_RESERVED,
-                self.tag,
-            )
-        except struct.error:
-            raise ReportError(self._misfit()) from None
-
-    def _misfit(self) -> str:
-        for name, bits in _WIDTHS.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 0 <= value < 1 << bits:
-                return f"report field {name} is {value!r}, expected an integer of 0 to {(1 << bits) - 1}"
-        return "report cannot be encoded"
+            return _HEADER.pack(_FIXED | {name: getattr(self, name) for name in BITS})
+        except FieldError as error:
+            raise ReportError(f"report {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,63 +119,11 @@ def decode(payload: bytes | bytearray | memoryview) -> Report:
     """
     if len(payload) != SIZE:
         raise ReportError(f"report is {len(payload)} bytes long, expected {SIZE}")
-    (
-        magic,
-        version,
-        flags,
-        service_id,
-        node_id,
-        epoch,
-        sequence,
-        cpu,
-        cpu_own,
-        memory,
-        queue_depth,
-        in_flight,
-        concurrency,
-        backlog,
-        service_interval,
-        received,
-        key_id,
-        reserved,
-        tag,
-    ) = _LAYOUT.unpack(payload)
-    if magic != MAGIC:
-        raise ReportError(f"report magic is {magic:#06x}, expected {MAGIC:#06x}")
-    if version != VERSION:
-        raise ReportError(f"report version is {version}, expected {VERSION}")
-    if flags & ~(_READY | _DRAINING):
-        raise ReportError(f"report flags are {flags:#04x}, expected no bits beside ready (1) and draining (2)")
-    if reserved != _NO_RESERVED:
-        raise ReportError(f"report reserved bytes are {reserved.hex()}, expected zeros")
-    return Report(
-        service_id=service_id,
-        node_id=node_id,
-        epoch=epoch,
-        sequence=sequence,
-        ready=bool(flags & _READY),
-        draining=bool(flags & _DRAINING),
-        cpu=cpu,
-        cpu_own=cpu_own,
-        memory=memory,
-        queue_depth=queue_depth,
-        in_flight=in_flight,
-        concurrency=concurrency,
-        backlog=backlog,
-        service_interval=service_interval,
-        received=received,
-        key_id=key_id,
-        tag=tag,
-    )
-
-
-def serial_newer(a: int, b: int) -> bool:
-    """Whether 32-bit serial number `a` comes after `b` (RFC 1982, SERIAL_BITS = 32; at distance 2^31: no)."""
-    return 0 < (a - b) & 0xFFFFFFFF < 0x80000000
-
-
-def is_newer(epoch: int, sequence: int, than_epoch: int, than_sequence: int) -> bool:
-    """Whether (epoch, sequence) is newer than the last accepted pair: what decides if a report is taken."""
-    if epoch == than_epoch:
-        return serial_newer(sequence, than_sequence)
-    return serial_newer(epoch, than_epoch)
+    values = _HEADER.unpack(payload)
+    for name, expected in _FIXED.items():
+        if values[name] != expected:
+            raise ReportError(f"report field {name} is {values[name]:#x}, expected {expected:#x}")
+        del values[name]
+    for name in _BOOLS:
+        values[name] = bool(values[name])
+    return Report(**values)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pytest
 
 from hitless.client.blocking import BlockingClient
 from hitless.mqtt.session import ANSWER_S
-from hitless.wire.call import Endpoint
+from hitless.wire.calls import Endpoint
 from tests.agent.support import (
     ROOT,
     AgentFolder,

@@ -23,30 +23,35 @@ class Client:
         return {request: [answer.status for answer in answers] for request, answers in self.answers.items()}
 
 
+def queue_of(concurrency: int, limit: int) -> Dispatcher[str]:
+    """A queue whose workers are letters."""
+    return Dispatcher(concurrency, limit, TIMEOUT)
+
+
 def response(number: int, status: int = 200, took: int = 10) -> Response:
     return Response(number, status, 100, 100 + took, b"")
 
 
 def test_first_come_first_served_by_idle_workers() -> None:
-    queue, client = Dispatcher(2, 10, TIMEOUT), Client()
+    queue, client = queue_of(2, 10), Client()
     for request in (1, 2, 3):
         queue.submit(client.job(request))
     assert queue.assign(5) == []
     for worker in "abc":
         queue.joined(worker)
     assert [(worker, job.request_id) for worker, job in queue.assign(5)] == [("a", 1), ("b", 2)]
-    numbers = queue.numbers(draining=False)
+    numbers = queue.numbers(draining=False, received=0)
     assert (numbers.queue_depth, numbers.in_flight, numbers.concurrency) == (1, 2, 2)
     assert numbers.oldest_start_ns == 5
     done = queue.done("b", response(2))
     assert done is not None
     assert (done.job.request_id, done.started_ns, done.finished_ns, done.status) == (2, 100, 110, 200)
     assert [(worker, job.request_id) for worker, job in queue.assign(6)] == [("c", 3)]
-    assert queue.numbers(draining=True).service_time_ns == 10
+    assert queue.numbers(draining=True, received=0).service_time_ns == 10
 
 
 def test_a_full_queue_refuses_at_once() -> None:
-    queue, client = Dispatcher(1, 2, TIMEOUT), Client()
+    queue, client = queue_of(1, 2), Client()
     refused = [queue.submit(client.job(request)) for request in (1, 2, 3)]
     assert refused[:2] == [None, None]
     assert isinstance(refused[2], Execution)
@@ -54,7 +59,7 @@ def test_a_full_queue_refuses_at_once() -> None:
 
 
 def test_deadlines_in_the_queue_and_in_a_worker() -> None:
-    queue, client = Dispatcher(1, 10, TIMEOUT), Client()
+    queue, client = queue_of(1, 10), Client()
     queue.joined("a")
     queue.submit(client.job(1, deadline=50))
     queue.assign(0)
@@ -72,7 +77,7 @@ def test_deadlines_in_the_queue_and_in_a_worker() -> None:
 
 
 def test_a_worker_that_never_answers_is_found() -> None:
-    queue, client = Dispatcher(1, 10, TIMEOUT), Client()
+    queue, client = queue_of(1, 10), Client()
     queue.joined("a")
     queue.submit(client.job(1, deadline=5))
     queue.assign(0)
@@ -82,11 +87,11 @@ def test_a_worker_that_never_answers_is_found() -> None:
     assert gone is not None
     assert gone.status == 502
     assert queue.workers == 0
-    assert queue.numbers(draining=False).ready is False
+    assert queue.numbers(draining=False, received=0).ready is False
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
-    queue, client = Dispatcher(1, 10, TIMEOUT), Client()
+    queue, client = queue_of(1, 10), Client()
     queue.joined("a")
     assert queue.done("a", response(1)) is None
     queue.submit(client.job(1))
@@ -104,7 +109,7 @@ moves = st.lists(
 def test_each_request_is_answered_once_and_executed_at_most_once(
     concurrency: int, limit: int, story: list[str | int]
 ) -> None:
-    queue, client = Dispatcher(concurrency, limit, TIMEOUT), Client()
+    queue, client = queue_of(concurrency, limit), Client()
     running: dict[str, Job] = {}
     executed: list[int] = []
     workers = now = request = 0
@@ -128,10 +133,9 @@ def test_each_request_is_answered_once_and_executed_at_most_once(
             case int():
                 now += 10 * move
         for taken, job in queue.assign(now):
-            assert isinstance(taken, str)
             executed.append(job.request_id)
             running[taken] = job
-        numbers = queue.numbers(draining=False)
+        numbers = queue.numbers(draining=False, received=0)
         assert numbers.in_flight == len(running) <= concurrency
         assert numbers.queue_depth <= limit
         assert not (numbers.queue_depth and numbers.in_flight < numbers.concurrency)

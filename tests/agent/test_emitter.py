@@ -141,7 +141,7 @@ def bench() -> Iterator[Bench]:
             interval_ms=10,
             reports={"address": "127.0.0.1", "port": ear.getsockname()[1]},
             broker=None,
-            poke_socket=str(folder / "poke.sock"),
+            notify_socket=str(folder / "notify.sock"),
         )
         yield own
 
@@ -307,26 +307,26 @@ def test_a_jump_is_reported_between_two_ticks(bench: Bench) -> None:
     page = bench.add()
     bench.report()
     written = {}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poke:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         for depth in range(10, 70):
             bench.report()
             written[depth] = time.monotonic_ns()
             page.write(QueueNumbers(queue_depth=depth, concurrency=1, in_flight=1, ready=True))
             if depth % 2:
-                poke.sendto(b"echo", str(bench.folder / "poke.sock"))
+                notifications.sendto(b"echo", str(bench.folder / "notify.sock"))
             bench.until(lambda report, depth=depth: report.queue_depth == depth, "the depth")
             assert page.reported() == depth
-        poke.sendto(b"nobody", str(bench.folder / "poke.sock"))
+        notifications.sendto(b"nobody", str(bench.folder / "notify.sock"))
     bench.reports(2)
     assert bench.emitter.poll() is None
     bench.end()
     first: dict[int, int] = {}
     for row in bench.rows():
         first.setdefault(row["queue_depth"], row["emitted_ns"])
-    with_poke, without = (
+    notified, without = (
         statistics.median(first[depth] - written[depth] for depth in range(begin, 70, 2)) for begin in (11, 10)
     )
-    assert with_poke < 0.4 * without, "without a poke, the next tick reports it"
+    assert notified < 0.4 * without, "without a notification, the next tick reports it"
 
 
 def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:
@@ -373,4 +373,4 @@ def test_its_end_is_the_end_of_its_input(bench: Bench) -> None:
     bench.end()
     assert (bench.folder / "reports.csv").read_text().startswith("epoch,sequence,emitted_ns")
     assert [row["sequence"] for row in bench.rows()] == list(range(1, len(bench.rows()) + 1))
-    assert not (bench.folder / "poke.sock").exists()
+    assert not (bench.folder / "notify.sock").exists()

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from greengrass_agent.components.lifecycle import (
     FORGIVE_S,
     Action,
-    Component,
+    CannotStart,
     Elapsed,
     Event,
     Exited,
     Kill,
+    Lifecycle,
     Ready,
     RunStep,
     Start,
@@ -21,7 +22,7 @@ from greengrass_agent.components.lifecycle import (
 )
 
 
-def fail(machine: Component, now: float) -> float:
+def fail(machine: Lifecycle, now: float) -> float:
     """Let a started component fail once, and have its retry begin; the time then."""
     machine.handle(Exited("run", 1), now)
     if machine.state is State.ERRORED:
@@ -32,7 +33,7 @@ def fail(machine: Component, now: float) -> float:
 
 
 def test_a_served_function_runs_when_its_workers_are_there() -> None:
-    machine = Component({"install": None, "run": None}, serves=True)
+    machine = Lifecycle({"install": None, "run": None}, serves=True)
     assert machine.handle(Start(), 0) == [RunStep("install")]
     assert machine.state is State.NEW
     assert machine.handle(Ready(), 0) == []
@@ -48,7 +49,7 @@ def test_a_served_function_runs_when_its_workers_are_there() -> None:
 
 
 def test_a_script_without_a_service_runs_at_once_and_may_finish() -> None:
-    machine = Component({"run": None})
+    machine = Lifecycle({"run": None})
     machine.handle(Start(), 0)
     assert machine.state is State.RUNNING
     machine.handle(Exited("run", 0), 1)
@@ -56,7 +57,7 @@ def test_a_script_without_a_service_runs_at_once_and_may_finish() -> None:
 
 
 def test_three_errors_break_and_an_hour_forgives() -> None:
-    machine = Component({"run": None}, serves=True)
+    machine = Lifecycle({"run": None}, serves=True)
     machine.handle(Start(), 0)
     now = fail(machine, 1)
     now = fail(machine, now)
@@ -69,7 +70,7 @@ def test_three_errors_break_and_an_hour_forgives() -> None:
 
 
 def test_errors_an_hour_apart_do_not_add_up() -> None:
-    machine = Component({"run": None}, serves=True)
+    machine = Lifecycle({"run": None}, serves=True)
     machine.handle(Start(), 0)
     now = 0.0
     for _ in range(6):
@@ -79,7 +80,7 @@ def test_errors_an_hour_apart_do_not_add_up() -> None:
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 120.0), (5.0, 5.0)])
 def test_a_start_has_a_time_limit(limit: float | None, expected: float) -> None:
-    machine = Component({"startup": limit})
+    machine = Lifecycle({"startup": limit})
     machine.handle(Start(), 10)
     assert machine.deadline == 10 + expected
     assert machine.handle(Elapsed(), 10 + expected - 0.1) == []
@@ -88,7 +89,7 @@ def test_a_start_has_a_time_limit(limit: float | None, expected: float) -> None:
 
 
 def test_recover_runs_between_error_and_retry() -> None:
-    machine = Component({"run": None, "recover": None}, serves=True)
+    machine = Lifecycle({"run": None, "recover": None}, serves=True)
     machine.handle(Start(), 0)
     assert machine.handle(Exited("run", 3), 1) == [Kill(), RunStep("recover")]
     machine.handle(Exited("recover", 1), 2)
@@ -98,7 +99,7 @@ def test_recover_runs_between_error_and_retry() -> None:
 
 
 def test_shutdown_runs_before_the_process_is_asked_to_end() -> None:
-    machine = Component({"run": None, "shutdown": None})
+    machine = Lifecycle({"run": None, "shutdown": None})
     machine.handle(Start(), 0)
     assert machine.handle(Stop(remove=True), 1) == [RunStep("shutdown")]
     assert machine.deadline == 16
@@ -109,11 +110,36 @@ def test_shutdown_runs_before_the_process_is_asked_to_end() -> None:
 
 
 def test_a_served_function_that_ends_by_itself_has_failed() -> None:
-    machine = Component({"run": None}, serves=True)
+    machine = Lifecycle({"run": None}, serves=True)
     machine.handle(Start(), 0)
     machine.handle(Ready(), 1)
     machine.handle(Exited("run", 0), 2)
     assert machine.state is State.ERRORED
+
+
+@pytest.mark.parametrize("failed", ["bootstrap", "install"])
+def test_what_failed_before_the_launch_is_repeated_from_the_first_step(failed: str) -> None:
+    machine = Lifecycle({"bootstrap": None, "install": None, "run": None}, serves=True)
+    machine.handle(Start(), 0)
+    if failed == "install":
+        machine.handle(Exited("bootstrap", 0), 1)
+    machine.handle(Exited(failed, 1), 2)
+    assert machine.deadline is not None
+    assert machine.handle(Elapsed(), machine.deadline) == [RunStep("bootstrap")]
+    assert machine.state is State.NEW
+    machine.handle(Exited("bootstrap", 0), 10)
+    assert machine.handle(Exited("install", 0), 11) == [RunStep("run")]
+    machine.handle(Exited("run", 1), 12)
+    assert machine.handle(Elapsed(), machine.deadline) == [RunStep("run")], "what was installed stays so"
+
+
+def test_a_component_that_cannot_be_started_is_broken_and_not_tried_again() -> None:
+    machine = Lifecycle({"run": None}, serves=True)
+    assert machine.handle(CannotStart("no control group"), 0) == [Kill()]
+    assert (machine.state, machine.error, machine.deadline) == (State.BROKEN, "no control group", None)
+    assert machine.handle(Elapsed(), FORGIVE_S) == []
+    assert machine.handle(Stop(), 1) == [Kill()]
+    assert machine.state is State.INSTALLED
 
 
 STEPS = ("bootstrap", "install", "startup", "run", "shutdown", "recover")
@@ -123,13 +149,14 @@ events: st.SearchStrategy[Event | str] = st.one_of(
     st.builds(Exited, st.sampled_from(STEPS), st.sampled_from([0, 1, -9])),
     st.just(Ready()),
     st.just(Elapsed()),
+    st.just(CannotStart("no room")),
     st.just("wait for the deadline"),
 )
 
 
 @given(st.sets(st.sampled_from(STEPS)), st.booleans(), st.lists(events, max_size=40))
 def test_whatever_happens_a_component_can_be_ended(steps: set[str], serves: bool, story: list[Event | str]) -> None:
-    machine = Component(dict.fromkeys(steps), serves=serves)
+    machine = Lifecycle(dict.fromkeys(steps), serves=serves)
     now = 0.0
     for event in story:
         now += 0.25
@@ -140,7 +167,8 @@ def test_whatever_happens_a_component_can_be_ended(steps: set[str], serves: bool
         assert machine.errors <= 3
         # Nothing that has a time limit or is to be tried again is ever without a deadline.
         if machine.state in (State.STARTING, State.ERRORED, State.STOPPING, State.UNINSTALLING, State.BROKEN):
-            assert machine.deadline is not None
+            given_up = machine.state is State.BROKEN and machine.error == "no room"
+            assert (machine.deadline is not None) is not given_up
     machine.handle(Stop(remove=True), now)
     if machine.state is not State.UNINSTALLED:
         assert machine.deadline is not None

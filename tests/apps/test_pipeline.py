@@ -49,7 +49,10 @@ def analytics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connec
             response = detect.call(request.payload)
             return request.answer(response.status, response.body, error=response.status >= 500)
 
-        with Peer(ask_worker) as node, function("preprocess", folder, endpoints=endpoint(node)) as preprocess:
+        with (
+            Peer(ask_worker, service_id=2) as node,
+            function("preprocess", folder, endpoints=endpoint(node)) as preprocess,
+        ):
             yield preprocess, node
 
 
@@ -107,7 +110,7 @@ def test_what_is_no_picture_is_refused(analytics: tuple[Connection, Peer], body:
 def test_failures_of_detect_are_told(
     tmp_path: Path, answer: Any, deadline_ms: int, status: int, complaint: str
 ) -> None:
-    with Peer(answer) as node, function("preprocess", tmp_path, endpoints=endpoint(node)) as preprocess:
+    with Peer(answer, service_id=2) as node, function("preprocess", tmp_path, endpoints=endpoint(node)) as preprocess:
         response = preprocess.call(Camera(0).frame(0), deadline_ms=deadline_ms)
         assert response.status == status
         assert complaint in json.loads(response.body)["error"]

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.fabric.file import Fabric, Instance, Service, Spread, load
-from controller.fabric.schema import Fallback, Host, Node, Pinned, Policy, Random, RoundRobin, TwoChoices
+from controller.fabric.file import Fabric, Instance, Service, load
+from controller.fabric.schema import Fallback, Host, Node, OnNode
 from controller.switches.diff import Changes, Kind, Update, diff
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Program
+from hitless.steering.policies import Policy, Random, RoundRobin, Spread, TwoChoices
 
 FABRIC = load(Path(__file__).with_name("fabric.yaml"))
 
@@ -100,18 +101,18 @@ def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
 
 
 @pytest.mark.parametrize(
-    ("changes", "table", "expected"),
+    ("policy", "expected"),
     [
-        ({"policy": Policy(spread=Spread())}, "policies", ("spread", {"load_penalty": 31})),
-        ({"policy": Policy(pinned=Pinned(node="edge2"))}, "policies", ("pinned", {"member": 1})),
-        ({"policy": Policy(two_choices=TwoChoices())}, "policies", ("two_choices", {})),
-        ({"policy": Policy(round_robin=RoundRobin())}, "policies", ("round_robin", {})),
-        ({"policy": Policy(random=Random())}, "policies", ("random_choice", {})),
+        (Spread(), ("spread", {"load_penalty": 31})),
+        (OnNode(node="edge2"), ("pinned", {"member": 1})),
+        (TwoChoices(), ("two_choices", {})),
+        (RoundRobin(), ("round_robin", {})),
+        (Random(), ("random_choice", {})),
     ],
 )
-def test_policies(changes: dict[str, object], table: str, expected: tuple[str, dict[str, int]]) -> None:
-    entries = desired_entries(with_service(FABRIC, "detect", **changes), "s1")
-    assert act(entries, table, service=2) == expected
+def test_policies(policy: Policy | OnNode, expected: tuple[str, dict[str, int]]) -> None:
+    entries = desired_entries(with_service(FABRIC, "detect", policy=policy), "s1")
+    assert act(entries, "policies", service=2) == expected
 
 
 def test_a_fallback_is_an_address() -> None:
@@ -172,7 +173,7 @@ def fabrics(draw: st.DrawFn) -> Fabric:
                 "index": draw(st.sampled_from([number, 10 + number])),
                 "address": IPv4Address(f"10.96.0.{number}"),
                 "port": draw(st.sampled_from([9000, 9001])),
-                "policy": draw(st.sampled_from([Policy(spread=Spread()), FABRIC.services["detect"].policy])),
+                "policy": draw(st.sampled_from([Spread(), FABRIC.services["detect"].policy])),
                 "instances": {
                     node: Instance(member=slots[place], generation=draw(st.integers(1, 2)))
                     for place, node in enumerate(sorted(where))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.fabric.file import Fabric, FabricError, Single, load
+from controller.fabric.file import Fabric, FabricError, load
+from hitless.steering.policies import Single
 
 ROOT = Path(__file__).parents[2]
 FABRIC = Path(__file__).with_name("fabric.yaml")
@@ -45,7 +46,7 @@ def test_a_fabric_is_read_whole() -> None:
         "10.96.0.1",
         9000,
     )
-    assert preprocess.policy.chosen == Single(margin=400, dwell_ms=3000)
+    assert preprocess.policy == Single(margin=400, dwell=3_000_000)
     assert (preprocess.score.cpu, preprocess.score.memory, preprocess.score.interval) == (0, 31, 31)
     assert {name: instance.member for name, instance in preprocess.instances.items()} == {"edge1": 0, "edge2": 1}
     assert fabric.services["thumbnail"].protocol == "tcp"

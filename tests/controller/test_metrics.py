@@ -21,7 +21,7 @@ from controller.steering.reconfiguration import ReconfigurationSteering
 from controller.switches.p4runtime import Program
 from controller.switches.view import Count, MemberState, SwitchCounters
 from hitless.mqtt.messages import EndpointUpdate, Metrics
-from hitless.steering.words import MemberStatus, Reason
+from hitless.steering.words import MemberStatus
 from hitless.wire.report import Report
 from tests.ports import free_port
 
@@ -132,8 +132,8 @@ def test_what_reconfiguration_tells() -> None:
     seen = samples(FabricCollector(steering))
     (move,) = [one for one in told.events if isinstance(one, EndpointEvent) and one.from_node]
     assert (move.from_node, move.to_node) == ("edge1", "edge2")
-    assert move.reason in (Reason.GONE, Reason.STALE)
-    assert seen["hitless_migrations_total", "reconfiguration", move.reason.name, "detect"] == 1
+    assert move.reason in ("GONE", "STALE")
+    assert seen["hitless_migrations_total", "reconfiguration", move.reason, "detect"] == 1
     assert seen["hitless_host", "edge2", "detect"] == 1
     assert seen["hitless_rank", "edge2", "detect"] == 65535 - 300
     assert 0 < seen["hitless_report_age_seconds", "edge2", "detect"] < 60

@@ -1,4 +1,4 @@
-"""Several switches: ways between them, who hears a report, and what each switch has in its tables for it."""
+"""Several switches: routes between them, who hears a report, and what each switch has in its tables for it."""
 
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.fabric.file import Fabric, FabricError, load
-from controller.fabric.paths import Hearing, hearing, path, tree, ways
+from controller.fabric.paths import ReportPath, path, report_paths, routes, tree
 from controller.fabric.schema import Link, SwitchSpec
 from controller.switches.entries import GROUPS, Act, Place, desired_entries
 
@@ -43,7 +43,7 @@ def test_ways_are_shortest_and_have_their_least_mtu() -> None:
     fabric = in_a_row(
         ("s1", "s3", 1400), ("s3", "s2", 1300), ("s2", "s4", 1500), ("s1", "s4", 1500), ("s1", "s5", 9000)
     )
-    found = {name: (way.first.into.switch, way.mtu) for name, way in ways(fabric, "s1").items()}
+    found = {name: (route.first.into.switch, route.mtu) for name, route in routes(fabric, "s1").items()}
     assert found == {"s3": ("s3", 1400), "s4": ("s4", 1500), "s5": ("s5", 9000), "s2": ("s3", 1300)}
     assert [hop.into.switch for hop in path(tree(fabric, "s5"), "s2")] == ["s1", "s3", "s2"]
     assert path(tree(fabric, "s1"), "s1") == []
@@ -51,18 +51,18 @@ def test_ways_are_shortest_and_have_their_least_mtu() -> None:
 
 def test_reports_are_copied_along_a_tree_to_every_switch_that_steers() -> None:
     fabric = in_a_row(("s2", "s3", 1500), ("s3", "s1", 1500), ("s3", "s4", 1500), ("s4", "s1", 1500))
-    assert hearing(fabric, "detect", "edge2") == {
-        "s2": Hearing(2, (103,)),
-        "s3": Hearing(102, (101, 104)),
-        "s1": Hearing(103, ()),
-        "s4": Hearing(103, ()),
+    assert report_paths(fabric, "detect", "edge2") == {
+        "s2": ReportPath(2, (103,)),
+        "s3": ReportPath(102, (101, 104)),
+        "s1": ReportPath(103, ()),
+        "s4": ReportPath(103, ()),
     }
-    assert hearing(fabric, "thumbnail", "edge2") == {
-        "s2": Hearing(2, (103,)),
-        "s3": Hearing(102, (101,)),
-        "s1": Hearing(103, ()),
+    assert report_paths(fabric, "thumbnail", "edge2") == {
+        "s2": ReportPath(2, (103,)),
+        "s3": ReportPath(102, (101,)),
+        "s1": ReportPath(103, ()),
     }
-    assert hearing(fabric, "thumbnail", "edge1") == {"s1": Hearing(2, ())}
+    assert report_paths(fabric, "thumbnail", "edge1") == {"s1": ReportPath(2, ())}
 
 
 def test_the_steering_switch_reaches_a_remote_node_by_tunnel() -> None:

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.fabric.file import load as load_fabric
-from controller.steering.settings import settings
-from hitless.steering import InstanceSettings, Pinned, ServiceSteering, Settings, Single, Spread, Verdict
+from controller.fabric.settings import settings
 from hitless.steering.arithmetic import elapsed, newer
+from hitless.steering.outcome import Verdict
+from hitless.steering.policies import Pinned, Single, Spread
 from hitless.steering.rank import Score, load, single_rank
-from hitless.steering.tree import MEMBERS, Tree
-from hitless.steering.words import MemberStatus, Reason
+from hitless.steering.service import ServiceSteering
+from hitless.steering.settings import InstanceSettings, Settings
+from hitless.steering.tree import Tree
+from hitless.steering.words import MEMBERS, Affinity, MemberStatus, OnNoLive, Reason
 from hitless.wire.report import Report
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
@@ -122,6 +125,24 @@ class TestAcceptance:
         for sequence, epoch, expected in [(last, last, True), (0, last, True), (last, last, False), (0, 0, True)]:
             assert (steering.report(1, 0, report(sequence, epoch)).verdict is Verdict.ACCEPTED) is expected
 
+    @pytest.mark.parametrize(
+        ("new", "old", "counts"),
+        [
+            ((5, 8), (5, 7), True),
+            ((5, 7), (5, 7), False),
+            ((5, 6), (5, 7), False),
+            ((6, 0), (5, 7), True),
+            ((4, 9), (5, 7), False),
+            ((0, 0), (2**32 - 1, 7), True),
+            ((5, 0), (5, 2**32 - 1), True),
+            ((5, 2**31), (5, 0), False),
+        ],
+    )
+    def test_the_epoch_goes_before_the_sequence(self, new: tuple[int, int], old: tuple[int, int], counts: bool) -> None:
+        steering = ServiceSteering(SINGLE)
+        assert steering.report(1, 0, report(old[1], old[0])).verdict is Verdict.ACCEPTED
+        assert (steering.report(2, 0, report(new[1], new[0])).verdict is Verdict.ACCEPTED) is counts
+
     def test_an_old_report_changes_nothing(self) -> None:
         bench = Bench()
         bench.report(0, cpu=10)
@@ -206,8 +227,8 @@ class TestSingle:
         bench.report(1)
         assert bench.steering.host == 1
         bench.now += 200_001
-        assert [event.reason for event in bench.steering.look(bench.now)] == [Reason.EVICT_STALE]
-        assert bench.steering.look(bench.now) == ()
+        assert [event.reason for event in bench.steering.tick(bench.now)] == [Reason.EVICT_STALE]
+        assert bench.steering.tick(bench.now) == ()
 
     def test_many_dead_at_once_cost_one_request(self) -> None:
         everyone = {member: InstanceSettings(1) for member in range(64)}
@@ -231,7 +252,7 @@ class TestSingle:
         bench = Bench()
         bench.report(0)
         bench.now += 10 * SECOND
-        assert bench.steering.look(bench.now) != ()
+        assert bench.steering.tick(bench.now) != ()
         assert not bench.steering.probe(bench.now, 0).eligible
         assert bench.report(0) == []
         assert bench.steering.probe(bench.now, 0).eligible
@@ -322,9 +343,9 @@ class TestPinned:
         bench.report(0)
         bench.report(1, cpu=1000)
         bench.steering.settings = replace(SINGLE, policy=Pinned(1))
-        bench.steering.look(bench.now)
+        bench.steering.tick(bench.now)
         bench.steering.settings = SINGLE
-        assert bench.steering.look(bench.now) == ()
+        assert bench.steering.tick(bench.now) == ()
         assert bench.report(0) == []
         assert bench.steering.host == 1
         bench.now += DWELL
@@ -336,12 +357,12 @@ class TestNoLive:
     @pytest.mark.parametrize(
         ("on_no_live", "expected"),
         [
-            ("last", (Verdict.STEERED, 0)),
-            ("fallback", (Verdict.FALLBACK, None)),
-            ("drop", (Verdict.DROPPED, None)),
+            (OnNoLive.LAST, (Verdict.STEERED, 0)),
+            (OnNoLive.FALLBACK, (Verdict.FALLBACK, None)),
+            (OnNoLive.DROP, (Verdict.DROPPED, None)),
         ],
     )
-    def test_the_service_says_what_then(self, on_no_live: Any, expected: tuple[Verdict, int | None]) -> None:
+    def test_the_service_says_what_then(self, on_no_live: OnNoLive, expected: tuple[Verdict, int | None]) -> None:
         bench = Bench(replace(SINGLE, on_no_live=on_no_live))
         bench.report(0)
         bench.now += 200_001
@@ -414,6 +435,7 @@ def test_settings_of_the_example() -> None:
         policy=Single(400, DWELL),
         instances={0: InstanceSettings(1), 1: InstanceSettings(1)},
         score=Score(busy_after=4),
+        affinity=Affinity.REQUEST,
         members=2,
     )
     assert settings(fabric, "detect", "edge2").policy == Pinned(1)

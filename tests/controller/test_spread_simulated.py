@@ -7,7 +7,9 @@ from statistics import quantiles
 
 import pytest
 
-from hitless.steering import InstanceSettings, ServiceSteering, Settings, Spread
+from hitless.steering.policies import Spread
+from hitless.steering.service import ServiceSteering
+from hitless.steering.settings import InstanceSettings, Settings
 from hitless.wire.report import Report
 
 NODES = 8

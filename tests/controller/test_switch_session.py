@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import finsy as fy
 import pytest
 
 from controller.fabric.file import Fabric, load
-from controller.steering.settings import settings
+from controller.fabric.settings import settings
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Connection, Program, SwitchError
 from controller.switches.session import DIGEST_PATIENCE, SwitchSession
 from controller.switches.view import SteeringEvent
-from hitless.steering import Event, ServiceSteering
+from hitless.steering.outcome import Event
+from hitless.steering.service import ServiceSteering
+from hitless.steering.units import US_PER_MS
 from hitless.steering.words import MemberStatus, Reason
 from hitless.wire.report import Report
 from tests.controller.frames import report_frame
@@ -47,9 +50,7 @@ def fabric_at(target: Target, *, dwell_ms: int = 0, stale_after_ms: int = 3_600_
         name: service.model_copy(
             update={
                 "stale_after_ms": stale_after_ms,
-                "policy": service.policy.model_copy(
-                    update={"single": service.policy.chosen.model_copy(update={"dwell_ms": dwell_ms})}
-                ),
+                "policy": replace(service.policy, dwell=dwell_ms * US_PER_MS),
             }
         )
         for name, service in fabric.services.items()
@@ -163,7 +164,7 @@ def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target)
                 assert (state.status, state.rank, state.host) == (MemberStatus.READY, 65535 - 100, "edge2")
                 assert (state.epoch, state.sequence) == (7, 5)
                 caught_up = await heard(events)
-                assert (caught_up.service, caught_up.reason, caught_up.to_node) == ("detect", Reason.UNHEARD, "edge2")
+                assert (caught_up.service, caught_up.reason, caught_up.to_node) == ("detect", None, "edge2")
                 assert session.state.hosts["detect"] == "edge2"
                 assert not session.state.migrations
             if passed < DIGEST_PATIENCE / 2:

@@ -140,7 +140,7 @@ def test_the_curl_line_that_migrates_runs(running: Running, fabric: Fabric, brok
         ("/v1/migrate", 405, "GET /v1/migrate: Method Not Allowed"),
         ("/v1/events?since=x", 400, "since: expected a number, got 'x'"),
         ("/v1/release -d '{}'", 400, "service: expected, but missing"),
-        ("/v1/release -d '{\"service\": 3}'", 400, "service: expected a valid string"),
+        ("/v1/release -d '{\"service\": 3}'", 400, "service: expected a valid string, got 3"),
         ('/v1/release -d \'{"service": "web", "now": true}\'', 400, "now: unknown field"),
         ('/v1/release -d \'{"service": "nobody"}\'', 409, "no service nobody in fabric small; services: resize, web"),
         ("/v1/rotate-keys -d '{}'", 409, "reports are not authenticated here"),

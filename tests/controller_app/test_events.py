@@ -21,10 +21,9 @@ from controller.observe.events import (
 )
 from controller.observe.log import EventLog
 from controller.operator import sentences
-from hitless.steering.words import Reason
 from tests.patience import PATIENCE
 
-CHANGE: dict[str, Any] = {"reason": Reason.BETTER, "from_node": "edge1", "to_node": "edge2"}
+CHANGE: dict[str, Any] = {"reason": "BETTER", "from_node": "edge1", "to_node": "edge2"}
 CHANGE |= {"from_rank": 64000, "to_rank": 65000, "node": "edge1", "epoch": 3, "sequence": 812}
 CHANGE_JSON: dict[str, Any] = {"reason": "BETTER", "from": "edge1", "to": "edge2"}
 CHANGE_JSON |= {"from_rank": 64000, "to_rank": 65000, "node": "edge1", "epoch": 3, "sequence": 812}
@@ -42,7 +41,7 @@ EVENTS: list[tuple[Event, dict[str, Any], str]] = [
             switch="s1",
             service="web",
             switch_time_us=12,
-            **(CHANGE | {"reason": Reason.FIRST, "from_node": None, "node": None}),
+            **(CHANGE | {"reason": "FIRST", "from_node": None, "node": None}),
         ),
         {
             "kind": "digest",

@@ -4,6 +4,7 @@ import pytest
 
 from controller.fabric.file import Fabric
 from controller.steering.decisions import Decision, Reconfiguration
+from hitless.steering.policies import POLICIES, Policy
 from hitless.steering.words import Reason
 from hitless.wire.report import Report
 
@@ -64,6 +65,15 @@ def test_the_first_to_speak_is_the_host_and_a_better_one_follows_after_the_dwell
     assert (move.before_rank, move.rank) == (65535 - 500, 65535)
     assert move.node in ("edge1", "edge2")
     assert move.epoch == 1
+
+
+@pytest.mark.parametrize("policy", [one for one in POLICIES if not one.one_host])
+def test_a_service_whose_work_would_be_shared_has_one_host_at_a_time(fabric: Fabric, policy: type[Policy]) -> None:
+    web = fabric.services["web"].model_copy(update={"policy": policy()})
+    shared = fabric.model_copy(update={"services": {"web": web}})
+    nodes = Nodes(shared, Reconfiguration(shared, {}))
+    assert moves(nodes.speak(edge1=500)) == [("FIRST", None, "edge1")]
+    assert moves(nodes.speak(ms=4000, edge1=500, edge2=0)) == [("BETTER", "edge1", "edge2")]
 
 
 def test_a_difference_within_the_margin_moves_nothing(nodes: Nodes) -> None:

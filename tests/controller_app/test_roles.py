@@ -3,6 +3,7 @@
 from controller.fabric.file import Fabric
 from controller.nodes.shadows import Shadows, wanted
 from hitless.mqtt.messages import ShadowState
+from hitless.steering.policies import Spread
 
 WEB1, WEB2 = ("edge1", "org.example.Web"), ("edge2", "org.example.Web")
 RESIZE1 = ("edge1", "org.example.Resize")
@@ -18,8 +19,7 @@ def test_only_tcp_services_with_a_known_host_have_roles(fabric: Fabric) -> None:
 
 def test_a_spread_service_has_roles_only_while_it_is_pinned(fabric: Fabric) -> None:
     web = fabric.services["web"]
-    policy = type(web.policy).model_validate({"spread": {}})
-    spread = fabric.model_copy(update={"services": {"web": web.model_copy(update={"policy": policy})}})
+    spread = fabric.model_copy(update={"services": {"web": web.model_copy(update={"policy": Spread()})}})
     assert wanted(spread, {"web": "edge1"}, (), ())[WEB2].role is None
     assert wanted(spread, {"web": "edge1"}, ("web",), ())[WEB2].role == "standby"
 

@@ -12,6 +12,7 @@ import pytest
 
 from controller.fabric.file import Fabric
 from controller.observe.events import DigestEvent
+from controller.switches.view import reason_name
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.namespace import Link, Namespace, namespace
 from tests.controller_app.support import IDENTITIES, Ports, Running
@@ -90,7 +91,7 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
 
         def reasons() -> list[tuple[str, str | None]]:
             digests = running.events(DigestEvent)
-            return [(one.reason.name, one.to_node) for one in digests if one.service == "web"]
+            return [(reason_name(one.reason), one.to_node) for one in digests if one.service == "web"]
 
         await until(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
 

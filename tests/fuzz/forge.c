@@ -1,7 +1,18 @@
 /* Reports that must not count: replayed, with a tag at random, with other contents, or with one bit turned over. */
+#include "../../experiments/native/layout.h"
 #include "hostile.h"
 
-enum { REPORT = ETHERNET + IPV4 + UDP, BYTES = 52, EPOCH = 12, KEY = 40, RESERVED = 41, TAG = 44, OLD_ONES = 64 };
+enum {
+    REPORT = ETHERNET + IPV4 + UDP,
+    BYTES = STEERING_REPORT_BYTES,
+    FLAGS = BYTE_OF(report, reserved_flags),
+    IDS = BYTE_OF(report, service_id),
+    EPOCH = BYTE_OF(report, epoch),
+    KEY = BYTE_OF(report, key_id),
+    RESERVED = BYTE_OF(report, reserved),
+    TAG = BYTE_OF(report, tag),
+    OLD_ONES = 64,
+};
 
 /* Why a switch must drop it. */
 enum reason { MALFORMED, UNBOUND, OLD, FORGED, REASONS };
@@ -15,13 +26,13 @@ struct forger {
 
 static enum reason turn_a_bit(uint64_t *state, uint8_t *report)
 {
-    /* not byte 5, the service's id: that could name another service of the switch */
-    uint32_t bit = below(state, (BYTES - 1) * 8), at = (bit >> 3) + (bit >= 5 * 8);
+    /* not the last byte of the service's id: that could name another service of the switch */
+    uint32_t bit = below(state, (BYTES - 1) * 8), at = (bit >> 3) + (bit >= (IDS + 1) * 8);
     uint8_t mask = (uint8_t)(1u << (bit & 7));
     report[at] ^= mask;
-    if (at < 3 || (at == 3 && mask > 2) || (at >= RESERVED && at < TAG))
+    if (at < FLAGS || (at == FLAGS && mask > 2) || (at >= RESERVED && at < TAG))
         return MALFORMED;
-    return at >= 4 && at < 8 ? UNBOUND : FORGED;
+    return at >= IDS && at < EPOCH ? UNBOUND : FORGED;
 }
 
 void forge(void *self, struct frame *frame)

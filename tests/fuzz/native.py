@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from softswitch.engine.engine import Engine
 
+from hitless.steering.words import REPORT_BYTES
 from tests.packet.bench import Bench
 from tests.packet.layout import PORTS
 
@@ -23,7 +24,7 @@ WINDOW = {"softswitch": 500, "bmv2": 60}
 64, and they lose what is more without a word."""
 HOSTS = {1: 0x0A000001, 2: 0x0A000100, 3: 0x0A000101, 4: 0x0A000102}
 """An address behind each port of a bench."""
-ROOM, MOST_PORTS, FLOWS, OLD_ONES, REPORT = 2048, 8, 256, 64, 52
+ROOM, MOST_PORTS, FLOWS, OLD_ONES = 2048, 8, 256, 64
 REASONS = ("REPORT_MALFORMED", "REPORT_UNBOUND", "REPORT_OLD", "REPORT_FORGED")
 
 Frame = tuple[int, bytes]
@@ -71,14 +72,16 @@ class Forger(ctypes.Structure):
     _fields_ = (
         ("state", ctypes.c_uint64),
         ("good", _Frame),
-        ("past", ctypes.c_uint8 * REPORT * OLD_ONES),
+        ("past", ctypes.c_uint8 * REPORT_BYTES * OLD_ONES),
         ("counts", ctypes.c_uint64 * len(REASONS)),
     )
     make = "forge"
 
     def __init__(self, good: Frame, past: Sequence[bytes], start: int) -> None:
         assert len(past) == OLD_ONES
-        super().__init__(start, _frame(*good), (ctypes.c_uint8 * REPORT * OLD_ONES).from_buffer_copy(b"".join(past)))
+        super().__init__(
+            start, _frame(*good), (ctypes.c_uint8 * REPORT_BYTES * OLD_ONES).from_buffer_copy(b"".join(past))
+        )
 
     @property
     def expected(self) -> dict[str, int]:

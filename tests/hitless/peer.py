@@ -1,4 +1,4 @@
-"""A node's end of the invocation protocol on loopback, for tests of the clients: real sockets, at-most-once."""
+"""A node's end of the invocation protocol on loopback, for tests of the clients: a real socket around the engine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Self
 
 from hitless.sockets import udp_socket
-from hitless.wire.at_most_once import RequestTable, Verdict
-from hitless.wire.invocation import InvocationError, Message, Reassembler, fragments
+from hitless.wire.invocation import Message, MessageType, fragments
+from hitless.wire.serving import Requested, Serving
 
+POLL = 0.02
+"""Seconds after which it looks whether it is to stop."""
 Handler = Callable[[Message], Message | None]
 """Makes the answer to a request; None for no answer."""
 
@@ -23,19 +25,19 @@ def echo(request: Message) -> Message:
 class Peer:
     """Serves on a port of 127.0.0.1 from a thread of its own, one request at a time."""
 
-    def __init__(self, handler: Handler = echo, *, drop: Callable[[int], bool] = lambda _: False) -> None:
+    def __init__(
+        self, handler: Handler = echo, *, drop: Callable[[int], bool] = lambda _: False, service_id: int = 1
+    ) -> None:
         """`drop` says of the n-th datagram that arrives whether it is lost."""
         self.executed: list[Message] = []
         """Requests in the order of their execution."""
         self._handler = handler
         self._drop = drop
         self._socket = udp_socket("127.0.0.1")
-        self._socket.settimeout(0.02)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._arrived = 0
-        self._reassembler = Reassembler()
-        self._table = RequestTable()
+        self._serving = Serving(service_id)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -64,33 +66,29 @@ class Peer:
 
     def _serve(self) -> None:
         while not self._stop.is_set():
+            due = self._serving.next_timer()
+            self._socket.settimeout(POLL if due is None else min(max(due - time.monotonic(), 0.0001), POLL))
             try:
                 datagram, source = self._socket.recvfrom(2048)
             except TimeoutError:
+                self._send()
                 continue
             self._arrived += 1
             if self._drop(self._arrived):
                 continue
-            try:
-                request = self._reassembler.receive(datagram, source, time.monotonic())
-            except InvocationError:
-                continue
-            if request is not None:
-                self._take(request, source)
+            self._serving.datagram_received(datagram, source, self.address, time.monotonic())
+            while (event := self._serving.next_event()) is not None:
+                if isinstance(event, Requested):
+                    self._execute(event)
+            self._send()
 
-    def _take(self, request: Message, source: tuple[str, int]) -> None:
-        ids = request.client_id, request.request_id
-        match self._table.admit(*ids, time.monotonic()):
-            case Verdict.EXECUTE:
-                self.executed.append(request)
-                answer = self._handler(request)
-                if answer is not None:
-                    datagrams = fragments(answer)
-                    self._table.finish(*ids, datagrams, time.monotonic())
-                    for datagram in datagrams:
-                        self._socket.sendto(datagram, source)
-            case Verdict.ANSWERED:
-                for kept in self._table.answer(*ids):
-                    self._socket.sendto(kept, source)
-            case _:
-                self.send(request.ack(), source)
+    def _send(self) -> None:
+        for datagram, (client, _) in self._serving.datagrams_to_send(time.monotonic()):
+            self._socket.sendto(datagram, client)
+
+    def _execute(self, requested: Requested) -> None:
+        self.executed.append(requested.request)
+        answer = self._handler(requested.request)
+        if answer is not None:
+            failed = answer.type is MessageType.ERROR
+            self._serving.answer(requested, answer.status, answer.payload, time.monotonic(), failed=failed)

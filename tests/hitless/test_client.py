@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hitless.client.asynchronous import Client
 from hitless.client.blocking import BlockingClient
-from hitless.client.client import Client
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.messages import EndpointUpdate
-from hitless.wire.call import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
+from hitless.wire.calls import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
 from hitless.wire.invocation import Header, Message, MessageType
 from hitless.wire.pacing import Pacer
 from tests.hitless.peer import Peer

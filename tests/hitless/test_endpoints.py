@@ -4,7 +4,7 @@ import pytest
 
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.messages import EndpointUpdate
-from hitless.wire.call import Endpoint, UnknownEndpoint
+from hitless.wire.calls import Endpoint, UnknownEndpoint
 
 
 def update(term: int, version: int, address: str) -> EndpointUpdate:

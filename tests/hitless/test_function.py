@@ -122,7 +122,7 @@ def test_requests_are_taken_in_order_and_configuration_changes_between_them(runn
 
 def test_upstream_calls_carry_the_parent_and_follow_the_configuration(running: Runtime) -> None:
     worker = running.worker
-    with Peer() as old, Peer(lambda request: request.answer(418, b"new")) as new:
+    with Peer(service_id=9) as old, Peer(lambda request: request.answer(418, b"new"), service_id=9) as new:
         for peer in (old, new):
             address, port = peer.address
             worker.configure(endpoints={"up": {"address": address, "port": port, "service_id": 9, "protocol": "udp"}})

@@ -1,6 +1,7 @@
 """MQTT payloads: Greengrass's spelling on the wire, and mistakes named by field."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -90,6 +91,18 @@ def test_metrics_are_the_reports_fields() -> None:
     payload = Metrics.of(report).encode()
     assert json.loads(payload)["service_interval"] == 6, "the report's own names"
     assert Metrics.decode(payload).report() == report
+    assert json.loads(payload).keys() == {field.name for field in fields(Report)} - {"key_id", "tag"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cpu", 1 << 16), ("backlog", -1), ("ready", "perhaps"), ("draining", None)]
+)
+def test_metrics_that_no_report_could_carry_are_refused(field: str, value: object) -> None:
+    payload = json.loads(Metrics.of(Report(service_id=1, node_id=2, epoch=3, sequence=4, ready=True)).encode())
+    with pytest.raises(MessageError, match=f"not a valid Metrics: {field}"):
+        Metrics.decode(json.dumps(payload | {field: value}))
+    with pytest.raises(MessageError, match=f"not a valid Metrics: {field}"):
+        Metrics.decode(json.dumps({name: one for name, one in payload.items() if name != field}))
 
 
 def test_shadow() -> None:

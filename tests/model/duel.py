@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Protocol
 
 from softswitch.engine.engine import Engine
 from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
 
 from controller.switches.entries import Act, Place
-from hitless.steering.outcome import Event
-from hitless.steering.words import Reason
-from tests.model.switch import Passage, Sent, Switch
-from tests.model.world import COPIES, CPU_PORT, REMOTE, SECOND
+from hitless.steering.outcome import EVICTIONS, Event
+from hitless.steering.words import CPU_PORT, INSTANCES, NO_MEMBER, PacketOutOp
+from tests.model.switch import PACKET_OUT, Result, Sent, Switch
+from tests.model.world import COPIES, REMOTE, SECOND
 
-DIGEST_FIELDS = 10
 Digest = tuple[int, ...]
 
 
@@ -77,18 +75,17 @@ class Softswitch:
             }
             for counter in ("drops", "events")
         )
-        steered = self.engine.read_counters("steered", 0, 1 << 14)
+        steered = self.engine.read_counters("steered", 0, INSTANCES)
         return drops, events, {index: packets for index, (packets, _) in enumerate(steered) if packets}
 
 
 def digest(service: int, event: Event) -> Digest:
     """An event as the switch tells it."""
-    nobody = 0xFF
     return (
         service,
         event.reason,
-        nobody if event.from_member is None else event.from_member,
-        nobody if event.to_member is None else event.to_member,
+        NO_MEMBER if event.from_member is None else event.from_member,
+        NO_MEMBER if event.to_member is None else event.to_member,
         event.from_rank,
         event.to_rank,
         event.time,
@@ -99,11 +96,11 @@ def digest(service: int, event: Event) -> Digest:
 
 
 class _Observed:
-    """Lots that fall as the target's did, as long as that was possible: instances taken out on the way, then the one
-    that the frame left for."""
+    """Draws that come out as the target's did, as long as that was possible: instances taken out meanwhile, then the
+    one that the frame left for."""
 
     def __init__(self, told: list[Digest], sent: list[Sent]) -> None:
-        evicted = [values[2] for values in told if values[1] in (Reason.EVICT_STALE, Reason.EVICT_GONE)]
+        evicted = [values[2] for values in told if values[1] in EVICTIONS]
         went = [frame[5] if frame[4:5] == b"\1" and len(frame) > 5 else REMOTE for _, frame in sent]
         self._left = [*evicted, *(went or [REMOTE])]  # or else it was too big for that one's tunnel
 
@@ -143,22 +140,23 @@ class Duel:
         self.model.write(place, act)
         self.target.write(kind, place, act)
 
-    def send(self, port: int, frame: bytes) -> Passage:
+    def send(self, port: int, frame: bytes) -> Result:
         """A frame comes to both: the same must leave, and the same be told."""
         sent = self.target.process(self.now, port, frame)
         told = self.target.digests()
-        self.model.lots = _Observed(told, sent)
-        passage = self.model.process(self.now, port, frame)
-        wanted = [digest(service, event) for service, event in passage.events]
+        self.model.draw = _Observed(told, sent)
+        result = self.model.process(self.now, port, frame)
+        wanted = [digest(service, event) for service, event in result.events]
         assert told == wanted, f"told {told}, by the contract {wanted}; frame {frame.hex()} at port {port}"
-        assert sorted(sent) == sorted(passage.sent), (
-            f"left {_shown(sent)}, by the contract {_shown(passage.sent)}; frame {frame.hex()} at port {port}"
+        assert sorted(sent) == sorted(result.sent), (
+            f"left {_shown(sent)}, by the contract {_shown(result.sent)}; frame {frame.hex()} at port {port}"
         )
-        return passage
+        return result
 
     def probe(self, service: int, member: int) -> None:
         """Both believe the same of an instance."""
-        self.send(CPU_PORT, struct.pack("!BHHH", 1, 0, service, member))
+        asked = {"op": PacketOutOp.PROBE, "port": 0, "service": service, "member": member}
+        self.send(CPU_PORT, PACKET_OUT.pack(asked))
 
     def check_counters(self) -> None:
         """Both have counted the same."""

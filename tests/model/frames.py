@@ -3,20 +3,35 @@
 import struct
 from dataclasses import dataclass, replace
 
+from hitless.steering import words
 from hitless.steering.flows import Segment
+from hitless.steering.words import (
+    CAPABLE_0,
+    CAPABLE_1,
+    CONGESTION_EXPERIENCED,
+    FRAGMENTATION_NEEDED,
+    ICMP_BYTES,
+    ICMP_ERROR_BYTES,
+    ICMP_PARAMETER,
+    ICMP_TIME_EXCEEDED,
+    ICMP_UNREACHABLE,
+    INVOCATION_BYTES,
+    NOT_CAPABLE,
+    OWN_TTL,
+    REPORT_BYTES,
+    UDP_BYTES,
+)
+from hitless.steering.words import ETHERNET_BYTES as ETHERNET
+from hitless.steering.words import IPV4_BYTES as IPV4
+from hitless.steering.words import PROTOCOL_ICMP as ICMP
+from hitless.steering.words import PROTOCOL_IPIP as IPIP
+from hitless.steering.words import PROTOCOL_TCP as TCP
+from hitless.steering.words import PROTOCOL_UDP as UDP
 
-ETHERNET = 14
-IPV4 = 20
-ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
-_TRANSPORT = {ICMP: 8, IPIP: IPV4, TCP: 20, UDP: 8}
-ICMP_ERRORS = (3, 11, 12)
-ICMP_ERROR_BYTES = 56
-"""IPv4, ICMP, and what it quotes: IPv4 and 8 bytes more."""
-REPORT_MAGIC, REPORT_BYTES = b"HT", 52
-INVOCATION_MAGIC, INVOCATION_BYTES = b"HI", 42
-OWN_TTL = 64
-NOT_CAPABLE, CAPABLE_1, CAPABLE_0, CONGESTION_EXPERIENCED = range(4)
-"""Explicit congestion notification (RFC 3168): the last two bits of an IPv4 header's second byte."""
+_TRANSPORT = {ICMP: ICMP_BYTES, IPIP: IPV4, TCP: 20, UDP: UDP_BYTES}
+ICMP_ERRORS = (ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER)
+REPORT_MAGIC = words.REPORT_MAGIC.to_bytes(2)
+INVOCATION_MAGIC = words.INVOCATION_MAGIC.to_bytes(2)
 
 
 class Refused(Exception):
@@ -236,7 +251,10 @@ def too_big(packet: Packet, path_mtu: int) -> bytes:
     frame = packet.frame
     addresses = packet.destination, packet.source
     outer = struct.pack("!BBHHHBBHII", 0x45, 0, ICMP_ERROR_BYTES, 0, 0, OWN_TTL, ICMP, 0, *addresses)
-    notice = struct.pack("!BBHI", 3, 4, 0, path_mtu - IPV4 & 0xFFFF) + frame[ETHERNET : ETHERNET + IPV4 + 8]
+    notice = (
+        struct.pack("!BBHI", ICMP_UNREACHABLE, FRAGMENTATION_NEEDED, 0, path_mtu - IPV4 & 0xFFFF)
+        + frame[ETHERNET : ETHERNET + IPV4 + 8]
+    )
     notice = notice[:2] + checksum(notice).to_bytes(2, "big") + notice[4:]
     return frame[6:12] + frame[:6] + frame[12:14] + _with_checksum(outer) + notice
 

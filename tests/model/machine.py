@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from controller.switches.entries import Act
+from hitless.steering.policies import POLICIES, Pinned, Policy, Single, Spread
+from hitless.steering.rank import Score
+from hitless.steering.settings import Configuration
+from hitless.steering.words import OFF, OnNoLive
 from tests.model import world
 from tests.model.duel import Duel
 from tests.model.traffic import LOADS, REQUESTS, SOME, Traffic, members, services
 from tests.model.world import MEMBERS, SECOND, SERVICES, Kind
 
+PLAIN_POLICIES = [policy() for policy in POLICIES if policy not in (Single, Spread, Pinned)]
+"""Those without a rule that varies their parameters."""
 SHIFTS = st.sampled_from([0, 0, 1, 8, 16, 17, 31])
 DWELLS = st.sampled_from([0, 0, 1, 1000, 200_000, 2**48 - 1])
 PATIENCE = st.sampled_from([200_000, SECOND, SECOND, 0, 3 * SECOND, 60 * SECOND])
@@ -64,50 +70,47 @@ class Machine(Traffic):
     )
     def configure(self, service: Kind, slots: int, idle: int, stale: int, dead: int, on_no_live: int) -> None:
         """How a service is kept together."""
-        params = (
-            ("affinity", service.affinity),
-            ("members", slots),
-            ("idle_after", idle),
-            ("stale_after", stale),
-            ("dead_after", dead),
-            ("on_no_live", on_no_live),
-            ("fallback", world.FALLBACK),
+        configuration = Configuration(
+            affinity=service.affinity,
+            members=slots,
+            idle_after=idle,
+            stale_after=stale,
+            dead_after=dead,
+            on_no_live=OnNoLive(on_no_live),
+            fallback=world.FALLBACK,
         )
-        self.duel.write(world.of_service("services", service), Act("configure", params))
+        self.duel.write(world.of_service("services", service), Act(configuration.action, configuration.params))
+
+    def choose_by(self, service: Kind, policy: Policy) -> None:
+        """Put a service under a policy."""
+        self.duel.write(world.of_service("policies", service), Act(policy.action, policy.params))
 
     @rule(service=services, margin=st.sampled_from([0, 0, 10, 400, 2**48 - 1]), dwell=DWELLS)
     def single(self, service: Kind, margin: int, dwell: int) -> None:
         """One host at a time."""
-        act = Act("single", (("margin", margin), ("dwell", dwell)))
-        self.duel.write(world.of_service("policies", service), act)
+        self.choose_by(service, Single(margin, dwell))
 
-    @rule(service=services, name=st.sampled_from(["two_choices", "round_robin", "random_choice"]))
-    def baseline(self, service: Kind, name: str) -> None:
-        """By two choices, in turn, at random."""
-        self.duel.write(world.of_service("policies", service), Act(name))
+    @rule(service=services, policy=st.sampled_from(PLAIN_POLICIES))
+    def plain_policy(self, service: Kind, policy: Policy) -> None:
+        """By two choices, in turn, at random, and by whatever else there is to be had."""
+        self.choose_by(service, policy)
 
     @rule(service=services, penalty=SHIFTS)
     def spread(self, service: Kind, penalty: int) -> None:
         """The earliest start."""
-        self.duel.write(world.of_service("policies", service), Act("spread", (("load_penalty", penalty),)))
+        self.choose_by(service, Spread(penalty))
 
     @rule(service=services, member=members)
     def pin(self, service: Kind, member: int) -> None:
         """The operator's choice."""
-        self.duel.write(world.of_service("policies", service), Act("pinned", (("member", member),)))
+        self.choose_by(service, Pinned(member))
 
     @rule(service=services, shifts=st.tuples(SHIFTS, SHIFTS, SHIFTS, SHIFTS), busy=st.sampled_from([0, 4, 65535]))
     def score(self, service: Kind, shifts: tuple[int, int, int, int], busy: int) -> None:
         """How metrics become load."""
         cpu, memory, queue, interval = shifts
-        params = (
-            ("w_cpu", cpu),
-            ("w_memory", memory),
-            ("w_queue", queue),
-            ("busy_after", busy),
-            ("w_interval", interval),
-        )
-        self.duel.write(world.of_service("scoring", service), Act("score", params))
+        score = Score(cpu, memory, queue, busy, interval)
+        self.duel.write(world.of_service("scoring", service), Act(score.action, score.params))
 
     @rule(service=services, table=st.sampled_from(["services", "policies", "scoring"]), member=members)
     def take_away(self, service: Kind, table: str, member: int) -> None:
@@ -163,7 +166,7 @@ class Machine(Traffic):
     @rule(service=services, others=SOME, end=ENDS, margin=st.sampled_from([0, 0, 10, 899, 900]), dwell=DWELLS)
     def step_down(self, service: Kind, others: list[int], end: dict[str, int], margin: int, dwell: int) -> None:
         """A host has reason to make room for others, twice."""
-        self.score(service, (0, world.OFF, world.OFF, world.OFF), 0)
+        self.score(service, (0, OFF, OFF, OFF), 0)
         self.single(service, margin, dwell)
         for _ in range(2):
             self.round_of_reports(service, others, (0, 0, 0))

@@ -7,46 +7,49 @@ time is what the caller says. Frames without a program: for tests that compare a
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from controller.switches.entries import AFFINITIES, ON_NO_LIVE, Act, Place
-from hitless.steering.draw import Lots, by_chance
+from controller.switches.entries import Act, Place
+from hitless.steering import words
+from hitless.steering.draw import Draw, by_chance
 from hitless.steering.flows import FlowStore, Segment, Work
 from hitless.steering.outcome import Event, Outcome, Probe, Verdict
-from hitless.steering.policies import (
-    InstanceSettings,
-    Pinned,
-    Policy,
-    Random,
-    RoundRobin,
-    Settings,
-    Single,
-    Spread,
-    TwoChoices,
-)
-from hitless.steering.rank import OFF, Score
+from hitless.steering.policies import Spread, policy_of
+from hitless.steering.rank import ONLY_PATH_COST, Score
 from hitless.steering.service import ServiceSteering
+from hitless.steering.settings import Configuration, InstanceSettings, Settings
+from hitless.steering.words import (
+    CPU_PORT,
+    INVOCATION_REQUEST,
+    INVOCATION_VERSION,
+    MEMBER_BITS,
+    MEMBERS,
+    NEVER,
+    NO_MEMBER_16,
+    PACKET_IN_LAYOUT,
+    PACKET_OUT_LAYOUT,
+    PROTOCOL_IPIP,
+    SERVICES,
+    Affinity,
+    PacketInOp,
+    PacketOutOp,
+)
+from hitless.wire.layout import Header
 from hitless.wire.report import Report, ReportError, decode, tag_of
 from tests.model import frames
 from tests.model.frames import Packet, Quote, Refused
 
-CPU_PORT = 510
 DROP_PORT = 511
-SERVICES = 256
-MEMBERS = 64
-INVOCATION_VERSION = 1
-INVOCATION_REQUEST = 1
+PACKET_IN, PACKET_OUT = Header(PACKET_IN_LAYOUT), Header(PACKET_OUT_LAYOUT)
+NO_PACKET_IN = {name: 0 for name, _ in PACKET_IN_LAYOUT}
 _REQUEST, _REPORT, _PING = "to_service", "to_reports", "to_ping"
-_PACKET_IN = struct.Struct("!BHHHBB6s6sIIIHH6s6s")
-_AFFINITY = {number: name for name, number in AFFINITIES.items()}
-_ON_NO_LIVE = {number: name for name, number in ON_NO_LIVE.items()}
 
 Sent = tuple[int, bytes]
 """A frame and the port that it leaves by."""
 
 
 @dataclass(slots=True)
-class Passage:
+class Result:
     """What one frame led to."""
 
     sent: list[Sent] = field(default_factory=list)
@@ -66,7 +69,7 @@ class Switch:
         """By instance: service ++ member."""
         self.groups: Mapping[int, tuple[int, ...]] = {}
         """Ports by multicast group."""
-        self.lots: Lots = by_chance
+        self.draw: Draw = by_chance
         """Draws a member for the policies that leave it to chance."""
         self._tables: dict[Place, dict[str, int]] = {}
         self._actions: dict[Place, str] = {}
@@ -82,22 +85,22 @@ class Switch:
         if place.table in ("services", "policies", "scoring", "instances"):
             index = dict(place.key)["instance" if place.table == "instances" else "service"]
             assert isinstance(index, int)
-            self._configure(index >> 6 if place.table == "instances" else index)
+            self._configure(index >> MEMBER_BITS if place.table == "instances" else index)
 
-    def process(self, now: int, port: int, frame: bytes) -> Passage:
+    def process(self, now: int, port: int, frame: bytes) -> Result:
         """A frame has come."""
-        passage = Passage()
+        result = Result()
         try:
             if port == CPU_PORT:
-                self._packet_out(now, frame, passage)
+                self._packet_out(now, frame, result)
             else:
-                self._frame(now, port, frame, passage)
+                self._frame(now, port, frame, result)
         except Refused as refused:
             self.drops[str(refused)] += 1
-        for _, event in passage.events:
+        for _, event in result.events:
             self.events[event.reason.name] += 1
-        passage.sent = [(out, sent) for out, sent in passage.sent if out != DROP_PORT]
-        return passage
+        result.sent = [(out, sent) for out, sent in result.sent if out != DROP_PORT]
+        return result
 
     def probe(self, now: int, service: int, member: int) -> Probe:
         """What is believed of an instance."""
@@ -128,41 +131,37 @@ class Switch:
             return
         scoring = self._entry("scoring", service=index)
         self._service(index).settings = Settings(
-            policy=_policy(self._actions[Place("policies", (("service", index),))], policies),
+            policy=policy_of(self._actions[Place("policies", (("service", index),))], policies),
             instances={
                 member: InstanceSettings(entry["generation"])
                 for member in range(MEMBERS)
-                if (entry := self._entry("instances", instance=index << 6 | member)) is not None
+                if (entry := self._entry("instances", instance=index << MEMBER_BITS | member)) is not None
             },
-            score=Score(*scoring.values()) if scoring is not None else Score(OFF, OFF, OFF, 0, OFF),
-            stale_after=services["stale_after"],
-            dead_after=services["dead_after"],
-            idle_after=services["idle_after"],
-            members=services["members"],
-            on_no_live=_ON_NO_LIVE[services["on_no_live"]],  # type: ignore[arg-type]
+            score=Score.of(scoring) if scoring is not None else ONLY_PATH_COST,
+            **asdict(Configuration.of(services)),
         )
 
     # Frames
 
-    def _frame(self, now: int, port: int, frame: bytes, passage: Passage) -> None:
+    def _frame(self, now: int, port: int, frame: bytes, result: Result) -> None:
         match frames.ether_type(frame):
-            case 0x0806:
-                self._arp(port, frame, passage)
-            case 0x0800:
-                self._ipv4(now, port, frames.parse(frame), passage)
+            case words.ETHERTYPE_ARP:
+                self._arp(port, frame, result)
+            case words.ETHERTYPE_IPV4:
+                self._ipv4(now, port, frames.parse(frame), result)
             case _:
                 raise Refused("ETHERTYPE")
 
-    def _arp(self, port: int, frame: bytes, passage: Passage) -> None:
+    def _arp(self, port: int, frame: bytes, result: Result) -> None:
         question = frames.question(frame)
         place = self._longest("arp", question.target)
         if place is None or self._tables[place]["home"] == port:
             raise Refused("ARP")
-        self._send(port, port, question.answer(self._tables[place]["mac"]), passage)
+        self._send(port, port, question.answer(self._tables[place]["mac"]), result)
 
-    def _ipv4(self, now: int, port: int, packet: Packet, passage: Passage) -> None:
-        if packet.protocol == frames.IPIP and self._entry("tunnels", address=packet.destination) is not None:
-            self._route(port, frames.decapsulated(packet), packet.destination, passage)
+    def _ipv4(self, now: int, port: int, packet: Packet, result: Result) -> None:
+        if packet.protocol == PROTOCOL_IPIP and self._entry("tunnels", address=packet.destination) is not None:
+            self._route(port, frames.decapsulated(packet), packet.destination, result)
             return
         quote = packet.quote if packet.quote is not None and packet.quote.source == packet.destination else None
         protocol, own_port = packet.protocol, packet.destination_port
@@ -173,17 +172,15 @@ class Switch:
         if kind not in (_REPORT, _PING) and packet.ttl <= 1:
             raise Refused("TTL")
         if kind == _PING:
-            self._send(port, port, frames.echo_reply(packet), passage)
+            self._send(port, port, frames.echo_reply(packet), result)
         elif kind == _REPORT:
-            self._report(now, port, packet, passage)
+            self._report(now, port, packet, result)
         elif kind == _REQUEST:
-            self._request(now, port, packet, quote, self._tables[place]["service"], passage)
+            self._request(now, port, packet, quote, self._tables[place]["service"], result)
         else:
-            self._route(port, packet, packet.destination, passage)
+            self._route(port, packet, packet.destination, result)
 
-    def _route(
-        self, port: int, packet: Packet, address: int, passage: Passage, tunnel_source: int | None = None
-    ) -> None:
+    def _route(self, port: int, packet: Packet, address: int, result: Result, tunnel_source: int | None = None) -> None:
         """Send a packet to where the address is routed, through a tunnel if it has a source."""
         place = self._longest("routes", address)
         if place is None and packet.fragment:
@@ -193,12 +190,12 @@ class Switch:
         hop = self._tables[place]
         packet = frames.forwarded(packet, hop["source"], hop["destination"])
         frame = packet.frame if tunnel_source is None else frames.encapsulated(packet, tunnel_source, address)
-        self._send(port, hop["port"], frame, passage)
+        self._send(port, hop["port"], frame, result)
 
-    def _send(self, port: int, out: int, frame: bytes, passage: Passage) -> None:
+    def _send(self, port: int, out: int, frame: bytes, result: Result) -> None:
         if out == CPU_PORT:
-            frame = bytes(1) + port.to_bytes(2, "big") + bytes(_PACKET_IN.size - 3) + frame
-        passage.sent.append((out, frame))
+            frame = PACKET_IN.pack(NO_PACKET_IN | {"op": PacketInOp.PACKET, "port": port}) + frame
+        result.sent.append((out, frame))
 
     # Steering
 
@@ -207,7 +204,7 @@ class Switch:
             raise Refused("UNCONFIGURED")
         return self._service(index)
 
-    def _report(self, now: int, port: int, packet: Packet, passage: Passage) -> None:
+    def _report(self, now: int, port: int, packet: Packet, result: Result) -> None:
         report = _decoded(packet.report)
         ids = {"service_id": report.service_id, "node_id": report.node_id}
         bound = self._entry("bindings", port=port, source=packet.source, **ids)
@@ -221,34 +218,36 @@ class Switch:
         if outcome.verdict is Verdict.OLD:
             raise Refused("REPORT_OLD")
         self.events["REPORT"] += 1
-        passage.events += [(bound["service"], event) for event in outcome.events]
-        passage.sent += [(copy, packet.frame) for copy in self.groups.get(bound["copy_group"], ())]
+        result.events += [(bound["service"], event) for event in outcome.events]
+        result.sent += [(copy, packet.frame) for copy in self.groups.get(bound["copy_group"], ())]
 
-    def _request(self, now: int, port: int, packet: Packet, quote: Quote | None, index: int, passage: Passage) -> None:
+    def _request(self, now: int, port: int, packet: Packet, quote: Quote | None, index: int, result: Result) -> None:
         steering = self._configured(index)
         services = self._tables[Place("services", (("service", index),))]
-        instances = {member: self._entry("instances", instance=index << 6 | member) for member in range(MEMBERS)}
-        work = _work(packet, index, _AFFINITY[services["affinity"]]) if quote is None else _quoted(quote, index)
+        instances = {
+            member: self._entry("instances", instance=index << MEMBER_BITS | member) for member in range(MEMBERS)
+        }
+        work = _work(packet, index, Affinity(services["affinity"])) if quote is None else _quoted(quote, index)
 
         def fits(member: int) -> bool:
             entry = instances[member]
             return entry is None or packet.total + frames.IPV4 <= entry.get("path_mtu", 65535)
 
-        outcome = steering.request(now, work, self.lots, fits)
-        passage.events += [(index, event) for event in outcome.events]
+        outcome = steering.request(now, work, self.draw, fits)
+        result.events += [(index, event) for event in outcome.events]
         self._count(outcome)
         entry = instances[outcome.member] if outcome.member is not None else None
         match outcome.verdict:
             case Verdict.STEERED:
                 assert outcome.member is not None and entry is not None
-                self._route(port, packet, entry["node"], passage, entry.get("tunnel_source"))
-                self.steered[index << 6 | outcome.member] += 1
+                self._route(port, packet, entry["node"], result, entry.get("tunnel_source"))
+                self.steered[index << MEMBER_BITS | outcome.member] += 1
             case Verdict.TOO_BIG:
                 assert entry is not None
-                self._send(port, port, frames.too_big(packet, entry["path_mtu"]), passage)
+                self._send(port, port, frames.too_big(packet, entry["path_mtu"]), result)
                 self.events["TOO_BIG"] += 1
             case Verdict.FALLBACK:
-                self._route(port, packet, services["fallback"], passage)
+                self._route(port, packet, services["fallback"], result)
             case Verdict.EXHAUSTED:
                 raise Refused("RESUBMITS")
             case _:
@@ -265,18 +264,18 @@ class Switch:
 
     # The control plane's packets
 
-    def _packet_out(self, now: int, data: bytes, passage: Passage) -> None:
-        if len(data) < 7:
+    def _packet_out(self, now: int, data: bytes, result: Result) -> None:
+        if len(data) < PACKET_OUT.size:
             raise Refused("PARSER")
-        op, port, service, member = struct.unpack_from("!BHHH", data)
-        frame = data[7:]
-        if op == 0 and port <= CPU_PORT:
-            self._send(CPU_PORT, port, frame, passage)
-        elif op == 2 and port <= CPU_PORT:
-            self._frame(now, port, frame, passage)
-        elif op == 1 and service < SERVICES and member < MEMBERS:
-            answer = _answer(self.probe(now, service, member), port, service, member, now)
-            passage.sent.append((CPU_PORT, answer + frame))
+        asked, frame = PACKET_OUT.unpack(data[: PACKET_OUT.size]), data[PACKET_OUT.size :]
+        op, port, service, member = asked.values()
+        if op == PacketOutOp.SEND and port <= CPU_PORT:
+            self._send(CPU_PORT, port, frame, result)
+        elif op == PacketOutOp.INJECT and port <= CPU_PORT:
+            self._frame(now, port, frame, result)
+        elif op == PacketOutOp.PROBE and service < SERVICES and member < MEMBERS:
+            answer = _answer(self.probe(now, service, member), now, asked)
+            result.sent.append((CPU_PORT, answer + frame))
         else:
             raise Refused("PACKET_OUT")
 
@@ -295,18 +294,6 @@ def _quoted(quote: Quote, index: int) -> Work:
     return Work(bytes([index, quote.protocol]) + struct.pack("!IIHH", *ends), starts=False, quoted=True)
 
 
-def _policy(action: str, params: Mapping[str, int]) -> Policy:
-    kinds: dict[str, type[Policy]] = {
-        "single": Single,
-        "spread": Spread,
-        "two_choices": TwoChoices,
-        "round_robin": RoundRobin,
-        "random_choice": Random,
-        "pinned": Pinned,
-    }
-    return kinds[action](**params)
-
-
 def _decoded(payload: bytes | None) -> Report:
     if payload is None:
         raise Refused("REPORT_MALFORMED")
@@ -316,15 +303,15 @@ def _decoded(payload: bytes | None) -> Report:
         raise Refused("REPORT_MALFORMED") from None
 
 
-def _work(packet: Packet, index: int, affinity: str) -> Work | None:
+def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     """The packet as affinity sees it. Raises Refused for a datagram without the header that its service's needs."""
     head = bytes([index, packet.protocol])
-    if packet.segment is not None or affinity == "flow":
+    if packet.segment is not None or affinity is Affinity.FLOW:
         ends = (packet.source, packet.destination, packet.source_port, packet.destination_port)
         segment: Segment | None = packet.segment
         starts = segment is None or (segment.syn and not segment.ack)
         return Work(head + struct.pack("!IIHH", *ends), starts, segment)
-    if affinity == "none":
+    if affinity is Affinity.NONE:
         return None
     header = packet.invocation
     if header is None or header[2] != INVOCATION_VERSION:
@@ -332,23 +319,22 @@ def _work(packet: Packet, index: int, affinity: str) -> Work | None:
     return Work(head + header[8:20], header[3] == INVOCATION_REQUEST)
 
 
-def _answer(probe: Probe, port: int, service: int, member: int, now: int) -> bytes:
+def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
     """The packet-in header that answers a probe."""
-    nobody, never = 0xFFFF, 2**48 - 1
-    return _PACKET_IN.pack(
-        1,
-        port,
-        service,
-        member,
-        probe.status,
-        probe.eligible,
-        probe.rank.to_bytes(6, "big"),
-        (never if probe.age is None else probe.age).to_bytes(6, "big"),
-        probe.epoch,
-        probe.sequence,
-        probe.sent,
-        nobody if probe.host is None else probe.host,
-        nobody if probe.best is None else probe.best,
-        probe.best_rank.to_bytes(6, "big"),
-        now.to_bytes(6, "big"),
+    return PACKET_IN.pack(
+        {
+            **asked,
+            "op": PacketInOp.PROBE,
+            "status": probe.status,
+            "eligible": probe.eligible,
+            "rank": probe.rank,
+            "age": NEVER if probe.age is None else probe.age,
+            "epoch": probe.epoch,
+            "sequence": probe.sequence,
+            "sent": probe.sent,
+            "host": NO_MEMBER_16 if probe.host is None else probe.host,
+            "best": NO_MEMBER_16 if probe.best is None else probe.best,
+            "best_rank": probe.best_rank,
+            "now": now,
+        }
     )

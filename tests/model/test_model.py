@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from softswitch.engine.engine import Engine
 
+from hitless.steering.words import CPU_PORT
 from p4src.build import P4INFO, PIPELINE, ROOT
 from tests.model.duel import Duel, Softswitch
 from tests.model.machine import Machine
@@ -37,7 +38,7 @@ NEVER = {"RESUBMITS"}
 NAMES = counter_names((ROOT / P4INFO).read_text())
 
 
-def look(make: Callable[[], Duel], how: str, *phases: Phase) -> type[Machine]:
+def explore(make: Callable[[], Duel], how: str, *phases: Phase) -> type[Machine]:
     """Run the machine on targets that `make` makes; the class that ran."""
 
     class OnTarget(Machine):
@@ -65,8 +66,8 @@ def look(make: Callable[[], Duel], how: str, *phases: Phase) -> type[Machine]:
 @pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
 def test_softswitch() -> None:
     pipeline = (ROOT / PIPELINE).read_text()
-    with Engine(cpu_port=510) as engine:
-        ran = look(lambda: Duel(Softswitch(engine, pipeline), NAMES), "in process", Phase.shrink)
+    with Engine(cpu_port=CPU_PORT) as engine:
+        ran = explore(lambda: Duel(Softswitch(engine, pipeline), NAMES), "in process", Phase.shrink)
     everything = {*NAMES["drops"], *NAMES["events"]} - NEVER
     seldom = {name: ran.met[name] for name in everything if ran.met[name] < FEW}
     # In less than a minute chance decides what is met.
@@ -82,4 +83,4 @@ def test_over_the_wire(target: str, tmp_path: Path) -> None:
     if reason is not None:
         pytest.skip(reason)
     with Bare(target, Clock(target, tmp_path)) as bench:
-        look(lambda: Duel(Wire(bench), NAMES), target)
+        explore(lambda: Duel(Wire(bench), NAMES), target)

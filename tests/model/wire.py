@@ -6,8 +6,8 @@ leave by every port and its digest is told, so once all have come, nothing of th
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import finsy as fy
@@ -15,15 +15,20 @@ from finsy.proto import p4r
 from softswitch.entries import Operation
 
 from controller.switches.entries import Act, Place
+from hitless.steering.policies import Single
+from hitless.steering.rank import ONLY_PATH_COST
+from hitless.steering.settings import Configuration
+from hitless.steering.words import CPU_PORT, Affinity, PacketOutOp
+from hitless.steering.words import PROTOCOL_UDP as UDP
 from hitless.wire.report import Report
 from tests.model import world
 from tests.model.duel import Digest
-from tests.model.switch import Sent
-from tests.model.world import COPIES, CPU_PORT, PORTS, SECOND, UDP, Kind
+from tests.model.switch import PACKET_IN, PACKET_OUT, Sent
+from tests.model.world import COPIES, PORTS, SECOND, Kind
 from tests.packet.bench import Bench
 from tests.packet.waiting import PATIENCE
 
-SENTINEL = Kind(200, UDP, 0)
+SENTINEL = Kind(200, UDP, Affinity.NONE)
 MEMBERS = (0, 1)
 """Of the sentinel's service: each report makes its sender worse than the other."""
 SOURCE = world.node_address(200)
@@ -31,10 +36,6 @@ REPORTS = world.REPORTS - 1
 EVERYWHERE = 9
 """The multicast group of the sentinel's copies."""
 FOREVER = 2**40
-PACKET_OUT = struct.Struct("!BHHH")
-PACKET_IN = {"op": 1, "port": 2, "service": 2, "member": 2, "status": 1, "eligible": 1, "rank": 6, "age": 6}
-PACKET_IN |= {"epoch": 4, "sequence": 4, "sent": 4, "host": 2, "best": 2, "best_rank": 6, "now": 6}
-"""The fields of its header and their bytes."""
 UPDATES = {
     Operation.INSERT: p4r.Update.INSERT,
     Operation.MODIFY: p4r.Update.MODIFY,
@@ -109,7 +110,8 @@ class Wire:
         sentinel = self._sentinel()
         if port == CPU_PORT:
             self._packet_out(frame)
-            self._packet_out(PACKET_OUT.pack(2, PORTS[0], 0, 0) + sentinel)
+            injected = {"op": PacketOutOp.INJECT, "port": PORTS[0], "service": 0, "member": 0}
+            self._packet_out(PACKET_OUT.pack(injected) + sentinel)
         else:
             self.bench.send(port, frame)
             self.bench.send(port, sentinel)
@@ -150,9 +152,8 @@ class Wire:
         return told["service"] == SENTINEL.index and told["sequence"] == self._sentinels
 
     def _packet_out(self, data: bytes) -> None:
-        op, port, service, member = PACKET_OUT.unpack_from(data)
-        payload = data[PACKET_OUT.size :]
-        self.bench.client.packet_out(payload, op=op, port=port, service=service, member=member)
+        header, payload = data[: PACKET_OUT.size], data[PACKET_OUT.size :]
+        self.bench.client.packet_out(payload, **PACKET_OUT.unpack(header))
 
     def _received(self, sentinel: bytes) -> Iterator[Sent]:
         """What comes out of the ports before the sentinel's copies."""
@@ -170,7 +171,7 @@ class Wire:
         while True:
             packet = self.bench.client.packet_in(PATIENCE)
             assert packet is not None, "nothing more comes to the CPU port"
-            header = b"".join(int(packet[name]).to_bytes(size, "big") for name, size in PACKET_IN.items())
+            header = PACKET_IN.pack({name: int(packet[name]) for name, _ in PACKET_IN.layout})
             if (frame := header + packet.payload) == sentinel:
                 return
             yield CPU_PORT, frame
@@ -178,14 +179,15 @@ class Wire:
 
 def sentinel_entries() -> list[tuple[Place, Act]]:
     """Of the sentinel's service: a host that moves whenever it can, bound to all ports."""
-    configure = {"affinity": 0, "members": 2, "idle_after": FOREVER, "stale_after": FOREVER, "dead_after": FOREVER}
-    configure |= {"on_no_live": 0, "fallback": 0}
-    score = {"w_cpu": world.OFF, "w_memory": world.OFF, "w_queue": 0, "busy_after": 0, "w_interval": world.OFF}
+    silent = Configuration(
+        affinity=Affinity.NONE, members=2, idle_after=FOREVER, stale_after=FOREVER, dead_after=FOREVER
+    )
+    policy, score = Single(margin=0, dwell=0), replace(ONLY_PATH_COST, queue=0)
     entries = [
         (world.endpoint(REPORTS, UDP, world.REPORT_PORT), Act("to_reports")),
-        (world.of_service("services", SENTINEL), Act("configure", tuple(configure.items()))),
-        (world.of_service("policies", SENTINEL), Act("single", (("margin", 0), ("dwell", 0)))),
-        (world.of_service("scoring", SENTINEL), Act("score", tuple(score.items()))),
+        (world.of_service("services", SENTINEL), Act(silent.action, silent.params)),
+        (world.of_service("policies", SENTINEL), Act(policy.action, policy.params)),
+        (world.of_service("scoring", SENTINEL), Act(score.action, score.params)),
     ]
     for member in MEMBERS:
         entries.append((world.instance(SENTINEL, member), world.at_node(member, 1)))

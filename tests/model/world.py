@@ -7,6 +7,21 @@ from dataclasses import dataclass
 
 from controller.switches.entries import Act, Place
 from hitless.steering.flows import slots_of
+from hitless.steering.words import (
+    CPU_PORT,
+    ETHERNET_BYTES,
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    INVOCATION_LAYOUT,
+    INVOCATION_MAGIC,
+    INVOCATION_VERSION,
+    MEMBER_BITS,
+    Affinity,
+)
+from hitless.steering.words import PROTOCOL_ICMP as ICMP
+from hitless.steering.words import PROTOCOL_TCP as TCP
+from hitless.steering.words import PROTOCOL_UDP as UDP
+from hitless.wire.layout import Header
 from hitless.wire.report import Key, Report, tagged
 from tests.model.frames import checksum
 
@@ -19,19 +34,16 @@ REPORTS, REPORT_PORT = 0x0A60FFFE, 9600
 SERVICE_NETWORK = 0x0A600000
 CLIENT_PORT = 1
 PORTS = (1, 2, 3, 4)
-CPU_PORT = 510
 TO_CPU = 0x0A000300
 COPIES = {1: (4,), 2: (3, 4)}
 MEMBERS = (0, 1, 2, 31, 32, 63)
 REMOTE, PATH_MTU = 63, 112
 TUNNEL_ROOM = PATH_MTU - 20
-"""Bytes of the longest packet that the way to the remote node takes."""
-ETHERNET, PAYLOAD = 14, 42
+"""Bytes of the longest packet that the path to the remote node takes."""
+ETHERNET, PAYLOAD = ETHERNET_BYTES, 42
 """Where IPv4 and what is in UDP begin in a frame."""
-OFF = 31
 KEYS = (Key(1, bytes(range(16))), Key(200, bytes(range(100, 116))))
 SERVICE_PORT = 9000
-UDP, TCP, ICMP = 17, 6, 1
 SECOND = 1_000_000
 
 
@@ -41,7 +53,7 @@ class Kind:
 
     index: int
     protocol: int
-    affinity: int
+    affinity: Affinity
 
     @property
     def address(self) -> int:
@@ -54,8 +66,15 @@ class Kind:
         return 1000 + self.index
 
 
-BY_REQUEST = Kind(3, UDP, 2)
-SERVICES = (Kind(1, UDP, 0), Kind(2, UDP, 1), BY_REQUEST, Kind(255, TCP, 1), Kind(4, TCP, 0))
+BY_REQUEST = Kind(3, UDP, Affinity.REQUEST)
+SERVICES = (
+    Kind(1, UDP, Affinity.NONE),
+    Kind(2, UDP, Affinity.FLOW),
+    BY_REQUEST,
+    Kind(255, TCP, Affinity.FLOW),
+    Kind(4, TCP, Affinity.NONE),
+)
+INVOCATION = Header(INVOCATION_LAYOUT)
 
 
 def node_address(member: int) -> int:
@@ -123,7 +142,7 @@ def of_service(table: str, service: Kind) -> Place:
 
 def instance(service: Kind, member: int) -> Place:
     """An instance's place."""
-    return Place("instances", (("instance", service.index << 6 | member),))
+    return Place("instances", (("instance", service.index << MEMBER_BITS | member),))
 
 
 def at_node(member: int, generation: int) -> Act:
@@ -176,7 +195,7 @@ def ipv4(source: int, destination: int, protocol: int, body: bytes, ttl: int = 6
     """A frame with an IPv4 packet."""
     head = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(body), 0, whole << 14, ttl, protocol, 0, source, destination)
     head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
-    return ethernet(0x0800, head + body)
+    return ethernet(ETHERTYPE_IPV4, head + body)
 
 
 def udp(source_port: int, destination_port: int, payload: bytes) -> bytes:
@@ -197,7 +216,7 @@ def echo(destination: int, kind: int = 8, code: int = 0, sum_: int = 0xF7FF) -> 
 def arp(target: int, sender: int = CLIENT, operation: int = 1) -> bytes:
     """An ARP frame."""
     body = struct.pack("!HHBBH6sI6sI", 1, 0x0800, 6, 4, operation, bytes(6), sender, bytes(6), target)
-    return ethernet(0x0806, body + bytes(18), 0xFFFFFFFFFFFF)
+    return ethernet(ETHERTYPE_ARP, body + bytes(18), 0xFFFFFFFFFFFF)
 
 
 def report_frame(report: Report, member: int, key: Key | None = None, flaw: int = 0) -> bytes:
@@ -244,7 +263,7 @@ def flow_key(service: Kind, source: int, source_port: int) -> bytes:
 
 
 def alike(service: Kind, source: int, source_port: int, count: int) -> list[tuple[int, int]]:
-    """Other sources whose flows hash to the same slots in both ways: checksums are linear, so they can be computed."""
+    """Other sources whose flows hash to the same slots: checksums are linear, so they can be computed."""
 
     def effect(bits: int) -> int:
         a, b = slots_of(flow_key(service, bits >> 16, bits & 0xFFFF))
@@ -282,8 +301,15 @@ def request(
     if service.protocol == TCP:
         return ipv4(source, service.address, TCP, tcp(port, SERVICE_PORT, shape & 0xFF) + bytes(room), ttl, whole)
     payload = b"x" * (shape & 0xFF) + bytes(room)
-    if service.affinity == 2:
-        head = b"HI\x01" + bytes([shape >> 8, 0, 0]) + service.service_id.to_bytes(2, "big")
-        head += source.to_bytes(4, "big") + port.to_bytes(8, "big") + bytes(14)
-        payload = head + (shape & 0xFF).to_bytes(2, "big") + bytes(6) + bytes(room)
+    if service.affinity is Affinity.REQUEST:
+        fields = dict.fromkeys(dict(INVOCATION_LAYOUT), 0) | {
+            "magic": INVOCATION_MAGIC,
+            "version": INVOCATION_VERSION,
+            "type": shape >> 8,
+            "service_id": service.service_id,
+            "client_id": source,
+            "request_id": port,
+            "fragment_index": shape & 0xFF,
+        }
+        payload = INVOCATION.pack(fields) + bytes(room)
     return ipv4(source, service.address, UDP, udp(port, SERVICE_PORT, payload), ttl, whole)

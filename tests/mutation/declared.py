@@ -27,8 +27,14 @@ TESTS: dict[str, tuple[str, ...]] = {
 """Files of `tests/packet` to try first for a guard of a source; the rest follow."""
 
 EQUIVALENT: dict[str, str] = {
-    "affinity.p4: !meta.sticky": "what stays with its flow is neither drawn nor new work, whatever `drawn` says",
-    "checksums.p4: hdr.ipv4.isValid() #2": "a header that is not there is not sent, whatever is written to it",
-    "outcome.p4: meta.passes < MAX_RESUBMITS": "each round takes out one of 64 members: nothing goes round more often",
+    "affinity.p4 AffinityLookup: !meta.sticky": (
+        "what stays with its flow is neither drawn nor new work, whatever `drawn` says"
+    ),
+    "checksums.p4 SteeringCompute: hdr.ipv4.isValid()": (
+        "a header that is not there is not sent, whatever is written to it"
+    ),
+    "outcome.p4 Outcome: meta.passes < MAX_RESUBMITS": (
+        "each round takes out one of 64 members: nothing goes round more often"
+    ),
 }
 """Guards without which the program does the same, by name, and why. `make mutate` tries them all the same."""

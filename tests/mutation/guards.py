@@ -5,6 +5,7 @@ Conditions stand in an `if`, before a `?`, or first in a checksum, or are the va
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ _ASSIGNMENT = re.compile(r"(?<=[;{}\n]) *(?:[\w<>]+ +)?[\w.]+ = ([^;{}]+);")
 _CHECKSUM = re.compile(r"_checksum\(([^{]+?),\s*\{")
 _COMPARISON = re.compile(r"[=!<>]=|&&|\|\||(?<![<|-])<(?![<|])|(?<![>|-])>(?![>|])")
 _WIDTH = re.compile(r"\bbit<\d+>")
+_ANNOTATION = re.compile(r"@\w+(?:\([^()]*\)|\[[^]]*\])?")
+_DECLARATION = re.compile(
+    r"^(?:control|parser|[\w<>]+) (\w+)\([^{;]*\{|^ +(?:@hidden )?(?:action|state) (\w+)[^{;]*\{", re.MULTILINE
+)
+"""The head of a control, a parser or a function, or of an action or a state within one."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +29,26 @@ class Guard:
     """One condition. In a conjunction it is taken out as if it held, else as if it did not."""
 
     source: str
-    line: int
+    place: str
+    """The control, and the action in it if there is one: `Arp.reply`."""
+    control: str
+    """A digest of the outermost of these without comments, annotations and layout, which change no decision."""
     start: int
     end: int
     text: str
     without: str
     number: int
-    """How many of the same text the source has before it."""
+    """How many of the same text its place has before it."""
+
+    @property
+    def condition(self) -> str:
+        """Its text, with an ordinal where the same text has stood in its place before."""
+        return self.text + (f" #{self.number + 1}" if self.number else "")
 
     @property
     def name(self) -> str:
-        """What it is called, wherever in its source it stands."""
-        return f"{self.source}: {self.text}" + (f" #{self.number + 1}" if self.number else "")
+        """What it is called, wherever in its place it stands."""
+        return f"{self.source} {self.place}: {self.condition}"
 
     def removed(self, text: str) -> str:
         """The source without it."""
@@ -44,13 +58,29 @@ class Guard:
 def guards(directory: Path) -> Iterator[Guard]:
     """All of them, in the order of the files."""
     for path in sorted(directory.glob("*.p4")):
-        text = path.read_text()
-        seen: Counter[str] = Counter()
-        for at, to, without in sorted(_conditions(_uncommented(text))):
+        text = _uncommented(path.read_text())
+        declared = list(_declared(text))
+        seen: Counter[tuple[str, str]] = Counter()
+        for at, to, without in sorted(_conditions(text)):
+            around = [one for one in declared if one.start < at < one.end]
+            place = ".".join(one.name for one in around)
+            outermost = _ANNOTATION.sub(" ", text[around[0].start : around[0].end])
+            control = hashlib.sha256(" ".join(outermost.split()).encode()).hexdigest()[:8]
             condition = " ".join(text[at:to].split())
-            line = text.count("\n", 0, at) + 1
-            yield Guard(path.name, line, at, to, condition, without, seen[condition])
-            seen[condition] += 1
+            yield Guard(path.name, place, control, at, to, condition, without, seen[place, condition])
+            seen[place, condition] += 1
+
+
+@dataclass(frozen=True)
+class _Declared:
+    name: str
+    start: int
+    end: int
+
+
+def _declared(text: str) -> Iterator[_Declared]:
+    for found in _DECLARATION.finditer(text):
+        yield _Declared(found[1] or found[2], found.start(), _closing(text, found.end() - 1, "{}"))
 
 
 def _conditions(text: str) -> Iterator[tuple[int, int, str]]:
@@ -82,13 +112,13 @@ def _uncommented(text: str) -> str:
     return re.sub(r"//[^\n]*", lambda comment: " " * len(comment.group()), text)
 
 
-def _closing(text: str, opening: int) -> int:
+def _closing(text: str, opening: int, brackets: str = "()") -> int:
     depth = 0
     for at in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        depth += {brackets[0]: 1, brackets[1]: -1}.get(text[at], 0)
         if depth == 0:
             return at
-    raise ValueError(f"no closing parenthesis for the one at {opening}")
+    raise ValueError(f"nothing closes the bracket at {opening}")
 
 
 def _atoms(text: str, start: int, end: int, alone: str) -> Iterator[tuple[int, int, str]]:

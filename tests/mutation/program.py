@@ -6,7 +6,6 @@ beside what it asked before. A guard in a place that does not see the metadata i
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +29,6 @@ def switchable(guard: Guard) -> bool:
     text = (ROOT / "p4src" / guard.source).read_text()
     (*_, control) = (found.group() for found in _CONTROL.finditer(text, 0, guard.start))
     return "metadata_t meta" in control and not control.startswith(_BEFORE_INGRESS)
-
-
-def digest(guard: Guard) -> str:
-    """Of the source that the guard is in, without it."""
-    return hashlib.sha256(_without(guard)[guard.source].encode()).hexdigest()
 
 
 def build(folder: Path, removed: Guard | None, guards: Sequence[Guard] = ()) -> None:

@@ -7,6 +7,7 @@ import pytest
 from finsy.proto import p4i
 from google.protobuf import text_format
 
+from hitless.steering.words import REPORT_MAGIC, REPORT_VERSION
 from hitless.wire import report
 from p4src import build
 
@@ -164,7 +165,7 @@ def test_the_report_codec_has_the_layout_of_the_program() -> None:
     fields = [(name, int(width)) for width, name in re.findall(r"bit<(\d+)>\s+(\w+);", body[1])]
     assert sum(width for _, width in fields) == 8 * report.SIZE
     values = {name: (index * 2654435761 + 1) % 2**width for index, (name, width) in enumerate(fields)}
-    values |= {"magic": report.MAGIC, "version": report.VERSION, "reserved_flags": 0, "reserved": 0}
+    values |= {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_flags": 0, "reserved": 0}
     word = 0
     for name, width in fields:
         word = word << width | values[name]

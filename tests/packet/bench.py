@@ -15,6 +15,7 @@ import finsy as fy
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
+from hitless.steering.words import MEMBERS, PROTOCOL_ICMP, PROTOCOL_UDP, PacketInOp, PacketOutOp
 from p4src.build import ROOT
 from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock
@@ -26,7 +27,6 @@ from tests.packet.layout import (
     FALLBACK,
     FALLBACK_MAC,
     GATEWAY,
-    MEMBERS,
     PORTS,
     REPORTS,
     SWITCH_MAC,
@@ -42,8 +42,6 @@ from topologies import targets
 
 MARK = bytes(12) + b"\x88\xb5" + b"mark".ljust(46)
 """A frame of an experimental type (IEEE 802), which no test sends for its own sake."""
-READY, DRAINING, NOT_READY = 1, 2, 3
-"""Of an instance, as a probe tells."""
 _names = itertools.count()
 
 
@@ -141,8 +139,10 @@ class Bench:
         hosts = [(CLIENT, CLIENT_PORT, CLIENT_MAC), (FALLBACK, 4, FALLBACK_MAC)]
         hosts += [(node_address(member), node_port(member), node_mac(member)) for member in range(MEMBERS)]
         self.client.insert(
-            entry("endpoints", "to_reports", match={"address": REPORTS[0], "protocol": 17, "port": REPORTS[1]}),
-            entry("endpoints", "to_ping", match={"address": GATEWAY, "protocol": 1, "port": 0}),
+            entry(
+                "endpoints", "to_reports", match={"address": REPORTS[0], "protocol": PROTOCOL_UDP, "port": REPORTS[1]}
+            ),
+            entry("endpoints", "to_ping", match={"address": GATEWAY, "protocol": PROTOCOL_ICMP, "port": 0}),
             entry("arp", "reply", match={"address": GATEWAY}, mac=SWITCH_MAC, home=DROP_PORT),
             entry("arp", "reply", match={"address": "10.96.0.0/16"}, mac=SWITCH_MAC, home=DROP_PORT),
             *(
@@ -205,7 +205,7 @@ class Bench:
         """All frames that the switch has sent and nobody has received. Marks that it sends behind them tell the end."""
         missing = set(self.wires.interfaces)
         for port in missing:
-            self.client.packet_out(MARK, op=0, port=port, service=0, member=0)
+            self.client.packet_out(MARK, op=PacketOutOp.SEND, port=port, service=0, member=0)
         frames = []
         while missing:
             frame = self.wires.receive(PATIENCE)
@@ -218,9 +218,9 @@ class Bench:
 
     def probe(self, service: int, member: int, payload: bytes = b"") -> dict[str, int]:
         """What the switch believes of a service's member."""
-        self.client.packet_out(payload, op=1, port=0, service=service, member=member)
+        self.client.packet_out(payload, op=PacketOutOp.PROBE, port=0, service=service, member=member)
         answer = self.client.packet_in()
         assert answer is not None, "no answer to a probe"
         assert answer.payload == payload
-        assert (answer["op"], answer["service"], answer["member"]) == (1, service, member)
+        assert (answer["op"], answer["service"], answer["member"]) == (PacketInOp.PROBE, service, member)
         return {name: int(value) for name, value in answer.metadata.items()}

@@ -6,10 +6,11 @@ Port 1 has a client, ports 2 to 4 have nodes. Member m of any service is an inst
 
 from __future__ import annotations
 
+from hitless.steering.words import PORT_BITS
+
 PORTS = 4
 CLIENT_PORT = 1
-MEMBERS = 64
-DROP_PORT = 511
+DROP_PORT = (1 << PORT_BITS) - 1
 SWITCH_MAC = "02:00:00:00:ff:fe"
 GATEWAY = "10.0.0.254"
 CLIENT = "10.0.0.1"

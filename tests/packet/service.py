@@ -9,7 +9,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from hitless.wire.invocation import MAGIC as INVOCATION_MAGIC
+from hitless.steering.words import INVOCATION_MAGIC, MEMBER_BITS, NO_MEMBER_16, OFF
 from hitless.wire.report import Report
 from tests.packet.layout import (
     CLIENT,
@@ -48,8 +48,10 @@ class Service:
     protocol: str = "udp"
     affinity: int = 0
     policy: tuple[str, dict[str, int]] = ("single", {"margin": 400, "dwell": 0})
-    score: dict[str, int] = field(default_factory=lambda: {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 0})
-    w_interval: int = 31
+    score: dict[str, int] = field(
+        default_factory=lambda: {"w_cpu": 0, "w_memory": OFF, "w_queue": OFF, "busy_after": 0}
+    )
+    w_interval: int = OFF
     members: int = 4
     idle_after: float = 60
     stale_after: float = 60
@@ -129,7 +131,7 @@ class Service:
         return entry(
             "instances",
             "at_node",
-            match={"instance": self.index << 6 | member},
+            match={"instance": self.index << MEMBER_BITS | member},
             node=node_address(member),
             generation=generation,
         )
@@ -179,7 +181,7 @@ class Service:
     def host(self) -> int | None:
         """The host, by the probe."""
         host = self.probe(0)["host"]
-        return None if host == 0xFFFF else host
+        return None if host == NO_MEMBER_16 else host
 
     def digests(self, count: int, wait: float = PATIENCE) -> list[dict[str, int]]:
         """What the switch told about it, once that are `count` digests or time is up."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from hitless.steering.rank import Score, load, single_rank
+from hitless.steering.words import MemberStatus
 from hitless.wire.report import Report, decode
-from tests.packet.bench import DRAINING, NOT_READY, READY, Bench
+from tests.packet.bench import Bench
 from tests.packet.layout import CLIENT_PORT, node_address, node_port
 from tests.packet.p4runtime import entry
 from tests.packet.service import Service
@@ -30,7 +31,7 @@ def test_a_report_is_remembered(bench: Bench) -> None:
     assert service.probe(1)["age"] == 2**48 - 1
     service.report(1, epoch=3, sequence=9, cpu=700, cpu_own=200)
     told = service.probe(1)
-    assert (told["epoch"], told["sequence"], told["status"], told["eligible"]) == (3, 9, READY, 1)
+    assert (told["epoch"], told["sequence"], told["status"], told["eligible"]) == (3, 9, MemberStatus.READY, 1)
     assert told["rank"] == 65535 - 500
     assert (told["best"], told["best_rank"]) == (1, told["rank"])
     # Nobody else was touched.
@@ -72,7 +73,7 @@ def test_an_old_report_changes_nothing(bench: Bench) -> None:
     before = service.probe(0)
     assert not accepted(service, sequence=9, cpu=0, ready=False)
     after = service.probe(0)
-    assert (after["rank"], after["status"], after["sequence"]) == (before["rank"], READY, 10)
+    assert (after["rank"], after["status"], after["sequence"]) == (before["rank"], MemberStatus.READY, 10)
     assert after["now"] - after["age"] == before["now"] - before["age"]
 
 
@@ -134,9 +135,9 @@ def test_a_report_of_another_length_is_dropped(bench: Bench, length: int) -> Non
 @pytest.mark.parametrize(
     ("fields", "status", "rank"),
     [
-        ({"draining": True}, DRAINING, 1),
-        ({"ready": False}, NOT_READY, 0),
-        ({"ready": False, "draining": True}, NOT_READY, 0),
+        ({"draining": True}, MemberStatus.DRAINING, 1),
+        ({"ready": False}, MemberStatus.NOT_READY, 0),
+        ({"ready": False, "draining": True}, MemberStatus.NOT_READY, 0),
     ],
 )
 def test_draining_is_the_last_resort_and_not_ready_none(

@@ -3,6 +3,7 @@
 import random
 
 from hitless.steering.tree import Tree
+from hitless.steering.words import NO_MEMBER_16
 from tests.packet.bench import Bench
 
 
@@ -18,4 +19,6 @@ def test_the_root_is_the_exact_best_after_every_report(bench: Bench) -> None:
         trees[which].change(member, 0 if not ready else 1 if draining else 65535 - cpu)
         told, best = services[which].probe(member), trees[which].best
         assert told["best_rank"] == best.rank
-        assert told["best"] == (best.member if best.rank else 0xFFFF), "of equals the half that was not touched wins"
+        assert told["best"] == (best.member if best.rank else NO_MEMBER_16), (
+            "of equals the half that was not touched wins"
+        )

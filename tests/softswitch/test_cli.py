@@ -134,6 +134,9 @@ def failure(process: Process) -> str:
     return errors
 
 
+BROKEN_TLS = ("--grpc-server-ssl", "--grpc-server-cert", __file__, "--grpc-server-key", __file__)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -147,6 +150,7 @@ def failure(process: Process) -> str:
         (["--no-p4", "--", "--cpu-port", "0"], "neither 0 nor the drop port"),
         (["--no-p4", "--", "--cpu-port", "511"], "neither 0 nor the drop port"),
         (["--no-p4", "--", "--grpc-server-ssl"], "--grpc-server-ssl needs"),
+        (["--no-p4", "--", *BROKEN_TLS, "--grpc-server-addr", FREE], "certificate and key have to be PEM files"),
         (["--no-p4", "--", "--grpc-server-addr", "127.0.0.1:99999"], "host:port, with a port up to 65535"),
         (["no-such-file.json", "--", "--grpc-server-addr", FREE], "cannot read no-such-file.json"),
         ([__file__, "--", "--grpc-server-addr", FREE], "test_cli.py"),

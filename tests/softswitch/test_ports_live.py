@@ -125,16 +125,17 @@ def test_a_client_certificate_opens_it_to_others(start: Start, wires: list[Wire]
 @pytest.mark.parametrize(
     ("peer", "local"),
     [
-        (("127.0.0.1", 40000), True),
-        (("::1", 40000, 0, 0), True),
-        (("::ffff:127.0.0.1", 40000, 0, 0), True),
-        ("", True),
-        (("10.0.0.1", 127), False),
-        (("fe80::1%eth0", 40000, 0, 2), False),
-        (None, False),
+        ("ipv4:127.0.0.1:40000", True),
+        ("ipv6:%5B::1%5D:40000", True),
+        ("ipv6:%5B::ffff:127.0.0.1%5D:40000", True),
+        ("unix:", True),
+        ("unix:/run/x", True),
+        ("ipv4:10.0.0.1:127", False),
+        ("ipv6:%5Bfe80::1%25eth0%5D:40000", False),
+        ("unknown", False),
     ],
 )
-def test_who_is_local(peer: object, local: bool) -> None:
+def test_who_is_local(peer: str, local: bool) -> None:
     assert is_local(peer) is local
 
 

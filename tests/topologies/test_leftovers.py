@@ -71,7 +71,7 @@ def test_started_processes_die_with_whoever_started_them(tmp_path: Path) -> None
 def test_an_end_that_nobody_asked_for_is_told_with_the_log(tmp_path: Path) -> None:
     process = start("switch s1", ["sh", "-c", "echo port 9559 is taken; exit 3"], tmp_path / "log")
     assert wait_until(lambda: process.handle.poll() is not None)
-    with pytest.raises(ProcessEnded, match=r"switch s1 ended with exit code 3(.|\n)*port 9559 is taken"):
+    with pytest.raises(ProcessEnded, match=r"switch s1 exited with code 3(.|\n)*port 9559 is taken"):
         process.check()
 
 

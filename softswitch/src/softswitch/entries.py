@@ -202,5 +202,13 @@ class PortEvent:
     up: bool
 
 
+class LostEvents(NamedTuple):
+    """How many there was no room for, as nobody took them in time."""
+
+    packet_ins: int
+    digests: int
+    ports: int
+
+
 Event = DigestEvent | PacketInEvent | PortEvent
 Replicas = Sequence[Replica | tuple[int, int]]

@@ -56,7 +56,7 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line and its traceback."""
-        if record.name.startswith(("softswitch.p4runtime", "softswitch.rpc", "asyncio")):
+        if record.name.startswith(("softswitch.p4runtime", "softswitch.grpc", "grpc", "asyncio")):
             self.lines.append(logging.Formatter().format(record))
 
 

@@ -8,37 +8,28 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill, indent
-from typing import NoReturn
 
-import uvloop
+import grpc
 
 from softswitch.codegen.cc import CompilerMissing
-from softswitch.commands import ports as port_command
-from softswitch.commands import run
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.engine.engine import IO, Engine
 from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError, load_program, read_bytes
+from softswitch.grpc_server import CannotServe, tls_credentials
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.server import P4RuntimeServer, PortTaken
-from softswitch.rpc.server import tls_context
+from softswitch.p4runtime.server import P4RuntimeServer
 from softswitch.switch import cache_problem
 
 LOGGER = logging.getLogger("softswitch")
 
 _INTERFACE = port_and("IFACE", "1@veth1")
-
-_EXIT_INTERRUPTED = 128 + signal.SIGINT
-
-_COMMANDS = {"run": run.main, "port": port_command.main}
-"""Subcommands; anything else is the command line of simple_switch_grpc."""
 
 _DESCRIPTION = """\
 A P4 switch: compiles what p4c made for BMv2 and runs it natively.
@@ -111,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("program", nargs="?", type=Path, metavar="program.json", help="what p4c-bm2-ss made of a P4 program")
     option("--p4info", type=Path, metavar="FILE", help="its P4Info (text), so that clients need not push the program")
-    option("-v", "--version", action="version", version=version("hitless"))
+    option("-v", "--version", action="version", version=version("softswitch"))
     option("--json-version", action="version", version=JSON_VERSION, help="show which BMv2 JSON is understood")
     option("--no-p4", action="store_true", help="start without a program; a client pushes one")
     option("--device-id", type=device_id, default=0, metavar="N", help="P4Runtime device id (default 0)")
@@ -169,34 +160,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a switch until SIGTERM or SIGINT. Exits 0, or 1 with a sentence on standard error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in _COMMANDS:
-        sys.exit(_command(_COMMANDS[arguments[0]], arguments[1:]))
+def main(arguments: Sequence[str]) -> int:
+    """Run a switch until SIGTERM or SIGINT; returns the exit code, 1 with a sentence on standard error."""
     options = parse(arguments)
     try:
         _set_up_logging(options)
         # Table entries, made by the hundred thousand, live long and have no cycles: look for these less often.
         gc.set_threshold(100_000, 50, 100)
-        uvloop.run(_run(options))
+        asyncio.run(_run(options))
     except (StartError, LoadError) as error:
-        sys.exit(f"softswitch: {error}")
-    sys.exit(0)
-
-
-def _command(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a subcommand; its exit code. Ctrl-C, or a reader of its output that has gone, ends it without a word."""
-    try:
-        code = command(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # what is still buffered must not fail again when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"softswitch: {error}", file=sys.stderr)
         return 1
-    return code
+    return 0
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -219,7 +194,7 @@ async def _run(options: argparse.Namespace) -> None:
         server = P4RuntimeServer(device)
         try:
             port = await server.start(options.grpc_server_addr, _tls(options))
-        except PortTaken as error:
+        except CannotServe as error:
             raise StartError(str(error)) from error
         try:
             address = options.grpc_server_addr
@@ -255,14 +230,14 @@ def _add_ports(engine: Engine, interfaces: Sequence[tuple[int, str]]) -> None:
             raise StartError(f"interface {name} cannot be port {port}: {error}") from error
 
 
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+def _tls(options: argparse.Namespace) -> grpc.ServerCredentials | None:
     if not options.grpc_server_ssl:
         return None
     certificate, key, authority = options.grpc_server_cert, options.grpc_server_key, options.grpc_server_cacert
     for path in filter(None, (certificate, key, authority)):
         read_bytes(path)
     try:
-        return tls_context(certificate, key, authority, demand_client=options.grpc_server_with_client_auth)
+        return tls_credentials(certificate, key, authority, demand_client=options.grpc_server_with_client_auth)
     except OSError as error:
         raise StartError(f"TLS: {error.strerror or error} (certificate and key have to be PEM files)") from error
 

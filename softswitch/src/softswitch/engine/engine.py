@@ -19,7 +19,7 @@ from softswitch.engine.events import EventReader
 from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.engine.state import ProgramState
 from softswitch.engine.trace import Trace, TraceReader
-from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT, Event, Replica, Replicas
+from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT, Event, LostEvents, Replica, Replicas
 
 MAX_FRAME = 2**16
 IO = ("af_packet", "af_xdp")
@@ -313,9 +313,9 @@ class Engine(ProgramState):
         return self._events.read()
 
     @property
-    def dropped_events(self) -> int:
-        """Digests and packet-ins lost since the start because nobody read in time."""
-        return int(self._native.ss_dropped_events(self._open()))
+    def lost_events(self) -> LostEvents:
+        """What was lost since the start because nobody read in time."""
+        return self._events.lost()
 
     def freeze_clock(self, us: int | None) -> None:
         """Make the data plane's clock stand at `us` (for tests that let time pass at will); None lets it run again."""

@@ -12,7 +12,7 @@ from threading import Lock
 from softswitch.bmv2.program import Program
 from softswitch.codegen.program import digest_values
 from softswitch.engine.trace import TraceReader
-from softswitch.entries import DigestEvent, Event, PacketInEvent, PortEvent
+from softswitch.entries import DigestEvent, Event, LostEvents, PacketInEvent, PortEvent
 
 _LOG = logging.getLogger("softswitch.dataplane")
 _HEADER = struct.Struct("<IIII")
@@ -59,6 +59,14 @@ class EventReader:
                         events.append(event)
                     at += size
         return events
+
+    def lost(self) -> LostEvents:
+        """What found no room since the start."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the switch is closed")
+            kinds = (_PACKET_IN, _DIGEST, _PORT)
+            return LostEvents(*(int(self._native.ss_dropped_events(self._handle, kind)) for kind in kinds))
 
     def _event(self, kind: int, a: int, b: int, body: bytes) -> Event | None:
         if kind == _DIGEST:

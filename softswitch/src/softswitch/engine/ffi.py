@@ -51,7 +51,7 @@ _FUNCTIONS = {
     "ss_start": (c_int, [c_void_p]),
     "ss_destroy": (None, [c_void_p]),
     "ss_event_fd": (c_int, [c_void_p]),
-    "ss_dropped_events": (c_uint64, [c_void_p]),
+    "ss_dropped_events": (c_uint64, [c_void_p, c_uint32]),
     "ss_read_events": (c_size_t, [c_void_p, c_char_p, c_size_t]),
     "ss_clock_us": (c_uint64, [c_void_p]),
     "ss_freeze_clock": (None, [c_void_p, c_int64]),

@@ -1,7 +1,7 @@
 """One device: its engine, the pipeline that runs, the one that is saved, and who may change them.
 
-Nothing here waits for a client. `set_pipeline` compiles, so a server calls it from a thread, one at a time and never
-beside `write`, `read` or `ports_changed`.
+Nothing here waits for a client. What changes pipelines takes long, so a server calls it from a thread, one call at a
+time; beside `write`, `read` and `ports_changed` only `verify`, `prepare_reconcile` and a reconciliation's `fill`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from finsy.proto import p4r
 from grpc import StatusCode
@@ -16,17 +17,15 @@ from grpc import StatusCode
 from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import CompilerMissing
-from softswitch.engine.carry import Alike, alike
 from softswitch.engine.engine import Engine
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.bulk import WORTH_WHILE
 from softswitch.p4runtime.config import program_text
-from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.reconcile import Reconciliation
 from softswitch.p4runtime.replication import ReplicationStore
-from softswitch.p4runtime.table_entries import encode_entry
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -34,7 +33,7 @@ _Action = p4r.SetForwardingPipelineConfigRequest
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
+class Verified:
     """A config that the engine can run."""
 
     config: p4r.ForwardingPipelineConfig
@@ -57,6 +56,8 @@ class Device:
         self.running: Pipeline | None = None
         self._spare_engine = spare_engine
         self._saved: Pipeline | None = None
+        self.reconciling: Reconciliation | None = None
+        """Who ends it, well or not, sets it to None."""
 
     def close(self) -> None:
         """Give up the saved pipeline. The engine is the caller's."""
@@ -76,27 +77,37 @@ class Device:
         known = atomicity in p4r.WriteRequest.Atomicity.values()
         in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE
         if in_bulk and pipeline.bulk.write(serialized or b"", len(updates)):
+            self._note(pipeline, updates, [])
             return []
-        return write.write(pipeline, updates, atomicity)
+        errors = write.write(pipeline, updates, atomicity)
+        if not any(errors) or atomicity == p4r.WriteRequest.CONTINUE_ON_ERROR:
+            self._note(pipeline, updates, errors)
+        return errors
+
+    def _note(self, pipeline: Pipeline, updates: Sequence[p4r.Update], errors: Sequence[P4RuntimeError | None]) -> None:
+        if self.reconciling is not None and pipeline is self.reconciling.running:
+            self.reconciling.note(u for u, error in zip_longest(updates, errors) if error is None)
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
         return read.read(self._current(), requests)
 
     def set_pipeline(self, action: int, config: p4r.ForwardingPipelineConfig | None) -> None:
-        """Do what a SetForwardingPipelineConfig asks for; `config` None when it holds none. Raises P4RuntimeError,
-        the running pipeline going on."""
+        """Do what a SetForwardingPipelineConfig asks for; `config` None when it holds none. Raises P4RuntimeError, the
+        running pipeline going on.
+
+        Not for RECONCILE_AND_COMMIT, whose steps are `verify`, `prepare_reconcile` and, if there is something to carry
+        over, `begin_reconcile`, a fill, `end_reconcile`; if not, `install`.
+        """
         match action:
             case _Action.COMMIT:
                 self._commit(config)
             case _Action.VERIFY:
-                self._verify(config)
+                self.verify(config)
             case _Action.VERIFY_AND_SAVE:
-                self._save(self._verify(config))
+                self._save(self.verify(config))
             case _Action.VERIFY_AND_COMMIT:
-                self._install(self._verify(config))
-            case _Action.RECONCILE_AND_COMMIT:
-                self._reconcile(self._verify(config))
+                self._install(self.verify(config))
             case _:
                 raise invalid("action is not set")
 
@@ -114,7 +125,8 @@ class Device:
             )
         return pipeline
 
-    def _verify(self, config: p4r.ForwardingPipelineConfig | None) -> _Verified:
+    def verify(self, config: p4r.ForwardingPipelineConfig | None) -> Verified:
+        """Check and compile a config. Raises P4RuntimeError."""
         if config is None or not config.HasField("p4info") or not config.p4_device_config:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
@@ -126,9 +138,9 @@ class Device:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
-        return _Verified(config, text, p4info.build(config.p4info, program), program)
+        return Verified(config, text, p4info.build(config.p4info, program), program)
 
-    def _install(self, verified: _Verified) -> None:
+    def _install(self, verified: Verified) -> None:
         if self.running is not None:
             self.running.remove_replication()
         self.engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
@@ -141,7 +153,7 @@ class Device:
         cookie = config.cookie.cookie if config.HasField("cookie") else None
         LOGGER.info("pipeline committed: %d tables, cookie %s", len(pipeline.schema.tables), cookie)
 
-    def _save(self, verified: _Verified) -> None:
+    def _save(self, verified: Verified) -> None:
         self._discard_saved()
         self._saved = self._on_spare_engine(verified)
 
@@ -157,32 +169,32 @@ class Device:
         self._saved = None
         self._commit_pipeline(saved)
 
-    def _reconcile(self, verified: _Verified) -> None:
-        """Fill the new program elsewhere with the present state, then swap it in: each packet meets either the old
-        program or the new one, whole."""
+    def prepare_reconcile(self, verified: Verified) -> Reconciliation | None:
+        """Load `verified`, which was just verified, beside the running program. None when nothing is to be carried
+        over: no program runs, or this one."""
         running = self.running
-        if running is None:
-            self._install(verified)
-            return
-        if _same_program(running.config, verified.config):
-            running.config = verified.config
-            self._discard_saved()
-            return
-        state = _state(running, alike(running.program, verified.program))
-        filled = self._on_spare_engine(verified)
-        spare = filled.engine
-        try:
-            errors = write.write(filled, _initial_gone(filled) + state, p4r.WriteRequest.CONTINUE_ON_ERROR)
-            if first := next((error for error in errors if error), None):
-                raise invalid(f"the present state does not fit the new program: {first.message}")
-            filled.move_to(self.engine, carry=True)
-        finally:
-            spare.close()
-        if filled.schema.digests == running.schema.digests:
-            filled.digests = running.digests
-        self._commit_pipeline(filled)
+        if running is None or _same_program(running.config, verified.config):
+            return None
+        return Reconciliation(running, self._on_spare_engine(verified))
 
-    def _on_spare_engine(self, verified: _Verified) -> Pipeline:
+    def begin_reconcile(self, reconciliation: Reconciliation) -> None:
+        """Take down the present state, and note what is written from now on."""
+        reconciliation.begin()
+        self.reconciling = reconciliation
+
+    def end_reconcile(self, reconciliation: Reconciliation) -> None:
+        """Put the program that was filled in place of the running one. Raises P4RuntimeError, that going on."""
+        self._commit_pipeline(reconciliation.commit(self.engine))
+
+    def install(self, verified: Verified) -> None:
+        """Run `verified` with nothing written, unless it runs already: then it stays, under the config's new cookie."""
+        if self.running is not None and _same_program(self.running.config, verified.config):
+            self.running.config = verified.config
+            self._discard_saved()
+        else:
+            self._install(verified)
+
+    def _on_spare_engine(self, verified: Verified) -> Pipeline:
         engine = self._spare_engine()
         try:
             engine.use_clock_of(self.engine)
@@ -200,73 +212,3 @@ class Device:
 
 def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:
     return bool(old.p4_device_config == new.p4_device_config and old.p4info == new.p4info)
-
-
-def _initial_gone(pipeline: Pipeline) -> list[p4r.Update]:
-    """The updates that take out the entries a program gives preinitialized tables."""
-    return [
-        p4r.Update(
-            type=p4r.Update.DELETE,
-            entity=p4r.Entity(table_entry=encode_entry(state.schema, entry, default=False)),
-        )
-        for state in pipeline.tables.states.values()
-        for entry in state.entries.values()
-        if not entry.const
-    ]
-
-
-def _state(pipeline: Pipeline, carried: Alike) -> list[p4r.Update]:
-    """The updates that bring a freshly loaded program to the state of `pipeline`: entries with their counters,
-    changed default entries, counters, meters and registers that are not as in the beginning, value sets that are not
-    empty, replication and digest configurations. What others refer to comes first. What is `carried` when the programs
-    are swapped is left out."""
-    everything = [
-        p4r.Entity(action_profile_member=p4r.ActionProfileMember()),
-        p4r.Entity(action_profile_group=p4r.ActionProfileGroup()),
-        p4r.Entity(table_entry=p4r.TableEntry(counter_data=p4r.CounterData(), meter_config=p4r.MeterConfig())),
-        p4r.Entity(table_entry=p4r.TableEntry(is_default_action=True)),
-        p4r.Entity(counter_entry=p4r.CounterEntry()),
-        p4r.Entity(meter_entry=p4r.MeterEntry()),
-        p4r.Entity(register_entry=p4r.RegisterEntry()),
-        p4r.Entity(value_set_entry=p4r.ValueSetEntry()),
-        p4r.Entity(digest_entry=p4r.DigestEntry()),
-    ]
-    for kind in ("multicast_group_entry", "clone_session_entry"):
-        entity = p4r.Entity()
-        getattr(entity.packet_replication_engine_entry, kind).SetInParent()
-        everything.append(entity)
-    responses, _ = read.read(pipeline, everything)
-    entities = (entity for response in responses for entity in response.entities)
-    return [update for entity in entities if (update := _update(pipeline, carried, entity)) is not None]
-
-
-def _update(pipeline: Pipeline, carried: Alike, entity: p4r.Entity) -> p4r.Update | None:
-    kind = p4r.Update.INSERT
-    match entity.WhichOneof("entity"):
-        case "table_entry":
-            state = pipeline.tables.state(entity.table_entry.table_id)
-            if entity.table_entry.is_const or state.schema.const_entries:
-                return None
-            if entity.table_entry.is_default_action:
-                if state.default == state.initial_default:
-                    return None
-                kind = p4r.Update.MODIFY
-        case "counter_entry":
-            counter = pipeline.schema.counters[entity.counter_entry.counter_id]
-            if counter.name in carried.counters or entity.counter_entry.data == p4r.CounterData():
-                return None
-            kind = p4r.Update.MODIFY
-        case "meter_entry":
-            if not entity.meter_entry.HasField("config"):
-                return None
-            kind = p4r.Update.MODIFY
-        case "value_set_entry":
-            if not entity.value_set_entry.members:
-                return None
-            kind = p4r.Update.MODIFY
-        case "register_entry":
-            register = pipeline.schema.registers[entity.register_entry.register_id]
-            if register.name in carried.registers or entity.register_entry.data == encode(register.type, (0,)):
-                return None
-            kind = p4r.Update.MODIFY
-    return p4r.Update(type=kind, entity=entity)

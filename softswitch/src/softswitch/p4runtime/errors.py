@@ -12,12 +12,16 @@ ERROR_SPACE = "softswitch"
 
 
 class P4RuntimeError(Exception):
-    """What a client did wrong or asked for in vain, as a canonical gRPC code and one sentence."""
+    """What a client did wrong or asked for in vain, as a canonical gRPC code and one sentence.
 
-    def __init__(self, code: StatusCode, message: str) -> None:
+    `details` is a serialized google.rpc.Status, where there is more to tell.
+    """
+
+    def __init__(self, code: StatusCode, message: str, details: bytes | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = details
 
 
 def invalid(message: str) -> P4RuntimeError:
@@ -39,8 +43,8 @@ def number(code: StatusCode) -> int:
     return value
 
 
-def batch_status(message: str, errors: Sequence[P4RuntimeError | None]) -> rpc_status.Status:
-    """The status of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
+def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
+    """The end of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
     p4.v1.Error per element, in order."""
     status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=message)
     for error in errors:
@@ -50,4 +54,12 @@ def batch_status(message: str, errors: Sequence[P4RuntimeError | None]) -> rpc_s
             detail.message = error.message
             detail.space = ERROR_SPACE
         status.details.add().Pack(detail)
-    return status
+    return P4RuntimeError(StatusCode.UNKNOWN, message, status.SerializeToString())
+
+
+def stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
+    """The message for a stream that goes on; `details` names the message that was refused, if one was."""
+    details.canonical_code = number(error.code)
+    details.message = error.message
+    details.space = ERROR_SPACE
+    return p4r.StreamMessageResponse(error=details)

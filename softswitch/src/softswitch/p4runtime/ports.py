@@ -10,27 +10,33 @@ import errno
 import ipaddress
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from google.protobuf import json_format
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, struct_pb2
 from google.protobuf.message import DecodeError
-from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
 
 from softswitch.engine.engine import Engine
 from softswitch.entries import MAX_PORT
-from softswitch.rpc.calls import RpcError
-from softswitch.rpc.server import Call, Streaming
+from softswitch.grpc_server import Service, Unary
+from softswitch.p4runtime.errors import P4RuntimeError, invalid
+
+if TYPE_CHECKING:
+    from softswitch.grpc_server import Context
 
 LOGGER = logging.getLogger("softswitch.ports")
 
-SERVICE = "softswitch.v1.Ports"
+PACKAGE = "softswitch.v1"
+SERVICE = f"{PACKAGE}.Ports"
+
+_METHODS = ("List", "Add", "Remove")
 
 _Json = dict[str, Any]
 
 
-def methods(engine: Engine) -> dict[str, Streaming]:
-    """The service over an engine, by path.
+def service(engine: Engine) -> Service:
+    """The service over an engine.
 
     A port gives a switch an interface of its machine, so only callers on that machine (over loopback) or with a client
     certificate that the server verified may use it; others get PERMISSION_DENIED.
@@ -50,14 +56,14 @@ def methods(engine: Engine) -> dict[str, Streaming]:
         try:
             engine.add_port(port, interface)
         except ValueError as error:
-            raise RpcError(StatusCode.ALREADY_EXISTS, str(error)) from error
+            raise P4RuntimeError(StatusCode.ALREADY_EXISTS, str(error)) from error
         except PermissionError as error:
-            raise RpcError(
+            raise P4RuntimeError(
                 StatusCode.PERMISSION_DENIED, f"interface {interface}: the switch lacks CAP_NET_RAW"
             ) from error
         except OSError as error:
             code = StatusCode.NOT_FOUND if error.errno == errno.ENODEV else StatusCode.FAILED_PRECONDITION
-            raise RpcError(code, error.strerror or str(error)) from error
+            raise P4RuntimeError(code, error.strerror or str(error)) from error
         LOGGER.info("port %d is %s", port, interface)
         return {}
 
@@ -66,40 +72,57 @@ def methods(engine: Engine) -> dict[str, Streaming]:
         try:
             engine.remove_port(port)
         except KeyError:
-            raise RpcError(StatusCode.NOT_FOUND, f"there is no port {port}") from None
+            raise P4RuntimeError(StatusCode.NOT_FOUND, f"there is no port {port}") from None
         LOGGER.info("port %d is removed", port)
         return {}
 
-    handlers = {"List": list_ports, "Add": add, "Remove": remove}
-    return {f"/{SERVICE}/{name}": _handler(do) for name, do in handlers.items()}
+    handlers = (list_ports, add, remove)
+    return Service(SERVICE, {name: _handler(do) for name, do in zip(_METHODS, handlers, strict=True)})
 
 
 def _port(request: _Json) -> int:
     port = request["port"]
     # Numbers of a Struct are floats: a fraction, an infinity or NaN among them.
     if not isinstance(port, float) or not 0 <= port <= MAX_PORT or port % 1:
-        raise RpcError(StatusCode.INVALID_ARGUMENT, f"{port!r} is not a port number in 0..{MAX_PORT}")
+        raise invalid(f"{port!r} is not a port number in 0..{MAX_PORT}")
     return int(port)
 
 
-def _handler(do: Callable[[_Json], _Json]) -> Streaming:
-    async def handle(call: Call) -> None:
-        if not call.about_peer("peercert") and not is_local(call.about_peer("peername")):
+def _handler(do: Callable[[_Json], _Json]) -> Unary:
+    async def handle(data: bytes, context: Context) -> bytes:
+        # grpc shows a certificate only when it was asked for, and so verified
+        if "x509_pem_cert" not in context.auth_context() and not is_local(context.peer()):
             text = "ports are changed from the switch's own machine, or with a client certificate"
-            raise RpcError(StatusCode.PERMISSION_DENIED, text)
+            raise P4RuntimeError(StatusCode.PERMISSION_DENIED, text)
         try:
-            request = dict(Struct.FromString(await call.receive() or b"").items())
-            answer = do(request)
+            answer = do(dict(struct_pb2.Struct.FromString(data).items()))
         except (DecodeError, KeyError, TypeError, ValueError) as error:
-            raise RpcError(StatusCode.INVALID_ARGUMENT, f"{type(error).__name__}: {error}") from error
-        await call.send(json_format.ParseDict(answer, Struct()).SerializeToString())
+            raise invalid(f"{type(error).__name__}: {error}") from error
+        return json_format.ParseDict(answer, struct_pb2.Struct()).SerializeToString()
 
     return handle
 
 
-def is_local(peer: object) -> bool:
-    """Whether a socket's peer name is of this machine: loopback, or a socket in the file system."""
-    if not isinstance(peer, tuple):
-        return isinstance(peer, str | bytes)
-    address = ipaddress.ip_address(peer[0].partition("%")[0])
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+def is_local(peer: str) -> bool:
+    """Whether a peer, as grpc names it, is of this machine: loopback, or a socket in the file system."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return kind in ("unix", "unix-abstract")
+    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    parsed = ipaddress.ip_address(host)
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
+def _describe() -> None:
+    """Let reflection tell what the methods take and give."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="softswitch/v1/ports.proto", package=PACKAGE, syntax="proto3", dependency=[struct_pb2.DESCRIPTOR.name]
+    )
+    described = file.service.add(name=SERVICE.rpartition(".")[2])
+    message = f".{struct_pb2.Struct.DESCRIPTOR.full_name}"
+    for name in _METHODS:
+        described.method.add(name=name, input_type=message, output_type=message)
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+
+
+_describe()

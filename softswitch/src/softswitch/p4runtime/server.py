@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from operator import sub
+from typing import TYPE_CHECKING, TypeVar
 
+import grpc
 from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from softswitch.entries import PortEvent
+from softswitch.entries import LostEvents, PortEvent
+from softswitch.grpc_server import GrpcServer, Service, Unary
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.errors import P4RuntimeError, batch_status, invalid
-from softswitch.p4runtime.streams import Session, Streams, decode_election_id, role_name
-from softswitch.rpc.calls import RpcError
-from softswitch.rpc.server import Call, Server, Service, Unary
+from softswitch.p4runtime.errors import P4RuntimeError, batch_failure, invalid
+from softswitch.p4runtime.session import Session
+from softswitch.p4runtime.streams import Streams, decode_election_id, role_name
+
+if TYPE_CHECKING:
+    from softswitch.grpc_server import Context
 
 API_VERSION = "1.4.1"
 
@@ -30,22 +34,21 @@ STOP_GRACE = 1.0
 _Request = TypeVar("_Request", bound=Message)
 
 
-class PortTaken(OSError):
-    """The address to serve on cannot be bound."""
-
-
 class P4RuntimeServer:
     """Serves one device on one address. Make it, `start` it and `stop` it inside one running event loop."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self._streams = Streams(self.device)
-        self._server = Server(self._service())
-        # Pipeline changes run in a thread; writes and reads wait for them, not for one another. What watches ports or
-        # the time is not looked at meanwhile, but once when they are done.
+        self._server = GrpcServer((self._service(), port_service.service(device.engine)))
+        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another.
+        # What watches ports or the time is not looked at meanwhile, but once when they are done.
+        self._pushes = asyncio.Lock()
         self._pipeline_lock = asyncio.Lock()
+        self._lost = device.engine.lost_events
         self._timer: asyncio.TimerHandle | None = None
-        self._stopping = asyncio.Event()
+        self._sessions: set[Session] = set()
+        self._stopping = False
 
     def _service(self) -> Service:
         unary: dict[str, Unary] = {
@@ -54,19 +57,11 @@ class P4RuntimeServer:
             "SetForwardingPipelineConfig": self._set_pipeline,
             "GetForwardingPipelineConfig": _unary(p4r.GetForwardingPipelineConfigRequest, self.get_pipeline),
         }
-        streaming = {"Read": self._read, "StreamChannel": self._stream_channel}
-        prefix = "/p4.v1.P4Runtime/"
-        ports = port_service.methods(self.device.engine)
-        return Service({prefix + n: m for n, m in unary.items()}, {prefix + n: m for n, m in streaming.items()} | ports)
+        return Service("p4.v1.P4Runtime", unary, {"Read": self._read}, {"StreamChannel": self._stream_channel})
 
-    async def start(self, address: str, context: ssl.SSLContext | None = None) -> int:
-        """Serve on `address` (host:port, port 0 for any, or unix:path). Returns the port. Raises PortTaken."""
-        try:
-            port = await self._server.start(address, context)
-        except OSError as error:
-            # asyncio puts a sentence of its own around the system's
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise PortTaken(f"cannot serve on {address}: {why}") from error
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Serve on `address` (host:port, port 0 for any, or unix:path). Returns the port. Raises CannotServe."""
+        port = await self._server.start(address, credentials)
         asyncio.get_running_loop().add_reader(self.device.engine.event_fd, self._on_events)
         return port
 
@@ -75,7 +70,9 @@ class P4RuntimeServer:
         asyncio.get_running_loop().remove_reader(self.device.engine.event_fd)
         if self._timer is not None:
             self._timer.cancel()
-        self._stopping.set()
+        self._stopping = True
+        for session in self._sessions:
+            session.end(P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping"))
         await self._server.stop(STOP_GRACE)
         self.device.close()
 
@@ -83,7 +80,11 @@ class P4RuntimeServer:
         now = time.monotonic_ns()
         events = self.device.engine.read_events()
         self._streams.deliver(events, now)
-        if not self._pipeline_lock.locked() and any(isinstance(event, PortEvent) for event in events):
+        before, self._lost = self._lost, self.device.engine.lost_events
+        lost = LostEvents(*map(sub, self._lost, before))
+        self._streams.lost(lost)
+        ports_changed = lost.ports or any(isinstance(event, PortEvent) for event in events)
+        if ports_changed and not self._pipeline_lock.locked():
             self.device.ports_changed()
         self._schedule(now)
 
@@ -122,103 +123,128 @@ class P4RuntimeServer:
             return p4r.GetForwardingPipelineConfigResponse()
         return p4r.GetForwardingPipelineConfigResponse(config=restrict(config, request.response_type))
 
-    def _write(self, data: bytes) -> bytes | Awaitable[bytes]:
-        """Do a batch of updates, at once unless a pipeline is being pushed."""
+    async def _write(self, data: bytes, _: Context) -> bytes:
+        """Do a batch of updates."""
         request = _parse(p4r.WriteRequest, data)
-        return self._write_later(request, data) if self._pipeline_lock.locked() else self._do_write(request, data)
-
-    async def _write_later(self, request: p4r.WriteRequest, data: bytes) -> bytes:
         async with self._pipeline_lock:
-            return self._do_write(request, data)
-
-    def _do_write(self, request: p4r.WriteRequest, data: bytes) -> bytes:
-        try:
             self._check_write(request)
             errors = self.device.write(request.updates, request.atomicity, data)
             self._schedule(time.monotonic_ns())
-        except P4RuntimeError as error:
-            raise _refusal(error) from error
         if any(errors):
-            raise _batch_failure("write failure", errors)
+            raise batch_failure("write failure", errors)
         return b""
 
-    async def _read(self, call: Call) -> None:
+    async def _read(self, data: bytes, context: Context) -> None:
         """Answer a batch of queries."""
-        request = _parse(p4r.ReadRequest, await call.receive() or b"")
-        try:
-            self.device.arbitration.check_device(request.device_id)
-            async with self._pipeline_lock:
-                responses, errors = self.device.read(request.entities)
-        except P4RuntimeError as error:
-            raise _refusal(error) from error
+        request = _parse(p4r.ReadRequest, data)
+        self.device.arbitration.check_device(request.device_id)
+        async with self._pipeline_lock:
+            responses, errors = self.device.read(request.entities)
         for response in responses:
-            await call.send(response.SerializeToString())
+            await context.write(response.SerializeToString())
         if any(errors):
-            raise _batch_failure("read failure", errors)
+            raise batch_failure("read failure", errors)
 
-    async def _set_pipeline(self, data: bytes) -> bytes:
+    async def _set_pipeline(self, data: bytes, _: Context) -> bytes:
         """Verify, save or commit a pipeline."""
-        request = _parse(p4r.SetForwardingPipelineConfigRequest, data)
-        try:
-            # The thread goes on when the client gives up, and others have to wait for it all the same.
-            await asyncio.shield(self._change_pipeline(request))
-        except P4RuntimeError as error:
-            raise _refusal(error) from error
+        # The thread goes on when the client gives up, and others have to wait for it all the same.
+        await asyncio.shield(self._change_pipeline(_parse(p4r.SetForwardingPipelineConfigRequest, data)))
         return b""
 
     async def _change_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
         config = request.config if request.HasField("config") else None
+        async with self._pushes:
+            if request.action == request.RECONCILE_AND_COMMIT:
+                await self._reconcile(request, config)
+            else:
+                async with self._changing_pipeline(request):
+                    await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+
+    async def _reconcile(
+        self, request: p4r.SetForwardingPipelineConfigRequest, config: p4r.ForwardingPipelineConfig | None
+    ) -> None:
+        """What takes long, compiling and filling, holds up neither reads nor writes."""
+        self._check_write(request)
+        verified = await asyncio.to_thread(self.device.verify, config)
+        work = await asyncio.to_thread(self.device.prepare_reconcile, verified)
+        if work is None:
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.install, verified)
+            return
+        try:
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.begin_reconcile, work)
+            await asyncio.to_thread(work.fill)
+            async with self._changing_pipeline(request):
+                await asyncio.to_thread(self.device.end_reconcile, work)
+        except Exception:
+            # not when the loop ends and cancels this: a thread may be at it
+            work.close()
+            raise
+        finally:
+            self.device.reconciling = None
+        work.close()
+
+    @asynccontextmanager
+    async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:
+        """Reads and writes wait for what is done within."""
         async with self._pipeline_lock:
             self._check_write(request)
             try:
-                await asyncio.to_thread(self.device.set_pipeline, request.action, config)
+                yield
             finally:
-                if not self._stopping.is_set():
+                if not self._stopping:
                     self.device.ports_changed()
                     self._schedule(time.monotonic_ns())
 
-    async def _stream_channel(self, call: Call) -> None:
+    async def _stream_channel(self, context: Context) -> None:
         """Serve one controller's stream until it or the server ends."""
         session = Session()
-        receiver = asyncio.create_task(self._receive(session, call))
-        tasks = [receiver, asyncio.create_task(_send(session, call)), asyncio.create_task(self._stopping.wait())]
+        self._sessions.add(session)
+        receiver = asyncio.ensure_future(self._receive(session, context))
+        sender = asyncio.ensure_future(_send(session, context))
+        over = asyncio.ensure_future(session.over.wait())
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((receiver, sender, over), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
+            over.cancel()
+            self._sessions.remove(session)
             self._streams.leave(session)
-        if self._stopping.is_set():
-            raise RpcError(StatusCode.UNAVAILABLE, "this switch is stopping")
+            # grpc cannot take back a read or a write that is under way: both end with the call
+            receiver.add_done_callback(_forget)
+            sender.add_done_callback(_forget)
+        await asyncio.wait((sender,))
+        if session.reason is not None:
+            raise session.reason
         if receiver.done():
             receiver.result()
 
-    async def _receive(self, session: Session, call: Call) -> None:
-        while (data := await call.receive()) is not None:
-            request = _parse(p4r.StreamMessageRequest, data)
-            try:
-                self._streams.receive(session, request)
-            except P4RuntimeError as error:
-                raise _refusal(error) from error
+    async def _receive(self, session: Session, context: Context) -> None:
+        end = grpc.aio.EOF  # type: ignore[attr-defined]  # not in its stubs
+        while (data := await context.read()) is not end and not session.over.is_set():
+            self._streams.receive(session, _parse(p4r.StreamMessageRequest, data))
 
     def _check_write(self, request: p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest) -> None:
         role = role_name(request.role, request.role_id)
         self.device.arbitration.check_write(request.device_id, role, decode_election_id(request))
 
 
-async def _send(session: Session, call: Call) -> None:
-    while True:
-        await call.send((await session.outgoing.get()).SerializeToString())
+async def _send(session: Session, context: Context) -> None:
+    while (data := await session.take()) is not None:
+        await context.write(data)
+
+
+def _forget(task: asyncio.Future[None]) -> None:
+    """What became of it matters no longer."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _unary(kind: type[_Request], handler: Callable[[_Request], Message]) -> Unary:
     """A handler of messages as one of bytes."""
 
-    def handle(data: bytes) -> bytes:
-        try:
-            return handler(_parse(kind, data)).SerializeToString()
-        except P4RuntimeError as error:
-            raise _refusal(error) from error
+    async def handle(data: bytes, _: Context) -> bytes:
+        return handler(_parse(kind, data)).SerializeToString()
 
     return handle
 
@@ -227,12 +253,4 @@ def _parse(kind: type[_Request], data: bytes) -> _Request:
     try:
         return kind.FromString(data)
     except DecodeError as error:
-        raise _refusal(invalid(f"this is no {kind.DESCRIPTOR.full_name}: {error}")) from error
-
-
-def _refusal(error: P4RuntimeError) -> RpcError:
-    return RpcError(error.code, error.message)
-
-
-def _batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> RpcError:
-    return RpcError(StatusCode.UNKNOWN, message, batch_status(message, errors).SerializeToString())
+        raise invalid(f"this is no {kind.DESCRIPTOR.full_name}: {error}") from error

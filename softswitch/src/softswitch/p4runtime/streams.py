@@ -1,50 +1,29 @@
 """StreamChannel's messages: arbitration, packet-out and digest acknowledgements in; notifications, packet-in,
-digests and errors out. Sessions are queues of messages; who sends them is the server."""
+digests and errors out. Sessions keep what is to be sent; who sends it is the server."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
 
-from softswitch.entries import DigestEvent, Event, PacketInEvent, PortEvent
+from softswitch.entries import DigestEvent, Event, LostEvents, PacketInEvent, PortEvent
 from softswitch.p4runtime.arbitration import Notification
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.digests import DigestBatch
-from softswitch.p4runtime.errors import ERROR_SPACE, P4RuntimeError, invalid, number
+from softswitch.p4runtime.errors import P4RuntimeError, invalid, number, stream_error
 from softswitch.p4runtime.packets import decode_packet_in, encode_packet_out
 from softswitch.p4runtime.pipeline import Pipeline
+from softswitch.p4runtime.session import Loss, Session
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
-MAX_QUEUED_MESSAGES = 10_000
-"""Packet-ins, digests and errors that wait for a slow controller; what comes beyond is dropped and counted."""
-
 MAX_IDLE_ENTRIES = 1000
 """Entries in one IdleTimeoutNotification."""
-
-
-class Session:
-    """One open stream."""
-
-    def __init__(self) -> None:
-        self.outgoing: asyncio.Queue[p4r.StreamMessageResponse] = asyncio.Queue()
-        self.role = p4r.Role()
-        self.dropped = 0
-
-    def offer(self, message: p4r.StreamMessageResponse) -> None:
-        """Queue a message that may be lost."""
-        if self.outgoing.qsize() < MAX_QUEUED_MESSAGES:
-            self.outgoing.put_nowait(message)
-            return
-        self.dropped += 1
-        if self.dropped.bit_count() == 1:
-            LOGGER.warning("a controller reads too slowly: %d messages dropped on its stream", self.dropped)
 
 
 class Streams:
@@ -65,10 +44,11 @@ class Streams:
             case kind:
                 error = P4RuntimeError(StatusCode.UNIMPLEMENTED, f"stream message {kind or 'unset'} is not supported")
                 other = p4r.StreamOtherError(other=request.other)
-                session.offer(_stream_error(error, p4r.StreamError(other=other)))
+                session.offer(stream_error(error, p4r.StreamError(other=other)), Loss.ERROR)
 
     def leave(self, session: Session) -> None:
         """Forget a stream that ended and tell the others."""
+        session.end()
         self._notify(self._device.arbitration.leave(session))
 
     def deliver(self, events: Iterable[Event], now: int) -> None:
@@ -84,6 +64,14 @@ class Streams:
                         self._digest(pipeline, name, values, now)
                 case PortEvent():
                     pass  # P4Runtime has no message for it, and the engine has logged it
+
+    def lost(self, lost: LostEvents) -> None:
+        """Tell the controllers what was lost because events came faster than they were taken from the data plane."""
+        for kind, count in ((Loss.PACKET_IN, lost.packet_ins), (Loss.DIGEST, lost.digests)):
+            if count:
+                LOGGER.warning("%d %s were lost: too many at once", count, kind.value)
+                for session in self._primaries():
+                    session.lose(kind, count)
 
     def deliver_due(self, now: int) -> None:
         """Send the digest lists and report the idle entries whose time has come."""
@@ -123,7 +111,7 @@ class Streams:
             if notification.election_id is not None:
                 update.election_id.high = notification.election_id >> 64
                 update.election_id.low = notification.election_id & (1 << 64) - 1
-            session.outgoing.put_nowait(p4r.StreamMessageResponse(arbitration=update))
+            session.send(p4r.StreamMessageResponse(arbitration=update))
 
     def _packet_out(self, session: Session, message: p4r.PacketOut) -> None:
         try:
@@ -139,7 +127,7 @@ class Streams:
                 raise invalid(str(error)) from error
         except P4RuntimeError as error:
             details = p4r.StreamError(packet_out=p4r.PacketOutError(packet_out=message))
-            session.offer(_stream_error(error, details))
+            session.offer(stream_error(error, details), Loss.ERROR)
 
     def _acknowledge(self, session: Session, message: p4r.DigestListAck) -> None:
         try:
@@ -150,7 +138,7 @@ class Streams:
             pipeline.digests.acknowledge(message.digest_id, message.list_id)
         except P4RuntimeError as error:
             details = p4r.StreamError(digest_list_ack=p4r.DigestListAckError(digest_list_ack=message))
-            session.offer(_stream_error(error, details))
+            session.offer(stream_error(error, details), Loss.ERROR)
 
     def _check_primary(self, session: Session) -> None:
         if not self._device.arbitration.is_primary(session):
@@ -162,7 +150,7 @@ class Streams:
         except ValueError as error:
             LOGGER.warning("packet to the CPU port dropped: %s", error)
             return
-        self._to_primaries(p4r.StreamMessageResponse(packet=packet))
+        self._to_primaries(p4r.StreamMessageResponse(packet=packet), Loss.PACKET_IN)
 
     def _digest(self, pipeline: Pipeline, name: str, values: tuple[int, ...], now: int) -> None:
         digest_id = pipeline.schema.digest_ids.get(name)
@@ -179,19 +167,26 @@ class Streams:
             data=[encode(kind, message) for message in batch.messages],
             timestamp=time.time_ns(),
         )
-        self._to_primaries(p4r.StreamMessageResponse(digest=digest))
+        if self._to_primaries(p4r.StreamMessageResponse(digest=digest), Loss.DIGEST_LIST) is False:
+            # what nobody heard may be reported again
+            pipeline.digests.acknowledge(batch.digest_id, batch.list_id)
 
     def _report_idle(self, entries: Sequence[p4r.TableEntry]) -> None:
         for first in range(0, len(entries), MAX_IDLE_ENTRIES):
             notification = p4r.IdleTimeoutNotification(
                 table_entry=entries[first : first + MAX_IDLE_ENTRIES], timestamp=time.time_ns()
             )
-            self._to_primaries(p4r.StreamMessageResponse(idle_timeout_notification=notification))
+            self._to_primaries(p4r.StreamMessageResponse(idle_timeout_notification=notification), Loss.IDLE)
 
-    def _to_primaries(self, message: p4r.StreamMessageResponse) -> None:
+    def _to_primaries(self, message: p4r.StreamMessageResponse, kind: Loss) -> bool | None:
+        """Whether one of them at least gets it; None without a primary."""
+        taken = [session.offer(message, kind) for session in self._primaries()]
+        return any(taken) if taken else None
+
+    def _primaries(self) -> Iterator[Session]:
         for session in self._device.arbitration.primaries():
             assert isinstance(session, Session)
-            session.offer(message)
+            yield session
 
 
 _ARBITRATION_TEXT = {
@@ -213,10 +208,3 @@ def decode_election_id(
     if not message.HasField("election_id"):
         return None
     return int(message.election_id.high) << 64 | int(message.election_id.low)
-
-
-def _stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
-    details.canonical_code = number(error.code)
-    details.message = error.message
-    details.space = ERROR_SPACE
-    return p4r.StreamMessageResponse(error=details)

@@ -106,7 +106,7 @@ void ss_destroy(struct ss_engine *e)
 
 int ss_event_fd(struct ss_engine *e) { return e->events.fd; }
 
-uint64_t ss_dropped_events(struct ss_engine *e) { return __atomic_load_n(&e->events.dropped, __ATOMIC_RELAXED); }
+uint64_t ss_dropped_events(struct ss_engine *e, uint32_t type) { return __atomic_load_n(&e->events.dropped[type], __ATOMIC_RELAXED); }
 
 size_t ss_read_events(struct ss_engine *e, uint8_t *out, size_t room)
 {

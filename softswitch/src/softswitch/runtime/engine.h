@@ -21,7 +21,7 @@ enum {
 
 #define SS_CLOCK_MASK ((UINT64_C(1) << 48) - 1)
 
-enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE };
+enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE, SS_EVENT_TYPES };
 
 struct ss_event {
     uint32_t bytes; /* with this header, a multiple of 8 */
@@ -33,7 +33,7 @@ struct ss_event {
 struct ss_events {
     uint8_t *ring;
     uint64_t written, read; /* bytes since the start; each changed by one side only */
-    uint64_t dropped;
+    uint64_t dropped[SS_EVENT_TYPES]; /* since the start, for want of room */
     int fd;
     bool pending; /* written since the last signal */
     uint64_t log_window; /* second in which `logged` lines were written */

@@ -45,7 +45,7 @@ void ss_events_put(struct ss_events *events, enum ss_event_type type, uint32_t a
     size_t bytes = (sizeof(struct ss_event) + head_length + tail_length + 7) & ~(size_t)7;
     uint64_t read = __atomic_load_n(&events->read, __ATOMIC_ACQUIRE);
     if (events->written + bytes - read > RING_BYTES) {
-        __atomic_add_fetch(&events->dropped, 1, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&events->dropped[type], 1, __ATOMIC_RELAXED);
         return;
     }
     struct ss_event event = {(uint32_t)bytes, type, a, b};

@@ -1,0 +1,146 @@
+"""The node's side of the invocation protocol: requests taken at most once and answered. Sans-I/O.
+
+A shell around `Serving` owns the sockets and a clock. It hands over each datagram (`datagram_received`), executes what
+`next_event` says was requested and gives the result to `answer`, sends what `datagrams_to_send` gives, and calls
+`handle_timer` when `next_timer` is due. All times are seconds of one clock that does not step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hitless.wire.at_most_once import RequestTable, Verdict
+from hitless.wire.invocation import (
+    Address,
+    Datagram,
+    InvocationError,
+    Message,
+    MessageType,
+    Reassembler,
+    decode_header,
+    fragments,
+)
+from hitless.wire.pacing import Outbox
+
+
+class Requested(NamedTuple):
+    """A request to execute, once; its result goes to `Serving.answer`."""
+
+    request: Message
+    source: Address
+    """The client."""
+    local: Address
+    """The address that was asked, from which the answer leaves."""
+    deadline: float | None
+    """When the client stops waiting; None if it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A datagram that is not the protocol's, or contradicts an earlier one; it changed nothing."""
+
+    source: Address
+    reason: str
+
+
+Event = Requested | Malformed
+
+
+Route = tuple[Address, Address]
+"""The client that a datagram goes to, and the address served that it leaves from."""
+
+
+class Serving:
+    """One service at one or more addresses. A request is executed once, whichever of them it comes to, however often.
+
+    What comes again is acknowledged while the request is executed and gets the same answer afterwards.
+    """
+
+    def __init__(self, service_id: int) -> None:
+        self._service_id = service_id
+        self._table = RequestTable()
+        self._reassembler = Reassembler()
+        self._outboxes: dict[Address, Outbox[Route]] = {}
+        self._events: deque[Event] = deque()
+
+    def datagram_received(self, datagram: Datagram, source: Address, local: Address, now: float) -> None:
+        """Take what the socket at `local` received from `source`."""
+        try:
+            header = decode_header(datagram)
+            if header.type != MessageType.REQUEST:
+                return
+            request = self._reassembler.add(header, datagram, source, now)
+        except InvocationError as error:
+            self._events.append(Malformed(source, str(error)))
+            return
+        if request is not None:
+            self._take(request, source, local, now)
+
+    def answer(self, requested: Requested, status: int, payload: bytes, now: float, *, failed: bool = False) -> None:
+        """Answer a request that was executed; `failed` makes it an error, whose payload is the reason as text."""
+        request = requested.request
+        try:
+            datagrams: Sequence[Datagram] = fragments(request.answer(status, payload, error=failed))
+        except InvocationError as error:
+            datagrams = _error(request, 500, f"the function's result cannot be sent: {error}")
+        self._table.finish(request.client_id, request.request_id, datagrams, now)
+        self._send(datagrams, requested.source, requested.local)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[Datagram, Route]]:
+        """What the sockets are to send at `now`."""
+        taken: list[tuple[Datagram, Route]] = []
+        for outbox in self._outboxes.values():
+            taken += outbox.take(now)
+        return taken
+
+    def last_datagrams(self) -> list[tuple[Datagram, Route]]:
+        """All that waits for its turn, to be sent before the sockets are closed."""
+        return [one for outbox in self._outboxes.values() for one in outbox.take_all()]
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer`, or `datagrams_to_send`, has something to do if nothing comes before; None for never."""
+        earliest = self._reassembler.next_timer()
+        for outbox in self._outboxes.values():
+            due = outbox.next_timer()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
+
+    def handle_timer(self, now: float) -> None:
+        """Give up requests of which fragments are missing."""
+        self._reassembler.expire(now)
+
+    def next_event(self) -> Event | None:
+        """What has happened since, oldest first; None when all has been told."""
+        return self._events.popleft() if self._events else None
+
+    def _take(self, request: Message, source: Address, local: Address, now: float) -> None:
+        if request.service_id != self._service_id:
+            reason = f"service {request.service_id} is not served here, {self._service_id} is"
+            self._send(_error(request, 404, reason), source, local)
+            return
+        match self._table.admit(request.client_id, request.request_id, now):
+            case Verdict.EXECUTE:
+                deadline = now + request.deadline_ms / 1000 if request.deadline_ms else None
+                self._events.append(Requested(request, source, local, deadline))
+            case Verdict.RUNNING:
+                self._send(fragments(request.ack()), source, local)
+            case Verdict.ANSWERED:
+                self._send(self._table.answer(request.client_id, request.request_id), source, local)
+            case Verdict.FORGOTTEN:
+                self._send(_error(request, 410, "the request was taken before and its answer is gone"), source, local)
+            case Verdict.REFUSED:
+                self._send(_error(request, 503, "too many clients"), source, local)
+
+    def _send(self, datagrams: Sequence[Datagram], destination: Address, local: Address) -> None:
+        outbox = self._outboxes.get(local)
+        if outbox is None:
+            outbox = self._outboxes[local] = Outbox()
+        outbox.put(datagrams, (destination, local))
+
+
+def _error(request: Message, status: int, reason: str) -> Sequence[Datagram]:
+    return fragments(request.answer(status, reason.encode(), error=True))
