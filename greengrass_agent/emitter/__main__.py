@@ -14,6 +14,7 @@ from greengrass_agent.emitter.loop import Emitter
 from greengrass_agent.emitter.settings import COMMAND, NodeSettings
 from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
+from hitless.faults import faults
 
 log = logging.getLogger("greengrass_agent.emitter")
 
@@ -27,7 +28,9 @@ def main() -> None:
         if not isinstance(settings, NodeSettings):
             raise OSError(f"first command is {settings.command}, expected node")
         emitter = Emitter(settings, sys.stdin.fileno())
-    except (OSError, CgroupError, ValidationError) as error:
+    except ValidationError as error:
+        sys.exit(f"greengrass_agent.emitter: {faults(error, 'command', quoted=False)}")
+    except (OSError, CgroupError) as error:
         sys.exit(f"greengrass_agent.emitter: {error}")
     if not priority.realtime():
         log.warning("no real-time scheduling: reports may be late when the machine is busy")

@@ -16,6 +16,7 @@ from greengrass_agent.emitter.mqtt import MetricPublisher
 from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove, Tag
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.measure.metrics import Share, permille_of
+from hitless.faults import faults
 from hitless.files import StateError
 from hitless.wire.report import Report, ReportError
 
@@ -156,7 +157,9 @@ class Emitter:
         for line in lines:
             try:
                 self._command(line)
-            except (OSError, CgroupError, StateError, ValidationError, ReportError) as error:
+            except ValidationError as error:  # not quoted: a command may hold a key
+                log.error("command refused: %s", faults(error, "command", quoted=False))
+            except (OSError, CgroupError, StateError, ReportError) as error:
                 log.error("command refused: %s", error)
         return True
 

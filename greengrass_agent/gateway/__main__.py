@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from greengrass_agent.gateway.server import Gateway
 from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, Role, Settings, Status
 from greengrass_agent.host import pipes, priority
+from hitless.faults import faults
 
 log = logging.getLogger("greengrass_agent.gateway")
 
@@ -32,7 +33,9 @@ def main(settings: Path) -> None:
         known = Settings.model_validate_json(settings.read_bytes())
         priority.prefer()
         uvloop.run(serve(known))
-    except (OSError, ValidationError) as error:
+    except ValidationError as error:
+        raise click.ClickException(f"{settings}: {faults(error, 'settings')}") from None
+    except OSError as error:
         raise click.ClickException(str(error)) from None
 
 

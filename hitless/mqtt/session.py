@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
@@ -150,7 +150,7 @@ class Session:
         will = None
         if (announced := self._announcement) is not None:
             will = aiomqtt.Will(announced.topic, announced.will, qos=1, retain=True)
-        client = aiomqtt.Client(
+        client = _Client(
             self.broker.host,
             self.broker.port,
             username=self.broker.username,
@@ -208,6 +208,24 @@ class Session:
                     await _publish(client, Publication(announced.topic, announced.will, retain=True))
 
 
+class _Client(aiomqtt.Client):
+    """aiomqtt 2.5.1 has the loop watch a socket one round later, when the broker may have closed it: a traceback."""
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as error:  # as aiomqtt does: the connection has broken
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def watch() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(watch)
+
+
 async def _publish(client: aiomqtt.Client, message: Publication) -> None:
     async with asyncio.timeout(ANSWER_S):
         await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
@@ -234,8 +252,11 @@ def _told(error: Exception) -> str:
     """An error as a person wants to read it."""
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_S:g} s"
-    if isinstance(error, aiomqtt.MqttCodeError):
+    lost = error.__cause__
+    if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
         return f"connection refused: {error.rc}"
-    if isinstance(lost := error.__cause__, aiomqtt.MqttCodeError):
-        return "connection lost" if str(lost.rc) == "Unspecified error" else f"connection lost: {lost.rc}"
+    if isinstance(lost, aiomqtt.MqttCodeError) and str(lost.rc) != "Unspecified error":
+        return f"connection lost: {lost.rc}"
+    if isinstance(error, aiomqtt.MqttCodeError) or lost is not None:  # also of a socket that has gone meanwhile
+        return "connection lost"
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__

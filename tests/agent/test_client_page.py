@@ -13,7 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hitless.mqtt.messages import EndpointUpdate
 from hitless.mqtt.topics import ENDPOINT
 from tests.agent.gateway import Gateway, running_gateway
-from tests.agent.support import ROOT, broker
+from tests.agent.support import ROOT
+from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
@@ -59,14 +60,14 @@ def test_a_program_prints_what_the_page_says(name: str, gateway: Gateway, tmp_pa
 def test_a_client_follows_the_endpoint_that_the_controller_publishes(gateway: Gateway, tmp_path: Path) -> None:
     port = free_port()
     update = EndpointUpdate(term=1, version=1, address="127.0.0.1", port=gateway.port, reason="test")
-    with broker(tmp_path, port):
+    with mosquitto(tmp_path, port=port):
         controller = paho.Client(CallbackAPIVersion.VERSION2)
         controller.connect("127.0.0.1", port)
         controller.loop_start()
         try:
             published = controller.publish(ENDPOINT.of(service="echo"), update.encode(), qos=1, retain=True)
             published.wait_for_publish(PATIENCE)
-            program = PROGRAMS["follow"].replace('"10.0.0.100", 1883', f'"127.0.0.1", {port}')
+            program = PROGRAMS["follow"].replace('"10.0.0.100", port=1883', f'"127.0.0.1", port={port}')
             assert run(program, tmp_path) == OUTPUTS["follow"]
         finally:
             controller.disconnect()
