@@ -17,7 +17,7 @@ from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
 from controller.observe.log import EventLog
-from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator import api, sentences
 from controller.state import StateFile
 from controller.steering.interface import Mode
