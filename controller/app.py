@@ -20,11 +20,11 @@ from controller.observe.log import EventLog
 from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator import api, sentences
 from controller.state import StateFile
-from controller.steering.interface import Mode
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
 from hitless.files import StateError
 from hitless.located import LocatedError
+from hitless.modes import Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials, CredentialsError
 
 log = logging.getLogger(__name__)

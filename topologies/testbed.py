@@ -19,16 +19,14 @@ from pydantic import BaseModel
 from controller.fabric.file import Fabric
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
-from controller.steering.interface import Mode
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.files import write_atomic
+from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
 
-IN_NETWORK: Mode = "in-network"
-RECONFIGURATION: Mode = "reconfiguration"
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from hitless.component.endpoint import ServiceProtocol
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
@@ -271,7 +272,7 @@ class Service(Part):
     """Where clients send; in the network of the services."""
     port: TransportPort
     """UDP or TCP, by `protocol`. Services that share a node need different ones: an instance answers there, too."""
-    protocol: Literal["udp", "tcp"]
+    protocol: ServiceProtocol
     """udp: the invocation protocol. tcp: HTTP/1.1."""
     affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
     """What stays with the instance that got its beginning. flow: a 5-tuple, as for every TCP service. request: all

@@ -15,7 +15,6 @@ from controller.steering.interface import (
     Hosts,
     Instances,
     InstanceView,
-    Mode,
     Observation,
     SteeringContext,
     SteeringError,
@@ -23,6 +22,7 @@ from controller.steering.interface import (
 from controller.switches.entries import Overrides
 from controller.switches.session import Program, SwitchError, SwitchSession
 from controller.switches.view import MemberState, SteeringEvent, SwitchState
+from hitless.modes import IN_NETWORK, Mode
 from hitless.mqtt.messages import Metrics
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ WATCH_S = 0.25
 class InNetworkSteering:
     """The switches of a fabric, each in a session of its own: one that is away holds up nothing else."""
 
-    mode: ClassVar[Mode] = "in-network"
+    mode: ClassVar[Mode] = IN_NETWORK
     at_node_addresses: ClassVar[bool] = False
     authenticates: ClassVar[bool] = True
     subscriptions: ClassVar[tuple[str, ...]] = ()

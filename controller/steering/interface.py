@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from controller.fabric.schema import Fabric
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import Event
 from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
+from hitless.modes import Mode
 from hitless.mqtt.messages import EndpointUpdate, Metrics
-
-Mode = Literal["in-network", "reconfiguration"]
-"""Who steers: the switches, or the controller by publishing endpoints."""
 
 
 class SteeringError(Exception):

@@ -9,8 +9,9 @@ from typing import ClassVar
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import EndpointEvent
 from controller.steering.decisions import Decision, Reconfiguration
-from controller.steering.interface import Hosts, Instances, Mode, Observation, SteeringContext, SteeringError
+from controller.steering.interface import Hosts, Instances, Observation, SteeringContext, SteeringError
 from controller.switches.view import SwitchState
+from hitless.modes import RECONFIGURATION, Mode
 from hitless.mqtt import topics
 from hitless.mqtt.messages import Metrics
 
@@ -22,7 +23,7 @@ TICKS_PER_STALENESS = 10
 class ReconfigurationSteering:
     """The controller as the one who steers: tells clients, callers and gateways of new hosts."""
 
-    mode: ClassVar[Mode] = "reconfiguration"
+    mode: ClassVar[Mode] = RECONFIGURATION
     at_node_addresses: ClassVar[bool] = True
     authenticates: ClassVar[bool] = False  # The broker knows who publishes.
     subscriptions: ClassVar[tuple[str, ...]] = (topics.METRICS.filter(),)

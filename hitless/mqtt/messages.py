@@ -187,12 +187,14 @@ class JobUpdateAccepted(Message):
 
 # Shadows: a component's role on a node.
 
+InstanceRole = Literal["host", "standby"]
+"""standby: new work goes elsewhere, so open HTTP connections are closed after their next answer."""
+
 
 class ShadowState(Message):
     """Desired or reported state of a component."""
 
-    role: Literal["host", "standby"] | None = None
-    """standby: new work goes elsewhere, so open HTTP connections are closed after their next answer."""
+    role: InstanceRole | None = None
     draining: bool = False
     """The reports say that the instance is a last resort."""
     report_key_id: int | None = Field(default=None, ge=1, lt=1 << 8)
