@@ -17,8 +17,8 @@ from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
 from controller.observe.log import EventLog
-from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator import api, sentences
+from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.state import StateFile
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError

@@ -6,15 +6,16 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from greengrass_agent.settings import CgroupSettings, ReportSettings
+from hitless.ipv4 import ipv4_text
 from hitless.located import LocatedError, read, validate
 from hitless.modes import IN_NETWORK, Mode
 from hitless.mqtt.broker import BrokerSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Address = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")]
+Address = Annotated[str, AfterValidator(ipv4_text)]
 
 
 class ConfigError(LocatedError):

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from hitless.component.endpoint import ServiceProtocol
+from hitless.ipv4 import ipv4
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
@@ -30,15 +31,6 @@ SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 MAX_PORT = CPU_PORT - 1
 """The last port of a switch that a host can sit on."""
 _USUAL = Configuration()
-
-
-def _address(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", value):
-        raise ValueError("expected an IPv4 address such as 10.0.0.1")
-    try:
-        return IPv4Address(value)
-    except ValueError as error:
-        raise ValueError("expected an IPv4 address such as 10.0.0.1") from error
 
 
 def _mac(value: object) -> object:
@@ -66,7 +58,7 @@ class Form:
     text: str
 
 
-Address = Annotated[IPv4Address, BeforeValidator(_address), Form("IPv4 address")]
+Address = Annotated[IPv4Address, BeforeValidator(ipv4), Form("IPv4 address")]
 Mac = Annotated[str, BeforeValidator(_mac), Form("MAC address in quotes")]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 TransportPort = Annotated[int, Field(ge=1, le=65535)]

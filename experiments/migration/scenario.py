@@ -20,6 +20,7 @@ from experiments.migration.calibration import SHARE, fitting_rate, frame_cost_ns
 from experiments.migration.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
 from experiments.migration.live import Live
 from experiments.migration.options import APPLICATION, SHOWN, Options
+from hitless.modes import IN_NETWORK
 from topologies.testbed import Testbed, testbed
 
 TRIGGER_SHARE = 0.48

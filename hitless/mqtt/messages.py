@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from hitless.faults import faults
+from hitless.ipv4 import ipv4_text
 from hitless.wire.report import BITS, Report
 
 
@@ -327,7 +329,7 @@ class EndpointUpdate(Message):
     """Counts the controller's starts."""
     version: int = Field(ge=0)
     """Counts the endpoints of one term."""
-    address: str = Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")
+    address: Annotated[str, AfterValidator(ipv4_text)]
     port: int = Field(gt=0, lt=1 << 16)
     reason: str = ""
 
