@@ -21,6 +21,7 @@ from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
+from hitless.component.states import ComponentState
 from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials
@@ -171,7 +172,7 @@ class Testbed:
             seen = status.services[name]
             for node in service.instances:
                 state = status.nodes[node].components.get(service.component)
-                if state != "RUNNING":
+                if state != ComponentState.RUNNING:
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
                 if seen.instances[node].status != "ready":
                     return f"reports of {name} from {node}"

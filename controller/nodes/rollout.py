@@ -7,6 +7,7 @@ or reads an unchanged fabric file, has nothing to send.
 from dataclasses import dataclass, field
 
 from controller.nodes.view import Standing
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
 
@@ -102,8 +103,8 @@ class Rollout:
         reason = ": ".join(part for part in (details.detailed_status, details.reason) if part)
         return Outcome(node, deployment, update.status, reason), self._offer(node)
 
-    def components(self, node: str) -> dict[str, str]:
-        """Component -> state (RUNNING, ...) as the node last told."""
+    def components(self, node: str) -> dict[str, ComponentState]:
+        """Each component's state as the node last told."""
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hitless.component.states import ComponentState
+
 Standing = Literal["done", "under way", "failed", "waiting"]
 """How a node stands with the deployment that it should have: `waiting` for the node, or to be sent."""
 
@@ -13,8 +15,7 @@ class NodeView:
     """A node as its messages tell."""
 
     online: bool
-    components: Mapping[str, str]
-    """Component -> state (RUNNING, ...)."""
+    components: Mapping[str, ComponentState]
     deployment: Standing
 
 

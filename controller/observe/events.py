@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from controller.switches.view import UNHEARD, reason_name
+from hitless.component.states import ComponentState
 from hitless.faults import faults
 from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.steering.words import Reason
@@ -163,8 +164,8 @@ class ComponentEvent(_WithWords):
     node: str
     component: str
     version: str
-    status: str
-    """RUNNING, BROKEN, ..., as the node tells it."""
+    status: ComponentState
+    """As the node tells it."""
     details: str | None
     """What went wrong, by the node."""
 

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from controller.nodes.view import Standing
+from hitless.component.states import ComponentState
 
 
 class Document(BaseModel):
@@ -41,8 +42,7 @@ class NodeStatus(Document):
 
     online: bool
     deployment: Standing
-    components: dict[str, str]
-    """Component -> state (RUNNING, ...)."""
+    components: dict[str, ComponentState]
 
 
 class InstanceStatus(Document):

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from hitless.component.states import ComponentState
 from hitless.faults import faults
 from hitless.ipv4 import ipv4_text
 from hitless.wire.report import BITS, Report
@@ -242,18 +243,7 @@ class ComponentHealth(Message):
 
     component_name: str
     version: str
-    status: Literal[
-        "NEW",
-        "INSTALLED",
-        "STARTING",
-        "RUNNING",
-        "STOPPING",
-        "ERRORED",
-        "BROKEN",
-        "FINISHED",
-        "UNINSTALLING",
-        "UNINSTALLED",
-    ]
+    status: ComponentState
     is_root: bool = True
     status_details: str | None = None
     """What went wrong, for people."""
