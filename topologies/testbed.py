@@ -25,6 +25,7 @@ from hitless.component.states import ComponentState
 from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials
+from hitless.steering.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
 
@@ -174,7 +175,7 @@ class Testbed:
                 state = status.nodes[node].components.get(service.component)
                 if state != ComponentState.RUNNING:
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if seen.instances[node].status != "ready":
+                if seen.instances[node].status is not MemberStatus.READY:
                     return f"reports of {name} from {node}"
             if service.policy.one_host and not seen.host:
                 return f"a first host of {name}"

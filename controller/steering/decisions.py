@@ -111,7 +111,7 @@ class Reconfiguration:
             for node, instance in spec.instances.items():
                 seen = self._services[name].probe(now, instance.member)
                 views[name, node] = InstanceView(
-                    status=seen.status.name.lower(),
+                    status=seen.status,
                     rank=seen.rank,
                     age_us=seen.age,
                     epoch=seen.epoch,

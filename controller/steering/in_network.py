@@ -174,7 +174,7 @@ class InNetworkSteering:
 def view_of(member: MemberState) -> InstanceView:
     """A probe's answer."""
     return InstanceView(
-        status=member.status.name.lower(),
+        status=member.status,
         rank=member.rank,
         age_us=member.age_us,
         epoch=member.epoch,

@@ -11,6 +11,7 @@ from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
 from hitless.mqtt.messages import EndpointUpdate, Metrics
+from hitless.steering.words import MemberStatus
 
 
 class SteeringError(Exception):
@@ -21,7 +22,8 @@ class SteeringError(Exception):
 class InstanceView:
     """An instance as whoever steers it sees it: the switch by its probe, or the controller by MQTT metrics."""
 
-    status: str
+    status: MemberStatus | None
+    """None: nobody could be asked."""
     rank: int
     age_us: int | None
     """Since its last accepted report; None when there was none."""
