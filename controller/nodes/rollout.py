@@ -99,9 +99,7 @@ class Rollout:
             state.reported, state.failed = deployment, None
         else:
             state.failed = deployment
-        details = update.status_details
-        reason = ": ".join(part for part in (details.detailed_status, details.reason) if part)
-        return Outcome(node, deployment, update.status, reason), self._offer(node)
+        return Outcome(node, deployment, update.status, str(update.status_details)), self._offer(node)
 
     def components(self, node: str) -> dict[str, ComponentState]:
         """Each component's state as the node last told."""

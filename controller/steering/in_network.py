@@ -23,7 +23,7 @@ from controller.switches.entries import Overrides
 from controller.switches.session import Program, SwitchError, SwitchSession
 from controller.switches.view import MemberState, SteeringEvent, SwitchState
 from hitless.modes import IN_NETWORK, Mode
-from hitless.mqtt.messages import Metrics
+from hitless.mqtt.messages import SWITCHES_STEER, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class InNetworkSteering:
         self._overrides = Overrides(context.pins, context.keys)
         self._sessions = {name: SwitchSession(self._fabric, name, program) for name in self._fabric.switches}
         for name, service in self._fabric.services.items():
-            context.endpoints.set(name, str(service.address), service.port, "switches steer")
+            context.endpoints.set(name, str(service.address), service.port, SWITCHES_STEER)
 
     @property
     def switches(self) -> Mapping[str, SwitchState]:

@@ -13,7 +13,7 @@ from controller.steering.interface import Hosts, Instances, Observation, Steerin
 from controller.switches.view import SwitchState
 from hitless.modes import RECONFIGURATION, Mode
 from hitless.mqtt import topics
-from hitless.mqtt.messages import Metrics
+from hitless.mqtt.messages import Metrics, host_changed
 
 NS_PER_US = 1000
 TICKS_PER_STALENESS = 10
@@ -112,7 +112,7 @@ class ReconfigurationSteering:
             decision.service,
             address=str(self._fabric.hosts[decision.host].address),
             port=self._fabric.services[decision.service].port,
-            reason=f"{decision.reason.name}: {decision.before or 'nobody'} -> {decision.host}",
+            reason=host_changed(decision.reason.name, decision.before, decision.host),
         )
         self._context.publish(decision.service, update)
         self._context.record(

@@ -173,6 +173,9 @@ class JobStatusDetails(Message):
     detailed_status: DetailedStatus | None = None
     reason: str | None = None
 
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.detailed_status, self.reason) if part)
+
 
 class JobUpdate(Message):
     """A node tells how a job goes."""
@@ -311,6 +314,14 @@ class Metrics:
 
 # Endpoints.
 
+SWITCHES_STEER = "switches steer"
+"""The reason of an endpoint that is the service's own address."""
+
+
+def host_changed(reason: str, before: str | None, after: str) -> str:
+    """The reason of an endpoint that follows the service's host."""
+    return f"{reason}: {before or 'nobody'} -> {after}"
+
 
 class EndpointUpdate(Message):
     """Where new requests of a service go. Only a newer (term, version) than the last one counts."""
@@ -322,6 +333,7 @@ class EndpointUpdate(Message):
     address: Annotated[str, AfterValidator(ipv4_text)]
     port: int = Field(gt=0, lt=1 << 16)
     reason: str = ""
+    """For people, by SWITCHES_STEER or `host_changed`."""
 
     def newer_than(self, other: EndpointUpdate | EndpointAck | None) -> bool:
         """Whether this endpoint replaces `other`, which is None before the first."""
