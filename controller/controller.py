@@ -70,7 +70,7 @@ class Controller:
         first = (topics.ENDPOINT.filter(), topics.CLIENT_ACK.filter())
         self._bus = Session(
             broker,
-            meanwhile="switches and nodes go on without it",
+            without_broker="switches and nodes go on without it",
             subscriptions=(*first, *SUBSCRIPTIONS, *self.steering.subscriptions),
             on_connected=self._bus_connected,
             on_message=self._message,
