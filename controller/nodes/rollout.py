@@ -6,7 +6,7 @@ or reads an unchanged fabric file, has nothing to send.
 
 from dataclasses import dataclass, field
 
-from controller.nodes.view import Standing
+from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
@@ -106,7 +106,7 @@ class Rollout:
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 
-    def standing(self, node: str) -> Standing:
+    def progress(self, node: str) -> DeploymentProgress:
         """How it stands with what the node should have."""
         state = self._node(node)
         wanted = state.wanted.deployment_id if state.wanted else None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from hitless.component.states import ComponentState
 
-Standing = Literal["done", "under way", "failed", "waiting"]
+DeploymentProgress = Literal["done", "under way", "failed", "waiting"]
 """How a node stands with the deployment that it should have: `waiting` for the node, or to be sent."""
 
 
@@ -16,11 +16,11 @@ class NodeView:
 
     online: bool
     components: Mapping[str, ComponentState]
-    deployment: Standing
+    deployment: DeploymentProgress
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceNews:
+class PresenceUpdate:
     """A node is connected to the broker, or no longer."""
 
     node: str
@@ -28,7 +28,7 @@ class PresenceNews:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyNews:
+class KeyUpdate:
     """A node tells which key a component's reports are tagged with."""
 
     node: str
@@ -37,5 +37,5 @@ class KeyNews:
     """None: with none."""
 
 
-News = PresenceNews | KeyNews
+NodeUpdate = PresenceUpdate | KeyUpdate
 """What a node's message means to others than the link."""

@@ -29,7 +29,7 @@ class EventError(ValueError):
     """A text that is no event; the message names what was expected."""
 
 
-TOLD = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
+DIGEST_REASONS = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
 """The reasons that a digest can have."""
 
 
@@ -38,9 +38,9 @@ def _reason(value: object) -> object:
         return value
     if value == UNHEARD:
         return None
-    if value not in TOLD:
-        raise ValueError(f"expected one of {', '.join((UNHEARD, *TOLD))}")
-    return TOLD[value]
+    if value not in DIGEST_REASONS:
+        raise ValueError(f"expected one of {', '.join((UNHEARD, *DIGEST_REASONS))}")
+    return DIGEST_REASONS[value]
 
 
 NamedReason = Annotated[Reason | None, BeforeValidator(_reason), PlainSerializer(reason_name)]

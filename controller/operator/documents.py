@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from controller.nodes.view import Standing
+from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
 from hitless.steering.words import MemberStatus
 
@@ -67,7 +67,7 @@ class NodeStatus(Document):
     """A node, by its messages."""
 
     online: bool
-    deployment: Standing
+    deployment: DeploymentProgress
     components: dict[str, ComponentState]
 
 
