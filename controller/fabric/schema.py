@@ -63,7 +63,9 @@ Mac = Annotated[str, BeforeValidator(_mac), Described("MAC address in quotes")]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 TransportPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")
+]
 
 
 class Part(BaseModel):

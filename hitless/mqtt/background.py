@@ -39,7 +39,7 @@ class BackgroundSession:
             self._loop.call_soon_threadsafe(self._take)
 
     def close(self) -> None:
-        """End the session and the thread; a broker that does not answer holds this up for `DISCONNECT_TIMEOUT_S` at most."""
+        """End the session and the thread; without an answer this takes `DISCONNECT_TIMEOUT_S`."""
         with suppress(RuntimeError):  # the thread has ended by itself
             self._loop.call_soon_threadsafe(self._closed.set)
         self._thread.join(DISCONNECT_TIMEOUT_S)
