@@ -1,7 +1,7 @@
 """Write what other code must know of the steering program, from its sources: `python -m p4src.words`.
 
 The P4 sources say once how wide a number is, what it means, and how headers are laid out. This writes the same down for
-Python (`hitless/steering/words.py`) and for C (`p4src/words.h`). It needs no compiler: it reads `types.p4`, of which it
+Python (`hitless/words.py`) and for C (`p4src/words.h`). It needs no compiler: it reads `types.p4`, of which it
 knows every form of declaration, and the headers of `headers.p4` that are this project's own.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = Path("p4src/types.p4")
 HEADERS = Path("p4src/headers.p4")
-PYTHON = Path("hitless/steering/words.py")
+PYTHON = Path("hitless/words.py")
 C = Path("p4src/words.h")
 
 ENUMERATIONS = {

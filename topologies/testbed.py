@@ -25,7 +25,7 @@ from hitless.component.states import ComponentState
 from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials
-from hitless.steering.words import MemberStatus
+from hitless.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
 

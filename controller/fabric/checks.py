@@ -7,7 +7,7 @@ from itertools import combinations
 from controller.fabric.paths import tree
 from controller.fabric.schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from hitless.located import Location
-from hitless.steering.words import MEMBERS, Affinity
+from hitless.words import MEMBERS, Affinity
 
 Problem = tuple[Location, str]
 

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from controller.fabric.schema import POLICY_FORMS, Described, Fabric, Part, PolicySpec
 from hitless.steering.policies import Policy
 from hitless.steering.units import Shift, Unit
-from hitless.steering.words import WEIGHT_MAX
+from hitless.words import WEIGHT_MAX
 
 PAGE = Path("docs/fabric.md")
 BEGINNING = """# The fabric file

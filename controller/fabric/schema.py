@@ -23,8 +23,8 @@ from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.units import US_PER_MS, Unit, Word
-from hitless.steering.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
 from hitless.wire.report import DEFAULT_PORT
+from hitless.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
 
 SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 """Where all service addresses and the report address live."""

@@ -3,7 +3,7 @@
 from controller.fabric.schema import Fabric, Fallback
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.units import US_PER_MS
-from hitless.steering.words import OnNoLive
+from hitless.words import OnNoLive
 
 
 def settings(fabric: Fabric, service: str, pin: str | None = None) -> Settings:

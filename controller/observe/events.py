@@ -22,7 +22,7 @@ from controller.switches.view import UNHEARD, reason_name
 from hitless.component.states import ComponentState
 from hitless.faults import faults
 from hitless.steering.outcome import EVICTIONS, MOVES
-from hitless.steering.words import Reason
+from hitless.words import Reason
 
 
 class EventError(ValueError):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
-from hitless.steering.words import MemberStatus
+from hitless.words import MemberStatus
 
 UNKNOWN = "unknown"
 """The status of an instance that nobody could be asked about."""

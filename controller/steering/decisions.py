@@ -14,8 +14,8 @@ from hitless.steering.policies import Single
 from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import Settings
 from hitless.steering.units import US_PER_MS
-from hitless.steering.words import Reason
 from hitless.wire.report import Report
+from hitless.words import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
 from hitless.mqtt.messages import EndpointUpdate, Metrics
-from hitless.steering.words import MemberStatus
+from hitless.words import MemberStatus
 
 
 class SteeringError(Exception):

@@ -10,7 +10,7 @@ from controller.fabric.settings import settings
 from controller.keys.ring import Binding, BindingKeys
 from hitless.steering.policies import Policy, Random
 from hitless.steering.settings import Settings
-from hitless.steering.words import MEMBER_BITS, PORT_BITS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
+from hitless.words import MEMBER_BITS, PORT_BITS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
 
 NOWHERE = (1 << PORT_BITS) - 1
 """The `home` port of an address that is always answered for."""

@@ -18,7 +18,7 @@ from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCo
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
 from hitless.steering.outcome import EVICTIONS, MOVES
-from hitless.steering.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
+from hitless.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hitless.steering.outcome import MOVES
-from hitless.steering.words import MemberStatus, Reason
+from hitless.words import MemberStatus, Reason
 
 UNHEARD = "UNHEARD"
 """Of a change that no digest told: the switch's probe shows another host than the last digest did."""

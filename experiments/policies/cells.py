@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hitless.steering import policies
-from hitless.steering.words import OFF
+from hitless.words import OFF
 
 INTERVALS = (0.2, 1.0, 5.0, 20.0)
 """Between two reports of a node, in service times."""

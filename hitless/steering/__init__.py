@@ -5,6 +5,6 @@
     events = steering.tick(now_us)                      # time has passed
     outcome = steering.request(now_us)                  # a piece of new work wants a place
 
-Moves of the host and evictions come back as events, with the ranks that decided. `words` is generated from the P4
-program; `policies` and `settings` say what a service's table entries mean, in both directions.
+Moves of the host and evictions come back as events, with the ranks that decided. `policies` and `settings`
+say what a service's table entries mean, in both directions. The program's own numbers are in `hitless.words`.
 """

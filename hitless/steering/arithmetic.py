@@ -1,6 +1,6 @@
 """The switch's integers: widths, saturation, serial numbers, time that may step back."""
 
-from hitless.steering.words import USEC_BITS
+from hitless.words import USEC_BITS
 
 U32 = 2**32 - 1
 U48 = (1 << USEC_BITS) - 1

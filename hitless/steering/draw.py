@@ -4,7 +4,7 @@ import random
 import zlib
 from collections.abc import Callable
 
-from hitless.steering.words import MEMBERS
+from hitless.words import MEMBERS
 
 Draw = Callable[[int], int]
 """Draws a member from a set that is not empty; bit m of the set stands for member m."""

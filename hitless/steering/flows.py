@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 
 from hitless.steering.arithmetic import elapsed
-from hitless.steering.words import CLOSING_AFTER, FLOWS_PER_WAY, HANDSHAKE_AFTER, FlowState
+from hitless.words import CLOSING_AFTER, FLOWS_PER_WAY, HANDSHAKE_AFTER, FlowState
 
 
 @dataclass(frozen=True, slots=True)

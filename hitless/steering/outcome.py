@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from hitless.steering.words import MemberStatus, Reason
+from hitless.words import MemberStatus, Reason
 
 MOVES = frozenset(
     (

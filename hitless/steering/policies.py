@@ -15,8 +15,8 @@ from hitless.steering.draw import Draw, better_of_two, first_from
 from hitless.steering.rank import Score, load, single_rank
 from hitless.steering.tree import Tree
 from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Word
-from hitless.steering.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 from hitless.wire.report import Report
+from hitless.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 
 
 class Policy:

@@ -8,8 +8,8 @@ from pydantic import ConfigDict
 
 from hitless.steering.arithmetic import U32, subtract_saturating
 from hitless.steering.units import FILE_FORM, LeftShift, RightShift, Unit, Word
-from hitless.steering.words import OFF, SINGLE_BEST, SINGLE_MAX_LOAD, WEIGHT_MAX
 from hitless.wire.report import Report
+from hitless.words import OFF, SINGLE_BEST, SINGLE_MAX_LOAD, WEIGHT_MAX
 
 PARAMETERS = ("w_cpu", "w_memory", "w_queue", "busy_after", "w_interval")
 """Of the program's action `score`, in the order of the fields of Score."""

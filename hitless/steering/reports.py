@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from hitless.steering.arithmetic import U32, newer
 from hitless.steering.settings import InstanceSettings, Settings
-from hitless.steering.words import LAST_RESORT, NOT_ELIGIBLE, MemberStatus
 from hitless.wire.report import Report
+from hitless.words import LAST_RESORT, NOT_ELIGIBLE, MemberStatus
 
 
 @dataclass(slots=True)

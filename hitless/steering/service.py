@@ -15,7 +15,8 @@ from hitless.steering.policies import OneHost, Policy, Shared
 from hitless.steering.reports import Instance, rank
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.tree import Tree
-from hitless.steering.words import (
+from hitless.wire.report import Report
+from hitless.words import (
     LAST_RESORT,
     MAX_DAMPING,
     MAX_RESUBMITS,
@@ -27,7 +28,6 @@ from hitless.steering.words import (
     OnNoLive,
     Reason,
 )
-from hitless.wire.report import Report
 
 RETURN_DWELLS = 10
 """To come back within so many dwells is a return."""

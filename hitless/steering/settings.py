@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from hitless.steering.policies import Policy
 from hitless.steering.rank import Score
-from hitless.steering.words import MEMBERS, Affinity, OnNoLive
+from hitless.words import MEMBERS, Affinity, OnNoLive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

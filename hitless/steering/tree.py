@@ -7,7 +7,7 @@ level 5   [winner of 0-31, winner of 32-63]
 
 from dataclasses import dataclass
 
-from hitless.steering.words import LAST_RESORT, LEVELS, MEMBERS
+from hitless.words import LAST_RESORT, LEVELS, MEMBERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from hitless.steering.words import OFF, WEIGHT_MAX
+from hitless.words import OFF, WEIGHT_MAX
 
 US_PER_MS = 1000
 FILE_FORM: ConfigDict = {"extra": "forbid"}

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from hitless.steering.words import (
+from hitless.wire.layout import offset, struct_of
+from hitless.words import (
     INVOCATION_BYTES,
     INVOCATION_LAYOUT,
     INVOCATION_MAGIC,
     INVOCATION_REQUEST,
     INVOCATION_VERSION,
 )
-from hitless.wire.layout import offset, struct_of
 
 HEADER_SIZE = INVOCATION_BYTES
 """Bytes of the header in front of each fragment."""

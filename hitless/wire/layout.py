@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 
-from hitless.steering.words import Layout
+from hitless.words import Layout
 
 _CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 

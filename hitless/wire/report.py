@@ -1,6 +1,6 @@
 """The report: one resource-metric header from one instance to the switch, all of a UDP payload.
 
-`report_h` in `p4src/headers.p4` defines the layout, which comes here by `hitless.steering.words`. `Report` has a field
+`report_h` in `p4src/headers.p4` defines the layout, which comes here by `hitless.words`. `Report` has a field
 of the same name for each of those that are not the same in every report.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 
 from siphashc import siphash
 
-from hitless.steering.words import REPORT_LAYOUT, REPORT_MAGIC, REPORT_VERSION
 from hitless.wire.layout import FieldError, Header, offset
+from hitless.words import REPORT_LAYOUT, REPORT_MAGIC, REPORT_VERSION
 
 _HEADER = Header(REPORT_LAYOUT)
 _FIXED: Final = {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_flags": 0, "reserved": 0}

@@ -21,8 +21,8 @@ from controller.steering.reconfiguration import ReconfigurationSteering
 from controller.switches.p4runtime import Program
 from controller.switches.view import Count, MemberState, SwitchCounters
 from hitless.mqtt.messages import EndpointUpdate, Metrics
-from hitless.steering.words import MemberStatus, Reason
 from hitless.wire.report import Report
+from hitless.words import MemberStatus, Reason
 from tests.ports import free_port
 
 PAIR = load(Path(__file__).with_name("fabric.yaml"))

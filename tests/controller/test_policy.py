@@ -18,8 +18,8 @@ from hitless.steering.rank import Score, load, single_rank
 from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.tree import Tree
-from hitless.steering.words import MEMBERS, Affinity, MemberStatus, OnNoLive, Reason
 from hitless.wire.report import Report
+from hitless.words import MEMBERS, Affinity, MemberStatus, OnNoLive, Reason
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
 SECOND = 1_000_000

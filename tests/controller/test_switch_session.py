@@ -21,8 +21,8 @@ from controller.switches.view import SteeringEvent
 from hitless.steering.outcome import Event
 from hitless.steering.service import ServiceSteering
 from hitless.steering.units import US_PER_MS
-from hitless.steering.words import MemberStatus, Reason
 from hitless.wire.report import Report
+from hitless.words import MemberStatus, Reason
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
 from tests.patience import PATIENCE

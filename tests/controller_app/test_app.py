@@ -19,7 +19,7 @@ from controller.operator.client import Client, RefusedError
 from hitless.cancellation import raise_if_cancelled
 from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointUpdate
-from hitless.steering.words import Reason
+from hitless.words import Reason
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.support import ROOT, Running
 from tests.mosquitto import Mosquitto

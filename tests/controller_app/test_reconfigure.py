@@ -5,8 +5,8 @@ import pytest
 from controller.fabric.file import Fabric
 from controller.steering.decisions import Decision, Reconfiguration
 from hitless.steering.policies import POLICIES, Policy
-from hitless.steering.words import MemberStatus, Reason
 from hitless.wire.report import Report
+from hitless.words import MemberStatus, Reason
 
 MS = 1000
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from softswitch.engine.engine import Engine
 
-from hitless.steering.words import REPORT_BYTES
+from hitless.words import REPORT_BYTES
 from tests.packet.bench import Bench
 from tests.packet.layout import PORTS
 

@@ -10,8 +10,8 @@ from hitless.steering import policies
 from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.units import Unit
-from hitless.steering.words import PolicyKind
 from hitless.wire.report import Report
+from hitless.words import PolicyKind
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "contributing.md").read_text()

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from hitless.steering.policies import POLICIES, Policy, policy_of
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
-from hitless.steering.words import Affinity, OnNoLive, PolicyKind
+from hitless.words import Affinity, OnNoLive, PolicyKind
 from p4src.build import P4INFO, ROOT
 
 INFO = text_format.Parse((ROOT / P4INFO).read_text(), p4i.P4Info())

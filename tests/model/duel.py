@@ -9,7 +9,7 @@ from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperatio
 
 from controller.switches.entries import Act, Place
 from hitless.steering.outcome import EVICTIONS, Event
-from hitless.steering.words import CPU_PORT, INSTANCES, NO_MEMBER, PacketOutOp
+from hitless.words import CPU_PORT, INSTANCES, NO_MEMBER, PacketOutOp
 from tests.model.switch import PACKET_OUT, Result, Sent, Switch
 from tests.model.world import COPIES, REMOTE, SECOND
 

@@ -3,9 +3,9 @@
 import struct
 from dataclasses import dataclass, replace
 
-from hitless.steering import words
+from hitless import words
 from hitless.steering.flows import Segment
-from hitless.steering.words import (
+from hitless.words import (
     CAPABLE_0,
     CAPABLE_1,
     CONGESTION_EXPERIENCED,
@@ -21,12 +21,12 @@ from hitless.steering.words import (
     REPORT_BYTES,
     UDP_BYTES,
 )
-from hitless.steering.words import ETHERNET_BYTES as ETHERNET
-from hitless.steering.words import IPV4_BYTES as IPV4
-from hitless.steering.words import PROTOCOL_ICMP as ICMP
-from hitless.steering.words import PROTOCOL_IPIP as IPIP
-from hitless.steering.words import PROTOCOL_TCP as TCP
-from hitless.steering.words import PROTOCOL_UDP as UDP
+from hitless.words import ETHERNET_BYTES as ETHERNET
+from hitless.words import IPV4_BYTES as IPV4
+from hitless.words import PROTOCOL_ICMP as ICMP
+from hitless.words import PROTOCOL_IPIP as IPIP
+from hitless.words import PROTOCOL_TCP as TCP
+from hitless.words import PROTOCOL_UDP as UDP
 
 _TRANSPORT = {ICMP: ICMP_BYTES, IPIP: IPV4, TCP: 20, UDP: UDP_BYTES}
 ICMP_ERRORS = (ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER)

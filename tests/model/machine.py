@@ -11,7 +11,7 @@ from controller.switches.entries import Act
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single, Spread
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
-from hitless.steering.words import OFF, OnNoLive
+from hitless.words import OFF, OnNoLive
 from tests.model import world
 from tests.model.duel import Duel
 from tests.model.traffic import LOADS, REQUESTS, SOME, Traffic, members, services

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from controller.switches.entries import Act, Place
-from hitless.steering import words
+from hitless import words
 from hitless.steering.draw import Draw, by_chance
 from hitless.steering.flows import FlowStore, Segment, Work
 from hitless.steering.outcome import Event, Outcome, Probe, Verdict
@@ -18,7 +18,9 @@ from hitless.steering.policies import Spread, policy_of
 from hitless.steering.rank import ONLY_PATH_COST, Score
 from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import Configuration, InstanceSettings, Settings
-from hitless.steering.words import (
+from hitless.wire.layout import Header
+from hitless.wire.report import Report, ReportError, decode, tag_of
+from hitless.words import (
     CPU_PORT,
     INVOCATION_REQUEST,
     INVOCATION_VERSION,
@@ -34,8 +36,6 @@ from hitless.steering.words import (
     PacketInOp,
     PacketOutOp,
 )
-from hitless.wire.layout import Header
-from hitless.wire.report import Report, ReportError, decode, tag_of
 from tests.model import frames
 from tests.model.frames import Packet, Quote, Refused
 

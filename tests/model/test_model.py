@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from softswitch.engine.engine import Engine
 
-from hitless.steering.words import CPU_PORT
+from hitless.words import CPU_PORT
 from p4src.build import P4INFO, PIPELINE, ROOT
 from tests.model.duel import Duel, Softswitch
 from tests.model.machine import Machine

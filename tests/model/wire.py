@@ -18,9 +18,9 @@ from controller.switches.entries import Act, Place
 from hitless.steering.policies import Single
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
-from hitless.steering.words import CPU_PORT, Affinity, PacketOutOp
-from hitless.steering.words import PROTOCOL_UDP as UDP
 from hitless.wire.report import Report
+from hitless.words import CPU_PORT, Affinity, PacketOutOp
+from hitless.words import PROTOCOL_UDP as UDP
 from tests.model import world
 from tests.model.duel import Digest
 from tests.model.switch import PACKET_IN, PACKET_OUT, Sent

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from controller.switches.entries import Act, Place
 from hitless.steering.flows import slots_of
-from hitless.steering.words import (
+from hitless.wire.layout import Header
+from hitless.wire.report import Key, Report, tagged
+from hitless.words import (
     CPU_PORT,
     ETHERNET_BYTES,
     ETHERTYPE_ARP,
@@ -18,11 +20,9 @@ from hitless.steering.words import (
     MEMBER_BITS,
     Affinity,
 )
-from hitless.steering.words import PROTOCOL_ICMP as ICMP
-from hitless.steering.words import PROTOCOL_TCP as TCP
-from hitless.steering.words import PROTOCOL_UDP as UDP
-from hitless.wire.layout import Header
-from hitless.wire.report import Key, Report, tagged
+from hitless.words import PROTOCOL_ICMP as ICMP
+from hitless.words import PROTOCOL_TCP as TCP
+from hitless.words import PROTOCOL_UDP as UDP
 from tests.model.frames import checksum
 
 SWITCH_MAC = 0x02000000FFFE

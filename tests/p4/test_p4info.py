@@ -7,8 +7,8 @@ import pytest
 from finsy.proto import p4i
 from google.protobuf import text_format
 
-from hitless.steering.words import REPORT_MAGIC, REPORT_VERSION
 from hitless.wire import report
+from hitless.words import REPORT_MAGIC, REPORT_VERSION
 from p4src import build
 
 TABLES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.steering import words
+from hitless import words
 from p4src import build
 from p4src.words import LAYOUTS, TYPES, C, WordsError, generated
 
@@ -31,7 +31,7 @@ def changed(folder: Path, old: str, new: str) -> dict[Path, str]:
 def test_a_change_of_a_number_is_a_change_of_both_files(tmp_path: Path) -> None:
     files = changed(tmp_path, "REPORT_MAGIC       = 0x4854", "REPORT_MAGIC       = 0x4855")
     assert all(text != (build.ROOT / path).read_text() for path, text in files.items())
-    assert "\nREPORT_MAGIC: Final = 0x4855\n" in files[Path("hitless/steering/words.py")]
+    assert "\nREPORT_MAGIC: Final = 0x4855\n" in files[Path("hitless/words.py")]
 
 
 def test_a_declaration_it_cannot_read_is_told_by_its_line(tmp_path: Path) -> None:

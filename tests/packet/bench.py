@@ -15,7 +15,7 @@ import finsy as fy
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from hitless.steering.words import MEMBERS, PROTOCOL_ICMP, PROTOCOL_UDP, PacketInOp, PacketOutOp
+from hitless.words import MEMBERS, PROTOCOL_ICMP, PROTOCOL_UDP, PacketInOp, PacketOutOp
 from p4src.build import ROOT
 from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock

@@ -9,8 +9,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from hitless.steering.words import INVOCATION_MAGIC, MEMBER_BITS, NO_MEMBER_16, OFF
 from hitless.wire.report import Report
+from hitless.words import INVOCATION_MAGIC, MEMBER_BITS, NO_MEMBER_16, OFF
 from tests.packet.layout import (
     CLIENT,
     CLIENT_MAC,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from hitless.steering.rank import Score, load, single_rank
-from hitless.steering.words import MemberStatus
 from hitless.wire.report import Report, decode
+from hitless.words import MemberStatus
 from tests.packet.bench import Bench
 from tests.packet.layout import CLIENT_PORT, node_address, node_port
 from tests.packet.p4runtime import entry

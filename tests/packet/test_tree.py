@@ -3,7 +3,7 @@
 import random
 
 from hitless.steering.tree import Tree
-from hitless.steering.words import NO_MEMBER_16
+from hitless.words import NO_MEMBER_16
 from tests.packet.bench import Bench
 
 
