@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from finsy.proto import p4r
-from softswitch.bmv2.program import Program
+from softswitch.engine.compiled import Compiled
 
 from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
@@ -300,14 +300,14 @@ def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: S
 def test_writes_wait_for_a_push_whose_client_has_given_up(
     client: Client, primary: Stream, names: Names, switch: RunningSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, verify = threading.Event(), switch.engine.verify
+    begun, compile_program = threading.Event(), switch.engine.compile
 
-    def slowly(text: str, preinitialized: Mapping[str, int]) -> Program:
+    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
         begun.set()
         time.sleep(0.3)
-        return verify(text, preinitialized)
+        return compile_program(text, preinitialized)
 
-    monkeypatch.setattr(switch.engine, "verify", slowly)
+    monkeypatch.setattr(switch.engine, "compile", slowly)
     request = Set(device_id=1, action=Set.VERIFY_AND_COMMIT, config=names.config(cookie=7), election_id=uint128(10))
     push = client.stub.SetForwardingPipelineConfig.future(request)
     assert begun.wait(TIMEOUT)

@@ -19,12 +19,12 @@ from typing import NoReturn
 
 import uvloop
 
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.commands import ports as port_command
 from softswitch.commands import run
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.engine.engine import IO, Engine
-from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer, PortTaken

@@ -13,20 +13,17 @@ from dataclasses import dataclass
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import CompilerMissing
-from softswitch.engine.carry import Alike, alike
+from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
-from softswitch.p4runtime.bulk import WORTH_WHILE
+from softswitch.p4runtime.carry import carry
 from softswitch.p4runtime.config import program_text
-from softswitch.p4runtime.data import encode
+from softswitch.p4runtime.entities.replication import ReplicationStore
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
-from softswitch.p4runtime.replication import ReplicationStore
-from softswitch.p4runtime.table_entries import encode_entry
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -38,9 +35,8 @@ class _Verified:
     """A config that the engine can run."""
 
     config: p4r.ForwardingPipelineConfig
-    text: str
     schema: schema.Schema
-    program: Program
+    compiled: Compiled
 
 
 class Device:
@@ -74,8 +70,7 @@ class Device:
         for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
         pipeline = self._current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
-        in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE
-        if in_bulk and pipeline.bulk.write(serialized or b"", len(updates)):
+        if serialized is not None and known and pipeline.batches.write(serialized, len(updates)):
             return []
         return write.write(pipeline, updates, atomicity)
 
@@ -119,20 +114,20 @@ class Device:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
         try:
-            program = self.engine.verify(text, p4info.preinitialized(config.p4info))
+            compiled = self.engine.compile(text, p4info.preinitialized(config.p4info))
         except UnsupportedProgram as error:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
-        return _Verified(config, text, p4info.build(config.p4info, program), program)
+        return _Verified(config, p4info.build(config.p4info, compiled.program), compiled)
 
     def _install(self, verified: _Verified) -> None:
         if self.running is not None:
             self.running.remove_replication()
-        self.engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
-        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.program, self.engine))
+        self.engine.run(verified.compiled)
+        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.compiled, self.engine))
 
     def _commit_pipeline(self, pipeline: Pipeline) -> None:
         self.running = pipeline
@@ -152,7 +147,7 @@ class Device:
         if self._saved is None:
             raise P4RuntimeError(StatusCode.NOT_FOUND, "no saved config: VERIFY_AND_SAVE one first")
         saved = self._saved
-        saved.move_to(self.engine, carry=False)
+        saved.move_to(self.engine)
         saved.replace_replication(self.running.replication if self.running else ReplicationStore())
         self._saved = None
         self._commit_pipeline(saved)
@@ -168,29 +163,23 @@ class Device:
             running.config = verified.config
             self._discard_saved()
             return
-        state = _state(running, alike(running.program, verified.program))
         filled = self._on_spare_engine(verified)
         spare = filled.engine
         try:
-            errors = write.write(filled, _initial_gone(filled) + state, p4r.WriteRequest.CONTINUE_ON_ERROR)
-            if first := next((error for error in errors if error), None):
-                raise invalid(f"the present state does not fit the new program: {first.message}")
-            filled.move_to(self.engine, carry=True)
+            filled.move_to(self.engine, carry(running, filled))
         finally:
             spare.close()
-        if filled.schema.digests == running.schema.digests:
-            filled.digests = running.digests
         self._commit_pipeline(filled)
 
     def _on_spare_engine(self, verified: _Verified) -> Pipeline:
         engine = self._spare_engine()
         try:
             engine.use_clock_of(self.engine)
-            engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+            engine.run(verified.compiled)
         except BaseException:
             engine.close()
             raise
-        return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
+        return Pipeline(verified.config, verified.schema, verified.compiled, engine, self.engine.ports)
 
     def _discard_saved(self) -> None:
         if self._saved is not None:
@@ -200,73 +189,3 @@ class Device:
 
 def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:
     return bool(old.p4_device_config == new.p4_device_config and old.p4info == new.p4info)
-
-
-def _initial_gone(pipeline: Pipeline) -> list[p4r.Update]:
-    """The updates that take out the entries a program gives preinitialized tables."""
-    return [
-        p4r.Update(
-            type=p4r.Update.DELETE,
-            entity=p4r.Entity(table_entry=encode_entry(state.schema, entry, default=False)),
-        )
-        for state in pipeline.tables.states.values()
-        for entry in state.entries.values()
-        if not entry.const
-    ]
-
-
-def _state(pipeline: Pipeline, carried: Alike) -> list[p4r.Update]:
-    """The updates that bring a freshly loaded program to the state of `pipeline`: entries with their counters,
-    changed default entries, counters, meters and registers that are not as in the beginning, value sets that are not
-    empty, replication and digest configurations. What others refer to comes first. What is `carried` when the programs
-    are swapped is left out."""
-    everything = [
-        p4r.Entity(action_profile_member=p4r.ActionProfileMember()),
-        p4r.Entity(action_profile_group=p4r.ActionProfileGroup()),
-        p4r.Entity(table_entry=p4r.TableEntry(counter_data=p4r.CounterData(), meter_config=p4r.MeterConfig())),
-        p4r.Entity(table_entry=p4r.TableEntry(is_default_action=True)),
-        p4r.Entity(counter_entry=p4r.CounterEntry()),
-        p4r.Entity(meter_entry=p4r.MeterEntry()),
-        p4r.Entity(register_entry=p4r.RegisterEntry()),
-        p4r.Entity(value_set_entry=p4r.ValueSetEntry()),
-        p4r.Entity(digest_entry=p4r.DigestEntry()),
-    ]
-    for kind in ("multicast_group_entry", "clone_session_entry"):
-        entity = p4r.Entity()
-        getattr(entity.packet_replication_engine_entry, kind).SetInParent()
-        everything.append(entity)
-    responses, _ = read.read(pipeline, everything)
-    entities = (entity for response in responses for entity in response.entities)
-    return [update for entity in entities if (update := _update(pipeline, carried, entity)) is not None]
-
-
-def _update(pipeline: Pipeline, carried: Alike, entity: p4r.Entity) -> p4r.Update | None:
-    kind = p4r.Update.INSERT
-    match entity.WhichOneof("entity"):
-        case "table_entry":
-            state = pipeline.tables.state(entity.table_entry.table_id)
-            if entity.table_entry.is_const or state.schema.const_entries:
-                return None
-            if entity.table_entry.is_default_action:
-                if state.default == state.initial_default:
-                    return None
-                kind = p4r.Update.MODIFY
-        case "counter_entry":
-            counter = pipeline.schema.counters[entity.counter_entry.counter_id]
-            if counter.name in carried.counters or entity.counter_entry.data == p4r.CounterData():
-                return None
-            kind = p4r.Update.MODIFY
-        case "meter_entry":
-            if not entity.meter_entry.HasField("config"):
-                return None
-            kind = p4r.Update.MODIFY
-        case "value_set_entry":
-            if not entity.value_set_entry.members:
-                return None
-            kind = p4r.Update.MODIFY
-        case "register_entry":
-            register = pipeline.schema.registers[entity.register_entry.register_id]
-            if register.name in carried.registers or entity.register_entry.data == encode(register.type, (0,)):
-                return None
-            kind = p4r.Update.MODIFY
-    return p4r.Update(type=kind, entity=entity)

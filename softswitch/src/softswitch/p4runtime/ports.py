@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
 
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.engine.engine import Engine
-from softswitch.entries import MAX_PORT
 from softswitch.rpc.calls import RpcError
 from softswitch.rpc.server import Call, Streaming
 

@@ -13,7 +13,7 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from softswitch.entries import PortEvent
+from softswitch.engine.events import PortEvent
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device
