@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import finsy as fy
 from finsy.proto import p4r
-from softswitch.entries import Operation
+from softswitch.engine.abi import Operation
 
 from controller.switches.entries import Act, Place
 from hitless.steering.policies import Single
