@@ -34,7 +34,9 @@ struct ss_carry {
     uint32_t first_action, n_actions; /* of entries: which of all struct ss_renumbered are meant */
 };
 
-enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE, SS_EVENT_TYPES };
+enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE };
+
+#define SS_EVENT_TYPES (SS_EVENT_TRACE + 1)
 
 struct ss_event {
     uint32_t bytes; /* with this header, a multiple of 8 */
