@@ -26,7 +26,7 @@ from tests.model.duel import Digest
 from tests.model.switch import PACKET_IN, PACKET_OUT, Sent
 from tests.model.world import COPIES, PORTS, SECOND, Kind
 from tests.packet.bench import Bench
-from tests.packet.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 SENTINEL = Kind(200, UDP, Affinity.NONE)
 MEMBERS = (0, 1)
