@@ -17,14 +17,14 @@ from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
 from controller.observe.log import EventLog
-from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator import api, sentences
+from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.state import StateFile
-from controller.steering.interface import Mode
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
 from hitless.files import StateError
 from hitless.located import LocatedError
+from hitless.modes import Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials, CredentialsError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments, shadows
 from controller.nodes.components import Component
 from controller.nodes.link import SUBSCRIPTIONS, NodeLink
-from controller.nodes.view import KeyNews, PresenceNews
+from controller.nodes.view import KeyUpdate, PresenceUpdate
 from controller.observe.log import EventLog
 from controller.operator.commands import Commands
 from controller.operator.documents import Status
@@ -70,7 +70,7 @@ class Controller:
         first = (topics.ENDPOINT.filter(), topics.CLIENT_ACK.filter())
         self._bus = Session(
             broker,
-            meanwhile="switches and nodes go on without it",
+            without_broker="switches and nodes go on without it",
             subscriptions=(*first, *SUBSCRIPTIONS, *self.steering.subscriptions),
             on_connected=self._bus_connected,
             on_message=self._message,
@@ -159,12 +159,12 @@ class Controller:
 
     def _heard_node(self, topic: str, payload: bytes, retained: bool) -> None:
         match self._nodes.message(topic, payload, retained):
-            case PresenceNews() as news:
-                self.steering.presence(news.node, news.online)
-            case KeyNews() as news:
+            case PresenceUpdate() as update:
+                self.steering.presence(update.node, update.online)
+            case KeyUpdate() as update:
                 for name, service in self._fabric.services.items():
-                    if service.component == news.component and news.node in service.instances:
-                        self._keys.confirmed(name, news.node, news.key_id)
+                    if service.component == update.component and update.node in service.instances:
+                        self._keys.confirmed(name, update.node, update.key_id)
 
     def _heard_endpoint(self, service: str, update: EndpointUpdate) -> None:
         """An endpoint that the broker holds: an echo of ours, or what an earlier controller left behind."""

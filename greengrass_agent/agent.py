@@ -12,7 +12,6 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment import machine as deployment
@@ -39,6 +38,7 @@ from greengrass_agent.deployment.machine import (
 )
 from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.mqtt import Connection
+from hitless.component.states import ComponentState
 from hitless.files import StateError, next_epoch
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
@@ -60,7 +60,16 @@ log = logging.getLogger(__name__)
 
 VERSION = "2.6.0"
 """The Greengrass whose conventions the agent follows."""
-HEALTHY = frozenset({State.RUNNING, State.FINISHED, State.STARTING, State.INSTALLED, State.NEW, State.STOPPING})
+HEALTHY = frozenset(
+    {
+        ComponentState.RUNNING,
+        ComponentState.FINISHED,
+        ComponentState.STARTING,
+        ComponentState.INSTALLED,
+        ComponentState.NEW,
+        ComponentState.STOPPING,
+    }
+)
 
 
 class Agent:
@@ -164,7 +173,7 @@ class Agent:
         update = ShadowUpdate(state=ReportedState(reported=reported), version=version)
         self._mqtt.publish(topics.SHADOW_UPDATE.of(node=self._config.thing, component=component), update)
 
-    def _changed(self, component: str, state: State, reason: str | None) -> None:
+    def _changed(self, component: str, state: ComponentState, reason: str | None) -> None:
         self._handle(Changed(component, state, reason))
         self._publish_health("COMPONENT_STATUS_CHANGE")
 
@@ -269,7 +278,7 @@ class Agent:
             trigger=trigger,
             components=tuple(
                 ComponentHealth(
-                    component_name=name, version=one.installed.version, status=one.state.value, status_details=one.error
+                    component_name=name, version=one.installed.version, status=one.state, status_details=one.error
                 )
                 for name, one in components.items()
             ),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from greengrass_agent.settings import CgroupSettings, ReportSettings
+from hitless.ipv4 import ipv4_text
 from hitless.located import LocatedError, read, validate
+from hitless.modes import IN_NETWORK, Mode
 from hitless.mqtt.broker import BrokerSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Address = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")]
+Address = Annotated[str, AfterValidator(ipv4_text)]
 
 
 class ConfigError(LocatedError):
@@ -42,13 +44,13 @@ class AgentConfig(BaseModel):
     memory_mb: Annotated[int, Field(ge=1)] | None = None
     """The node's memory budget; without it, the machine's memory."""
     metrics_over_mqtt: bool = False
-    mode: Literal["in-network", "reconfiguration"] = "in-network"
+    mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
 
     @property
     def in_network(self) -> bool:
         """Whether a switch steers."""
-        return self.mode == "in-network"
+        return self.mode == IN_NETWORK
 
     @property
     def memory_bytes(self) -> int:

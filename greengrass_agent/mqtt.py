@@ -32,7 +32,7 @@ class Connection:
 
         self._session = Session(
             broker,
-            meanwhile="functions go on without it",
+            without_broker="functions go on without it",
             identifier=node,
             subscriptions=(
                 topics.JOBS_NOTIFY_NEXT.of(node=node),

@@ -19,16 +19,16 @@ from pydantic import BaseModel
 from controller.fabric.file import Fabric
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
-from controller.steering.interface import Mode
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
+from hitless.component.states import ComponentState
 from hitless.files import write_atomic
+from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials
+from hitless.steering.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
 
-IN_NETWORK: Mode = "in-network"
-RECONFIGURATION: Mode = "reconfiguration"
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -173,9 +173,9 @@ class Testbed:
             seen = status.services[name]
             for node in service.instances:
                 state = status.nodes[node].components.get(service.component)
-                if state != "RUNNING":
+                if state != ComponentState.RUNNING:
                     return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if seen.instances[node].status != "ready":
+                if seen.instances[node].status is not MemberStatus.READY:
                     return f"reports of {name} from {node}"
             if service.policy.one_host and not seen.host:
                 return f"a first host of {name}"

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from itertools import combinations
 
 from controller.fabric.paths import tree
-from controller.fabric.schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, OnNode, Service
+from controller.fabric.schema import SERVICE_NETWORK, Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from hitless.located import Location
 from hitless.steering.words import MEMBERS, Affinity
 
@@ -172,7 +172,7 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
     if service.steered_by is not None and service.steered_by not in fabric.switches:
         yield (*where, "steered_by"), _unknown("switch", service.steered_by, fabric.switches)
     chosen = service.policy
-    if isinstance(chosen, OnNode) and chosen.node not in service.instances:
+    if isinstance(chosen, PinnedToNode) and chosen.node not in service.instances:
         yield (*where, "policy", "pinned", "node"), _unknown("node with an instance", chosen.node, service.instances)
     if isinstance(service.on_no_live, Fallback):
         addresses: set[IPv4Address] = {host.address for host in fabric.hosts.values()}

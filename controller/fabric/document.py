@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic.fields import FieldInfo
 
-from controller.fabric.schema import POLICY_FORMS, Choice, Fabric, Form, Part
+from controller.fabric.schema import POLICY_FORMS, Described, Fabric, Part, PolicySpec
 from hitless.steering.policies import Policy
 from hitless.steering.units import Shift, Unit
 from hitless.steering.words import WEIGHT_MAX
@@ -140,14 +140,14 @@ def _unit(hint: Any) -> str:
 
 def _kind(hint: Any) -> str:
     for one in _metadata(hint):
-        if isinstance(one, Form):
+        if isinstance(one, Described):
             return one.text
         if isinstance(one, Shift):
             return f"{one.name}, 0 to {WEIGHT_MAX}, or off"
     if get_origin(hint) is Annotated:
         return _bounds(hint) or _kind(get_args(hint)[0])
     inner = [one for one in get_args(hint) if one is not type(None)]
-    if hint == Choice:
+    if hint == PolicySpec:
         return "[Policy](#policy)"
     if get_origin(hint) is dict:
         return f"mapping of names to {_kind(inner[1])}"
@@ -185,7 +185,7 @@ def _within(hint: Any) -> Iterator[type]:
     """The mappings that a field may hold; policies have a section of their own."""
     if isinstance(hint, type) and (issubclass(hint, Part) or is_dataclass(hint)):
         yield hint
-    elif hint != Choice:
+    elif hint != PolicySpec:
         for inner in get_args(hint):
             yield from _within(inner)
 

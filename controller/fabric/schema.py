@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from hitless.component.endpoint import ServiceProtocol
+from hitless.ipv4 import ipv4
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
@@ -29,15 +31,6 @@ SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
 MAX_PORT = CPU_PORT - 1
 """The last port of a switch that a host can sit on."""
 _USUAL = Configuration()
-
-
-def _address(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", value):
-        raise ValueError("expected an IPv4 address such as 10.0.0.1")
-    try:
-        return IPv4Address(value)
-    except ValueError as error:
-        raise ValueError("expected an IPv4 address such as 10.0.0.1") from error
 
 
 def _mac(value: object) -> object:
@@ -59,18 +52,20 @@ def _endpoint(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Described:
     """What may stand in a field, in words, where its type does not say it."""
 
     text: str
 
 
-Address = Annotated[IPv4Address, BeforeValidator(_address), Form("IPv4 address")]
-Mac = Annotated[str, BeforeValidator(_mac), Form("MAC address in quotes")]
+Address = Annotated[IPv4Address, BeforeValidator(ipv4), Described("IPv4 address")]
+Mac = Annotated[str, BeforeValidator(_mac), Described("MAC address in quotes")]
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 TransportPort = Annotated[int, Field(ge=1, le=65535)]
 Id = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Form("name: letters, digits, _ -")]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")
+]
 
 
 class Part(BaseModel):
@@ -126,7 +121,7 @@ class SwitchSpec(Part):
 
     device_id: Annotated[int, Field(ge=0, le=2**64 - 1)] = 1
     """P4Runtime's number of the device."""
-    p4runtime: Annotated[str, BeforeValidator(_endpoint), Form("host:port, or unix:/path of a socket")]
+    p4runtime: Annotated[str, BeforeValidator(_endpoint), Described("host:port, or unix:/path of a socket")]
     """Where it serves P4Runtime; each switch at an address of its own."""
     gateway: Gateway | None = None
     """Its own gateway; without one, the fabric's. Needed once there are several switches."""
@@ -181,7 +176,7 @@ class Node(Part):
     """Added to the load of every instance on the node."""
 
 
-class OnNode(Part):
+class PinnedToNode(Part):
     """Always this node while it lives; then the best."""
 
     name: ClassVar = Pinned.name
@@ -192,7 +187,7 @@ class OnNode(Part):
     """One of `instances`."""
 
 
-Choice = Policy | OnNode
+PolicySpec = Policy | PinnedToNode
 """How instances are chosen. A pin names a node here, which `Service.policy_with` turns into its member."""
 
 
@@ -209,11 +204,11 @@ class _PolicyForm(Part):
         return self
 
     @property
-    def given(self) -> list[Choice]:
+    def given(self) -> list[PolicySpec]:
         return [choice for name in type(self).model_fields if (choice := getattr(self, name)) is not None]
 
 
-POLICY_FORMS: dict[str, Any] = {policy.name: policy for policy in POLICIES} | {OnNode.name: OnNode}
+POLICY_FORMS: dict[str, Any] = {policy.name: policy for policy in POLICIES} | {PinnedToNode.name: PinnedToNode}
 """What may stand in the file for each policy's name."""
 _FORM_FIELDS: dict[str, Any] = {name: (form | None, None) for name, form in POLICY_FORMS.items()}
 _Written = create_model("Policy", __base__=_PolicyForm, **_FORM_FIELDS)
@@ -271,16 +266,16 @@ class Service(Part):
     """Where clients send; in the network of the services."""
     port: TransportPort
     """UDP or TCP, by `protocol`. Services that share a node need different ones: an instance answers there, too."""
-    protocol: Literal["udp", "tcp"]
+    protocol: ServiceProtocol
     """udp: the invocation protocol. tcp: HTTP/1.1."""
     affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
     """What stays with the instance that got its beginning. flow: a 5-tuple, as for every TCP service. request: all
     datagrams of a request. none: each datagram is new work."""
     component: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Form("name of a component")
+        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Described("name of a component")
     ]
     """Greengrass component that is an instance of the service on each of its nodes."""
-    policy: Annotated[Choice, _OnePolicy] = Single()
+    policy: Annotated[PolicySpec, _OnePolicy] = Single()
     """How instances are chosen for new work."""
     score: Score = Score()
     """What makes an instance worse, for the policies that go by load."""
@@ -291,7 +286,7 @@ class Service(Part):
     idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS
     """A flow that was silent for so long may be steered anew."""
     on_no_live: Annotated[
-        OnNoLive | Fallback, BeforeValidator(_on_no_live), Form("last, drop or [Fallback](#fallback)")
+        OnNoLive | Fallback, BeforeValidator(_on_no_live), Described("last, drop or [Fallback](#fallback)")
     ] = _USUAL.on_no_live
     """What becomes of new work when no instance lives. last: it goes where it went last, since reports may be all that
     is lost. drop: it is dropped. A fallback: it goes to that host."""
@@ -305,7 +300,7 @@ class Service(Part):
 
         Raises KeyError for a node without an instance.
         """
-        node = self.policy.node if pin is None and isinstance(self.policy, OnNode) else pin
+        node = self.policy.node if pin is None and isinstance(self.policy, PinnedToNode) else pin
         if node is not None:
             return Pinned(self.instances[node].member)
         assert isinstance(self.policy, Policy)

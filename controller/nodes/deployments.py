@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from controller.fabric.schema import Fabric
 from controller.nodes.components import Component
 from hitless.component.endpoint import ServiceEndpoint
+from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
 
 ID_LENGTH = 16
@@ -62,10 +62,9 @@ def _document(
             component: ComponentDeployment(
                 component_version=components[component].recipe.version,
                 configuration_update=ConfigurationUpdate(
-                    merge={
-                        "service": own,
-                        "endpoints": _endpoints(fabric, components[component], own, hosts, node),
-                    }
+                    merge=ServiceConfiguration(
+                        service=own, endpoints=_endpoints(fabric, components[component], own, hosts, node)
+                    ).written()
                 ),
             )
             for component, own in deployed
@@ -82,7 +81,7 @@ def _document(
 
 def _endpoints(
     fabric: Fabric, component: Component, own: str, hosts: Mapping[str, str | None] | None, node: str
-) -> dict[str, Any]:
+) -> dict[str, ServiceEndpoint]:
     """Endpoints of the component's own service and of those it calls: all, unless its recipe names them."""
     named = component.recipe.configuration.default.get("endpoints")
     called = {own, *named} if isinstance(named, Mapping) else set(fabric.services)
@@ -94,6 +93,5 @@ def _endpoints(
             # Until a host is chosen any instance will do, and its own is the one that the component itself is.
             host = node if name == own else hosts.get(name) or next(iter(service.instances))
             address = fabric.hosts[host].address
-        endpoint = ServiceEndpoint(str(address), service.port, service.service_id, service.protocol)
-        endpoints[name] = endpoint.written()
+        endpoints[name] = ServiceEndpoint(str(address), service.port, service.service_id, service.protocol)
     return endpoints

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from controller.fabric.schema import Fabric
 from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
-from controller.nodes.view import KeyNews, News, NodeView, PresenceNews
+from controller.nodes.view import KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
 from controller.observe.events import ComponentEvent, DeploymentEvent, Event, PresenceEvent
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
@@ -58,7 +58,7 @@ class NodeLink:
         self._shadows = Shadows(term)
         self._epochs: dict[str, int] = {}
         self._online: dict[str, bool] = {}
-        self._handlers: tuple[tuple[Topic, type[Message], Callable[..., News | None]], ...] = (
+        self._handlers: tuple[tuple[Topic, type[Message], Callable[..., NodeUpdate | None]], ...] = (
             (topics.HEALTH, Health, self._health),
             (topics.JOBS_START_NEXT, StartNext, self._start_next),
             (topics.JOB_UPDATE, JobUpdate, self._job_update),
@@ -79,7 +79,7 @@ class NodeLink:
         self._online.clear()
         self._epochs.clear()
 
-    def message(self, topic: str, payload: bytes, retained: bool) -> News | None:
+    def message(self, topic: str, payload: bytes, retained: bool) -> NodeUpdate | None:
         """Handle a message, unless it is of a node that the fabric does not have; returns what others must know.
 
         Raises MessageError.
@@ -96,13 +96,13 @@ class NodeLink:
 
     def view(self, node: str) -> NodeView:
         """What is known of a node."""
-        return NodeView(self.online(node), self._rollout.components(node), self._rollout.standing(node))
+        return NodeView(self.online(node), self._rollout.components(node), self._rollout.progress(node))
 
     def online(self, node: str) -> bool:
         """Whether the node is connected to the broker, by its own word or its last will."""
         return self._online.get(node, False)
 
-    def _presence(self, presence: Presence, node: str, *, known: bool) -> News | None:
+    def _presence(self, presence: Presence, node: str, *, known: bool) -> NodeUpdate | None:
         """`known`: it came before our session did, so the node will not ask for its job by itself."""
         if not presence.online and presence.epoch < self._epochs.get(node, 0):
             return None  # the last will of a connection that the node has replaced since
@@ -115,7 +115,7 @@ class NodeLink:
             self._send_job(self._rollout.remind(node))
         if presence.online:
             self._send_deltas(self._shadows.present(node))
-        return PresenceNews(node, presence.online)
+        return PresenceUpdate(node, presence.online)
 
     def _health(self, health: Health, node: str) -> None:
         before = self._rollout.components(node)
@@ -148,11 +148,11 @@ class NodeLink:
             )
         self._send_job(following)
 
-    def _shadow(self, update: ShadowUpdate, node: str, component: str) -> News:
+    def _shadow(self, update: ShadowUpdate, node: str, component: str) -> NodeUpdate:
         delta = self._shadows.reported(node, component, update.state.reported)
         if delta is not None:
             self._send_deltas({(node, component): delta})
-        return KeyNews(node, component, update.state.reported.report_key_id)
+        return KeyUpdate(node, component, update.state.reported.report_key_id)
 
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:

@@ -6,7 +6,8 @@ or reads an unchanged fabric file, has nothing to send.
 
 from dataclasses import dataclass, field
 
-from controller.nodes.view import Standing
+from controller.nodes.view import DeploymentProgress
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
 
@@ -98,16 +99,14 @@ class Rollout:
             state.reported, state.failed = deployment, None
         else:
             state.failed = deployment
-        details = update.status_details
-        reason = ": ".join(part for part in (details.detailed_status, details.reason) if part)
-        return Outcome(node, deployment, update.status, reason), self._offer(node)
+        return Outcome(node, deployment, update.status, str(update.status_details)), self._offer(node)
 
-    def components(self, node: str) -> dict[str, str]:
-        """Component -> state (RUNNING, ...) as the node last told."""
+    def components(self, node: str) -> dict[str, ComponentState]:
+        """Each component's state as the node last told."""
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 
-    def standing(self, node: str) -> Standing:
+    def progress(self, node: str) -> DeploymentProgress:
         """How it stands with what the node should have."""
         state = self._node(node)
         wanted = state.wanted.deployment_id if state.wanted else None

@@ -8,11 +8,10 @@ The same shadows tell each instance the key that it tags its reports with.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
 from controller.fabric.file import Fabric, Service
 from controller.keys.ring import Binding
-from hitless.mqtt.messages import ShadowDelta, ShadowState
+from hitless.mqtt.messages import InstanceRole, ShadowDelta, ShadowState
 from hitless.wire.report import Key as ReportKey
 
 Placement = tuple[str, str]
@@ -32,7 +31,7 @@ def wanted(
     which have one host whatever their policy. `drains`: (service, node). `keys`: what instances tag reports with.
     """
 
-    def role(name: str, service: Service, node: str) -> Literal["host", "standby"] | None:
+    def role(name: str, service: Service, node: str) -> InstanceRole | None:
         host = hosts.get(name)
         one_host = name in pins or service.policy.one_host
         if service.protocol != "tcp" or not one_host or host is None:

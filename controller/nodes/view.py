@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Standing = Literal["done", "under way", "failed", "waiting"]
+from hitless.component.states import ComponentState
+
+DeploymentProgress = Literal["done", "under way", "failed", "waiting"]
 """How a node stands with the deployment that it should have: `waiting` for the node, or to be sent."""
 
 
@@ -13,13 +15,12 @@ class NodeView:
     """A node as its messages tell."""
 
     online: bool
-    components: Mapping[str, str]
-    """Component -> state (RUNNING, ...)."""
-    deployment: Standing
+    components: Mapping[str, ComponentState]
+    deployment: DeploymentProgress
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceNews:
+class PresenceUpdate:
     """A node is connected to the broker, or no longer."""
 
     node: str
@@ -27,7 +28,7 @@ class PresenceNews:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyNews:
+class KeyUpdate:
     """A node tells which key a component's reports are tagged with."""
 
     node: str
@@ -36,5 +37,5 @@ class KeyNews:
     """None: with none."""
 
 
-News = PresenceNews | KeyNews
+NodeUpdate = PresenceUpdate | KeyUpdate
 """What a node's message means to others than the link."""

@@ -1,1 +1,1 @@
-"""What has happened and how things are: events, their log, and metrics."""
+"""What has happened: events and their log."""

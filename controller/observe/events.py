@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from controller.switches.view import UNHEARD, reason_name
+from hitless.component.states import ComponentState
 from hitless.faults import faults
 from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.steering.words import Reason
@@ -28,7 +29,7 @@ class EventError(ValueError):
     """A text that is no event; the message names what was expected."""
 
 
-TOLD = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
+DIGEST_REASONS = {reason.name: reason for reason in sorted(MOVES | EVICTIONS)}
 """The reasons that a digest can have."""
 
 
@@ -37,9 +38,9 @@ def _reason(value: object) -> object:
         return value
     if value == UNHEARD:
         return None
-    if value not in TOLD:
-        raise ValueError(f"expected one of {', '.join((UNHEARD, *TOLD))}")
-    return TOLD[value]
+    if value not in DIGEST_REASONS:
+        raise ValueError(f"expected one of {', '.join((UNHEARD, *DIGEST_REASONS))}")
+    return DIGEST_REASONS[value]
 
 
 NamedReason = Annotated[Reason | None, BeforeValidator(_reason), PlainSerializer(reason_name)]
@@ -163,8 +164,8 @@ class ComponentEvent(_WithWords):
     node: str
     component: str
     version: str
-    status: str
-    """RUNNING, BROKEN, ..., as the node tells it."""
+    status: ComponentState
+    """As the node tells it."""
     details: str | None
     """What went wrong, by the node."""
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import click
 from rich.console import Console
@@ -20,6 +20,7 @@ from controller.observe.events import Event
 from controller.operator import sentences, tables
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import CommandResult
+from hitless.modes import IN_NETWORK, Mode
 
 DEFAULT_SOCKET = "/run/hitless/controller.sock"
 DEFAULT_STATE = "/var/lib/hitless/controller"
@@ -66,7 +67,7 @@ def main() -> None:
 @main.command("controller")
 @click.argument("fabric", type=click.Path(path_type=Path))
 @click.option("--components", type=click.Path(path_type=Path), required=True, help="Folder of component folders.")
-@click.option("--mode", type=click.Choice(["in-network", "reconfiguration"]), default="in-network", show_default=True)
+@click.option("--mode", type=click.Choice(get_args(Mode)), default=IN_NETWORK, show_default=True)
 @click.option("--credentials", type=click.Path(path_type=Path), help="JSON {username, password} for the broker.")
 @click.option(
     "--state",
@@ -81,7 +82,7 @@ def main() -> None:
 def controller_command(
     fabric: Path,
     components: Path,
-    mode: str,
+    mode: Mode,
     credentials: Path | None,
     state: Path,
     event_log: Path | None,
@@ -95,7 +96,7 @@ def controller_command(
     settings = Settings(
         fabric=fabric,
         components=components,
-        mode="reconfiguration" if mode == "reconfiguration" else "in-network",
+        mode=mode,
         credentials=credentials,
         state=state,
         event_log=event_log,

@@ -1,8 +1,35 @@
 """What the API answers with and the command line reads: the status of a fabric, and what came of a command. Pure."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
-from controller.nodes.view import Standing
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from controller.nodes.view import DeploymentProgress
+from hitless.component.states import ComponentState
+from hitless.steering.words import MemberStatus
+
+UNKNOWN = "unknown"
+"""The status of an instance that nobody could be asked about."""
+
+
+def status_name(status: MemberStatus | None) -> str:
+    """An instance's status as people and documents have it."""
+    return UNKNOWN if status is None else status.name.lower()
+
+
+_STATUSES = {status_name(status): status for status in (None, *MemberStatus)}
+
+
+def _status(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in _STATUSES:
+        raise ValueError(f"expected one of {', '.join(_STATUSES)}")
+    return _STATUSES[value]
+
+
+NamedStatus = Annotated[MemberStatus | None, BeforeValidator(_status), PlainSerializer(status_name)]
+"""An instance's status, by its name in JSON."""
 
 
 class Document(BaseModel):
@@ -40,17 +67,16 @@ class NodeStatus(Document):
     """A node, by its messages."""
 
     online: bool
-    deployment: Standing
-    components: dict[str, str]
-    """Component -> state (RUNNING, ...)."""
+    deployment: DeploymentProgress
+    components: dict[str, ComponentState]
 
 
 class InstanceStatus(Document):
     """An instance, by whoever steers it."""
 
     member: int
-    status: str
-    """What its last report said of it: ready, draining, not_ready; absent without one, unknown if nobody answers."""
+    status: NamedStatus
+    """What its last report said of it; absent without one, unknown if nobody answers."""
     rank: int
     age_us: int | None
     """Since its last accepted report."""

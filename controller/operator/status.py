@@ -14,10 +14,11 @@ from controller.operator.documents import (
     SwitchStatus,
 )
 from controller.operator.overrides import Override
-from controller.steering.interface import InstanceView, Mode, Observation
+from controller.steering.interface import InstanceView, Observation
 from controller.switches.view import SwitchState
+from hitless.modes import Mode
 
-UNSEEN = InstanceView(status="unknown", rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
+UNSEEN = InstanceView(status=None, rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
 """An instance that nobody could ask about."""
 
 

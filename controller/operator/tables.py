@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from controller.operator.documents import Status, SwitchStatus
+from controller.operator.documents import Status, SwitchStatus, status_name
 
 MAX_AGE_MS = 9999.9
 
@@ -56,7 +56,7 @@ def _services(document: Status) -> Table:
                 node,
                 "host" if is_host else "",
                 Text(
-                    instance.status + (", to drain" if instance.draining else ""),
+                    status_name(instance.status) + (", to drain" if instance.draining else ""),
                     "green" if instance.eligible else "red",
                 ),
                 str(instance.rank),

@@ -44,20 +44,20 @@ class Reconfiguration:
     def __init__(self, fabric: Fabric, pins: Mapping[str, str]) -> None:
         self._fabric = fabric
         self._pins = dict(pins)
-        self._away: set[str] = set()
+        self._offline: set[str] = set()
         self._services = {name: ServiceSteering(self._settings(name)) for name in fabric.services}
-        self._adopted: dict[str, str] = {}
+        self._inherited_hosts: dict[str, str] = {}
         self._first_heard: dict[str, int] = {}
 
     @property
     def hosts(self) -> dict[str, str | None]:
         """Service -> its host; before the first decision, the one it had under an earlier controller."""
-        return {name: self._host(name) or self._adopted.get(name) for name in self._services}
+        return {name: self._host(name) or self._inherited_hosts.get(name) for name in self._services}
 
     def adopt(self, service: str, node: str) -> None:
         """An earlier controller left the service there: it stays unless that node does not speak up in time."""
         if service in self._services and node in self._fabric.services[service].instances:
-            self._adopted[service] = node
+            self._inherited_hosts[service] = node
 
     def report(self, now: int, service: str, node: str, report: Report) -> list[Decision]:
         """Metrics of an instance have come; those of another service or node than theirs are ignored."""
@@ -67,10 +67,10 @@ class Reconfiguration:
         if (report.service_id, report.node_id) != (spec.service_id, self._fabric.nodes[node].node_id):
             return []
         first = self._first_heard.setdefault(service, now)
-        if self._host(service) is None and self._adopted.get(service, node) != node:
+        if self._host(service) is None and self._inherited_hosts.get(service, node) != node:
             if now - first <= spec.stale_after_ms * US_PER_MS:
                 return []
-            del self._adopted[service]
+            del self._inherited_hosts[service]
         outcome = self._services[service].report(now, spec.instances[node].member, report)
         return self._decisions(service, outcome.events)
 
@@ -84,9 +84,9 @@ class Reconfiguration:
 
     def presence(self, now: int, node: str, online: bool) -> list[Decision]:
         """A node has gone from the broker, or come back to it. Nobody waits until a node that is gone is stale."""
-        if online is (node not in self._away):
+        if online is (node not in self._offline):
             return []
-        (self._away.discard if online else self._away.add)(node)
+        (self._offline.discard if online else self._offline.add)(node)
         decisions = []
         for name, spec in self._fabric.services.items():
             if node not in spec.instances:
@@ -111,7 +111,7 @@ class Reconfiguration:
             for node, instance in spec.instances.items():
                 seen = self._services[name].probe(now, instance.member)
                 views[name, node] = InstanceView(
-                    status=seen.status.name.lower(),
+                    status=seen.status,
                     rank=seen.rank,
                     age_us=seen.age,
                     epoch=seen.epoch,
@@ -130,7 +130,7 @@ class Reconfiguration:
             made = replace(made, policy=Single())
         spec = self._fabric.services[service]
         present = {
-            member: instance for member, instance in made.instances.items() if spec.node_of(member) not in self._away
+            member: instance for member, instance in made.instances.items() if spec.node_of(member) not in self._offline
         }
         return replace(made, instances=present)
 

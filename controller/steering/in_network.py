@@ -15,7 +15,6 @@ from controller.steering.interface import (
     Hosts,
     Instances,
     InstanceView,
-    Mode,
     Observation,
     SteeringContext,
     SteeringError,
@@ -23,7 +22,8 @@ from controller.steering.interface import (
 from controller.switches.entries import Overrides
 from controller.switches.session import Program, SwitchError, SwitchSession
 from controller.switches.view import MemberState, SteeringEvent, SwitchState
-from hitless.mqtt.messages import Metrics
+from hitless.modes import IN_NETWORK, Mode
+from hitless.mqtt.messages import SWITCHES_STEER, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ WATCH_S = 0.25
 class InNetworkSteering:
     """The switches of a fabric, each in a session of its own: one that is away holds up nothing else."""
 
-    mode: ClassVar[Mode] = "in-network"
+    mode: ClassVar[Mode] = IN_NETWORK
     at_node_addresses: ClassVar[bool] = False
     authenticates: ClassVar[bool] = True
     subscriptions: ClassVar[tuple[str, ...]] = ()
@@ -50,7 +50,7 @@ class InNetworkSteering:
         self._overrides = Overrides(context.pins, context.keys)
         self._sessions = {name: SwitchSession(self._fabric, name, program) for name in self._fabric.switches}
         for name, service in self._fabric.services.items():
-            context.endpoints.set(name, str(service.address), service.port, "switches steer")
+            context.endpoints.set(name, str(service.address), service.port, SWITCHES_STEER)
 
     @property
     def switches(self) -> Mapping[str, SwitchState]:
@@ -174,7 +174,7 @@ class InNetworkSteering:
 def view_of(member: MemberState) -> InstanceView:
     """A probe's answer."""
     return InstanceView(
-        status=member.status.name.lower(),
+        status=member.status,
         rank=member.rank,
         age_us=member.age_us,
         epoch=member.epoch,

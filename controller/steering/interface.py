@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from controller.fabric.schema import Fabric
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import Event
 from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
+from hitless.modes import Mode
 from hitless.mqtt.messages import EndpointUpdate, Metrics
-
-Mode = Literal["in-network", "reconfiguration"]
-"""Who steers: the switches, or the controller by publishing endpoints."""
+from hitless.steering.words import MemberStatus
 
 
 class SteeringError(Exception):
@@ -23,7 +22,8 @@ class SteeringError(Exception):
 class InstanceView:
     """An instance as whoever steers it sees it: the switch by its probe, or the controller by MQTT metrics."""
 
-    status: str
+    status: MemberStatus | None
+    """None: nobody could be asked."""
     rank: int
     age_us: int | None
     """Since its last accepted report; None when there was none."""

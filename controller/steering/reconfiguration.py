@@ -9,10 +9,11 @@ from typing import ClassVar
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import EndpointEvent
 from controller.steering.decisions import Decision, Reconfiguration
-from controller.steering.interface import Hosts, Instances, Mode, Observation, SteeringContext, SteeringError
+from controller.steering.interface import Hosts, Instances, Observation, SteeringContext, SteeringError
 from controller.switches.view import SwitchState
+from hitless.modes import RECONFIGURATION, Mode
 from hitless.mqtt import topics
-from hitless.mqtt.messages import Metrics
+from hitless.mqtt.messages import Metrics, host_changed
 
 NS_PER_US = 1000
 TICKS_PER_STALENESS = 10
@@ -22,7 +23,7 @@ TICKS_PER_STALENESS = 10
 class ReconfigurationSteering:
     """The controller as the one who steers: tells clients, callers and gateways of new hosts."""
 
-    mode: ClassVar[Mode] = "reconfiguration"
+    mode: ClassVar[Mode] = RECONFIGURATION
     at_node_addresses: ClassVar[bool] = True
     authenticates: ClassVar[bool] = False  # The broker knows who publishes.
     subscriptions: ClassVar[tuple[str, ...]] = (topics.METRICS.filter(),)
@@ -111,7 +112,7 @@ class ReconfigurationSteering:
             decision.service,
             address=str(self._fabric.hosts[decision.host].address),
             port=self._fabric.services[decision.service].port,
-            reason=f"{decision.reason.name}: {decision.before or 'nobody'} -> {decision.host}",
+            reason=host_changed(decision.reason.name, decision.before, decision.host),
         )
         self._context.publish(decision.service, update)
         self._context.record(

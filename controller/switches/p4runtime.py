@@ -139,7 +139,7 @@ class Connection:
     async def send(self, message: fy.P4PacketOut | fy.P4DigestListAck) -> None:
         """Send a packet-out or an ack. A caller who gives up leaves the stream as it is."""
         sending = asyncio.create_task(self._send(message))
-        sending.add_done_callback(_look_at)
+        sending.add_done_callback(_retrieve_exception)
         # gRPC ends the whole stream when a write to it is cancelled.
         await asyncio.shield(sending)
 
@@ -286,7 +286,7 @@ class Connection:
         await self._write([p4r.Update(type=kind, entity=wanted.encode(self.schema))], f"digest {digest}")
 
 
-def _look_at(ended: asyncio.Task[None]) -> None:
+def _retrieve_exception(ended: asyncio.Task[None]) -> None:
     """What became of a message whose sender has given up interests nobody: keep asyncio from complaining."""
     if not ended.cancelled():
         ended.exception()

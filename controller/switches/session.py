@@ -58,7 +58,7 @@ class SwitchSession:
         self._probes: dict[bytes, asyncio.Future[fy.P4PacketIn]] = {}
         self._probe_numbers = itertools.count()
         self._subscribers: WeakSet[asyncio.Queue[SteeringEvent]] = WeakSet()
-        self._untold: dict[str, tuple[str | None, float]] = {}
+        self._awaiting_digest: dict[str, tuple[str | None, float]] = {}
         self._moved_at: dict[str, int] = {}
         """Service -> when the switch moved it, on the switch's clock, by the last digest."""
 
@@ -225,11 +225,11 @@ class SwitchSession:
         self.state.hosts[service] = host
         now = time.monotonic()
         if host != known:
-            self._untold.setdefault(service, (known, now))
-        elif service in self._untold:
-            before, since = self._untold[service]
+            self._awaiting_digest.setdefault(service, (known, now))
+        elif service in self._awaiting_digest:
+            before, since = self._awaiting_digest[service]
             if before == host:
-                del self._untold[service]
+                del self._awaiting_digest[service]
             elif now - since >= DIGEST_PATIENCE:
                 self._publish(self._unheard(service, before, host))
 
@@ -282,7 +282,7 @@ class SwitchSession:
         if event.moves:
             self.state.hosts[event.service] = event.to_node
             self._moved_at[event.service] = event.switch_time_us
-            self._untold.pop(event.service, None)
+            self._awaiting_digest.pop(event.service, None)
             if event.from_node is not None:
                 self.state.migrations[event.service, reason_name(event.reason)] += 1
         for queue in self._subscribers:

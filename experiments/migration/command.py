@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -17,12 +17,15 @@ from experiments.migration import table
 from experiments.migration.options import PAIR, Options
 from experiments.migration.requirements import require
 from experiments.migration.scenario import run
+from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from topologies import targets
 from topologies.leftovers import Busy
 from topologies.processes import ProcessEnded
 from topologies.requirements import Unmet, check
 from topologies.testbed import REPOSITORY_ROOT, NotReady
 
+BOTH = "both"
+"""Of the modes, one run each."""
 RESULTS = REPOSITORY_ROOT / "results"
 WIDTH_OF_A_LOG = 140
 
@@ -30,9 +33,7 @@ WIDTH_OF_A_LOG = 140
 @click.command("run")
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
 @click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
-@click.option(
-    "--mode", type=click.Choice(["in-network", "reconfiguration", "both"]), default="in-network", show_default=True
-)
+@click.option("--mode", type=click.Choice([*get_args(Mode), BOTH]), default=IN_NETWORK, show_default=True)
 @click.option(
     "--steering", type=click.Choice(["on", "off"]), default="on", show_default=True, help="off pins every service"
 )
@@ -50,13 +51,13 @@ def run_command(
 ) -> None:
     """Move a function between two edge nodes, live, and measure it."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
-    modes = ["in-network", "reconfiguration"] if mode == "both" else [mode]
+    modes = get_args(Mode) if mode == BOTH else (mode,)
     try:
         check()
-        if "in-network" in modes:
+        if IN_NETWORK in modes:
             targets.require(target)
         for one in modes:
-            require(fabric, bridged=one == "reconfiguration")
+            require(fabric, bridged=one == RECONFIGURATION)
         stamp = time.strftime("%Y%m%d-%H%M%S")
         summaries = []
         for one in modes:

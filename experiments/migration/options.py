@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hitless.modes import Mode
 from topologies.testbed import REPOSITORY_ROOT
 
 APPLICATION = "preprocess"
@@ -15,13 +16,13 @@ PAIR = REPOSITORY_ROOT / "topologies" / "pair.yaml"
 
 @dataclass(frozen=True)
 class Options:
-    """What to run: ``target`` softswitch or bmv2, ``mode`` in-network or reconfiguration, times in seconds.
+    """What to run: ``target`` softswitch or bmv2, times in seconds.
 
     ``frames_per_second`` is each camera's; None has it measured (see ``experiments.migration.calibration``).
     """
 
     target: str
-    mode: str
+    mode: Mode
     steering: bool
     disturb: bool
     duration_s: float

@@ -20,6 +20,7 @@ from experiments.migration.calibration import SHARE, fitting_rate, frame_cost_ns
 from experiments.migration.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
 from experiments.migration.live import Live
 from experiments.migration.options import APPLICATION, SHOWN, Options
+from hitless.modes import IN_NETWORK
 from topologies.testbed import Testbed, testbed
 
 TRIGGER_SHARE = 0.48
@@ -29,7 +30,7 @@ TRIGGER_SHARE = 0.48
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
     """Run, measure, and write everything to ``results``; returns the summary. Raises what ``testbed`` raises."""
     started = time.monotonic()
-    target = options.target if options.mode == "in-network" else None
+    target = options.target if options.mode == IN_NETWORK else None
     logs = results / "logs"
     console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}", highlight=False)
     async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY]) as bed:
@@ -130,7 +131,7 @@ def write_results(options: Options, results: Path, start_ns: int, trigger_ns: in
     executions = [one for one in records.read_executions(nodes) if one.received_ns >= start_ns]
     requests = measure.serving_nodes(records.read_requests(results / "load.csv"), executions)
     summary: dict[str, Any] = {
-        "target": options.target if options.mode == "in-network" else "bridge",
+        "target": options.target if options.mode == IN_NETWORK else "bridge",
         "mode": options.mode,
         "steering": "on" if options.steering else "off",
         "disturb": "cpu" if options.disturb else "none",

@@ -20,7 +20,6 @@ from greengrass_agent.components.lifecycle import (
     Ready,
     RunStep,
     Start,
-    State,
     Stop,
     Terminate,
 )
@@ -32,13 +31,22 @@ from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.processes import Script
 from hitless.component.service_configuration import ServiceConfiguration
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
 
 LAST_WORDS = 300
 """Bytes of a component's output that an error quotes at most."""
-ENDED = frozenset({State.NEW, State.INSTALLED, State.FINISHED, State.BROKEN, State.UNINSTALLED})
+ENDED = frozenset(
+    {
+        ComponentState.NEW,
+        ComponentState.INSTALLED,
+        ComponentState.FINISHED,
+        ComponentState.BROKEN,
+        ComponentState.UNINSTALLED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class Component:
         installed: Installed,
         node: Node,
         make_service: Callable[[str, ServiceConfiguration, Callable[[], None]], Service],
-        changed: Callable[[str, State, str | None], None],
+        changed: Callable[[str, ComponentState, str | None], None],
     ) -> None:
         self.name = name
         self.installed = installed
@@ -76,7 +84,7 @@ class Component:
         self._role = ShadowState()
 
     @property
-    def state(self) -> State:
+    def state(self) -> ComponentState:
         """The component's state."""
         return self._machine.state
 
@@ -173,7 +181,11 @@ class Component:
             self._act(action)
         self._arm()
         if self._machine.state is not before:
-            level = logging.ERROR if self._machine.state in (State.ERRORED, State.BROKEN) else logging.INFO
+            level = (
+                logging.ERROR
+                if self._machine.state in (ComponentState.ERRORED, ComponentState.BROKEN)
+                else logging.INFO
+            )
             reason = self._machine.error if level == logging.ERROR else None
             if reason is not None and not isinstance(event, CannotStart):
                 reason += self._last_words()

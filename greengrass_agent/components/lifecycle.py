@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
+from hitless.component.states import ComponentState
 from hitless.exits import describe_exit
 
 TIMEOUTS_S: Final[Mapping[str, float]] = {
@@ -28,22 +28,7 @@ RETRY_S = 0.5
 """Wait after the first error in a row; doubles with each."""
 
 
-class State(StrEnum):
-    """A component's state, by Greengrass's names."""
-
-    NEW = "NEW"
-    INSTALLED = "INSTALLED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    STOPPING = "STOPPING"
-    ERRORED = "ERRORED"
-    BROKEN = "BROKEN"
-    FINISHED = "FINISHED"
-    UNINSTALLING = "UNINSTALLING"
-    UNINSTALLED = "UNINSTALLED"
-
-
-SETTLED = frozenset({State.RUNNING, State.FINISHED})
+SETTLED = frozenset({ComponentState.RUNNING, ComponentState.FINISHED})
 """The states in which a deployment counts as carried out."""
 
 
@@ -115,7 +100,7 @@ class Lifecycle:
     """The lifecycle steps that the recipe has, with their time limits in seconds (None: the default)."""
     serves: bool = False
     """Whether RUNNING waits for Ready; otherwise a component runs as soon as its script does."""
-    state: State = State.NEW
+    state: ComponentState = ComponentState.NEW
     deadline: float | None = None
     """Time at which Elapsed is to be told; None for never."""
     error: str | None = None
@@ -139,37 +124,37 @@ class Lifecycle:
             case Exited(step, code):
                 return self._exited(step, code, now)
             case Ready():
-                if self.state is State.STARTING and self._step == "run":
-                    self._settle(State.RUNNING)
+                if self.state is ComponentState.STARTING and self._step == "run":
+                    self._settle(ComponentState.RUNNING)
                 return []
             case Elapsed():
                 return self._elapsed(now)
             case CannotStart(reason):
-                self.state, self.deadline, self.error, self._step = State.BROKEN, None, reason, None
+                self.state, self.deadline, self.error, self._step = ComponentState.BROKEN, None, reason, None
                 return [Kill()]
 
     def _start(self, now: float) -> list[Action]:
-        if self.state not in (State.NEW, State.INSTALLED, State.FINISHED):
+        if self.state not in (ComponentState.NEW, ComponentState.INSTALLED, ComponentState.FINISHED):
             return []
-        if self.state is State.NEW:
+        if self.state is ComponentState.NEW:
             for step in ("bootstrap", "install"):
                 if step in self.steps:
-                    return self._begin(step, State.NEW, now)
-            self.state = State.INSTALLED
+                    return self._begin(step, ComponentState.NEW, now)
+            self.state = ComponentState.INSTALLED
         return self._launch(now)
 
     def _launch(self, now: float) -> list[Action]:
         self._installed = True
         step = next((step for step in ("startup", "run") if step in self.steps), None)
         if step is None:
-            self._settle(State.FINISHED)
+            self._settle(ComponentState.FINISHED)
             return []
-        actions = self._begin(step, State.STARTING, now)
+        actions = self._begin(step, ComponentState.STARTING, now)
         if step == "run" and not self.serves:
-            self._settle(State.RUNNING)
+            self._settle(ComponentState.RUNNING)
         return actions
 
-    def _begin(self, step: str, state: State, now: float) -> list[Action]:
+    def _begin(self, step: str, state: ComponentState, now: float) -> list[Action]:
         self.state, self._step = state, step
         self.deadline = now + self._limit(step)
         return [RunStep(step)]
@@ -177,11 +162,11 @@ class Lifecycle:
     def _limit(self, step: str) -> float:
         return self.steps.get(step) or TIMEOUTS_S[step]
 
-    def _settle(self, state: State) -> None:
+    def _settle(self, state: ComponentState) -> None:
         self.state, self.deadline = state, None
 
     def _exited(self, step: str, code: int, now: float) -> list[Action]:
-        if self.state in (State.STOPPING, State.UNINSTALLING):
+        if self.state in (ComponentState.STOPPING, ComponentState.UNINSTALLING):
             return self._stopping_exit(step)
         if step != self._step:
             return []
@@ -190,17 +175,17 @@ class Lifecycle:
             return self._fail(f"{step} {describe_exit(code)}", now)
         match step:
             case "bootstrap" if "install" in self.steps:
-                return self._begin("install", State.NEW, now)
+                return self._begin("install", ComponentState.NEW, now)
             case "bootstrap" | "install":
-                self.state = State.INSTALLED
+                self.state = ComponentState.INSTALLED
                 return self._launch(now)
             case "startup":
-                self._settle(State.RUNNING)
+                self._settle(ComponentState.RUNNING)
                 return []
             case "run" if self.serves:
                 return self._fail("run exited with code 0 although it serves", now)
             case "run":
-                self._settle(State.FINISHED)
+                self._settle(ComponentState.FINISHED)
                 return []
             case _:
                 self.deadline = now + self._backoff()
@@ -212,11 +197,11 @@ class Lifecycle:
         self.errors += 1
         self._last_error, self.error, self._step = now, reason, None
         if self.errors >= ERRORS_TO_BREAK:
-            self.state, self.deadline = State.BROKEN, now + FORGIVE_S
+            self.state, self.deadline = ComponentState.BROKEN, now + FORGIVE_S
             return [Kill()]
-        self.state = State.ERRORED
+        self.state = ComponentState.ERRORED
         if "recover" in self.steps:
-            return [Kill(), *self._begin("recover", State.ERRORED, now)]
+            return [Kill(), *self._begin("recover", ComponentState.ERRORED, now)]
         self.deadline = now + self._backoff()
         return [Kill()]
 
@@ -228,19 +213,19 @@ class Lifecycle:
             return []
         self.deadline = None
         match self.state:
-            case State.STOPPING | State.UNINSTALLING:
+            case ComponentState.STOPPING | ComponentState.UNINSTALLING:
                 self._stopped()
                 return [Kill()]
-            case State.BROKEN:
+            case ComponentState.BROKEN:
                 self.errors = 0
                 return self._launch(now)
-            case State.ERRORED if self._step == "recover":
+            case ComponentState.ERRORED if self._step == "recover":
                 self._step = None
                 self.deadline = now + self._backoff()
                 return [Kill()]
-            case State.ERRORED:
+            case ComponentState.ERRORED:
                 # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
-                self.state = State.INSTALLED if self._installed else State.NEW
+                self.state = ComponentState.INSTALLED if self._installed else ComponentState.NEW
                 return self._start(now)
             case _:
                 step = self._step or "run"
@@ -248,13 +233,13 @@ class Lifecycle:
 
     def _stop(self, remove: bool, now: float) -> list[Action]:
         self._removing = remove
-        stopping = State.UNINSTALLING if remove else State.STOPPING
-        if self.state in (State.STOPPING, State.UNINSTALLING):
+        stopping = ComponentState.UNINSTALLING if remove else ComponentState.STOPPING
+        if self.state in (ComponentState.STOPPING, ComponentState.UNINSTALLING):
             self.state = stopping
             return []
-        if self.state is State.UNINSTALLED:
+        if self.state is ComponentState.UNINSTALLED:
             return []
-        launched = self.state in (State.STARTING, State.RUNNING)
+        launched = self.state in (ComponentState.STARTING, ComponentState.RUNNING)
         running = self._step is not None
         self.state = stopping
         self.deadline = now + self._limit("shutdown")
@@ -275,4 +260,4 @@ class Lifecycle:
 
     def _stopped(self) -> None:
         self._step = None
-        self._settle(State.UNINSTALLED if self._removing else State.INSTALLED)
+        self._settle(ComponentState.UNINSTALLED if self._removing else ComponentState.INSTALLED)

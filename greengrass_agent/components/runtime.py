@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from greengrass_agent.components.component import Component, Node
 from greengrass_agent.components.keys import Keys
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Plan, in_order
@@ -21,6 +20,7 @@ from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
 from hitless.component.service_configuration import ServiceConfiguration
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import ShadowState
 from hitless.wire.report import Key
 
@@ -33,7 +33,9 @@ LEAVE_S = 2.0
 class NodeRuntime:
     """The node's components and what serves them. `changed` is told each component's new state."""
 
-    def __init__(self, config: AgentConfig, store: Store, changed: Callable[[str, State, str | None], None]) -> None:
+    def __init__(
+        self, config: AgentConfig, store: Store, changed: Callable[[str, ComponentState, str | None], None]
+    ) -> None:
         self.components: dict[str, Component] = {}
         """The components by name."""
         self._config = config

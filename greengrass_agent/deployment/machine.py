@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from greengrass_agent.components.lifecycle import SETTLED, State
+from greengrass_agent.components.lifecycle import SETTLED
 from greengrass_agent.deployment.plan import Components, Installed, Plan, ResolveError, configure, plan, resolve
 from hitless.component.recipe import Recipe
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, DetailedStatus, JobStatus, RecipeSource
 
 REMEMBERED = 16
@@ -95,7 +96,7 @@ class Changed:
     """A component is in another state."""
 
     component: str
-    state: State
+    state: ComponentState
     reason: str | None = None
 
 
@@ -185,7 +186,7 @@ class Deployer:
     """The deployment that brought `current` about."""
     results: dict[str, Result] = field(default_factory=dict)
     """Results of jobs by job id, oldest first."""
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, ComponentState] = field(default_factory=dict)
     """The last state of each component."""
     phase: Phase = Phase.IDLE
     _job: Offered | None = None
@@ -280,7 +281,7 @@ class Deployer:
         return self._apply(offer.document.deployment_id, self._target)
 
     def _apply(self, deployment_id: str, target: Components) -> list[Effect]:
-        broken = [name for name, state in self.states.items() if state is State.BROKEN]
+        broken = [name for name, state in self.states.items() if state is ComponentState.BROKEN]
         steps = plan(self.current, target, broken)
         self.deployment_id, self.current = deployment_id, target
         # States from before the merge say nothing about what is started now.
@@ -294,7 +295,7 @@ class Deployer:
         if self._job is None or self._before_merge():
             return []
         states = {name: self.states.get(name) for name in self.current}
-        broken = sorted(name for name, state in states.items() if state is State.BROKEN)
+        broken = sorted(name for name, state in states.items() if state is ComponentState.BROKEN)
         settled = self._applied == self._applies and all(state in SETTLED for state in states.values())
         if self.phase is Phase.TRACK and broken:
             return self._failed(self._job, reason or f"{', '.join(broken)} broken")

@@ -23,7 +23,7 @@ class MetricPublisher:
         self._node = node
         self._topics: dict[str, str] = {}
         session = Session(
-            broker, meanwhile="reports go on, metrics are dropped", identifier=f"{node}-emitter", limit=LIMIT
+            broker, without_broker="reports go on, metrics are dropped", identifier=f"{node}-emitter", limit=LIMIT
         )
         self._session = BackgroundSession(session)
 

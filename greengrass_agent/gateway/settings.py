@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from hitless.component.endpoint import ServiceProtocol
+from hitless.mqtt.messages import InstanceRole
+
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -21,8 +24,7 @@ class Settings(BaseModel):
     addresses: tuple[str, ...]
     """Where the service is served: the node's own address and, where a switch steers, the service's."""
     port: int
-    protocols: tuple[Literal["udp", "tcp"], ...]
-    """udp: the invocation protocol; tcp: HTTP/1.1."""
+    protocols: tuple[ServiceProtocol, ...]
     worker_socket: str
     """Unix socket at which workers connect."""
     page: str
@@ -50,7 +52,7 @@ class Role(BaseModel):
     model_config = _STRICT
 
     command: Literal["role"] = "role"
-    role: Literal["host", "standby"] | None = None
+    role: InstanceRole | None = None
     draining: bool = False
 
     @property

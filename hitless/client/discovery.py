@@ -52,7 +52,7 @@ async def follow_endpoints(
 
     session = Session(
         broker,
-        meanwhile="endpoints stay as they are",
+        without_broker="endpoints stay as they are",
         identifier=client,
         subscriptions=[ENDPOINT.of(service=service) for service in endpoints.services],
         on_message=take,

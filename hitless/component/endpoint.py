@@ -5,12 +5,14 @@ The controller writes it, the agent reads it, and so do workers, which is why it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-_ADDRESS = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
+from hitless.ipv4 import ipv4_text
+
+ServiceProtocol = Literal["udp", "tcp"]
+"""What clients and a service talk. udp: the invocation protocol; tcp: HTTP/1.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,7 @@ class ServiceEndpoint:
     """IPv4: the service's own address, or a node's where no switch steers."""
     port: int
     service_id: int
-    protocol: Literal["udp", "tcp"] = "udp"
-    """udp: the invocation protocol; tcp: HTTP/1.1."""
+    protocol: ServiceProtocol = "udp"
 
     @classmethod
     def read(cls, entry: object) -> Self:
@@ -35,10 +36,12 @@ class ServiceEndpoint:
         if not isinstance(entry, Mapping):
             raise ValueError(f"expected a mapping with address, port and service_id, got {entry!r}")
         address, protocol = entry.get("address"), entry.get("protocol", "udp")
-        if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
-            raise ValueError(f"address: expected an IPv4 address such as 10.96.0.1, got {address!r}")
-        if protocol not in ("udp", "tcp"):
-            raise ValueError(f"protocol: expected udp or tcp, got {protocol!r}")
+        try:
+            address = ipv4_text(address)
+        except ValueError as error:
+            raise ValueError(f"address: {error}, got {address!r}") from None
+        if protocol not in get_args(ServiceProtocol):
+            raise ValueError(f"protocol: expected {' or '.join(get_args(ServiceProtocol))}, got {protocol!r}")
         return cls(address, _number(entry, "port"), _number(entry, "service_id"), protocol)
 
     def written(self) -> dict[str, Any]:

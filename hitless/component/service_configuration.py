@@ -46,6 +46,11 @@ class ServiceConfiguration(BaseModel):
         """The endpoint of the component's own service."""
         return self.endpoints[self.service]
 
+    def written(self) -> dict[str, Any]:
+        """What was set of it, as it stands in a configuration."""
+        endpoints = {name: endpoint.written() for name, endpoint in self.endpoints.items()}
+        return self.model_dump(exclude_unset=True, exclude={"endpoints"}) | {"endpoints": endpoints}
+
     @classmethod
     def read(cls, configuration: Mapping[str, Any]) -> Self | None:
         """Read a component's configuration; None when it serves nothing. Raises ServiceConfigurationError."""

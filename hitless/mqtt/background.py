@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 
-from hitless.mqtt.session import GOODBYE_S, Publication, Session
+from hitless.mqtt.session import DISCONNECT_TIMEOUT_S, Publication, Session
 
 HANDED_OVER = 64
 """Publications that wait for the thread at most; older ones are dropped."""
@@ -19,7 +19,7 @@ class BackgroundSession:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._handed_over: deque[Publication] = deque(maxlen=HANDED_OVER)
-        self._told = False
+        self._woken = False
         """Whether the thread knows that there is something to take."""
         self._closed = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -34,18 +34,18 @@ class BackgroundSession:
     def publish(self, publication: Publication) -> None:
         """Hand a message over, in some microseconds; it is dropped without a session or behind one that is stuck."""
         self._handed_over.append(publication)
-        if not self._told:
-            self._told = True
+        if not self._woken:
+            self._woken = True
             self._loop.call_soon_threadsafe(self._take)
 
     def close(self) -> None:
-        """End the session and the thread; a broker that does not answer holds this up for `GOODBYE_S` at most."""
+        """End the session and the thread; without an answer this takes `DISCONNECT_TIMEOUT_S`."""
         with suppress(RuntimeError):  # the thread has ended by itself
             self._loop.call_soon_threadsafe(self._closed.set)
-        self._thread.join(GOODBYE_S)
+        self._thread.join(DISCONNECT_TIMEOUT_S)
 
     def _take(self) -> None:
-        self._told = False  # before the taking, so that what comes after it is told again
+        self._woken = False  # before the taking, so that what comes after it is told again
         while self._handed_over:
             self._session.publish(self._handed_over.popleft())
 

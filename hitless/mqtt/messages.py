@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -18,7 +19,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from hitless.component.states import ComponentState
 from hitless.faults import faults
+from hitless.ipv4 import ipv4_text
 from hitless.wire.report import BITS, Report
 
 
@@ -170,6 +173,9 @@ class JobStatusDetails(Message):
     detailed_status: DetailedStatus | None = None
     reason: str | None = None
 
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.detailed_status, self.reason) if part)
+
 
 class JobUpdate(Message):
     """A node tells how a job goes."""
@@ -187,12 +193,14 @@ class JobUpdateAccepted(Message):
 
 # Shadows: a component's role on a node.
 
+InstanceRole = Literal["host", "standby"]
+"""standby: new work goes elsewhere, so open HTTP connections are closed after their next answer."""
+
 
 class ShadowState(Message):
     """Desired or reported state of a component."""
 
-    role: Literal["host", "standby"] | None = None
-    """standby: new work goes elsewhere, so open HTTP connections are closed after their next answer."""
+    role: InstanceRole | None = None
     draining: bool = False
     """The reports say that the instance is a last resort."""
     report_key_id: int | None = Field(default=None, ge=1, lt=1 << 8)
@@ -238,18 +246,7 @@ class ComponentHealth(Message):
 
     component_name: str
     version: str
-    status: Literal[
-        "NEW",
-        "INSTALLED",
-        "STARTING",
-        "RUNNING",
-        "STOPPING",
-        "ERRORED",
-        "BROKEN",
-        "FINISHED",
-        "UNINSTALLING",
-        "UNINSTALLED",
-    ]
+    status: ComponentState
     is_root: bool = True
     status_details: str | None = None
     """What went wrong, for people."""
@@ -317,6 +314,14 @@ class Metrics:
 
 # Endpoints.
 
+SWITCHES_STEER = "switches steer"
+"""The reason of an endpoint that is the service's own address."""
+
+
+def host_changed(reason: str, before: str | None, after: str) -> str:
+    """The reason of an endpoint that follows the service's host."""
+    return f"{reason}: {before or 'nobody'} -> {after}"
+
 
 class EndpointUpdate(Message):
     """Where new requests of a service go. Only a newer (term, version) than the last one counts."""
@@ -325,9 +330,10 @@ class EndpointUpdate(Message):
     """Counts the controller's starts."""
     version: int = Field(ge=0)
     """Counts the endpoints of one term."""
-    address: str = Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")
+    address: Annotated[str, AfterValidator(ipv4_text)]
     port: int = Field(gt=0, lt=1 << 16)
     reason: str = ""
+    """For people, by SWITCHES_STEER or `host_changed`."""
 
     def newer_than(self, other: EndpointUpdate | EndpointAck | None) -> bool:
         """Whether this endpoint replaces `other`, which is None before the first."""

@@ -27,7 +27,7 @@ SETTLED_S = LAST_RETRY_S
 KEEPALIVE_S = 5
 ANSWER_S = 10.0
 """How long the broker may take to answer."""
-GOODBYE_S = 0.5
+DISCONNECT_TIMEOUT_S = 0.5
 """How long the end of a session may take: the broker may be the reason for it."""
 
 _QUIET = logging.getLogger(f"{__name__}.library")
@@ -67,7 +67,7 @@ class Session:
         self,
         broker: BrokerSettings,
         *,
-        meanwhile: str,
+        without_broker: str,
         identifier: str | None = None,
         subscriptions: Sequence[str] = (),
         announcement: Announcement | None = None,
@@ -75,7 +75,7 @@ class Session:
         on_message: OnMessage = lambda topic, payload, retained: None,
         limit: int = 0,
     ) -> None:
-        """`meanwhile` says for the log what goes on without the broker.
+        """`without_broker` says for the log what goes on without the broker.
 
         `identifier` is the client's name, by which a new session takes the place of an old one; None has one made up.
         All `subscriptions` are of QoS 1 and made at once, in this order. A handler that fails is logged and ends
@@ -85,7 +85,7 @@ class Session:
         self.broker = broker
         self.error: str | None = "not connected yet"
         """Why there is no session; None while there is one."""
-        self._meanwhile = meanwhile
+        self._without_broker = without_broker
         self._identifier = identifier
         self._subscriptions = [(topic, 1) for topic in subscriptions]
         self._announcement = announcement
@@ -110,7 +110,7 @@ class Session:
         return True
 
     async def run(self) -> NoReturn:
-        """Keep a session until cancelled; then take leave, which takes `GOODBYE_S` at most."""
+        """Keep a session until cancelled; then take leave, which takes `DISCONNECT_TIMEOUT_S` at most."""
         backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         now = asyncio.get_running_loop().time
         while True:
@@ -118,9 +118,9 @@ class Session:
             try:
                 await self._serve()
             except (aiomqtt.MqttError, OSError, ValueError) as error:  # paho raises all three for a place it dislikes
-                problem = _told(error)
+                problem = _describe_error(error)
             if self.error != problem:
-                log.warning("broker %s: %s; trying again, %s", self.broker.place, problem, self._meanwhile)
+                log.warning("broker %s: %s; trying again, %s", self.broker.place, problem, self._without_broker)
             self.error = problem
             if now() - began > SETTLED_S:
                 backoff.reset()
@@ -140,7 +140,7 @@ class Session:
             await until_one_ends(self._send(client, self._outgoing), self._receive(client))
             raise aiomqtt.MqttError("connection closed")
         except asyncio.CancelledError:
-            await self._say_goodbye(client)
+            await self._announce_end(client)
             raise
         finally:
             self._outgoing = None
@@ -200,11 +200,11 @@ class Session:
         except Exception:  # whatever it is, it must not end the session
             log.exception("what came of the broker %s could not be handled", self.broker.place)
 
-    async def _say_goodbye(self, client: aiomqtt.Client) -> None:
+    async def _announce_end(self, client: aiomqtt.Client) -> None:
         """The last will is for a session that is lost, not for one that ends."""
         if (announced := self._announcement) is not None:
             with suppress(TimeoutError, aiomqtt.MqttError):
-                async with asyncio.timeout(GOODBYE_S / 2):
+                async with asyncio.timeout(DISCONNECT_TIMEOUT_S / 2):
                     await _publish(client, Publication(announced.topic, announced.will, retain=True))
 
 
@@ -234,7 +234,7 @@ async def _publish(client: aiomqtt.Client, message: Publication) -> None:
 async def _close(client: aiomqtt.Client) -> None:
     """Disconnect, without waiting long for a broker that may have died."""
     with suppress(TimeoutError, aiomqtt.MqttError):
-        async with asyncio.timeout(GOODBYE_S / 2):
+        async with asyncio.timeout(DISCONNECT_TIMEOUT_S / 2):
             await client.__aexit__(None, None, None)
             # Ends by the error that the session was lost with: asyncio complains of one that nobody has asked for.
             async for _ in client.messages:
@@ -248,7 +248,7 @@ async def _close_once_open(opening: asyncio.Task[aiomqtt.Client], client: aiomqt
     await _close(client)
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """An error as a person wants to read it."""
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_S:g} s"

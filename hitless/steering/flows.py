@@ -56,7 +56,7 @@ FREE = Entry()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Lookup:
     """What the store says of a packet."""
 
     slot: int | None = None
@@ -71,18 +71,18 @@ class FlowStore:
     def __init__(self) -> None:
         self._slots: dict[int, Entry] = {}
 
-    def find(self, now: int, work: Work, idle_after: int) -> Place:
+    def find(self, now: int, work: Work, idle_after: int) -> Lookup:
         """The packet's own entry; else, if it may start a flow, a slot that is free or expired; else nothing."""
         slots = slots_of(work.key)
         entries = [self._slots.get(slot, FREE) for slot in slots]
         for slot, entry in zip(slots, entries, strict=True):
             if entry.state is not FlowState.FREE and entry.key == work.key:
-                return Place(slot, entry)
+                return Lookup(slot, entry)
         if work.starts:
             for slot, entry in zip(slots, entries, strict=True):
                 if not entry.live(now, idle_after):
-                    return Place(slot)
-        return Place()
+                    return Lookup(slot)
+        return Lookup()
 
     def write(self, slot: int, now: int, work: Work, before: FlowState, member: int, generation: int) -> None:
         """Remember where a packet went; `before` is the state of the entry that kept it there, or FREE."""

@@ -77,7 +77,7 @@ class Shared(Policy):
 
     __slots__ = ()
     one_host = False
-    books: ClassVar[bool] = False
+    delays_next_start: ClassVar[bool] = False
     """A piece of work that is sent to an instance puts off the start of the next one there."""
     takes_turns: ClassVar[bool] = False
     """The member after the chosen one has the next turn."""
@@ -128,7 +128,7 @@ class Spread(Shared):
 
     name: ClassVar = "spread"
     action: ClassVar = "spread"
-    books: ClassVar = True
+    delays_next_start: ClassVar = True
 
     load_penalty: LeftShift = OFF
     """Shifts the load, which is then added to the start time in microseconds."""

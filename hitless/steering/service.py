@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hitless.steering.arithmetic import U32, U48, elapsed
 from hitless.steering.draw import Draw, by_chance, first_from, hashed_slot
-from hitless.steering.flows import FlowStore, Place, Work, keeps
+from hitless.steering.flows import FlowStore, Lookup, Work, keeps
 from hitless.steering.outcome import Event, Outcome, Probe, Verdict
 from hitless.steering.policies import OneHost, Policy, Shared
 from hitless.steering.reports import Instance, rank
@@ -47,7 +47,7 @@ class _Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _PassFlags:
     """What the last of a request's passes found."""
 
     no_live: bool
@@ -109,22 +109,22 @@ class ServiceSteering:
         """
         events: list[Event] = []
         for _ in range(MAX_RESUBMITS + 1):
-            place = Place() if work is None else self._flows.find(now, work, self.settings.idle_after)
-            flow_member = self._flow_member(now, work, place)
+            lookup = Lookup() if work is None else self._flows.find(now, work, self.settings.idle_after)
+            flow_member = self._flow_member(now, work, lookup)
             kept = flow_member if flow_member is not None and self._reports(now, flow_member) else None
-            hashed = work if work is not None and kept is None and (place.slot is None or work.quoted) else None
+            hashed = work if work is not None and kept is None and (lookup.slot is None or work.quoted) else None
             choice = self._choose(now, by_report=False, hashed=hashed, draw=draw) if kept is None else _Choice(kept)
             member = choice.member
-            told = _Told(choice.no_live, *_unknown(work, place))
+            flags = _PassFlags(choice.no_live, *_unknown(work, lookup))
             if choice.no_live:
                 if self.settings.on_no_live is OnNoLive.FALLBACK:
-                    return told.outcome(Verdict.FALLBACK, None, events)
+                    return flags.outcome(Verdict.FALLBACK, None, events)
                 if self.settings.on_no_live is OnNoLive.LAST and flow_member is not None:
                     member = kept = flow_member
                     if self._evicted(now, member, None, events, kept=True):
                         continue
                 elif self.settings.on_no_live is OnNoLive.DROP or self._last is None or self._gone(self._last):
-                    return told.outcome(Verdict.DROPPED, None, events)
+                    return flags.outcome(Verdict.DROPPED, None, events)
                 else:
                     member = self._last
             elif self._evicted(now, member, None, events, kept=kept is not None):
@@ -132,14 +132,14 @@ class ServiceSteering:
             if choice.reason is not None:
                 self._move(now, choice.reason, member, None, events)
             if not fits(member):
-                return told.outcome(Verdict.TOO_BIG, member, events)
+                return flags.outcome(Verdict.TOO_BIG, member, events)
             if kept is None and hashed is None:
                 self._book(now, member, choice.no_live)
-            if work is not None and place.slot is not None and not work.quoted:
-                before = place.entry.state if place.entry is not None and flow_member is not None else FlowState.FREE
-                self._flows.write(place.slot, now, work, before, member, self._instance(member).generation)
-            return told.outcome(Verdict.STEERED, member, events)
-        return told.outcome(Verdict.EXHAUSTED, None, events)
+            if work is not None and lookup.slot is not None and not work.quoted:
+                before = lookup.entry.state if lookup.entry is not None and flow_member is not None else FlowState.FREE
+                self._flows.write(lookup.slot, now, work, before, member, self._instance(member).generation)
+            return flags.outcome(Verdict.STEERED, member, events)
+        return flags.outcome(Verdict.EXHAUSTED, None, events)
 
     def probe(self, now: int, member: int) -> Probe:
         """What is believed of a member."""
@@ -173,12 +173,12 @@ class ServiceSteering:
                 self._move(now, choice.reason, choice.member, report, events)
             return
 
-    def _flow_member(self, now: int, work: Work | None, place: Place) -> int | None:
+    def _flow_member(self, now: int, work: Work | None, lookup: Lookup) -> int | None:
         """The member that the packet's flow has been on, dead or alive, unless another has got its slot since."""
-        if work is None or place.entry is None or not keeps(now, work, place.entry, self.settings.idle_after):
+        if work is None or lookup.entry is None or not keeps(now, work, lookup.entry, self.settings.idle_after):
             return None
-        member = place.entry.member
-        return member if place.entry.generation == self._instance(member).generation else None
+        member = lookup.entry.member
+        return member if lookup.entry.generation == self._instance(member).generation else None
 
     def _reports(self, now: int, member: int) -> bool:
         """Whether it has been silent for less than a flow waits."""
@@ -292,7 +292,7 @@ class ServiceSteering:
         self._last = member
         held = self._tree.rank(member)
         policy = self.settings.policy
-        if not isinstance(policy, Shared) or no_live or not (policy.books or held == LAST_RESORT):
+        if not isinstance(policy, Shared) or no_live or not (policy.delays_next_start or held == LAST_RESORT):
             return
         if held > LAST_RESORT:
             start = max(SPREAD_BEST - held, now)
@@ -300,9 +300,9 @@ class ServiceSteering:
         self._tree.change(member, held)
 
 
-def _unknown(work: Work | None, place: Place) -> tuple[bool, bool]:
+def _unknown(work: Work | None, lookup: Lookup) -> tuple[bool, bool]:
     """Whether a packet has no entry in mid-flow, or starts a flow that gets no slot."""
-    nowhere = work is not None and place.slot is None
+    nowhere = work is not None and lookup.slot is None
     starts = work is not None and work.starts
     return nowhere and not starts, nowhere and starts
 

@@ -12,7 +12,7 @@ from hitless.steering.words import LAST_RESORT, LEVELS, MEMBERS
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A member and its rank, as they play."""
+    """A member and its rank, as they compete."""
 
     rank: int = 0
     member: int = 0
@@ -41,7 +41,10 @@ class Tree:
         return self._contenders[0][member].rank
 
     def change(self, member: int, rank: int) -> Entrant:
-        """Set one leaf and play its way up; returns the new root. Of equals, the half that was not touched wins."""
+        """Set one leaf and decide the matches above it anew; returns the new root.
+
+        Of equals, the half that was not touched wins.
+        """
         self._eligible = self._eligible & ~(1 << member) | (rank > LAST_RESORT) << member
         winner, slot = Entrant(rank, member), member
         for contenders in self._contenders:

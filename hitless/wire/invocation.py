@@ -55,7 +55,7 @@ class MessageType(IntEnum):
 
 
 class Header(NamedTuple):
-    """The header of one fragment."""
+    """The header of one fragment: the fields of INVOCATION_LAYOUT in its order."""
 
     magic: int
     version: int
@@ -144,20 +144,22 @@ def fragments(message: Message, fragment_payload: int = FRAGMENT_PAYLOAD) -> lis
     chunk = -(-total // count)
     try:
         header = _LAYOUT.pack(
-            INVOCATION_MAGIC,
-            INVOCATION_VERSION,
-            message.type,
-            0,
-            message.attempt,
-            message.service_id,
-            message.client_id,
-            message.request_id,
-            message.parent_id,
-            message.deadline_ms,
-            message.status,
-            0,
-            count,
-            total,
+            *Header(
+                magic=INVOCATION_MAGIC,
+                version=INVOCATION_VERSION,
+                type=message.type,
+                flags=0,
+                attempt=message.attempt,
+                service_id=message.service_id,
+                client_id=message.client_id,
+                request_id=message.request_id,
+                parent_id=message.parent_id,
+                deadline_ms=message.deadline_ms,
+                status=message.status,
+                fragment_index=0,
+                fragment_count=count,
+                total_length=total,
+            )
         )
     except struct.error as error:
         raise InvocationError(f"{message.type.name.lower()} has a field that does not fit: {error}") from None

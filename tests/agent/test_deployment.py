@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.deployment.machine import (
     Abandon,
     Applied,
@@ -31,6 +30,7 @@ from greengrass_agent.deployment.machine import (
 )
 from greengrass_agent.deployment.plan import Installed, Plan, ResolveError, manifest_for, plan
 from hitless.component.recipe import Recipe
+from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def running(deployer: Deployer, effects: list[Effect]) -> list[Effect]:
     """Carry out the merge: everything that it starts runs."""
     apply = only(effects, Apply)
     for name in apply.plan.start + apply.plan.replace:
-        assert deployer.handle(Changed(name, State.RUNNING)) == []
+        assert deployer.handle(Changed(name, ComponentState.RUNNING)) == []
     return deployer.handle(Applied(apply.serial))
 
 
@@ -106,9 +106,9 @@ def test_a_deployment_succeeds_when_all_of_it_runs() -> None:
     effects = merge(deployer, "j", wanted, {"A": recipe("A")})
     assert only(effects, Apply).plan == Plan(start=("A",))
     assert deployer.handle(Applied(1)) == []
-    assert deployer.handle(Changed("A", State.STARTING)) == []
+    assert deployer.handle(Changed("A", ComponentState.STARTING)) == []
     success = Result("SUCCEEDED", "SUCCESSFUL")
-    assert deployer.handle(Changed("A", State.RUNNING)) == [Remember("j", success), Tell("j", success)]
+    assert deployer.handle(Changed("A", ComponentState.RUNNING)) == [Remember("j", success), Tell("j", success)]
     assert deployer.phase is Phase.IDLE
     assert deployer.deployment_id == wanted.deployment_id
 
@@ -140,7 +140,7 @@ def broken(policy: str) -> tuple[Deployer, list[Effect]]:
     wanted = document({"A": "2.0.0"}, policy)
     effects = merge(deployer, "j", wanted, {"A": recipe("A", "2.0.0")})
     assert only(effects, Apply).plan == Plan(remove=("B",), replace=("A",))
-    return deployer, deployer.handle(Changed("A", State.BROKEN, "run exited with code 1"))
+    return deployer, deployer.handle(Changed("A", ComponentState.BROKEN, "run exited with code 1"))
 
 
 def test_what_does_not_run_is_rolled_back() -> None:
@@ -156,7 +156,7 @@ def test_what_does_not_run_is_rolled_back() -> None:
 def test_a_rollback_can_fail() -> None:
     deployer, effects = broken("ROLLBACK")
     deployer.handle(Applied(only(effects, Apply).serial))
-    result = only(deployer.handle(Changed("B", State.BROKEN, "gone")), Tell).result
+    result = only(deployer.handle(Changed("B", ComponentState.BROKEN, "gone")), Tell).result
     assert result.detail == "FAILED_UNABLE_TO_ROLLBACK"
 
 
@@ -184,7 +184,7 @@ def test_a_changed_configuration_restarts_nothing() -> None:
 
 def test_a_broken_component_is_started_again_by_the_next_deployment() -> None:
     deployer = deployed({"A": "1.0.0"})
-    deployer.handle(Changed("A", State.BROKEN))
+    deployer.handle(Changed("A", ComponentState.BROKEN))
     effects = merge(deployer, "j", document({"A": "1.0.0"}), {"A": recipe("A")})
     assert only(effects, Apply).plan == Plan(replace=("A",))
 
@@ -219,7 +219,7 @@ def test_a_job_that_comes_during_the_merge_waits() -> None:
     merge(deployer, "j", document({"A": "1.0.0"}), {"A": recipe("A")})
     assert deployer.handle(Offered("next", document({"A": "2.0.0"}))) == []
     deployer.handle(Applied(1))
-    effects = deployer.handle(Changed("A", State.RUNNING))
+    effects = deployer.handle(Changed("A", ComponentState.RUNNING))
     assert only(effects, FetchRecipes).job == "next"
 
 

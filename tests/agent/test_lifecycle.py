@@ -16,16 +16,16 @@ from greengrass_agent.components.lifecycle import (
     Ready,
     RunStep,
     Start,
-    State,
     Stop,
     Terminate,
 )
+from hitless.component.states import ComponentState
 
 
 def fail(machine: Lifecycle, now: float) -> float:
     """Let a started component fail once, and have its retry begin; the time then."""
     machine.handle(Exited("run", 1), now)
-    if machine.state is State.ERRORED:
+    if machine.state is ComponentState.ERRORED:
         assert machine.deadline is not None
         now = machine.deadline
         assert machine.handle(Elapsed(), now) == [RunStep("run")]
@@ -35,25 +35,25 @@ def fail(machine: Lifecycle, now: float) -> float:
 def test_a_served_function_runs_when_its_workers_are_there() -> None:
     machine = Lifecycle({"install": None, "run": None}, serves=True)
     assert machine.handle(Start(), 0) == [RunStep("install")]
-    assert machine.state is State.NEW
+    assert machine.state is ComponentState.NEW
     assert machine.handle(Ready(), 0) == []
     assert machine.handle(Exited("install", 0), 1) == [RunStep("run")]
-    assert machine.state is State.STARTING
+    assert machine.state is ComponentState.STARTING
     machine.handle(Ready(), 2)
-    assert machine.state is State.RUNNING
+    assert machine.state is ComponentState.RUNNING
     assert machine.deadline is None
     assert machine.handle(Stop(), 3) == [Terminate()]
-    assert machine.state is State.STOPPING
+    assert machine.state is ComponentState.STOPPING
     assert machine.handle(Exited("run", -15), 3) == [Kill()]
-    assert machine.state is State.INSTALLED
+    assert machine.state is ComponentState.INSTALLED
 
 
 def test_a_script_without_a_service_runs_at_once_and_may_finish() -> None:
     machine = Lifecycle({"run": None})
     machine.handle(Start(), 0)
-    assert machine.state is State.RUNNING
+    assert machine.state is ComponentState.RUNNING
     machine.handle(Exited("run", 0), 1)
-    assert machine.state is State.FINISHED
+    assert machine.state is ComponentState.FINISHED
 
 
 def test_three_errors_break_and_an_hour_forgives() -> None:
@@ -62,11 +62,11 @@ def test_three_errors_break_and_an_hour_forgives() -> None:
     now = fail(machine, 1)
     now = fail(machine, now)
     fail(machine, now)
-    assert machine.state is State.BROKEN
+    assert machine.state is ComponentState.BROKEN
     assert machine.error == "run exited with code 1"
     assert machine.deadline == now + FORGIVE_S
     assert machine.handle(Elapsed(), now + FORGIVE_S) == [RunStep("run")]
-    assert machine.state is State.STARTING
+    assert machine.state is ComponentState.STARTING
 
 
 def test_errors_an_hour_apart_do_not_add_up() -> None:
@@ -75,7 +75,7 @@ def test_errors_an_hour_apart_do_not_add_up() -> None:
     now = 0.0
     for _ in range(6):
         now = fail(machine, now + FORGIVE_S)
-        assert machine.state is State.STARTING
+        assert machine.state is ComponentState.STARTING
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 120.0), (5.0, 5.0)])
@@ -85,7 +85,7 @@ def test_a_start_has_a_time_limit(limit: float | None, expected: float) -> None:
     assert machine.deadline == 10 + expected
     assert machine.handle(Elapsed(), 10 + expected - 0.1) == []
     assert machine.handle(Elapsed(), 10 + expected) == [Kill()]
-    assert machine.state is State.ERRORED
+    assert machine.state is ComponentState.ERRORED
 
 
 def test_recover_runs_between_error_and_retry() -> None:
@@ -104,9 +104,9 @@ def test_shutdown_runs_before_the_process_is_asked_to_end() -> None:
     assert machine.handle(Stop(remove=True), 1) == [RunStep("shutdown")]
     assert machine.deadline == 16
     assert machine.handle(Exited("shutdown", 0), 2) == [Terminate()]
-    assert machine.state is State.UNINSTALLING
+    assert machine.state is ComponentState.UNINSTALLING
     assert machine.handle(Elapsed(), 16) == [Kill()]
-    assert machine.state is State.UNINSTALLED
+    assert machine.state is ComponentState.UNINSTALLED
 
 
 def test_a_served_function_that_ends_by_itself_has_failed() -> None:
@@ -114,7 +114,7 @@ def test_a_served_function_that_ends_by_itself_has_failed() -> None:
     machine.handle(Start(), 0)
     machine.handle(Ready(), 1)
     machine.handle(Exited("run", 0), 2)
-    assert machine.state is State.ERRORED
+    assert machine.state is ComponentState.ERRORED
 
 
 @pytest.mark.parametrize("failed", ["bootstrap", "install"])
@@ -126,7 +126,7 @@ def test_what_failed_before_the_launch_is_repeated_from_the_first_step(failed: s
     machine.handle(Exited(failed, 1), 2)
     assert machine.deadline is not None
     assert machine.handle(Elapsed(), machine.deadline) == [RunStep("bootstrap")]
-    assert machine.state is State.NEW
+    assert machine.state is ComponentState.NEW
     machine.handle(Exited("bootstrap", 0), 10)
     assert machine.handle(Exited("install", 0), 11) == [RunStep("run")]
     machine.handle(Exited("run", 1), 12)
@@ -136,10 +136,10 @@ def test_what_failed_before_the_launch_is_repeated_from_the_first_step(failed: s
 def test_a_component_that_cannot_be_started_is_broken_and_not_tried_again() -> None:
     machine = Lifecycle({"run": None}, serves=True)
     assert machine.handle(CannotStart("no control group"), 0) == [Kill()]
-    assert (machine.state, machine.error, machine.deadline) == (State.BROKEN, "no control group", None)
+    assert (machine.state, machine.error, machine.deadline) == (ComponentState.BROKEN, "no control group", None)
     assert machine.handle(Elapsed(), FORGIVE_S) == []
     assert machine.handle(Stop(), 1) == [Kill()]
-    assert machine.state is State.INSTALLED
+    assert machine.state is ComponentState.INSTALLED
 
 
 STEPS = ("bootstrap", "install", "startup", "run", "shutdown", "recover")
@@ -166,11 +166,17 @@ def test_whatever_happens_a_component_can_be_ended(steps: set[str], serves: bool
         assert {action.step for action in actions if isinstance(action, RunStep)} <= steps
         assert machine.errors <= 3
         # Nothing that has a time limit or is to be tried again is ever without a deadline.
-        if machine.state in (State.STARTING, State.ERRORED, State.STOPPING, State.UNINSTALLING, State.BROKEN):
-            given_up = machine.state is State.BROKEN and machine.error == "no room"
+        if machine.state in (
+            ComponentState.STARTING,
+            ComponentState.ERRORED,
+            ComponentState.STOPPING,
+            ComponentState.UNINSTALLING,
+            ComponentState.BROKEN,
+        ):
+            given_up = machine.state is ComponentState.BROKEN and machine.error == "no room"
             assert (machine.deadline is not None) is not given_up
     machine.handle(Stop(remove=True), now)
-    if machine.state is not State.UNINSTALLED:
+    if machine.state is not ComponentState.UNINSTALLED:
         assert machine.deadline is not None
         assert Kill() in machine.handle(Elapsed(), machine.deadline)
-    assert machine.state is State.UNINSTALLED
+    assert machine.state is ComponentState.UNINSTALLED

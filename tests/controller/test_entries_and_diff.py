@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.fabric.file import Fabric, Instance, Service, load
-from controller.fabric.schema import Fallback, Host, Node, OnNode
+from controller.fabric.schema import Fallback, Host, Node, PinnedToNode
 from controller.switches.diff import Changes, Kind, Update, diff
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Program
@@ -104,13 +104,13 @@ def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
     ("policy", "expected"),
     [
         (Spread(), ("spread", {"load_penalty": 31})),
-        (OnNode(node="edge2"), ("pinned", {"member": 1})),
+        (PinnedToNode(node="edge2"), ("pinned", {"member": 1})),
         (TwoChoices(), ("two_choices", {})),
         (RoundRobin(), ("round_robin", {})),
         (Random(), ("random_choice", {})),
     ],
 )
-def test_policies(policy: Policy | OnNode, expected: tuple[str, dict[str, int]]) -> None:
+def test_policies(policy: Policy | PinnedToNode, expected: tuple[str, dict[str, int]]) -> None:
     entries = desired_entries(with_service(FABRIC, "detect", policy=policy), "s1")
     assert act(entries, "policies", service=2) == expected
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.fabric.file import Fabric, load
 from controller.observe.events import EndpointEvent, Event
-from controller.observe.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.steering.endpoints import EndpointTable
 from controller.steering.in_network import InNetworkSteering
 from controller.steering.interface import SteeringContext

@@ -5,7 +5,7 @@ import pytest
 from controller.fabric.file import Fabric
 from controller.steering.decisions import Decision, Reconfiguration
 from hitless.steering.policies import POLICIES, Policy
-from hitless.steering.words import Reason
+from hitless.steering.words import MemberStatus, Reason
 from hitless.wire.report import Report
 
 MS = 1000
@@ -140,5 +140,11 @@ def test_what_is_believed_can_be_seen(reconfiguration: Reconfiguration, nodes: N
     nodes.speak(edge1=500)
     views = reconfiguration.views(nodes.now + 7 * MS)
     seen = views["web", "edge1"]
-    assert (seen.status, seen.rank, seen.age_us, seen.epoch, seen.sequence) == ("ready", 65535 - 500, 7 * MS, 1, 1)
-    assert (views["web", "edge2"].status, views["web", "edge2"].age_us) == ("absent", None)
+    assert (seen.status, seen.rank, seen.age_us, seen.epoch, seen.sequence) == (
+        MemberStatus.READY,
+        65535 - 500,
+        7 * MS,
+        1,
+        1,
+    )
+    assert (views["web", "edge2"].status, views["web", "edge2"].age_us) == (MemberStatus.ABSENT, None)

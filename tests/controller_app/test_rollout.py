@@ -67,7 +67,7 @@ def test_a_node_that_comes_gets_its_job_and_after_it_nothing() -> None:
     assert outcome is not None
     assert (outcome.deployment, outcome.status) == ("a", "SUCCEEDED")
     assert following is None
-    assert rollout.standing("edge1") == "done"
+    assert rollout.progress("edge1") == "done"
 
     assert rollout.update("edge1", first, update("SUCCEEDED")) == (None, None), "a duplicate"
     assert rollout.health("edge1", health("a")) is None
@@ -81,7 +81,7 @@ def test_a_restarted_controller_leaves_a_node_alone_that_has_what_it_should() ->
     assert rollout.want("edge1", deployment("a")) is None
     assert come(rollout) is None
     assert rollout.remind("edge1") is None
-    assert rollout.standing("edge1") == "done"
+    assert rollout.progress("edge1") == "done"
 
 
 @pytest.mark.parametrize("said", [health("b"), health(None), health("a", "FAILED")])
@@ -124,7 +124,7 @@ def test_a_newer_deployment_replaces_the_job_and_the_older_ones_end_means_nothin
     second = job_id(rollout.want("edge1", deployment("b")))
     assert first != second
     assert rollout.update("edge1", first, update("SUCCEEDED")) == (None, None)
-    assert rollout.standing("edge1") == "under way"
+    assert rollout.progress("edge1") == "under way"
     outcome, _ = rollout.update("edge1", second, update("SUCCEEDED"))
     assert outcome is not None
     assert outcome.deployment == "b"
@@ -151,7 +151,7 @@ def test_a_failed_deployment_is_not_tried_again_until_another_is_wanted() -> Non
     assert outcome is not None
     assert outcome.reason == "no such artefact"
     assert following is None
-    assert rollout.standing("edge1") == "failed"
+    assert rollout.progress("edge1") == "failed"
     assert rollout.start_next("edge1").execution is None
     assert rollout.health("edge1", health("before")) is None
     assert rollout.want("edge1", deployment("b")) is not None
@@ -163,7 +163,7 @@ def test_a_node_that_was_away_must_say_again_what_it_has() -> None:
     job = job_id(rollout.want("edge1", deployment("a")))
     rollout.update("edge1", job, update("SUCCEEDED"))
     rollout.presence("edge1", False)
-    assert rollout.standing("edge1") == "waiting"
+    assert rollout.progress("edge1") == "waiting"
     assert come(rollout) is not None, "its disk may be another one"
     again = Rollout(term=1)
     again.want("edge1", deployment("a"))

@@ -146,5 +146,9 @@ def test_endpoints_are_ordered_by_term_then_version() -> None:
     assert update(2, 0).newer_than(update(1, 9))
     assert not update(1, 2).newer_than(update(1, 2))
     assert not update(1, 9).newer_than(EndpointAck(service="s", term=2, version=0))
-    with pytest.raises(MessageError, match="address"):
-        EndpointUpdate.decode('{"term": 1, "version": 1, "address": "edge1", "port": 9000}')
+
+
+@pytest.mark.parametrize("address", ["edge1", "999.1.1.1", "10.0.0.11:9000", "10.0.0"])
+def test_an_endpoint_is_at_an_ipv4_address(address: str) -> None:
+    with pytest.raises(MessageError, match=r"address: expected an IPv4 address such as 10\.96\.0\.1"):
+        EndpointUpdate.decode(json.dumps({"term": 1, "version": 1, "address": address, "port": 9000}))

@@ -102,6 +102,14 @@ def test_a_report_has_the_fields_of_the_header_and_no_others() -> None:
     assert {field.name for field in fields(report.Report)} == {name for name, _ in in_source("report_h")} - same_in_all
 
 
+def test_an_invocation_header_has_the_fields_of_the_header_in_its_order() -> None:
+    """It is packed and unpacked by position."""
+    units = {"deadline_ms": "deadline"}
+    assert [units.get(name, name) for name in invocation.Header._fields] == [
+        name for name, _ in in_source("invocation_h")
+    ]
+
+
 def test_the_tag_covers_every_field_before_it() -> None:
     """siphash.p4 lists them in words of 64 bits, and their number of bytes at the end."""
     source = re.sub(r"//.*", "", (P4 / "siphash.p4").read_text())

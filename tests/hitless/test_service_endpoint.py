@@ -31,6 +31,7 @@ def test_numbers_that_interpolation_made_text_of_are_numbers() -> None:
     ("entry", "complaint"),
     [
         (DETECT | {"address": "edge1"}, "address: expected an IPv4 address such as 10.96.0.1, got 'edge1'"),
+        (DETECT | {"address": "999.1.1.1"}, "address: expected an IPv4 address such as 10.96.0.1, got '999.1.1.1'"),
         (DETECT | {"port": 0}, "port: expected a number of 1 to 65535, got 0"),
         (DETECT | {"port": 1 << 16}, "port: expected a number of 1 to 65535, got 65536"),
         (DETECT | {"service_id": None}, "service_id: expected a number of 1 to 65535, got None"),
