@@ -149,13 +149,15 @@ class Lifecycle:
                 return [Kill()]
 
     def _start(self, now: float) -> list[Action]:
-        if self.state not in (State.NEW, State.INSTALLED, State.FINISHED):
-            return []
-        if self.state is State.NEW:
+        return self._begin_life(now) if self.state in (State.NEW, State.INSTALLED, State.FINISHED) else []
+
+    def _begin_life(self, now: float) -> list[Action]:
+        # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
+        if not self._installed:
             for step in ("bootstrap", "install"):
                 if step in self.steps:
                     return self._begin(step, State.NEW, now)
-            self.state = State.INSTALLED
+        self.state = State.INSTALLED
         return self._launch(now)
 
     def _launch(self, now: float) -> list[Action]:
@@ -233,15 +235,13 @@ class Lifecycle:
                 return [Kill()]
             case State.BROKEN:
                 self.errors = 0
-                return self._launch(now)
+                return self._begin_life(now)
             case State.ERRORED if self._step == "recover":
                 self._step = None
                 self.deadline = now + self._backoff()
                 return [Kill()]
             case State.ERRORED:
-                # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
-                self.state = State.INSTALLED if self._installed else State.NEW
-                return self._start(now)
+                return self._begin_life(now)
             case _:
                 step = self._step or "run"
                 return self._fail(f"{step} not done within {self._limit(step):g} s", now)
