@@ -134,13 +134,19 @@ class Lifecycle:
                 return [Kill()]
 
     def _start(self, now: float) -> list[Action]:
-        if self.state not in (ComponentState.NEW, ComponentState.INSTALLED, ComponentState.FINISHED):
-            return []
-        if self.state is ComponentState.NEW:
+        return (
+            self._begin_life(now)
+            if self.state in (ComponentState.NEW, ComponentState.INSTALLED, ComponentState.FINISHED)
+            else []
+        )
+
+    def _begin_life(self, now: float) -> list[Action]:
+        # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
+        if not self._installed:
             for step in ("bootstrap", "install"):
                 if step in self.steps:
                     return self._begin(step, ComponentState.NEW, now)
-            self.state = ComponentState.INSTALLED
+        self.state = ComponentState.INSTALLED
         return self._launch(now)
 
     def _launch(self, now: float) -> list[Action]:
@@ -218,15 +224,13 @@ class Lifecycle:
                 return [Kill()]
             case ComponentState.BROKEN:
                 self.errors = 0
-                return self._launch(now)
+                return self._begin_life(now)
             case ComponentState.ERRORED if self._step == "recover":
                 self._step = None
                 self.deadline = now + self._backoff()
                 return [Kill()]
             case ComponentState.ERRORED:
-                # A failed bootstrap or install is repeated from the first step: these must bear that anyway.
-                self.state = ComponentState.INSTALLED if self._installed else ComponentState.NEW
-                return self._start(now)
+                return self._begin_life(now)
             case _:
                 step = self._step or "run"
                 return self._fail(f"{step} not done within {self._limit(step):g} s", now)

@@ -16,8 +16,8 @@ from greengrass_agent.host.processes import environment
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.client.blocking import BlockingClient
 from hitless.wire.calls import Endpoint, Response
-from tests.agent.support import ROOT, child, until
-from tests.patience import PATIENCE
+from tests.agent.support import ROOT, child
+from tests.patience import PATIENCE, until
 from tests.ports import free_port
 
 SERVICE_ID = 7

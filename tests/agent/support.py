@@ -7,8 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,21 +20,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from greengrass_agent.emitter.settings import CgroupSettings
 from greengrass_agent.host.cgroup import Group
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from topologies.cgroups import Hierarchy
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "n1"
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for a truthy value and return it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {PATIENCE:g} s: {what}")
 
 
 @contextmanager

@@ -27,10 +27,9 @@ from tests.agent.support import (
     children_of,
     controller,
     repository,
-    until,
 )
 from tests.mosquitto import Mosquitto, mosquitto
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 

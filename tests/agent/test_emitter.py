@@ -24,8 +24,8 @@ import pytest
 
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.wire.report import Report, decode, tag_of
-from tests.agent.support import ROOT, cgroup_setting, child, until
-from tests.patience import PATIENCE
+from tests.agent.support import ROOT, cgroup_setting, child
+from tests.patience import PATIENCE, until
 from topologies.cgroups import OTHER, Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]

@@ -18,8 +18,7 @@ from hitless.client.blocking import BlockingClient
 from hitless.wire.calls import CallError, Endpoint
 from hitless.wire.invocation import Message, MessageType, Reassembler, fragments
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
-from tests.agent.support import until
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 FUNCTION = """
 import base64, json, os, time

@@ -133,6 +133,25 @@ def test_what_failed_before_the_launch_is_repeated_from_the_first_step(failed: s
     assert machine.handle(Elapsed(), machine.deadline) == [RunStep("run")], "what was installed stays so"
 
 
+@pytest.mark.parametrize("failed", ["bootstrap", "install"])
+def test_a_component_that_broke_before_the_launch_begins_anew_after_an_hour(failed: str) -> None:
+    machine = Lifecycle({"bootstrap": None, "install": None, "run": None}, serves=True)
+    machine.handle(Start(), 0)
+    now = 0.0
+    while machine.state is not ComponentState.BROKEN:
+        if failed == "install":
+            machine.handle(Exited("bootstrap", 0), now)
+        machine.handle(Exited(failed, 1), now)
+        assert machine.deadline is not None
+        now = machine.deadline
+        actions = machine.handle(Elapsed(), now) if machine.state is ComponentState.ERRORED else []
+        assert actions in ([], [RunStep("bootstrap")])
+    assert machine.handle(Elapsed(), now) == [RunStep("bootstrap")]
+    assert (machine.state, machine.errors) == (ComponentState.NEW, 0)
+    assert machine.handle(Exited("bootstrap", 0), now) == [RunStep("install")]
+    assert machine.handle(Exited("install", 0), now) == [RunStep("run")]
+
+
 def test_a_component_that_cannot_be_started_is_broken_and_not_tried_again() -> None:
     machine = Lifecycle({"run": None}, serves=True)
     assert machine.handle(CannotStart("no control group"), 0) == [Kill()]
@@ -155,15 +174,25 @@ events: st.SearchStrategy[Event | str] = st.one_of(
 
 
 @given(st.sets(st.sampled_from(STEPS)), st.booleans(), st.lists(events, max_size=40))
-def test_whatever_happens_a_component_can_be_ended(steps: set[str], serves: bool, story: list[Event | str]) -> None:
+def test_whatever_happens_a_component_is_installed_before_it_is_launched_and_can_be_ended(
+    steps: set[str], serves: bool, story: list[Event | str]
+) -> None:
     machine = Lifecycle(dict.fromkeys(steps), serves=serves)
     now = 0.0
+    running: str | None = None
+    missing = steps & {"bootstrap", "install"}
     for event in story:
         now += 0.25
         if isinstance(event, str):
             now = max(now, machine.deadline or now)
         actions: list[Action] = machine.handle(Elapsed() if isinstance(event, str) else event, now)
-        assert {action.step for action in actions if isinstance(action, RunStep)} <= steps
+        if isinstance(event, Exited) and event.step == running:
+            missing -= {running} if event.code == 0 else set()
+            running = None
+        begun = [action.step for action in actions if isinstance(action, RunStep)]
+        assert set(begun) <= steps
+        assert not (missing and {"startup", "run"} & set(begun)), "launched before it was installed"
+        running = begun[-1] if begun else None if Kill() in actions else running
         assert machine.errors <= 3
         # Nothing that has a time limit or is to be tried again is ever without a deadline.
         if machine.state in (

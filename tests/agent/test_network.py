@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hitless.wire.report import decode
-from tests.agent.support import ROOT, agent_command, agent_folder, child, until
-from tests.patience import PATIENCE
+from tests.agent.support import ROOT, agent_command, agent_folder, child
+from tests.patience import PATIENCE, until
 from topologies.cgroups import Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]

@@ -25,7 +25,7 @@ from hitless.wire.report import Report
 from hitless.words import MemberStatus, Reason
 from tests.controller.frames import report_frame
 from tests.controller.targets import Target, missing, running
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until_async
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
 INJECT = 2
@@ -98,12 +98,6 @@ def report_of(fabric: Fabric, service: str, node: str, sequence: int, **fields: 
     )
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a state that nothing announces
-            await asyncio.sleep(0.02)
-
-
 async def heard(events: AsyncIterator[SteeringEvent]) -> SteeringEvent:
     async with asyncio.timeout(PATIENCE):
         return await anext(events)
@@ -158,7 +152,7 @@ def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target)
             async with connected(fabric) as session:
                 events = session.events()
                 began = asyncio.get_running_loop().time()
-                await until(lambda of=session: of.state.hosts.get("detect") == "edge2")
+                await until_async(lambda of=session: of.state.hosts.get("detect") == "edge2", "the move is not seen")
                 passed = asyncio.get_running_loop().time() - began
                 state = (await session.probe("detect", "edge2"))[0]
                 assert (state.status, state.rank, state.host) == (MemberStatus.READY, 65535 - 100, "edge2")
@@ -279,7 +273,7 @@ def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
     async def body() -> None:
         async with connected(fabric) as session:
             target.kill()
-            await until(lambda: not session.state.connected)
+            await until_async(lambda: not session.state.connected, "the loss was not noticed")
             assert session.state.error is not None
             assert target.address in session.state.error
             with pytest.raises(SwitchError):
@@ -322,7 +316,7 @@ def test_a_second_controller_waits_until_the_first_is_gone(target: Target) -> No
         second = SwitchSession(fabric, "s1")
         async with connected(fabric) as first:
             task = asyncio.create_task(second.run())
-            await until(lambda: second.state.error is not None)
+            await until_async(lambda: second.state.error is not None, "the second says nothing")
             assert "another controller is in charge" in str(second.state.error)
             assert first.state.connected
             assert not await first.apply(Overrides())

@@ -2,8 +2,6 @@
 
 import asyncio
 import struct
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,7 +25,6 @@ from hitless.mqtt.messages import (
     StartNext,
 )
 from hitless.wire.report import Report
-from tests.patience import PATIENCE
 
 
 @dataclass(eq=False)
@@ -162,11 +159,3 @@ class FakeNode:
         done = JobUpdate(status="SUCCEEDED", client_token=execution.job_id)
         await self._client.publish(topics.JOB_UPDATE.of(node=self.name, job=execution.job_id), done.encode(), 1)
         await self.tell_health()
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds; fails with `what` otherwise."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)

@@ -20,10 +20,10 @@ from hitless.cancellation import raise_if_cancelled
 from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointUpdate
 from hitless.words import Reason
-from tests.controller_app.fake_node import FakeNode, until
+from tests.controller_app.fake_node import FakeNode
 from tests.controller_app.support import ROOT, Running
 from tests.mosquitto import Mosquitto
-from tests.patience import PATIENCE, quickest
+from tests.patience import PATIENCE, quickest, until_async
 
 
 def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running) -> None:
@@ -55,7 +55,7 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
 def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: Mosquitto) -> None:
     def ended() -> float:
         running.start()
-        asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
+        asyncio.run(until_async(lambda: running.status()["broker"]["connected"], "not connected"))
         broker.kill()
         before = time.monotonic()
         assert running.end() == 0
@@ -72,22 +72,24 @@ def test_nodes_get_their_deployment_once_also_over_a_restart(
     async def scenario() -> None:
         async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
             running.start()
-            await until(lambda: edge1.deployment and edge2.deployment, "no deployment came")
-            await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done")
+            await until_async(lambda: edge1.deployment and edge2.deployment, "no deployment came")
+            await until_async(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done")
             assert edge1.deployment is not None
             assert set(edge1.deployment.components) == {"org.example.Resize", "org.example.Web"}
             both = {"org.example.Resize": "RUNNING", "org.example.Web": "RUNNING"}
-            await until(lambda: running.status()["nodes"]["edge1"]["components"] == both, "not told as running")
+            await until_async(lambda: running.status()["nodes"]["edge1"]["components"] == both, "not told as running")
             await _nothing_new(edge1, 1)
 
             first = edge1.deployment.deployment_id
             assert running.end() == 0
             running.start()
-            await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done again")
+            await until_async(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done again")
             assert edge1.deployment.deployment_id == first
             await _nothing_new(edge1, 1)
         async with FakeNode(fabric, "edge1", epoch=2, deployment=edge1.deployment) as again:
-            await until(lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done a third time")
+            await until_async(
+                lambda: running.status()["nodes"]["edge1"]["deployment"] == "done", "not done a third time"
+            )
             await _nothing_new(again, 0)
 
     asyncio.run(scenario())
@@ -105,15 +107,17 @@ def test_losing_the_broker_ends_nothing_and_its_return_restores_everything(
     async def scenario() -> None:
         running.start()
         async with FakeNode(fabric, "edge1") as node:
-            await until(lambda: node.deployment, "no deployment came")
+            await until_async(lambda: node.deployment, "no deployment came")
             broker.kill()
-            await until(lambda: running.status()["broker"]["connected"] is False, "the loss was not noticed")
+            await until_async(lambda: running.status()["broker"]["connected"] is False, "the loss was not noticed")
             running.client.drain("web", "edge1")
             broker.start()
-            await until(lambda: running.status()["broker"]["connected"], "it did not come back")
+            await until_async(lambda: running.status()["broker"]["connected"], "it did not come back")
         async with FakeNode(fabric, "edge1", epoch=2) as node:
-            await until(lambda: node.deployment, "no deployment came after the broker's return")
-            await until(lambda: node.drains("org.example.Web"), "the drain that was asked for meanwhile never came")
+            await until_async(lambda: node.deployment, "no deployment came after the broker's return")
+            await until_async(
+                lambda: node.drains("org.example.Web"), "the drain that was asked for meanwhile never came"
+            )
 
     asyncio.run(scenario())
 
@@ -122,20 +126,20 @@ def test_a_drain_reaches_the_node_and_survives_a_restart(running: Running, fabri
     async def scenario() -> None:
         running.start()
         async with FakeNode(fabric, "edge1") as node:
-            await until(lambda: running.status()["nodes"]["edge1"]["online"], "never online")
+            await until_async(lambda: running.status()["nodes"]["edge1"]["online"], "never online")
             done = running.cli("drain", "web", "edge1")
             assert done.returncode == 0, done.stderr
-            await until(lambda: node.drains("org.example.Web"), "not told to drain")
+            await until_async(lambda: node.drains("org.example.Web"), "not told to drain")
             assert node.shadows["org.example.Resize"].draining is False
 
             running.end(signal.SIGKILL)
             node.shadows.clear()
             running.start()
-            await until(lambda: "org.example.Web" in node.shadows, "a restarted controller says nothing")
+            await until_async(lambda: "org.example.Web" in node.shadows, "a restarted controller says nothing")
             assert node.shadows["org.example.Web"].draining is True
             assert running.status()["services"]["web"]["instances"]["edge1"]["draining"] is True
             running.client.drain("web", "edge1", undo=True)
-            await until(lambda: node.drains("org.example.Web") is False, "the drain does not end")
+            await until_async(lambda: node.drains("org.example.Web") is False, "the drain does not end")
 
     asyncio.run(scenario())
 
@@ -178,11 +182,15 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             # The first that is heard of is the host.
             alone = asyncio.create_task(_emit({edge1: 0}))
             for service in ("resize", "web"):
-                await until(lambda of=service: running.status()["services"][of]["host"] == "edge1", "edge1 is no host")
+                await until_async(
+                    lambda of=service: running.status()["services"][of]["host"] == "edge1", "edge1 is no host"
+                )
             alone.cancel()
             metrics = asyncio.create_task(_emit({edge1: 0, edge2: 100}))
             first = await _retained_endpoint(fabric, "resize", to="10.0.0.11")
-            await until(lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.11", "the caller is not told")
+            await until_async(
+                lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.11", "the caller is not told"
+            )
             metrics.cancel()
 
             jobs = len(edge2.jobs)
@@ -190,9 +198,11 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             second = await _retained_endpoint(fabric, "resize", to="10.0.0.12")
             assert second.newer_than(first)
             assert second.reason == "BETTER: edge1 -> edge2"
-            await until(lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.12", "the caller is not told")
-            await until(lambda: edge1.role("org.example.Web") == "standby", "the old gateway is not told")
-            await until(lambda: edge2.role("org.example.Web") == "host", "the new gateway is not told")
+            await until_async(
+                lambda: _endpoint(edge2, "org.example.Web", "resize") == "10.0.0.12", "the caller is not told"
+            )
+            await until_async(lambda: edge1.role("org.example.Web") == "standby", "the old gateway is not told")
+            await until_async(lambda: edge2.role("org.example.Web") == "host", "the new gateway is not told")
             assert len(edge2.jobs) == jobs + 1
             move = next(event for event in running.events(EndpointEvent) if event.to_node == "edge2")
             assert (move.from_node, move.reason) == ("edge1", Reason.BETTER)
@@ -251,11 +261,11 @@ def test_a_silent_hosts_service_is_moved_by_reconfiguration(
     async def silence(edge1: FakeNode, edge2: FakeNode) -> float:
         """Seconds from edge1's last metrics to the decision."""
         both = asyncio.create_task(_emit({edge1: 0, edge2: 900}))
-        await until(lambda: running.status()["services"]["resize"]["host"] == "edge1", "edge1 is no host")
+        await until_async(lambda: running.status()["services"]["resize"]["host"] == "edge1", "edge1 is no host")
         both.cancel()
         before = time.monotonic_ns()
         alone = asyncio.create_task(_emit({edge2: 900}))
-        await until(lambda: running.status()["services"]["resize"]["host"] == "edge2", "a silent host is kept")
+        await until_async(lambda: running.status()["services"]["resize"]["host"] == "edge2", "a silent host is kept")
         alone.cancel()
         move = [event for event in running.events(EndpointEvent) if event.service == "resize"][-1]
         assert (move.from_node, move.to_node, move.reason) == ("edge1", "edge2", Reason.STALE)

@@ -25,10 +25,9 @@ from controller.operator.documents import (
     Status,
 )
 from controller.operator.sentences import describe
-from tests.controller_app.fake_node import until
 from tests.controller_app.support import ROOT, Running
 from tests.mosquitto import Mosquitto
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until_async
 
 TEXT = (ROOT / "docs" / "api.md").read_text()
 SECTIONS = dict(re.findall(r"^## ((?:GET|POST) \S+)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
@@ -126,7 +125,7 @@ def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
 @needs_curl
 def test_the_curl_line_that_migrates_runs(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
     running.start("--mode", "reconfiguration")
-    asyncio.run(until(lambda: running.status()["broker"]["connected"], "not connected"))
+    asyncio.run(until_async(lambda: running.status()["broker"]["connected"], "not connected"))
     result = MigrateResult.model_validate(answer(running, "POST /v1/migrate"))
     assert (result.service, result.node, result.held) == ("web", "edge2", False)
     assert running.status()["services"]["web"]["held_on"] == "edge2"

@@ -13,10 +13,11 @@ import pytest
 from controller.fabric.file import Fabric
 from controller.observe.events import DigestEvent
 from controller.switches.view import reason_name
-from tests.controller_app.fake_node import FakeNode, until
+from tests.controller_app.fake_node import FakeNode
 from tests.controller_app.namespace import Link, Namespace, namespace
 from tests.controller_app.support import IDENTITIES, Ports, Running
 from tests.mosquitto import mosquitto
+from tests.patience import until_async
 from topologies import targets
 from topologies.processes import start, stop
 
@@ -67,33 +68,33 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
         return running.status()["services"][name]
 
     async with FakeNode(fabric, "edge1") as edge1, FakeNode(fabric, "edge2") as edge2:
-        await until(lambda: running.status()["switches"]["s1"]["connected"], "the switch is not connected")
+        await until_async(lambda: running.status()["switches"]["s1"]["connected"], "the switch is not connected")
         links = {edge1: Link("h1"), edge2: Link("h2")}
         load = {edge1: 100, edge2: 300}
         emitting = asyncio.create_task(_emit(links, load))
 
-        await until(lambda: service()["instances"]["edge2"]["rank"] == 65535 - 300, "the probe shows no rank")
-        await until(lambda: service()["host"], "nobody is the host")
+        await until_async(lambda: service()["instances"]["edge2"]["rank"] == 65535 - 300, "the probe shows no rank")
+        await until_async(lambda: service()["host"], "nobody is the host")
         status = service()
         assert status["instances"]["edge1"]["rank"] == 65535 - 100
         assert status["instances"]["edge1"]["status"] == "ready"
-        await until(lambda: service()["instances"]["edge1"]["age_us"] < 200_000, "no report is fresh")
+        await until_async(lambda: service()["instances"]["edge1"]["age_us"] < 200_000, "no report is fresh")
         assert status["instances"]["edge1"]["epoch"] == 1
         first = status["host"]
         assert first in ("edge1", "edge2")
-        await until(lambda: _roles(edge1, edge2) == _roles_for(first), "the first host's gateways are not told")
+        await until_async(lambda: _roles(edge1, edge2) == _roles_for(first), "the first host's gateways are not told")
 
         other = "edge2" if first == "edge1" else "edge1"
         done = await asyncio.to_thread(running.cli, "migrate", "web", other, "--hold")
         assert done.returncode == 0, done.stderr
-        await until(lambda: service()["host"] == other, "the command moved nothing")
-        await until(lambda: _roles(edge1, edge2) == _roles_for(other), "the gateways are not told of the move")
+        await until_async(lambda: service()["host"] == other, "the command moved nothing")
+        await until_async(lambda: _roles(edge1, edge2) == _roles_for(other), "the gateways are not told of the move")
 
         def reasons() -> list[tuple[str, str | None]]:
             digests = running.events(DigestEvent)
             return [(reason_name(one.reason), one.to_node) for one in digests if one.service == "web"]
 
-        await until(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
+        await until_async(lambda: {("FIRST", first), ("PINNED", other)} <= set(reasons()), "a digest is missing")
 
         async def restarted() -> float:
             """Seconds until the roles are told, from when the switch is connected again."""
@@ -101,9 +102,11 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
             for node in (edge1, edge2):
                 node.shadows.clear()
             await asyncio.to_thread(running.start)
-            await until(lambda: running.status()["switches"]["s1"]["connected"], "the switch is not connected again")
+            await until_async(
+                lambda: running.status()["switches"]["s1"]["connected"], "the switch is not connected again"
+            )
             before = time.monotonic()
-            await until(lambda: _roles(edge1, edge2) == _roles_for(other), "a restart must tell the roles")
+            await until_async(lambda: _roles(edge1, edge2) == _roles_for(other), "a restart must tell the roles")
             return time.monotonic() - before
 
         least = await restarted()
@@ -118,13 +121,13 @@ async def _scenario(fabric: Fabric, running: Running) -> None:
         load[edge1 if other == "edge1" else edge2] = 900
         done = await asyncio.to_thread(running.cli, "release", "web")
         assert done.returncode == 0, done.stderr
-        await until(lambda: service()["host"] == first, "after the release, load moves nothing")
-        await until(lambda: ("BETTER", first) in reasons(), "no digest tells why")
+        await until_async(lambda: service()["host"] == first, "after the release, load moves nothing")
+        await until_async(lambda: ("BETTER", first) in reasons(), "no digest tells why")
 
         text = (await asyncio.to_thread(running.cli, "status")).stdout
         assert f"{65535 - 900}" in text
         emitting.cancel()
-        await until(lambda: service()["instances"]["edge1"]["age_us"] > 300_000, "age does not grow")
+        await until_async(lambda: service()["instances"]["edge1"]["age_us"] > 300_000, "age does not grow")
         for link in links.values():
             link.close()
 

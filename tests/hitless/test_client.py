@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,16 +15,10 @@ from hitless.wire.calls import CallFailed, DeadlineExceeded, Endpoint, UnknownEn
 from hitless.wire.invocation import Header, Message, MessageType
 from hitless.wire.pacing import Pacer
 from tests.hitless.peer import Peer
-from tests.patience import PATIENCE, quickest
+from tests.patience import PATIENCE, quickest, until_async
 from tests.ports import free_port
 
 FRAME = bytes(range(256)) * 60
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a state that nothing announces
-            await asyncio.sleep(0.005)
 
 
 def endpoints_of(peer: Peer) -> Endpoints:
@@ -92,11 +86,11 @@ async def test_an_answer_from_elsewhere_is_not_taken() -> None:
         strays: list[tuple[Header, tuple[str, int]]] = []
         async with Client(endpoints_of(asked), on_stray=lambda *stray: strays.append(stray)) as client:
             call = asyncio.create_task(client.invoke("svc", b"?", PATIENCE))
-            await until(lambda: asked.executed)
+            await until_async(lambda: asked.executed, "the request did not come")
             request = asked.executed[0]
             client_address = ("127.0.0.1", client._socket.getsockname()[1])
             impostor.send(request.answer(200, b"wrong"), client_address)
-            await until(lambda: strays)
+            await until_async(lambda: strays, "no stray answer was told")
             assert not call.done()
             asked.send(request.answer(200, b"right"), client_address)
             assert (await call).result() == b"right"
@@ -109,7 +103,7 @@ async def test_second_and_late_answers_are_told_once_each(peer: Peer) -> None:
         response = await client.invoke("svc", FRAME, PATIENCE)
         port = client._socket.getsockname()[1]
         peer.send(peer.executed[0].answer(200, FRAME), ("127.0.0.1", port))
-        await until(lambda: strays)
+        await until_async(lambda: strays, "no stray answer was told")
         assert (await client.invoke("svc", FRAME, PATIENCE)).result() == FRAME
         assert [header.request_id for header in strays] == [response.request_id]
         assert client.counts.stray == 1
@@ -146,7 +140,7 @@ async def test_sent_once_when_a_fragment_is_lost() -> None:
         async with Client(endpoints_of(peer)) as client:
             with pytest.raises(DeadlineExceeded):
                 await client.invoke("svc", FRAME, deadline=0.3)
-            await until(lambda: peer.arrived >= 11)
+            await until_async(lambda: peer.arrived >= 11, "not every datagram came")
         assert peer.executed == []
         assert peer.arrived == 11
 
@@ -178,7 +172,7 @@ async def test_an_acknowledged_request_is_not_sent_again() -> None:
         async with Client(endpoints_of(peer)) as client:
             port = client._socket.getsockname()[1]
             call = asyncio.create_task(client.invoke("svc", b"", PATIENCE, retry_after=0.1))
-            await until(lambda: peer.executed)
+            await until_async(lambda: peer.executed, "the request did not come")
             # All comes in order: with the first answer the acknowledgement, by the second all that was sent before it.
             for _ in range(2):
                 await client.invoke("svc", b"marker", PATIENCE)
@@ -203,7 +197,7 @@ async def test_closing_cancels_what_waits() -> None:
     with Peer(lambda _: None) as peer:
         async with Client(endpoints_of(peer)) as client:
             call = asyncio.create_task(client.invoke("svc", b"", 2 * PATIENCE))
-            await until(lambda: client.in_flight)
+            await until_async(lambda: client.in_flight, "the call has not begun")
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(call, PATIENCE)
 

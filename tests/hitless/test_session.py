@@ -18,7 +18,7 @@ from hitless.mqtt.background import BackgroundSession
 from hitless.mqtt.broker import BrokerSettings, Credentials
 from hitless.mqtt.session import ANSWER_S, DISCONNECT_TIMEOUT_S, Announcement, Publication, Session
 from tests.mosquitto import Mosquitto, mosquitto
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until_async
 from tests.ports import free_port
 
 PRESENCE = Announcement("test/presence", b"online", b"offline")
@@ -29,13 +29,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     identities = [Credentials(username=name, password="secret") for name in ("one", "other")]
     with mosquitto(tmp_path / "broker", identities=identities) as running:
         yield running
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.005)
 
 
 @dataclass
@@ -93,18 +86,18 @@ async def test_it_comes_back_after_the_broker_and_drops_what_was_said_meanwhile(
     async with running(broker.settings("one")) as own:
         bus = own.session
         assert not bus.publish(Publication("test/a", b"0"))
-        await until(lambda: bus.connected, "no session")
+        await until_async(lambda: bus.connected, "no session")
         assert bus.publish(Publication("test/a", b"1"))
-        await until(lambda: own.messages == ["test/a 1 live"], "the message did not come")
+        await until_async(lambda: own.messages == ["test/a 1 live"], "the message did not come")
         broker.kill()
-        await until(lambda: not bus.connected, "the loss was not noticed")
-        await until(lambda: bus.error == "Connection refused", f"it says {bus.error}")
+        await until_async(lambda: not bus.connected, "the loss was not noticed")
+        await until_async(lambda: bus.error == "Connection refused", f"it says {bus.error}")
         assert not bus.publish(Publication("test/a", b"2"))
         broker.start()
-        await until(lambda: len(own.sessions) == 2, "no second session")
+        await until_async(lambda: len(own.sessions) == 2, "no second session")
         assert bus.error is None
         bus.publish(Publication("test/a", b"3"))
-        await until(lambda: len(own.messages) == 2, "the message did not come")
+        await until_async(lambda: len(own.messages) == 2, "the message did not come")
         assert own.messages[-1] == "test/a 3 live"
 
 
@@ -114,10 +107,10 @@ async def test_a_handler_that_fails_ends_nothing(broker: Mosquitto, caplog: pyte
 
     async with running(broker.settings("one")) as own:
         own.session._on_connected = connected
-        await until(lambda: own.session.connected, "no session")
+        await until_async(lambda: own.session.connected, "no session")
         own.session.publish(Publication("test/a", b"bad"))
         own.session.publish(Publication("test/a", b"good"))
-        await until(lambda: own.messages == ["test/a good live"], "the next message did not come")
+        await until_async(lambda: own.messages == ["test/a good live"], "the next message did not come")
         assert not own.running.done()
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         "not today",
@@ -129,14 +122,14 @@ async def test_what_the_broker_kept_is_told_from_what_is_new(broker: Mosquitto) 
     async with aiomqtt.Client("127.0.0.1", broker.port, username="other", password="secret") as client:
         await client.publish("test/kept", b"1", 1, True)
     async with running(broker.settings("one")) as own:
-        await until(lambda: "test/kept 1 retained" in own.messages, "the kept message did not come")
+        await until_async(lambda: "test/kept 1 retained" in own.messages, "the kept message did not come")
         own.session.publish(Publication("test/kept", b"2", retain=True))
-        await until(lambda: "test/kept 2 live" in own.messages, "the new message did not come")
+        await until_async(lambda: "test/kept 2 live" in own.messages, "the new message did not come")
 
 
 async def test_a_wrong_password_is_said_and_tried_again(broker: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     async with running(broker.settings("one", "wrong")) as own:
-        await until(lambda: own.session.error != "not connected yet", "it says nothing")
+        await until_async(lambda: own.session.error != "not connected yet", "it says nothing")
         assert own.session.error == "connection refused: Not authorized"
         assert own.sessions == []
         broker.kill()
@@ -148,37 +141,37 @@ async def test_a_wrong_password_is_said_and_tried_again(broker: Mosquitto, caplo
 
 async def test_a_host_that_no_resolver_knows_is_said(caplog: pytest.LogCaptureFixture) -> None:
     async with running(BrokerSettings(host="no-such-host.invalid")) as own:
-        await until(lambda: own.session.error != "not connected yet", "it says nothing")
+        await until_async(lambda: own.session.error != "not connected yet", "it says nothing")
         assert not own.session.error.startswith("[Errno")
         assert not own.running.done()
     async with running(BrokerSettings(host="x" * 70)) as own:
-        await until(lambda: own.session.error != "not connected yet", "it says nothing")
+        await until_async(lambda: own.session.error != "not connected yet", "it says nothing")
         assert not own.running.done(), "a name that is too long for the resolver ends nothing"
 
 
 async def test_presence_is_told_at_every_end(broker: Mosquitto) -> None:
     async with running(broker.settings("other")) as watcher:
-        await until(lambda: watcher.session.connected, "no session")
+        await until_async(lambda: watcher.session.connected, "no session")
         told = watcher.messages
         async with running(broker.settings("one"), identifier="one", announcement=PRESENCE) as own:
-            await until(lambda: told == ["test/presence online live"], "the birth")
+            await until_async(lambda: told == ["test/presence online live"], "the birth")
             await own.cancel()
-            await until(lambda: told[1:] == ["test/presence offline live"], "the goodbye")
+            await until_async(lambda: told[1:] == ["test/presence offline live"], "the goodbye")
     async with running(broker.settings("other")) as late:
-        await until(lambda: late.messages == ["test/presence offline retained"], "it is retained")
+        await until_async(lambda: late.messages == ["test/presence offline retained"], "it is retained")
 
 
 async def test_a_second_session_of_the_same_name_takes_over_slowly(broker: Mosquitto) -> None:
     """Two programs with one name: a birth follows the will of the one before, and they do not fight."""
     async with running(broker.settings("other")) as watcher:
-        await until(lambda: watcher.session.connected, "no session")
+        await until_async(lambda: watcher.session.connected, "no session")
         async with running(broker.settings("one"), identifier="one", announcement=PRESENCE) as first:
-            await until(lambda: first.session.connected, "no session")
+            await until_async(lambda: first.session.connected, "no session")
             async with running(broker.settings("one"), identifier="one", announcement=PRESENCE) as second:
-                await until(lambda: second.session.connected, "no second session")
-                await until(lambda: first.session.error is not None, "the first is told")
+                await until_async(lambda: second.session.connected, "no second session")
+                await until_async(lambda: first.session.error is not None, "the first is told")
                 assert first.session.error == "connection lost"
-                await until(lambda: len(watcher.messages) >= 3, "birth, will, birth")
+                await until_async(lambda: len(watcher.messages) >= 3, "birth, will, birth")
                 assert [line.split()[1] for line in watcher.messages[:3]] == ["online", "offline", "online"]
                 await asyncio.sleep(2)
                 assert len(first.sessions) + len(second.sessions) <= 8, "the waits grow"
@@ -196,8 +189,8 @@ async def test_ended_in_every_phase(broker: Mosquitto) -> None:
             own.session.publish(Publication("test/a", b"x"))
             await asyncio.sleep(0)
         await own.cancel()
-    await until(lambda: len(asyncio.all_tasks()) == 1, "tasks that nobody waits for")
-    await until(lambda: connections(broker) == 0, "connections that nobody uses")
+    await until_async(lambda: len(asyncio.all_tasks()) == 1, "tasks that nobody waits for")
+    await until_async(lambda: connections(broker) == 0, "connections that nobody uses")
     assert complaints == []
 
 
@@ -217,7 +210,7 @@ def connections(broker: Mosquitto) -> int:
 
 async def test_ended_while_the_broker_does_not_answer(broker: Mosquitto) -> None:
     async with running(broker.settings("one"), announcement=PRESENCE) as own:
-        await until(lambda: own.session.connected, "no session")
+        await until_async(lambda: own.session.connected, "no session")
         broker.send_signal(SIGSTOP)
         try:
             for _ in range(100):
@@ -229,14 +222,14 @@ async def test_ended_while_the_broker_does_not_answer(broker: Mosquitto) -> None
                 assert await connecting.cancel() < 4 * DISCONNECT_TIMEOUT_S
         finally:
             broker.send_signal(SIGCONT)
-    await until(lambda: connections(broker) == 0, "connections that nobody uses")
+    await until_async(lambda: connections(broker) == 0, "connections that nobody uses")
 
 
 async def test_ended_while_the_broker_dies(broker: Mosquitto) -> None:
     complaints = complaints_of(asyncio.get_running_loop())
     for _ in range(5):
         async with running(broker.settings("one"), announcement=PRESENCE) as own:
-            await until(lambda own=own: own.session.connected, "no session")  # type: ignore[misc]
+            await until_async(lambda own=own: own.session.connected, "no session")  # type: ignore[misc]
             broker.kill()
             await asyncio.sleep(0)
             assert await own.cancel() < 4 * DISCONNECT_TIMEOUT_S
@@ -248,7 +241,7 @@ async def test_a_peer_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("hitless.mqtt.session.ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", free_port())) as deaf:
         async with running(BrokerSettings(host="127.0.0.1", port=deaf.getsockname()[1])) as own:
-            await until(lambda: own.session.error == "no answer within 0.2 s", f"it says {own.session.error}")
+            await until_async(lambda: own.session.error == "no answer within 0.2 s", f"it says {own.session.error}")
     assert ANSWER_S == 10
 
 

@@ -76,20 +76,6 @@ async def on_host(bed: Testbed, host: str, *command: str, timeout_s: float = 60)
     return output.decode()
 
 
-async def until(condition: Any, seconds: float, what: str) -> None:
-    """Wait until ``condition()`` (which may be awaitable) is true; fails the test with ``what`` after ``seconds``."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return
-        assert loop.time() < deadline, f"after {seconds} s: {what}"
-        await asyncio.sleep(0.1)
-
-
 async def connections(bed: Testbed, node: str, port: int) -> int:
     """How many TCP connections to a port a node has."""
     output = await on_host(bed, node, "ss", "-Htn", "state", "established", f"sport = :{port}")

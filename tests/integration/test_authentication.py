@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import each_target, fabric_up, hitless, needs_root, on_host, until
+from tests.integration.support import each_target, fabric_up, hitless, needs_root, on_host
+from tests.patience import until_async
 from topologies.testbed import Testbed
 
 FORGER = """
@@ -45,7 +46,9 @@ def test_keys_are_replaced_without_a_gap_and_forgeries_are_dropped(target: str, 
             before, dropped = keys(bed), await forged(bed)
             assert len({one["current"]["secret"] for one in before.values()}) == 6, "a key for each binding"
             hitless(bed, "rotate-keys")
-            await until(lambda: all(not one["next"] for one in keys(bed).values()), 30, "the rotation does not end")
+            await until_async(
+                lambda: all(not one["next"] for one in keys(bed).values()), "the rotation does not end", within=30
+            )
             after = keys(bed)
             assert all(after[binding]["current"] != before[binding]["current"] for binding in before)
             await asyncio.sleep(1.2)  # the controller reads counters once a second
@@ -54,7 +57,7 @@ def test_keys_are_replaced_without_a_gap_and_forgeries_are_dropped(target: str, 
             def believed() -> bool:
                 return bool(hitless(bed, "status")["services"]["thumbnail"]["instances"]["edge1"]["status"] == "ready")
 
-            await until(believed, 20, "the reports with the new key are not taken")
+            await until_async(believed, "the reports with the new key are not taken", within=20)
             key_id = str(after["thumbnail", "edge1"]["current"]["id"])
             await on_host(bed, "edge1", sys.executable, "-c", FORGER, "10.0.0.11", key_id)
             for line in (tmp_path / "controller.log", tmp_path / "agent-edge1.log"):
@@ -63,7 +66,7 @@ def test_keys_are_replaced_without_a_gap_and_forgeries_are_dropped(target: str, 
             async def counted() -> bool:
                 return await forged(bed) == dropped + 100
 
-            await until(counted, 20, "the forgeries are not counted")
+            await until_async(counted, "the forgeries are not counted", within=20)
             assert hitless(bed, "status")["services"]["thumbnail"]["instances"]["edge1"]["epoch"] < 1000
 
     asyncio.run(scenario())

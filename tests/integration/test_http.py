@@ -18,8 +18,8 @@ from tests.integration.support import (
     needs_root,
     on_host,
     read_wrk,
-    until,
 )
+from tests.patience import until_async
 from topologies.processes import in_namespace
 from topologies.testbed import Testbed
 
@@ -44,9 +44,9 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
         async def all_on(node: str) -> bool:
             return await connections(bed, node, SERVICE_PORT) == CONNECTIONS
 
-        await until(lambda: all_on(old), 20, f"wrk's connections are not on {old}")
+        await until_async(lambda: all_on(old), f"wrk's connections are not on {old}", within=20)
         action()
-        await until(lambda: all_on(new), 20, f"wrk's connections are not on {new}")
+        await until_async(lambda: all_on(new), f"wrk's connections are not on {new}", within=20)
         assert await connections(bed, old, SERVICE_PORT) == 0
         await asyncio.sleep(AFTERWARDS_S)
         wrk.send_signal(signal.SIGINT)  # then it prints its report
@@ -75,7 +75,9 @@ def test_keep_alive_connections_follow_their_function_without_an_error(target: s
     async def scenario() -> None:
         async with fabric_up(target, tmp_path, restless(tmp_path)) as bed:
             await during_wrk(bed, lambda: hitless(bed, "migrate", "thumbnail", "edge2"), "edge1", "edge2")
-            await until(lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], 20, "still held")
+            await until_async(
+                lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], "still held", within=20
+            )
             await during_wrk(bed, lambda: hitless(bed, "drain", "thumbnail", "edge2"), "edge2", "edge1")
             hitless(bed, "drain", "thumbnail", "edge2", "--undo")
 

@@ -47,8 +47,11 @@ def test_the_switch_moves_the_work_and_no_request_is_lost(target: str) -> None:
     moves = {move["service"]: move for move in summary["migrations"]}
     move = moves["preprocess"]
     assert (move["from"], move["to"], move["reason"]) == ("edge1", "edge2", "BETTER")
-    assert move["report_to_first_steered_ms"] is not None
-    assert 0 < move["trigger_to_first_steered_ms"] < 3000
+    # The competition is the reason of the move: it comes first, then the report that tells of it, then the move. There
+    # is load long enough after it for a comparison.
+    assert 0 < move["report_to_first_steered_ms"] < move["trigger_to_first_steered_ms"]
+    phases = summary["phases"]
+    assert phases["trigger_s"] < move["at_s"] < phases["window_end_s"] < phases["end_s"]
     assert ">>> preprocess moved: edge1 → edge2" in output
     assert len((folder / "requests.csv").read_text().splitlines()) == summary["requests"] + 1
     assert (folder / "latency.png").read_bytes().startswith(b"\x89PNG")

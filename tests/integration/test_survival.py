@@ -12,7 +12,8 @@ from experiments.migration import measure, records
 from experiments.migration.generator import start_load
 from experiments.migration.options import APPLICATION, Options
 from experiments.migration.scenario import disturb
-from tests.integration.support import each_target, fabric_up, needs_root, until
+from tests.integration.support import each_target, fabric_up, needs_root
+from tests.patience import until_async
 from topologies.testbed import Testbed
 
 FRAMES_PER_SECOND = 5.0
@@ -37,15 +38,15 @@ def test_killing_controller_and_broker_changes_nothing_for_requests(target: str,
         async with fabric_up(target, tmp_path / "logs") as bed:
             # So few that the functions alone give each other no reason to move, however slow the machine is.
             load = start_load("load", options, bed, rows)
-            await until(lambda: rows.exists() and rows.stat().st_size > 2000, 20, "the load sent nothing")
+            await until_async(lambda: rows.exists() and rows.stat().st_size > 2000, "the load sent nothing", within=20)
             # What the CLI moved is let go after its dwell, which takes the controller.
-            await until(lambda: released(bed), 20, "the functions stayed pinned")
+            await until_async(lambda: released(bed), "the functions stayed pinned", within=20)
             for name in ("controller", "broker"):
                 process = bed.process(name)
                 process.signal(signal.SIGKILL)
                 process.handle.wait()
             trigger_ns = disturb(bed, "edge1")
-            await until(lambda: load.handle.poll() is not None, 60, "the load did not end")
+            await until_async(lambda: load.handle.poll() is not None, "the load did not end", within=60)
             assert load.handle.returncode == 0, load.log.read_text()
             assert time.monotonic_ns() > trigger_ns
 

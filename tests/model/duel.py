@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
+from softswitch.bmv2.match import Exact, Lpm
+from softswitch.engine import abi
+from softswitch.engine.abi import Operation
+from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
-from softswitch.entries import DigestEvent, Exact, Lpm, Operation, TableOperation
+from softswitch.engine.events import DigestEvent
 
 from controller.switches.entries import Act, Place
 from hitless.steering.outcome import EVICTIONS, Event
@@ -35,6 +40,13 @@ class Target(Protocol):
         """Drops and events by name, and steered packets by instance; only those that are not zero."""
 
 
+@cache
+def compiled(pipeline: str) -> Compiled:
+    """A program, once for all that run it."""
+    with Engine() as engine:
+        return engine.compile(pipeline)
+
+
 class Softswitch:
     """The embedded target, in this process: no interfaces, no threads, and a clock that stands where it is put."""
 
@@ -43,7 +55,8 @@ class Softswitch:
     def __init__(self, engine: Engine, pipeline: str) -> None:
         self.engine = engine
         """Runs the program."""
-        engine.load(pipeline)
+        self._codecs = compiled(pipeline).codecs
+        engine.run(compiled(pipeline))
         for group, ports in COPIES.items():
             engine.set_multicast_group(group, [(port, 0) for port in ports])
         engine.read_events()
@@ -51,10 +64,13 @@ class Softswitch:
     def write(self, kind: Operation, place: Place, act: Act | None) -> None:
         """Change an entry."""
         key = tuple(Lpm(*value) if isinstance(value, tuple) else Exact(value) for _, value in place.key)
-        params = tuple(value for _, value in act.params) if act is not None else ()
-        operation = TableOperation(kind, place.table, key, 0, act.name if act is not None else None, params)
-        (error,) = self.engine.apply([operation])
-        assert error is None, f"{place} -> {act}: {error}"
+        codec = self._codecs.tables[place.table]
+        if act is None:
+            operation = codec.entry(kind, key, 0)
+        else:
+            operation = codec.entry(kind, key, 0, codec.action(act.name, [value for _, value in act.params]))
+        (result,) = self.engine.apply([operation])
+        assert result == abi.Result.OK, f"{place} -> {act}: {abi.Result(result).name}"
 
     def process(self, now: int, port: int, frame: bytes) -> list[Sent]:
         """What leaves."""

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import finsy as fy
 from finsy.proto import p4r
-from softswitch.entries import Operation
+from softswitch.engine.abi import Operation
 
 from controller.switches.entries import Act, Place
 from hitless.steering.policies import Single
@@ -26,7 +26,7 @@ from tests.model.duel import Digest
 from tests.model.switch import PACKET_IN, PACKET_OUT, Sent
 from tests.model.world import COPIES, PORTS, SECOND, Kind
 from tests.packet.bench import Bench
-from tests.packet.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 SENTINEL = Kind(200, UDP, Affinity.NONE)
 MEMBERS = (0, 1)

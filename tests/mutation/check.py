@@ -28,7 +28,7 @@ def main() -> None:
             def make(self) -> Duel:
                 target = Softswitch(engine, pipeline)
                 if GUARD:
-                    engine.write_register(MUTANT, 0, GUARD)
+                    engine.write_registers(MUTANT, 0, [GUARD])
                 return Duel(target, names)
 
         try:

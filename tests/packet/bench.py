@@ -36,8 +36,8 @@ from tests.packet.layout import (
 )
 from tests.packet.p4runtime import Client, entry
 from tests.packet.service import Service
-from tests.packet.waiting import PATIENCE, until
 from tests.packet.wires import Frame, Wires, command_inside
+from tests.patience import PATIENCE, until
 from topologies import targets
 
 MARK = bytes(12) + b"\x88\xb5" + b"mark".ljust(46)

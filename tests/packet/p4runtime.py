@@ -13,7 +13,7 @@ import finsy as fy
 import grpc
 from finsy.proto import p4r, p4r_grpc
 
-from tests.packet.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 DIGEST = "steering_event_t"
 

@@ -23,7 +23,7 @@ from tests.packet.layout import (
     node_port,
 )
 from tests.packet.p4runtime import entry
-from tests.packet.waiting import PATIENCE, until
+from tests.patience import PATIENCE, until
 
 if TYPE_CHECKING:
     from tests.packet.bench import Bench

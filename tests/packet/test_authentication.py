@@ -8,7 +8,7 @@ from tests.packet.bench import Bench
 from tests.packet.layout import node_port
 from tests.packet.service import Keys, Service
 from tests.packet.siphash import siphash
-from tests.packet.waiting import until
+from tests.patience import until
 
 OLD = bytes(range(16))
 NEW = bytes.fromhex("9f3c1122334455667788aabbccddeeff")

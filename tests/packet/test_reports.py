@@ -12,7 +12,7 @@ from tests.packet.layout import CLIENT_PORT, node_address, node_port
 from tests.packet.p4runtime import entry
 from tests.packet.service import Service
 from tests.packet.test_staleness import report_all
-from tests.packet.waiting import until
+from tests.patience import until
 
 
 def accepted(service: Service, member: int = 0, **fields: Any) -> bool:

@@ -3,7 +3,7 @@
 from tests.packet.bench import Bench
 from tests.packet.layout import node_port
 from tests.packet.service import Service
-from tests.packet.waiting import until
+from tests.patience import until
 
 SERVICES, LAST_SLOT = 256, 63
 AT_ONCE = 32

@@ -5,7 +5,7 @@ import pytest
 from tests.packet.bench import Bench
 from tests.packet.layout import FALLBACK_MAC, node_port
 from tests.packet.service import Service
-from tests.packet.waiting import until
+from tests.patience import until
 
 LAST, FALLBACK, DROP = 0, 1, 2
 EVICT_STALE = 8

@@ -4,23 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from topologies import leftovers
 from topologies.processes import ProcessEnded, start, stop
-
-
-def wait_until(condition, seconds: float = PATIENCE) -> bool:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_a_second_fabric_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
@@ -65,12 +55,12 @@ def test_started_processes_die_with_whoever_started_them(tmp_path: Path) -> None
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: leftovers.ProcessId.of(child) is None)
+    until(lambda: leftovers.ProcessId.of(child) is None, "its child to end with it")
 
 
 def test_an_end_that_nobody_asked_for_is_told_with_the_log(tmp_path: Path) -> None:
     process = start("switch s1", ["sh", "-c", "echo port 9559 is taken; exit 3"], tmp_path / "log")
-    assert wait_until(lambda: process.handle.poll() is not None)
+    until(lambda: process.handle.poll() is not None, "the process to end")
     with pytest.raises(ProcessEnded, match=r"switch s1 exited with code 3(.|\n)*port 9559 is taken"):
         process.check()
 
@@ -78,6 +68,6 @@ def test_an_end_that_nobody_asked_for_is_told_with_the_log(tmp_path: Path) -> No
 def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     deaf = start("deaf", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], tmp_path / "deaf")
     polite = start("polite", ["sleep", "60"], tmp_path / "polite")
-    assert wait_until(lambda: "up" in (tmp_path / "deaf").read_text())
+    until(lambda: "up" in (tmp_path / "deaf").read_text(), "the process to be up")
     assert stop([deaf, polite], patience_s=2) == ["deaf"]
     assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM

@@ -7,8 +7,8 @@ with softswitch.load("program.json", p4info="program.p4info.txtpb") as switch:
     print(switch.process(1, packet))  # [(port, bytes), …]
 """
 
+from softswitch.engine.events import DigestEvent
 from softswitch.engine.trace import Step, Trace
-from softswitch.entries import DigestEvent
 from softswitch.files import LoadError, WriteError
 from softswitch.switch import Switch, load
 

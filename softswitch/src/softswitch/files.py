@@ -123,7 +123,7 @@ def as_update(entity: p4r.Entity) -> p4r.Update:
 def write(device: Device, request: p4r.WriteRequest, where: str = "entries") -> None:
     """Do a batch. Raises WriteError when any update was refused."""
     try:
-        errors = device.write(request.updates, request.atomicity)
+        errors = device.write(request.updates, request.atomicity, request.SerializeToString())
     except P4RuntimeError as error:
         raise LoadError(f"{where}: {error}") from error
     failed = [(place, error) for place, error in enumerate(errors) if error is not None]

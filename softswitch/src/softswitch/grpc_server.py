@@ -20,8 +20,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from softswitch.p4runtime.errors import P4RuntimeError
-
 if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -43,6 +41,19 @@ Responses = Callable[[bytes, "Context"], Awaitable[None]]
 Stream = Callable[["Context"], Awaitable[None]]
 
 
+class CallFailed(Exception):
+    """The end of a call by another status than OK: a canonical code and one sentence.
+
+    `details` is a serialized google.rpc.Status, where there is more to tell.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str, details: bytes | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
 class CannotServe(OSError):
     """An address that cannot be served on; `str` is the sentence for the user."""
 
@@ -50,7 +61,7 @@ class CannotServe(OSError):
 @dataclass(frozen=True)
 class Service:
     """Handlers by method name. A unary one gives its answer; one of `responses` writes several on its context, one of
-    `streams` reads from it as well. To end a call with another status than OK they raise P4RuntimeError."""
+    `streams` reads from it as well. To end a call with another status than OK they raise CallFailed."""
 
     name: str
     unary: Mapping[str, Unary]
@@ -74,7 +85,7 @@ class Service:
         async def handle(request: Any, context: Context) -> Any:
             try:
                 return await handler(request, context)
-            except P4RuntimeError as error:
+            except CallFailed as error:
                 metadata = () if error.details is None else ((STATUS_DETAILS_KEY, error.details),)
                 await context.abort(error.code, error.message, metadata)
             except Exception as error:

@@ -15,10 +15,11 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 
 from softswitch import files
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.engine.engine import Engine
+from softswitch.engine.events import DigestEvent
 from softswitch.engine.trace import Trace
-from softswitch.entries import MAX_PORT, DigestEvent
 from softswitch.files import LoadError, WriteError
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,8 @@ from typing import Any
 import grpc
 from finsy.proto import p4i, p4r, p4r_grpc
 from google.protobuf import text_format
-from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range, TableOperation, Ternary
+
+from tests.softswitch.native.writes import Entry, Replicas, Writes, replication
 
 BINARY = shutil.which("simple_switch_grpc")
 PROGRAMS = Path(__file__).parent.parent / "programs"
@@ -36,7 +37,6 @@ _QUIET_S = 0.5
 
 Outputs = list[tuple[int, bytes]]
 Packets = Sequence[tuple[int, bytes]]
-Replicas = Mapping[int, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def run(
     packets: Packets,
     groups: Replicas = {},  # noqa: B006
     sessions: Replicas = {},  # noqa: B006
-    entries: Sequence[TableOperation] = (),
+    entries: Sequence[Entry] = (),
     folder_of_programs: Path = PROGRAMS,
     expected: Sequence[Outputs] | None = None,
 ) -> list[Outputs]:
     """What each packet made leave, as (port, bytes), sorted. `groups` and `sessions` are multicast groups and clone
-    sessions, `entries` insertions into tables. As many answers as are `expected` are waited for, and a little longer
+    sessions, `entries` what is in the tables. As many answers as are `expected` are waited for, and a little longer
     for more.
 
     Raises RuntimeError when it dies meanwhile.
@@ -236,75 +236,20 @@ class _Session:
         )
         return info
 
-    def insert(self, info: Any, entries: Sequence[TableOperation]) -> None:
-        """Insert entries and set default ones; an entry that is there already is left out, as the engine does."""
-        tables = {table.preamble.name: table for table in info.tables}
-        actions = {action.preamble.name: action for action in info.actions}
-        for item in entries:
-            if item.table not in tables:  # p4c leaves out what no packet can come to
-                continue
-            table, action = tables[item.table], actions[item.action]
-            parameters = [
-                p4r.Action.Param(param_id=p.id, value=_bytes(v))
-                for p, v in zip(action.params, item.parameters, strict=True)
-            ]
-            fields = [_match(f, m) for f, m in zip(table.match_fields, item.key, strict=False)]
-            default = item.operation is Operation.SET_DEFAULT
-            entry = p4r.TableEntry(
-                table_id=table.preamble.id,
-                match=[f for f in fields if f is not None],
-                action=p4r.TableAction(action=p4r.Action(action_id=action.preamble.id, params=parameters)),
-                priority=item.priority,
-                is_default_action=default,
-            )
-            kind = p4r.Update.MODIFY if default else p4r.Update.INSERT
-            update = p4r.Update(type=kind, entity=p4r.Entity(table_entry=entry))
+    def insert(self, info: p4i.P4Info, entries: Sequence[Entry]) -> None:
+        """Insert entries and set default ones; an entry that is there already is left out."""
+        for entity in Writes(info).entities(entries):
+            default = entity.table_entry.is_default_action
             with contextlib.suppress(grpc.RpcError):
-                self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
+                self._write(p4r.Update(type=p4r.Update.MODIFY if default else p4r.Update.INSERT, entity=entity))
 
     def replicate(self, groups: Replicas, sessions: Replicas) -> None:
         """Create multicast groups and clone sessions."""
-        entries = [
-            p4r.PacketReplicationEngineEntry(
-                multicast_group_entry=p4r.MulticastGroupEntry(multicast_group_id=i, replicas=_replicas(pairs))
-            )
-            for i, pairs in groups.items()
-        ] + [
-            p4r.PacketReplicationEngineEntry(
-                clone_session_entry=p4r.CloneSessionEntry(session_id=i, replicas=_replicas(pairs))
-            )
-            for i, pairs in sessions.items()
-        ]
-        for item in entries:
-            update = p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(packet_replication_engine_entry=item))
-            self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
+        for entity in replication(groups, sessions):
+            self._write(p4r.Update(type=p4r.Update.INSERT, entity=entity))
 
-
-def _bytes(value: int) -> bytes:
-    return value.to_bytes(max((value.bit_length() + 7) // 8, 1), "big")
-
-
-def _match(field: Any, key: MatchKey) -> Any:
-    """None where anything matches."""
-    made = p4r.FieldMatch(field_id=field.id)
-    match key:
-        case Exact(value):
-            made.exact.value = _bytes(value)
-        case Ternary(value, mask) if mask:
-            made.ternary.value, made.ternary.mask = _bytes(value), _bytes(mask)
-        case Lpm(value, length) if length:
-            made.lpm.value, made.lpm.prefix_len = _bytes(value), length
-        case Range(low, high) if (low, high) != (0, (1 << field.bitwidth) - 1):
-            made.range.low, made.range.high = _bytes(low), _bytes(high)
-        case Optional(value) if value is not None:
-            made.optional.value = _bytes(value)
-        case _:
-            return None
-    return made
-
-
-def _replicas(pairs: Sequence[tuple[int, int]]) -> list[p4r.Replica]:
-    return [p4r.Replica(egress_port=port, instance=instance) for port, instance in pairs]
+    def _write(self, update: p4r.Update) -> None:
+        self._stub.Write(p4r.WriteRequest(device_id=self._device, election_id=self._election, updates=[update]))
 
 
 @contextmanager

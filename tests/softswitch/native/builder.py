@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from finsy.proto import p4i
 from softswitch.bmv2.expressions import (
     Binary,
     BoolConst,
@@ -221,3 +222,37 @@ class ProgramBuilder:
 def send_to(port: int = OUT_PORT) -> dict[str, Any]:
     """Sets the egress port."""
     return assign("standard_metadata", "egress_spec", Const(port))
+
+
+MATCH_TYPES = {
+    "exact": p4i.MatchField.EXACT,
+    "lpm": p4i.MatchField.LPM,
+    "ternary": p4i.MatchField.TERNARY,
+    "range": p4i.MatchField.RANGE,
+    "optional": p4i.MatchField.OPTIONAL,
+}
+
+
+def p4info(builder: ProgramBuilder) -> p4i.P4Info:
+    """What p4c would write of a program's tables and actions."""
+    info = p4i.P4Info()
+    widths = {(h["name"], f[0]): f[1] for h in builder.root["headers"] for f in _fields_of(builder, h)}
+    for action in builder.actions:
+        described = info.actions.add()
+        described.preamble.id, described.preamble.name = 0x01000001 + action["id"], action["name"]
+        for place, parameter in enumerate(action["runtime_data"], start=1):
+            described.params.add(id=place, name=parameter["name"], bitwidth=parameter["bitwidth"])
+    for table in builder.tables:
+        entry = info.tables.add(size=table["max_size"])
+        entry.preamble.id, entry.preamble.name = 0x02000001 + table["id"], table["name"]
+        for place, key in enumerate(table["key"], start=1):
+            width = widths[tuple(key["target"])]
+            kind = MATCH_TYPES[key["match_type"]]
+            entry.match_fields.add(id=place, name=key["name"], bitwidth=width, match_type=kind)
+        for identifier in table["action_ids"]:
+            entry.action_refs.add(id=0x01000001 + identifier)
+    return info
+
+
+def _fields_of(builder: ProgramBuilder, header: dict[str, Any]) -> list[list[Any]]:
+    return next(t["fields"] for t in builder.root["header_types"] if t["name"] == header["header_type"])

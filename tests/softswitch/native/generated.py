@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
-from softswitch.entries import Exact, Lpm, MatchKey, Operation, Optional, Range, TableOperation, Ternary
+from softswitch.bmv2.match import Exact, Lpm, Range, Ternary
 
 from tests.softswitch.native.generated_expressions import Expressions, Type, Variable
 from tests.softswitch.native.generated_frame import FRAME
+from tests.softswitch.native.writes import Entry, Match, Optional
 
 HASHES = ["crc32", "crc16", "csum16", "xor16", "identity"]
 GROUPS = {1: [(2, 10), (3, 11)], 2: [(5, 7)]}
@@ -29,7 +30,7 @@ class Generated:
     """A program, what its tables hold, and what it is sent."""
 
     text: str
-    entries: tuple[TableOperation, ...]
+    entries: tuple[Entry, ...]
     packets: list[tuple[int, bytes]] = field(repr=False)
 
 
@@ -40,7 +41,7 @@ class Writer(Expressions):
     headers: dict[str, list[Variable]] = field(default_factory=dict)
     metadata: list[Variable] = field(default_factory=list)
     declarations: list[str] = field(default_factory=list)
-    entries: list[TableOperation] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     control: str = "I"
 
     def block(self, env: list[Variable], depth: int, most: int = 5, action: bool = False) -> list[str]:
@@ -192,8 +193,7 @@ class Writer(Expressions):
         for priority in range(1, self.draw(st.integers(0, 6)) + 1):
             chosen, given = actions[self.draw(st.integers(0, 1))]
             self.entries.append(
-                TableOperation(
-                    Operation.INSERT,
+                Entry(
                     f"{self.control}.{name}",
                     tuple(self.match(k, v.type.width) for k, v in zip(kinds, keys, strict=True)),
                     priority if {"ternary", "range", "optional"} & set(kinds) else 0,
@@ -205,7 +205,7 @@ class Writer(Expressions):
             chosen, given = actions[0]
             values = tuple(self.number(kind.width) for kind in given)
             name_of = (f"{self.control}.{name}", f"{self.control}.{chosen}")
-            self.entries.append(TableOperation(Operation.SET_DEFAULT, name_of[0], action=name_of[1], parameters=values))
+            self.entries.append(Entry(name_of[0], action=name_of[1], parameters=values, default=True))
         after = self.block([v for v in env if not v.text.startswith("hdr.h")], 0, 2)
         forms = [
             [f"{name}.apply();"],
@@ -215,7 +215,7 @@ class Writer(Expressions):
         ]
         return list(forms[self.draw(st.integers(0, 3))])
 
-    def match(self, kind: str, width: int) -> MatchKey:
+    def match(self, kind: str, width: int) -> Match:
         """A key field that often matches."""
         value, mask = self.number(width), self.number(width)
         if kind == "exact":

@@ -6,34 +6,41 @@ import json
 import logging
 import select
 import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from finsy.proto import p4r
+from grpc import StatusCode
 from softswitch.bmv2.expressions import FieldRef
+from softswitch.bmv2.match import Exact, Lpm, Range, Ternary
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import Compiler, CompilerMissing
 from softswitch.engine.engine import Engine
-from softswitch.entries import (
-    DigestEvent,
-    ErrorKind,
-    Exact,
-    Lpm,
-    MatchKey,
-    Operation,
-    Optional,
-    PacketInEvent,
-    Range,
-    TableOperation,
-    Ternary,
-)
+from softswitch.engine.events import DigestEvent, PacketInEvent
+from softswitch.p4runtime.errors import P4RuntimeError
 
+import softswitch
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
 from tests.softswitch.native.conftest import CPU_PORT
 from tests.softswitch.native.traffic import internet_checksum
+from tests.softswitch.native.writes import Entry, Match, Optional, Writes
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import delete, insert, modify
 
 MANAGED, ROUTES, ANSWER, WIDE, NOTHING = "I.managed", "I.routes", "I.answer", "I.wide", "I.nothing"
-KEY: tuple[MatchKey, ...] = (Exact(1), Ternary(0x0200, 0xFF00), Lpm(0x0A000000, 8), Optional(None))
+KEY: tuple[Match, ...] = (Exact(1), Ternary(0x0200, 0xFF00), Lpm(0x0A000000, 8), Optional(None))
+
+
+NAMES = Names.of("matching")
+
+
+@pytest.fixture
+def matching() -> Iterator[softswitch.Switch]:
+    """The program `matching` as users have it."""
+    with softswitch.load(PROGRAMS / "matching.json", PROGRAMS / "matching.p4info.txtpb") as switch:
+        yield switch
 
 
 def load(engine: Engine, name: str) -> None:
@@ -41,101 +48,150 @@ def load(engine: Engine, name: str) -> None:
     engine.load((PROGRAMS / f"{name}.json").read_text())
 
 
-def managed(engine: Engine, a: int = 1, b: int = 0x0234, c: int = 0x0A010203, d: int = 0) -> tuple[int, int]:
+def managed(switch: softswitch.Switch, a: int = 1, b: int = 0x0234, c: int = 0x0A010203, d: int = 0) -> tuple[int, int]:
     """The answer of table `managed` and how it was reached (3 answer, 4 wide, 5 nothing)."""
-    ((_, data),) = engine.process(1, struct.pack(">BBHI", 5, a, b, c) + d.to_bytes(16, "big"))
+    ((_, data),) = switch.process(1, struct.pack(">BBHI", 5, a, b, c) + d.to_bytes(16, "big"))
     result, how = struct.unpack(">IB", data[24:29])
     return result, how
 
 
-def insert(
-    key: tuple[MatchKey, ...] = KEY, priority: int = 10, action: str = ANSWER, *parameters: int
-) -> TableOperation:
-    """An insertion into table `managed`."""
-    return TableOperation(Operation.INSERT, MANAGED, key, priority, action, parameters)
+def entry(
+    key: tuple[Match, ...] = KEY, priority: int = 10, action: str | None = ANSWER, *parameters: int
+) -> p4r.Entity:
+    """An entry of table `managed`."""
+    return Writes(NAMES.p4info).entity(Entry(MANAGED, key, priority, action, parameters))
 
 
-def do(engine: Engine, operation: TableOperation) -> ErrorKind | None:
-    """One operation; the kind of its error."""
-    (error,) = engine.apply([operation])
-    return error.kind if error else None
+def refusal(switch: softswitch.Switch, *updates: p4r.Update) -> list[P4RuntimeError | None]:
+    """What a batch meets."""
+    try:
+        switch.write(updates)
+    except softswitch.WriteError as error:
+        return list(error.errors)
+    return [None] * len(updates)
 
 
-def test_entry_life(engine: Engine) -> None:
-    load(engine, "matching")
-    assert managed(engine) == (50, 3)
-    assert do(engine, insert(KEY, 10, ANSWER, 7)) is None
-    assert managed(engine) == (7, 3)
-    assert do(engine, insert(KEY, 10, ANSWER, 8)) is ErrorKind.ALREADY_EXISTS
-    assert do(engine, insert(KEY, 20, WIDE, 1 << 127 | 9)) is None
-    assert managed(engine) == (1 << 31 ^ 9, 4)
-    assert do(engine, TableOperation(Operation.MODIFY, MANAGED, KEY, 20, NOTHING)) is None
-    assert managed(engine) == (0, 5)
-    assert do(engine, TableOperation(Operation.DELETE, MANAGED, KEY, 20)) is None
-    assert managed(engine) == (7, 3)
-    assert do(engine, TableOperation(Operation.DELETE, MANAGED, KEY, 20)) is ErrorKind.NOT_FOUND
-    assert managed(engine, b=0x0334) == (50, 3)
+def code(switch: softswitch.Switch, update: p4r.Update) -> StatusCode | None:
+    """The code with which one update is refused."""
+    (error,) = refusal(switch, update)
+    return None if error is None else error.code
 
 
-def test_default_action(engine: Engine) -> None:
-    load(engine, "matching")
-    assert do(engine, TableOperation(Operation.SET_DEFAULT, MANAGED, action=ANSWER, parameters=(51,))) is None
-    assert managed(engine) == (51, 3)
-    assert do(engine, TableOperation(Operation.RESET_DEFAULT, MANAGED)) is None
-    assert managed(engine) == (50, 3)
+def test_entry_life(matching: softswitch.Switch) -> None:
+    assert managed(matching) == (50, 3)
+    assert code(matching, insert(entry(KEY, 10, ANSWER, 7))) is None
+    assert managed(matching) == (7, 3)
+    assert code(matching, insert(entry(KEY, 10, ANSWER, 8))) is StatusCode.ALREADY_EXISTS
+    assert code(matching, insert(entry(KEY, 20, WIDE, 1 << 127 | 9))) is None
+    assert managed(matching) == (1 << 31 ^ 9, 4)
+    assert code(matching, modify(entry(KEY, 20, NOTHING))) is None
+    assert managed(matching) == (0, 5)
+    assert code(matching, delete(entry(KEY, 20, NOTHING))) is None
+    assert managed(matching) == (7, 3)
+    assert code(matching, delete(entry(KEY, 20, NOTHING))) is StatusCode.NOT_FOUND
+    assert managed(matching, b=0x0334) == (50, 3)
 
 
-BAD: list[tuple[TableOperation, ErrorKind, str]] = [
-    (TableOperation(Operation.INSERT, "I.no_such"), ErrorKind.NOT_FOUND, "I.no_such"),
-    (insert(KEY, 10, "I.no_such"), ErrorKind.INVALID_ARGUMENT, "no action 'I.no_such'"),
-    (insert(KEY, 10, ANSWER), ErrorKind.INVALID_ARGUMENT, "takes 1 parameters, not 0"),
-    (insert(KEY, 10, ANSWER, 1 << 32), ErrorKind.INVALID_ARGUMENT, "value of I.answer: 4294967296"),
-    (insert(KEY, 0, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "priority"),
-    (insert(KEY[:3], 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "has 4 fields, not 3"),
-    (insert((Exact(256), *KEY[1:]), 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "256 does not fit 8 bits"),
-    (insert((Lpm(1, 8), *KEY[1:]), 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "Lpm for a match of kind exact"),
-    (insert((KEY[0], Ternary(0xFFFF, 0xFF00), *KEY[2:]), 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "outside its mask"),
-    (insert((*KEY[:2], Lpm(1, 33), KEY[3]), 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "prefix length 33"),
-    (insert((KEY[0], Range(1, 2), *KEY[2:]), 1, ANSWER, 1), ErrorKind.INVALID_ARGUMENT, "Range"),
-    (TableOperation(Operation.INSERT, ROUTES, (Lpm(0, 0),), 3, NOTHING), ErrorKind.INVALID_ARGUMENT, "no priority"),
-    (TableOperation(Operation.INSERT, "I.prefix", (Lpm(0, 0), Exact(0)), 0, ANSWER, (1,)),
-     ErrorKind.PERMISSION_DENIED, "const"),
-]  # fmt: skip
+def test_default_action(matching: softswitch.Switch) -> None:
+    writes = Writes(NAMES.p4info)
+    matching.write([writes.entity(Entry(MANAGED, action=ANSWER, parameters=(51,), default=True))])
+    assert managed(matching) == (51, 3)
+    matching.write([writes.entity(Entry(MANAGED, default=True))])
+    assert managed(matching) == (50, 3)
 
 
-@pytest.mark.parametrize(("operation", "kind", "words"), BAD)
-def test_refused_operations(engine: Engine, operation: TableOperation, kind: ErrorKind, words: str) -> None:
-    load(engine, "matching")
-    before, error, after = engine.apply([insert(KEY, 1, ANSWER, 1), operation, insert(KEY, 2, ANSWER, 2)])
+def bad(fields: Sequence[Match | None] = KEY, priority: int = 1, action: str = ANSWER, *parameters: int) -> p4r.Update:
+    """An insertion without the fields that are None."""
+    made = entry(tuple(Exact(0) if field is None else field for field in fields), priority, action, *parameters)
+    left_out = [place for place, field in enumerate(fields, start=1) if field is None]
+    kept = [match for match in made.table_entry.match if match.field_id not in left_out]
+    del made.table_entry.match[:]
+    made.table_entry.match.extend(kept)
+    return insert(made)
+
+
+def of_table(name: str, **fields: int) -> p4r.Update:
+    """An insertion of nothing but these into a table."""
+    return insert(p4r.Entity(table_entry=p4r.TableEntry(table_id=NAMES[name], **fields)))
+
+
+BAD: dict[str, tuple[p4r.Update, StatusCode, str]] = {
+    "table": (
+        insert(p4r.Entity(table_entry=p4r.TableEntry(table_id=7))), StatusCode.INVALID_ARGUMENT, "no table has id 7"
+    ),
+    "wide parameter": (bad(KEY, 10, ANSWER, 1 << 32), StatusCode.INVALID_ARGUMENT, "'value': 0100000000 does not fit"),
+    "priority": (bad(KEY, 0, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "priority"),
+    "missing field": (bad((None, *KEY[1:]), 1, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "'hdr.q.a' is missing"),
+    "wide value": (bad((Exact(256), *KEY[1:]), 1, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "0100 does not fit bit<8>"),
+    "kind": (bad((Lpm(1, 8), *KEY[1:]), 1, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "'hdr.q.a' must be exact"),
+    "mask": (
+        bad((KEY[0], Ternary(0xFFFF, 0xFF00), *KEY[2:]), 1, ANSWER, 1),
+        StatusCode.INVALID_ARGUMENT, "outside its mask",
+    ),
+    "prefix": (
+        bad((*KEY[:2], Lpm(1, 33), KEY[3]), 1, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "prefix length 33 is not in"
+    ),
+    "range": (bad((KEY[0], Range(1, 2), *KEY[2:]), 1, ANSWER, 1), StatusCode.INVALID_ARGUMENT, "must be ternary"),
+    "no priority": (of_table("routes", priority=3), StatusCode.INVALID_ARGUMENT, "no priorities"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_refused_updates(matching: softswitch.Switch, what: str) -> None:
+    update, code, words = BAD[what]
+    before, error, after = refusal(matching, insert(entry(KEY, 1, ANSWER, 1)), update, insert(entry(KEY, 2, ANSWER, 2)))
     assert before is None and after is None, "the rest of the batch is done"
-    assert error is not None and error.kind is kind and words in error.message
-    assert managed(engine) == (2, 3)
+    assert error is not None and error.code is code and words in error.message
+    assert managed(matching) == (2, 3)
 
 
-def test_table_size(engine: Engine) -> None:
-    load(engine, "matching")
-    errors = engine.apply([insert((Exact(i), *KEY[1:]), 1, ANSWER, i) for i in range(65)])
+def test_const_entries_stay(matching: softswitch.Switch) -> None:
+    made = Writes(NAMES.p4info).entity(Entry("I.prefix", (Lpm(0, 0), Exact(0)), 0, ANSWER, (1,)))
+    assert code(matching, insert(made)) is StatusCode.PERMISSION_DENIED
+
+
+def test_const_entries_of_the_program_stay_whatever_p4info_says(tmp_path: Path) -> None:
+    info = Names.of("matching").p4info
+    for table in info.tables:
+        table.is_const_table = table.has_initial_entries = False
+    (tmp_path / "info.txtpb").write_text(str(info))
+    with softswitch.load(PROGRAMS / "matching.json", tmp_path / "info.txtpb") as switch:
+        made = Writes(info).entity(Entry("I.prefix", (Lpm(0, 0), Exact(0)), 0, ANSWER, (1,)))
+        assert code(switch, insert(made)) is StatusCode.PERMISSION_DENIED
+
+
+def test_table_size(matching: softswitch.Switch) -> None:
+    updates = [insert(entry((Exact(i), *KEY[1:]), 1, ANSWER, i)) for i in range(65)]
+    errors = refusal(matching, *updates)
     assert errors[:64] == [None] * 64
-    assert errors[64] is not None and errors[64].kind is ErrorKind.RESOURCE_EXHAUSTED
+    assert errors[64] is not None and errors[64].code is StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_direct_counters(engine: Engine) -> None:
+def counter(switch: softswitch.Switch, key: tuple[Match, ...]) -> tuple[int, int]:
+    """Packets and bytes of an entry with priority 10."""
+    wanted = p4r.DirectCounterEntry(table_entry=entry(key, 10, None).table_entry)
+    (found,) = switch.read(p4r.Entity(direct_counter_entry=wanted))
+    return found.direct_counter_entry.data.packet_count, found.direct_counter_entry.data.byte_count
+
+
+def test_direct_counters(matching: softswitch.Switch) -> None:
+    two: tuple[Match, ...] = (Exact(2), *KEY[1:])
+    matching.write([entry(KEY, 10, ANSWER, 7), entry(two, 10, ANSWER, 7)])
+    managed(matching)
+    managed(matching)
+    managed(matching, a=3)
+    assert (counter(matching, KEY), counter(matching, two)) == ((2, 48), (0, 0))
+    with pytest.raises(softswitch.LoadError, match="no such entry"):
+        counter(matching, (Exact(9), *KEY[1:]))
+    set_to = p4r.DirectCounterEntry(table_entry=entry(KEY, 10, None).table_entry)
+    set_to.data.packet_count, set_to.data.byte_count = 100, 2**40
+    matching.write([p4r.Entity(direct_counter_entry=set_to)])
+    managed(matching)
+    assert counter(matching, KEY) == (101, 2**40 + 24)
+
+
+def test_direct_counters_of_tables_without_them(engine: Engine) -> None:
     load(engine, "matching")
-    engine.apply([insert(KEY, 10, ANSWER, 7), insert((Exact(2), *KEY[1:]), 10, ANSWER, 7)])
-    managed(engine)
-    managed(engine)
-    managed(engine, a=3)
-    other = (Exact(9), *KEY[1:])
-    assert engine.read_direct_counters(MANAGED, [(KEY, 10), ((Exact(2), *KEY[1:]), 10), (other, 10)]) == [
-        (2, 48),
-        (0, 0),
-        None,
-    ]
-    engine.write_direct_counter(MANAGED, KEY, 10, 100, 2**40)
-    managed(engine)
-    assert engine.read_direct_counters(MANAGED, [(KEY, 10)]) == [(101, 2**40 + 24)]
-    with pytest.raises(KeyError):
-        engine.write_direct_counter(MANAGED, other, 10, 1, 1)
     with pytest.raises(KeyError):
         engine.read_direct_counters(ROUTES, [])
 
@@ -147,19 +203,22 @@ def state_packet(op: int, index: int = 0, value: int = 0) -> bytes:
 
 def test_registers(engine: Engine) -> None:
     load(engine, "state")
-    engine.write_register("I.cells", 3, 2**48 - 1)
+    engine.write_registers("I.cells", 3, [2**48 - 1])
     engine.process(1, state_packet(1, 4, 99))
     assert engine.read_registers("I.cells", 2, 3) == [0, 2**48 - 1, 99]
     engine.process(1, state_packet(2, 1, 5))
     engine.process(1, state_packet(2, 1, 6))
     assert engine.read_registers("I.wides", 0, 4) == [0, 5 << 40 | 6, 0, 0]
-    engine.write_register("I.wides", 0, 2**100 - 1)
+    engine.write_registers("I.wides", 0, [2**100 - 1])
     assert engine.read_registers("I.wides", 0, 1) == [2**100 - 1]
-    for wrong in (lambda: engine.read_registers("I.cells", 15, 2), lambda: engine.write_register("I.cells", 16, 0)):
+    for wrong in (
+        lambda: engine.read_registers("I.cells", 15, 2),
+        lambda: engine.write_registers("I.cells", 15, [0, 0]),
+    ):
         with pytest.raises(IndexError):
             wrong()
     with pytest.raises(ValueError, match="does not fit 48 bits"):
-        engine.write_register("I.cells", 0, 2**48)
+        engine.write_registers("I.cells", 0, [2**48])
     with pytest.raises(KeyError):
         engine.read_registers("I.no_such", 0, 1)
 
@@ -182,7 +241,7 @@ def test_counters(engine: Engine) -> None:
     for length in (0, 10):
         engine.process(1, state_packet(3, 5) + bytes(length))
     assert engine.read_counters("I.seen", 4, 3) == [(0, 0), (2, 34), (0, 0)]
-    engine.write_counter("I.seen", 5, 1, 2)
+    engine.write_counters("I.seen", 5, [(1, 2)])
     assert engine.read_counters("I.seen", 5, 1) == [(1, 2)]
 
 
@@ -289,7 +348,7 @@ def test_clock(engine: Engine) -> None:
 
 def test_loading_clears_state_and_keeps_replication(engine: Engine) -> None:
     load(engine, "state")
-    engine.write_register("I.cells", 3, 7)
+    engine.write_registers("I.cells", 3, [7])
     engine.set_multicast_group(1, [(2, 0)])
     load(engine, "state")
     assert engine.read_registers("I.cells", 3, 1) == [0]
@@ -299,10 +358,10 @@ def test_loading_clears_state_and_keeps_replication(engine: Engine) -> None:
 
 def test_a_refused_program_leaves_the_running_one(engine: Engine) -> None:
     load(engine, "state")
-    engine.write_register("I.cells", 3, 7)
+    engine.write_registers("I.cells", 3, [7])
     program = json.loads((PROGRAMS / "state.json").read_text())
     program["extern_instances"] = [{"name": "m"}]
-    for attempt in (engine.load, engine.verify):
+    for attempt in (engine.load, engine.compile):
         with pytest.raises(UnsupportedProgram, match="extern 'm'"):
             attempt(json.dumps(program))
     assert engine.read_registers("I.cells", 3, 1) == [7]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,11 +14,14 @@ import time
 from pathlib import Path
 
 import pytest
+from finsy.proto import p4i
+from google.protobuf import text_format
 from hypothesis import HealthCheck, Phase, given, settings
-from softswitch.engine.engine import Engine
 
+import softswitch
 from tests.softswitch.native import bmv2
 from tests.softswitch.native.generated import GROUPS, SESSIONS, Generated, programs
+from tests.softswitch.native.writes import Writes, replication
 
 COMPILER = shutil.which("p4c-bm2-ss")
 MINUTES = float(os.environ.get("MINUTES", "0"))
@@ -35,24 +39,22 @@ def compiled(program: Generated, folder: Path) -> str:
     return (folder / "made.json").read_text()
 
 
-def through_engine(program: Generated, pipeline: str) -> list[bmv2.Outputs]:
+def through_switch(program: Generated, folder: Path) -> list[bmv2.Outputs]:
     """What each packet made leave, as (port, bytes), sorted."""
-    with Engine(cpu_port=bmv2.CPU_PORT) as engine:
-        engine.load(pipeline)
-        for group, replicas in GROUPS.items():
-            engine.set_multicast_group(group, replicas)
-        for session, replicas in SESSIONS.items():
-            engine.set_clone_session(session, replicas)
-        engine.apply(program.entries)
-        return [sorted(engine.process(port, data)) for port, data in program.packets]
+    info = folder / "made.p4info.txtpb"
+    with softswitch.load(folder / "made.json", info, cpu_port=bmv2.CPU_PORT) as switch:
+        switch.write(replication(GROUPS, SESSIONS))
+        with contextlib.suppress(softswitch.WriteError):  # an entry that is there already
+            switch.write(Writes(text_format.Parse(info.read_text(), p4i.P4Info())).entities(program.entries))
+        return [sorted(switch.process(port, data)) for port, data in program.packets]
 
 
 def compare(program: Generated) -> None:
     """Fails with the packet and the whole program."""
     with tempfile.TemporaryDirectory(prefix="generated-") as name:
         folder = Path(name)
-        pipeline = compiled(program, folder)
-        got = through_engine(program, pipeline)
+        compiled(program, folder)
+        got = through_switch(program, folder)
         wanted = bmv2.run("made", program.packets, GROUPS, SESSIONS, program.entries, folder, expected=got)
     for (_, data), w, g in zip(program.packets, wanted, got, strict=True):
         assert g == w, f"packet {data.hex()}: {shown(g)}, not {shown(w)}, by\n{program.text}\n{program.entries}"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from softswitch.bmv2.expressions import Binary, Const, FieldRef
 from softswitch.bmv2.loader import load_program
+from softswitch.bmv2.match import Lpm, Ternary
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
-from softswitch.entries import Lpm, Ternary
 
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from finsy.proto import p4r
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from softswitch.bmv2.match import Exact, Ternary
 from softswitch.engine.engine import Engine
-from softswitch.engine.meters import Meter
-from softswitch.entries import (
-    DirectOperation,
-    ErrorKind,
-    Exact,
-    MatchKey,
-    MeterConfig,
-    Operation,
-    TableOperation,
-    Ternary,
-    ValueSetOperation,
-)
+from softswitch.engine.meters import Meter, MeterConfig
 
+import softswitch
 from tests.softswitch.native.bmv2 import PROGRAMS
+from tests.softswitch.native.traffic import written
+from tests.softswitch.native.writes import Entry, Match, Writes
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import delete, insert, modify
+from tests.softswitch.p4runtime.test_value_sets import members
 
 GREEN, YELLOW, RED = range(3)
 PACKETS, BYTES = "I.by_packets", "I.by_bytes"
 START_US = 1_000_000
-SEVEN: tuple[MatchKey, ...] = (Exact(7),)
-ODD: tuple[MatchKey, ...] = (Ternary(1, 1),)
+SEVEN: tuple[Match, ...] = (Exact(7),)
+EIGHT: tuple[Match, ...] = (Exact(8),)
+ODD: tuple[Match, ...] = (Ternary(1, 1),)
 NOTHING = ((0, 0), (0, 0), (0, 0))
+NAMES = Names.of("metered")
 
 
 @pytest.fixture
@@ -40,7 +40,18 @@ def metered(engine: Engine) -> Iterator[Engine]:
     yield engine
 
 
-def colour(engine: Engine, which: int, key: int, length: int = 2) -> int:
+@pytest.fixture
+def switch(tmp_path: Path) -> Iterator[softswitch.Switch]:
+    """The same as users have it, with value sets of ternary fields."""
+    names, _ = written("metered")
+    (tmp_path / "metered.json").write_bytes(names.device_config)
+    (tmp_path / "metered.txtpb").write_text(str(names.p4info))
+    with softswitch.load(tmp_path / "metered.json", tmp_path / "metered.txtpb") as made:
+        made.set_clock(START_US)
+        yield made
+
+
+def colour(engine: Engine | softswitch.Switch, which: int, key: int, length: int = 2) -> int:
     """How a packet of `length` bytes is marked."""
     ((_, data),) = engine.process(1, bytes([which, key]) + bytes(length - 2))
     return data[2]
@@ -180,87 +191,118 @@ def test_a_clock_that_steps_back_takes_no_tokens(metered: Engine) -> None:
     assert colour(metered, 1, 0) == GREEN
 
 
-def insert(metered: Engine, table: str, action: str, *keys: tuple[tuple[MatchKey, ...], int]) -> None:
-    """Entries with parameter 9."""
-    operations = [TableOperation(Operation.INSERT, table, key, priority, action, (9,)) for key, priority in keys]
-    assert metered.apply(operations) == [None] * len(keys)
+def entity(table: str, key: tuple[Match, ...], priority: int = 0, action: str = "I.mark") -> p4r.Entity:
+    """An entry with parameter 9."""
+    return Writes(NAMES.p4info).entity(Entry(table, key, priority, action, (9,)))
 
 
-def test_a_direct_meter_marks_before_the_action(metered: Engine) -> None:
-    insert(metered, "I.metered", "I.mark", (SEVEN, 0), ((Exact(8),), 0))
-    assert metered.apply([DirectOperation("I.metered", SEVEN, counter=(3, 40), meter=MeterConfig(1, 1, 1, 2))]) == [
-        None
-    ]
-    assert [colour(metered, 3, 7) for _ in range(3)] == [GREEN, YELLOW, RED]
-    assert [colour(metered, 3, 8) for _ in range(3)] == [GREEN] * 3
-    assert colour(metered, 3, 9) == 3, "a miss executes no meter"
-    meters = metered.read_direct_meters("I.metered", [(SEVEN, 0), ((Exact(8),), 0), ((Exact(9),), 0)])
-    assert meters == [
-        Meter(MeterConfig(1, 1, 1, 2), ((1, 2), (1, 2), (1, 2))),
-        Meter(None, ((3, 6), (0, 0), (0, 0))),
-        None,
-    ]
-    assert metered.read_direct_counters("I.metered", [(SEVEN, 0)]) == [(6, 46)]
+def own(key: tuple[Match, ...], config: p4r.MeterConfig | None = None) -> p4r.Entity:
+    """The direct meter of an entry."""
+    made = p4r.DirectMeterEntry(table_entry=entity("I.metered", key).table_entry)
+    made.table_entry.ClearField("action")
+    if config is not None:
+        made.config.CopyFrom(config)
+    return p4r.Entity(direct_meter_entry=made)
 
 
-def test_a_direct_meter_goes_with_its_entry(metered: Engine) -> None:
-    insert(metered, "I.metered", "I.mark", (SEVEN, 0))
-    metered.apply([DirectOperation("I.metered", SEVEN, meter=MeterConfig(0, 0, 0, 0))])
-    assert colour(metered, 3, 7) == RED
-    metered.apply([DirectOperation("I.metered", SEVEN, clear_marks=True)])
-    assert metered.read_direct_meters("I.metered", [(SEVEN, 0)]) == [Meter(MeterConfig(0, 0, 0, 0), NOTHING)]
-    metered.apply([DirectOperation("I.metered", SEVEN, reset_meter=True)])
-    assert colour(metered, 3, 7) == GREEN
-    metered.apply([DirectOperation("I.metered", SEVEN, meter=MeterConfig(0, 0, 0, 0))])
-    metered.apply([TableOperation(Operation.DELETE, "I.metered", SEVEN)])
-    insert(metered, "I.metered", "I.mark", (SEVEN, 0))
-    assert metered.read_direct_meters("I.metered", [(SEVEN, 0)]) == [Meter(None, NOTHING)]
+def marks(switch: softswitch.Switch, key: tuple[Match, ...]) -> tuple[p4r.MeterConfig | None, list[tuple[int, int]]]:
+    """The configuration of an entry's meter, and what it has marked by colour."""
+    wanted = own(key)
+    wanted.direct_meter_entry.counter_data.SetInParent()
+    (found,) = switch.read(wanted)
+    meter = found.direct_meter_entry
+    counters = (meter.counter_data.green, meter.counter_data.yellow, meter.counter_data.red)
+    counted = [(counter.packet_count, counter.byte_count) for counter in counters]
+    return meter.config if meter.HasField("config") else None, counted
 
 
-def test_what_a_table_does_not_have_is_refused(metered: Engine) -> None:
-    insert(metered, "I.ageing", "I.answer", (ODD, 1))
-    (error,) = metered.apply([DirectOperation("I.ageing", ODD, 1, meter=MeterConfig(1, 1, 1, 1))])
-    assert error is not None and error.kind is ErrorKind.NOT_FOUND
-    for read, table, key in (
-        (metered.read_direct_meters, "I.ageing", (ODD, 1)),
-        (metered.read_idle_us, "I.metered", (SEVEN, 0)),
-    ):
+FEW = p4r.MeterConfig(cir=1, cburst=1, pir=1, pburst=2)
+NONE = p4r.MeterConfig()
+
+
+def test_a_direct_meter_marks_before_the_action(switch: softswitch.Switch) -> None:
+    seven = entity("I.metered", SEVEN)
+    seven.table_entry.meter_config.CopyFrom(FEW)
+    seven.table_entry.counter_data.packet_count, seven.table_entry.counter_data.byte_count = 3, 40
+    switch.write([seven, entity("I.metered", EIGHT)])
+    assert [colour(switch, 3, 7) for _ in range(3)] == [GREEN, YELLOW, RED]
+    assert [colour(switch, 3, 8) for _ in range(3)] == [GREEN] * 3
+    assert colour(switch, 3, 9) == 3, "a miss executes no meter"
+    assert marks(switch, SEVEN) == (FEW, [(1, 2), (1, 2), (1, 2)])
+    assert marks(switch, EIGHT) == (None, [(3, 6), (0, 0), (0, 0)])
+    with pytest.raises(softswitch.LoadError, match="no such entry"):
+        marks(switch, (Exact(9),))
+    (counter,) = switch.read(p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(table_entry=seven.table_entry)))
+    assert (counter.direct_counter_entry.data.packet_count, counter.direct_counter_entry.data.byte_count) == (6, 46)
+
+
+def test_a_direct_meter_goes_with_its_entry(switch: softswitch.Switch) -> None:
+    switch.write([entity("I.metered", SEVEN), own(SEVEN, NONE)])
+    assert colour(switch, 3, 7) == RED
+    cleared = own(SEVEN, NONE)
+    cleared.direct_meter_entry.counter_data.SetInParent()
+    switch.write([cleared])
+    assert marks(switch, SEVEN) == (NONE, list(NOTHING))
+    switch.write([own(SEVEN)])
+    assert colour(switch, 3, 7) == GREEN
+    switch.write([own(SEVEN, NONE)])
+    switch.write([delete(entity("I.metered", SEVEN)), insert(entity("I.metered", SEVEN))])
+    assert marks(switch, SEVEN) == (None, list(NOTHING))
+
+
+def test_what_a_table_does_not_have_is_refused(switch: softswitch.Switch, metered: Engine) -> None:
+    ageing = entity("I.ageing", ODD, 1, "I.answer")
+    ageing.table_entry.meter_config.CopyFrom(FEW)
+    with pytest.raises(softswitch.WriteError, match="has no direct meter"):
+        switch.write([ageing])
+    absent = p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(data=p4r.CounterData(packet_count=1)))
+    absent.direct_counter_entry.table_entry.CopyFrom(entity("I.metered", SEVEN).table_entry)
+    with pytest.raises(softswitch.WriteError, match="NOT_FOUND"):
+        switch.write([absent])
+    for read, table in ((metered.read_direct_meters, "I.ageing"), (metered.read_idle_us, "I.metered")):
         with pytest.raises(KeyError):
-            read(table, [key])
-    (error,) = metered.apply([DirectOperation("I.metered", SEVEN, counter=(1, 1))])
-    assert error is not None and error.kind is ErrorKind.NOT_FOUND
+            read(table, [])
 
 
-def test_entries_know_when_they_were_hit_last(metered: Engine) -> None:
-    insert(metered, "I.ageing", "I.answer", (ODD, 2), (ODD, 1))
-    metered.freeze_clock(START_US + 300)
-    assert metered.read_idle_us("I.ageing", [(ODD, 2), (ODD, 1), (ODD, 9)]) == [300, 300, None]
-    colour(metered, 4, 3)
-    metered.freeze_clock(START_US + 350)
-    assert metered.read_idle_us("I.ageing", [(ODD, 2), (ODD, 1)]) == [50, 350]
-    metered.apply([TableOperation(Operation.MODIFY, "I.ageing", ODD, 2, "NoAction")])
-    assert metered.read_idle_us("I.ageing", [(ODD, 2)]) == [50], "a change is no hit"
+def test_entries_know_when_they_were_hit_last(switch: softswitch.Switch) -> None:
+    entries = [entity("I.ageing", ODD, priority, "I.answer") for priority in (2, 1)]
+    switch.write(entries)
+
+    def idle_us() -> list[int]:
+        wanted = p4r.TableEntry(table_id=NAMES["ageing"])
+        wanted.time_since_last_hit.SetInParent()
+        read = switch.read(p4r.Entity(table_entry=wanted))
+        return [e.table_entry.time_since_last_hit.elapsed_ns // 1000 for e in read]
+
+    switch.set_clock(START_US + 300)
+    assert idle_us() == [300, 300]
+    colour(switch, 4, 3)
+    switch.set_clock(START_US + 350)
+    assert idle_us() == [50, 350]
+    nothing = entity("I.ageing", ODD, 2, "I.answer")
+    nothing.table_entry.action.CopyFrom(p4r.TableAction(action=p4r.Action(action_id=NAMES["NoAction"])))
+    switch.write([modify(nothing)])
+    assert idle_us() == [50, 350], "a change is no hit"
 
 
-def way(engine: Engine, which: int, more: int) -> int:
+def way(engine: softswitch.Switch, which: int, more: int) -> int:
     """How the parser took a packet: 1 by the first set, 3 by the second, 2 by a constant before it."""
     ((_, data),) = engine.process(1, bytes([which, 0]) + more.to_bytes(2, "big"))
     return data[6] if data[2:4] == more.to_bytes(2, "big") else data[4]
 
 
-def test_value_sets_steer_the_parser(metered: Engine) -> None:
-    assert way(metered, 5, 0x2345) == 0
-    deep = ValueSetOperation("P.deep", ((5, 0xFF), (8, 0xFE)))
-    assert metered.apply([deep, ValueSetOperation("P.pairs", ((0x2345, 0xFFFF), (0x3001, 0xF00F)))]) == [None, None]
-    assert [way(metered, which, 0x4000) for which in range(5, 11)] == [1, 0, 0, 1, 1, 0]
-    assert [way(metered, 5, more) for more in (0x2345, 0x2344, 0x3AB1, 0x3AB2, 0x1111)] == [3, 1, 3, 1, 2]
-    assert metered.apply([ValueSetOperation("P.deep", ((6, 0xFF),))]) == [None]
-    assert [way(metered, which, 0x4000) for which in (5, 6, 8)] == [0, 1, 0]
-    assert metered.apply([ValueSetOperation("P.deep", ())]) == [None]
-    assert [way(metered, which, 0x4000) for which in (5, 6, 8)] == [0, 0, 0]
+def test_value_sets_steer_the_parser(switch: softswitch.Switch) -> None:
+    assert way(switch, 5, 0x2345) == 0
+    pairs = members(NAMES, "pairs", ((2, 15), (0x345, 0xFFF)), ((3, 15), (1, 0x00F)))
+    switch.write([members(NAMES, "deep", ((5, 0xFF),), ((8, 0xFE),)), pairs])
+    assert [way(switch, which, 0x4000) for which in range(5, 11)] == [1, 0, 0, 1, 1, 0]
+    assert [way(switch, 5, more) for more in (0x2345, 0x2344, 0x3AB1, 0x3AB2, 0x1111)] == [3, 1, 3, 1, 2]
+    switch.write([members(NAMES, "deep", ((6, 0xFF),))])
+    assert [way(switch, which, 0x4000) for which in (5, 6, 8)] == [0, 1, 0]
+    switch.write([members(NAMES, "deep")])
+    assert [way(switch, which, 0x4000) for which in (5, 6, 8)] == [0, 0, 0]
 
 
-def test_a_value_set_is_no_larger_than_the_program_says(metered: Engine) -> None:
-    full = tuple((number, 0xFF) for number in range(4))
-    (error,) = metered.apply([ValueSetOperation("P.deep", full)])
-    assert error is not None and error.kind is ErrorKind.RESOURCE_EXHAUSTED
+def test_a_value_set_is_no_larger_than_the_program_says(switch: softswitch.Switch) -> None:
+    with pytest.raises(softswitch.WriteError, match="RESOURCE_EXHAUSTED"):
+        switch.write([members(NAMES, "deep", *(((number, 0xFF),) for number in range(4)))])

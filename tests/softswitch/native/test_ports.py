@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from finsy.proto import p4r
+from softswitch.bmv2.match import Exact
 from softswitch.engine.engine import Engine
-from softswitch.entries import Exact, Lpm, Operation, Optional, PacketInEvent, PortEvent, TableOperation, Ternary
+from softswitch.engine.events import PacketInEvent, PortEvent
+from softswitch.p4runtime.device import Device
 
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.conftest import CPU_PORT
+from tests.softswitch.native.writes import Entry, Writes
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import insert, modify
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 PATIENCE_S = 60.0
@@ -316,16 +322,19 @@ def test_what_cannot_leave_by_xdp_is_counted_and_never_leaves_late(switch: Engin
 
 
 def test_table_change_takes_effect_between_packets(wires: list[Wire]) -> None:
+    names = Names.of("matching")
     with Engine() as engine:
-        engine.load((PROGRAMS / "matching.json").read_text())
+        device = Device(1, engine, Engine, None)
+        device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
         for port, wire in zip((1, 3), wires, strict=False):
             engine.add_port(port, wire.name)
         engine.start()
-        key = (Exact(1), Ternary(0, 0), Lpm(0, 0), Optional(None))
         packet = struct.pack(">BBHI", 5, 1, 0, 0) + bytes(16) + MARK
         for value in range(1, 50):
-            kind = Operation.INSERT if value == 1 else Operation.MODIFY
-            assert engine.apply([TableOperation(kind, "I.managed", key, 1, "I.answer", (value,))]) == [None]
+            entity = Writes(names.p4info).entity(Entry("I.managed", (Exact(1),), 1, "I.answer", (value,)))
+            write = p4r.WriteRequest(updates=[insert(entity) if value == 1 else modify(entity)])
+            assert device.write(write.updates, write.atomicity, write.SerializeToString()) == []
             wires[0].send(packet)
             data = wires[1].receive()
             assert data is not None and struct.unpack(">I", data[24:28]) == (value,)
+        device.close()

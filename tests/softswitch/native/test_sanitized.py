@@ -16,21 +16,63 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from finsy.proto import p4i, p4r
+from google.protobuf import text_format
 from hypothesis import HealthCheck, Phase, given, settings
-from softswitch.bmv2.loader import load_program
 from softswitch.codegen.cc import RUNTIME, Compiler
-from softswitch.codegen.program import generate
+from softswitch.engine import abi
+from softswitch.engine.compiled import Compiled, compile_program
 from softswitch.engine.engine import Engine
-from softswitch.engine.operations import Checkable, codecs
+from softswitch.engine.meters import MeterConfig, pack_config
+from softswitch.p4runtime.device import Device
 
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.generated import Generated, programs
 from tests.softswitch.native.test_generated import COMPILER, MINUTES, compiled
-from tests.softswitch.native.traffic import GENERATORS, MANAGED, OPERATIONS, traffic
+from tests.softswitch.native.traffic import GENERATORS, MANAGED, traffic, written
+from tests.softswitch.native.writes import Writes
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import insert, modify
 
 SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 HERE = Path(__file__).parent
 STEERING = PROGRAMS.parent.parent.parent / "p4src" / "compiled" / "steering.json"
+
+
+class Recording(Engine):
+    """Keeps what it has been told to do, and did."""
+
+    def __init__(self) -> None:
+        super().__init__(cpu_port=510)
+        self.done: list[bytes] = []
+
+    def apply_packed(self, operations: bytes, count: int) -> list[int]:
+        """Do and keep the operations."""
+        results, at = super().apply_packed(operations, count), 0
+        for result in results:
+            size, *_ = abi.OPERATION.unpack_from(operations, at)
+            self.done += [operations[at : at + size]] if not result else []
+            at += size
+        return results
+
+
+def write(engine: Recording, names: Names, updates: Sequence[p4r.Update]) -> None:
+    """Run a program and write into its tables what it takes."""
+    device = Device(1, engine, Recording, 510)
+    device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, names.config())
+    device.write(updates, p4r.WriteRequest.CONTINUE_ON_ERROR)
+    device.close()
+
+
+def one_rate(compiled: Compiled, operations: Sequence[bytes]) -> list[bytes]:
+    """What gives an entry of `metered` a meter of a single rate, which P4Info does not say it has."""
+    codec = compiled.codecs.tables["I.metered"]
+    last = [o for o in operations if abi.OPERATION.unpack_from(o)[1:3] == (codec.number, abi.Operation.INSERT)][-1]
+    key = last[abi.OPERATION.size : codec.operation_bytes]
+    part, data = codec.meter_part(abi.METER_CONFIG), pack_config(MeterConfig(0, 10, 0, 10, 10), 0)
+    size = codec.operation_bytes + len(data)
+    header = abi.OPERATION.pack(size, codec.number, abi.Operation.WRITE, part.offset, 0, len(data))
+    return [header + key + data]
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +123,15 @@ def packets_for(name: str) -> list[tuple[int, bytes]]:
 
 
 def sanitized(
-    driver: Path, folder: Path, pipeline: str, packets: list[tuple[int, bytes]], operations: Sequence[Checkable]
+    driver: Path, folder: Path, pipeline: str, packets: list[tuple[int, bytes]], operations: Sequence[bytes]
 ) -> bytes:
     """What the driver writes; fails on a report."""
-    program = load_program(pipeline)
-    generated = generate(program)
-    library = Compiler(folder, flags=SANITIZE).program(generated.text)
-    known = codecs(program, generated.tables, generated.value_sets)
-    packed = [
-        item for codec in known.tables.values() for item in (codec.pack_program_default(), *codec.pack_const_entries())
-    ]
-    packed += [part for operation in operations for part in known.pack(operation, 0)]
+    compiled = compile_program(pipeline, {}, Compiler(folder, flags=SANITIZE))
+    packed = [*compiled.initial, *operations]
     (folder / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
     (folder / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))
     result = subprocess.run(
-        [str(driver), str(library), str(folder / "in"), str(folder / "ops"), str(folder / "out")],
+        [str(driver), str(compiled.library), str(folder / "in"), str(folder / "ops"), str(folder / "out")],
         capture_output=True,
         text=True,
         check=False,
@@ -112,10 +148,14 @@ def test_no_report(driver: Path, tmp_path: Path, name: str) -> None:
         pytest.skip(f"{path} is not there")
     # what is random is different each time, and so is what comes out
     packets = [p for p in packets_for(name) if not (name == "state" and p[1][:1] in (b"\5",))]
-    out, at = sanitized(driver, tmp_path, path.read_text(), packets, OPERATIONS.get(name, ())), 0
-    with Engine(cpu_port=510) as engine:
-        engine.load(path.read_text())
-        assert not any(engine.apply(OPERATIONS.get(name, ())))
+    with Recording() as engine:
+        if name == "steering":
+            engine.load(path.read_text())
+        else:
+            write(engine, *written(name))
+        if name == "metered":
+            engine.apply(one_rate(engine.compile(path.read_text()), engine.done))
+        out, at = sanitized(driver, tmp_path, path.read_text(), packets, engine.done), 0
         for group in (1, 2, 3):
             engine.set_multicast_group(group, [(group + 1, 10), (group + 2, 11)])
             engine.set_clone_session(group, [(group + 1, 10), (group + 2, 11)])
@@ -147,10 +187,12 @@ def test_no_report_from_programs_made_at_random(driver: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="sanitized-") as name:
             folder = Path(name)
             pipeline = compiled(program, folder)
-            with Engine(cpu_port=510) as engine:  # entries made at random may be there already
-                engine.load(pipeline)
-                errors = engine.apply(program.entries)
-            entries = [entry for entry, error in zip(program.entries, errors, strict=True) if error is None]
+            info = text_format.Parse((folder / "made.p4info.txtpb").read_text(), p4i.P4Info())
+            entities = Writes(info).entities(program.entries)
+            updates = [modify(e) if e.table_entry.is_default_action else insert(e) for e in entities]
+            with Recording() as engine:  # entries made at random may be there already
+                write(engine, Names(info, pipeline.encode()), updates)
+                entries = engine.done
             packets = [*program.packets, *(p for whole in program.packets for p in damaged(whole))]
             assert sanitized(driver, folder, pipeline, packets, entries)
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from softswitch.engine.engine import Engine
-from softswitch.entries import (
-    ErrorKind,
-    Exact,
-    Lpm,
-    MatchKey,
-    Operation,
-    Optional,
-    Range,
-    TableOperation,
-    Ternary,
-)
+from finsy.proto import p4i, p4r
+from grpc import StatusCode
+from softswitch.bmv2.match import Exact, Lpm, Range, Ternary
 
-from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
+import softswitch
+from tests.softswitch.native.builder import ProgramBuilder, assign, p4info, primitive, send_to
+from tests.softswitch.native.writes import Entry, Match, Optional, Writes
 
 DEFAULT = 0xDEFA
 
@@ -31,7 +25,7 @@ class Kind:
 
     kinds: tuple[str, ...]
     widths: tuple[int, ...]
-    draw: tuple[Callable[[random.Random, int], MatchKey], ...]
+    draw: tuple[Callable[[random.Random, int], Match], ...]
 
 
 def value(rng: random.Random, width: int) -> int:
@@ -41,26 +35,26 @@ def value(rng: random.Random, width: int) -> int:
     ) & ((1 << width) - 1)
 
 
-def exact(rng: random.Random, width: int) -> MatchKey:
+def exact(rng: random.Random, width: int) -> Match:
     return Exact(value(rng, width))
 
 
-def lpm(rng: random.Random, width: int) -> MatchKey:
+def lpm(rng: random.Random, width: int) -> Match:
     length = rng.choice([0, 1, width // 2, width - 1, width])
     keep = ((1 << length) - 1) << (width - length)
     return Lpm(value(rng, width) & keep, length)
 
 
-def ternary(rng: random.Random, width: int) -> MatchKey:
+def ternary(rng: random.Random, width: int) -> Match:
     mask = rng.choice([0, (1 << width) - 1, 0xF0 & ((1 << width) - 1), value(rng, width)])
     return Ternary(value(rng, width) & mask, mask)
 
 
-def optional(rng: random.Random, width: int) -> MatchKey:
+def optional(rng: random.Random, width: int) -> Match:
     return Optional(rng.choice([None, value(rng, width)]))
 
 
-def ranged(rng: random.Random, width: int) -> MatchKey:
+def ranged(rng: random.Random, width: int) -> Match:
     low, high = sorted((value(rng, width), value(rng, width)))
     return Range(low, high)
 
@@ -77,7 +71,7 @@ KINDS = {
 }
 
 
-def covers(match: MatchKey, key: int, width: int) -> bool:
+def covers(match: Match, key: int, width: int) -> bool:
     """The definition of each match kind."""
     match match:
         case Exact(v):
@@ -98,7 +92,7 @@ class Model:
     """All entries in the order of insertion."""
 
     kind: Kind
-    entries: dict[tuple[tuple[MatchKey, ...], int], int]
+    entries: dict[tuple[tuple[Match, ...], int], int]
 
     def find(self, keys: tuple[int, ...]) -> int:
         """The answer of the best entry: longest prefix or highest priority, the elder of equals."""
@@ -112,7 +106,7 @@ class Model:
         return DEFAULT if best is None else best[1]
 
 
-def program(kind: Kind, size: int) -> str:
+def program(kind: Kind, size: int) -> ProgramBuilder:
     """A table over header `in` whose action's parameter becomes `out.answer`."""
     fields: list[tuple[str, int] | tuple[str, int, bool]] = [(f"k{i}", w) for i, w in enumerate(kind.widths)]
     pad = -sum(kind.widths) % 8
@@ -124,55 +118,71 @@ def program(kind: Kind, size: int) -> str:
     builder.table(
         "t", [("in", f"k{i}", k) for i, k in enumerate(kind.kinds)], [act], act, default_data=[DEFAULT], size=size
     )
-    return builder.text()
+    return builder
 
 
-def look_up(engine: Engine, kind: Kind, keys: tuple[int, ...]) -> int:
+def look_up(switch: softswitch.Switch, kind: Kind, keys: tuple[int, ...]) -> int:
     bits = 0
     for key, width in zip(keys, kind.widths, strict=True):
         bits = bits << width | key
     pad = -sum(kind.widths) % 8
     data = (bits << pad).to_bytes((sum(kind.widths) + pad) // 8, "big")
-    ((_, output),) = engine.process(0, data)
+    ((_, output),) = switch.process(0, data)
     return int.from_bytes(output[-4:], "big")
+
+
+def refusal(switch: softswitch.Switch, update: p4r.Update) -> StatusCode | None:
+    """With which code an update is refused."""
+    try:
+        switch.write([update])
+    except softswitch.WriteError as error:
+        (reason,) = error.errors
+        assert reason is not None
+        return reason.code
+    return None
 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_against_search_of_all_entries(engine: Engine, name: str, seed: int) -> None:
+def test_against_search_of_all_entries(tmp_path: Path, name: str, seed: int) -> None:
     kind, rng, size = KINDS[name], random.Random(seed), 300
     prioritised = any(k in ("ternary", "range") for k in kind.kinds)
-    engine.load(program(kind, size))
-    model = Model(kind, {})
-    for step in range(1500):
-        known = list(model.entries)
-        if known and rng.random() < 0.5:
-            matches, priority = rng.choice(known)
-        else:
-            matches = tuple(d(rng, w) for d, w in zip(kind.draw, kind.widths, strict=True))
-            priority = rng.randrange(1, 6) if prioritised else 0
-        # sometimes grow, sometimes shrink
-        choice = rng.choices(
-            [Operation.INSERT, Operation.MODIFY, Operation.DELETE], [4, 1, 1] if step % 600 < 400 else [1, 1, 6]
-        )[0]
-        wanted: ErrorKind | None = None
-        if choice is Operation.INSERT:
-            if (matches, priority) in model.entries:
-                wanted = ErrorKind.ALREADY_EXISTS
-            elif len(model.entries) == size:
-                wanted = ErrorKind.RESOURCE_EXHAUSTED
+    builder = program(kind, size)
+    info = p4info(builder)
+    for field, draw in zip(info.tables[0].match_fields, kind.draw, strict=True):
+        if draw is optional:
+            field.match_type = p4i.MatchField.OPTIONAL
+    (tmp_path / "made.json").write_text(builder.text())
+    (tmp_path / "made.txtpb").write_text(str(info))
+    model, writes = Model(kind, {}), Writes(info)
+    with softswitch.load(tmp_path / "made.json", tmp_path / "made.txtpb") as switch:
+        for step in range(1500):
+            known = list(model.entries)
+            if known and rng.random() < 0.5:
+                matches, priority = rng.choice(known)
             else:
+                matches = tuple(d(rng, w) for d, w in zip(kind.draw, kind.widths, strict=True))
+                priority = rng.randrange(1, 6) if prioritised else 0
+            # sometimes grow, sometimes shrink
+            choice = rng.choices(
+                [p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE], [4, 1, 1] if step % 600 < 400 else [1, 1, 6]
+            )[0]
+            wanted: StatusCode | None = None
+            if choice == p4r.Update.INSERT:
+                if (matches, priority) in model.entries:
+                    wanted = StatusCode.ALREADY_EXISTS
+                elif len(model.entries) == size:
+                    wanted = StatusCode.RESOURCE_EXHAUSTED
+                else:
+                    model.entries[(matches, priority)] = step
+            elif (matches, priority) not in model.entries:
+                wanted = StatusCode.NOT_FOUND
+            elif choice == p4r.Update.MODIFY:
                 model.entries[(matches, priority)] = step
-        elif (matches, priority) not in model.entries:
-            wanted = ErrorKind.NOT_FOUND
-        elif choice is Operation.MODIFY:
-            model.entries[(matches, priority)] = step
-        else:
-            del model.entries[(matches, priority)]
-        action = None if choice is Operation.DELETE else "answer"
-        parameters = () if action is None else (step,)
-        (error,) = engine.apply([TableOperation(choice, "t", matches, priority, action, parameters)])
-        assert (error.kind if error else None) == wanted, (step, choice, error)
-        for _ in range(2):
-            keys = tuple(value(rng, w) for w in kind.widths)
-            assert look_up(engine, kind, keys) == model.find(keys), (step, keys)
+            else:
+                del model.entries[(matches, priority)]
+            entity = writes.entity(Entry("t", matches, priority, "answer", (step,)))
+            assert refusal(switch, p4r.Update(type=choice, entity=entity)) == wanted, (step, choice)
+            for _ in range(2):
+                keys = tuple(value(rng, w) for w in kind.widths)
+                assert look_up(switch, kind, keys) == model.find(keys), (step, keys)

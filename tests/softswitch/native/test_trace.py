@@ -9,23 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+from softswitch.bmv2.match import Exact, Lpm, Ternary
 from softswitch.engine.engine import Engine
+from softswitch.engine.events import DigestEvent
 from softswitch.engine.trace import Trace
-from softswitch.entries import (
-    DigestEvent,
-    Exact,
-    GroupOperation,
-    Lpm,
-    MemberOperation,
-    Operation,
-    Optional,
-    TableOperation,
-    Ternary,
-)
 
+import softswitch
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.conftest import CPU_PORT
-from tests.softswitch.native.traffic import GENERATORS, MANAGED, OPERATIONS, traffic
+from tests.softswitch.native.traffic import GENERATORS, MANAGED, traffic, written
+from tests.softswitch.native.writes import Entry, Optional, Writes, replication
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import insert
+from tests.softswitch.p4runtime.test_action_profiles import entry, group, member
 
 STEERING = Path(__file__).parents[3] / "p4src/compiled/steering.json"
 
@@ -35,7 +31,14 @@ def load(engine: Engine, name: str) -> None:
     engine.load((PROGRAMS / f"{name}.json").read_text())
 
 
-def trace(engine: Engine, data: bytes, port: int = 1) -> Trace:
+def switch_of(names: Names, folder: Path, seed: int = 1) -> softswitch.Switch:
+    """A switch with a program."""
+    (folder / "program.json").write_bytes(names.device_config)
+    (folder / "program.txtpb").write_text(str(names.p4info))
+    return softswitch.load(folder / "program.json", folder / "program.txtpb", cpu_port=CPU_PORT, seed=seed)
+
+
+def trace(engine: Engine | softswitch.Switch, data: bytes, port: int = 1) -> Trace:
     """Of one packet."""
     return engine.trace(port, data)[1]
 
@@ -51,18 +54,14 @@ def query(which: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS | MANAGED))
-def test_a_traced_packet_goes_the_same_way(name: str) -> None:
+def test_a_traced_packet_goes_the_same_way(name: str, tmp_path: Path) -> None:
     load_ = traffic(name, 3, 200)
-    with Engine(cpu_port=CPU_PORT) as plain, Engine(cpu_port=CPU_PORT) as traced:
-        for engine in (plain, traced):
-            load(engine, name)
-            engine.seed(1)
-            engine.freeze_clock(1000)
-            engine.apply(OPERATIONS.get(name, ()))
-            for group, replicas in load_.groups.items():
-                engine.set_multicast_group(group, replicas)
-            for session, replicas in load_.sessions.items():
-                engine.set_clone_session(session, replicas)
+    names, updates = written(name)
+    with switch_of(names, tmp_path) as plain, switch_of(names, tmp_path) as traced:
+        for switch in (plain, traced):
+            switch.set_clock(1000)
+            switch.write(updates)
+            switch.write(replication(load_.groups, load_.sessions))
         for port, data in load_.packets:
             outputs, told = traced.trace(port, data)
             assert outputs == plain.process(port, data)
@@ -87,15 +86,13 @@ def test_a_steering_packet_is_told_with_names_and_lines(engine: Engine) -> None:
     assert change.detail == "standard_metadata.egress_spec: 0x0 -> 0x1ff"
 
 
-def test_hits_tell_the_entry_and_the_action(engine: Engine) -> None:
-    load(engine, "matching")
+def test_hits_tell_the_entry_and_the_action(tmp_path: Path) -> None:
+    names = Names.of("matching")
+    engine, writes = switch_of(names, tmp_path), Writes(names.p4info)
     key = (Exact(1), Ternary(0x0200, 0xFF00), Lpm(0x0A000000, 8), Optional(None))
     more = (Exact(1), Ternary(0, 0), Lpm(0x0A010000, 16), Optional(7))
-    inserted = [
-        TableOperation(Operation.INSERT, "I.managed", key, 10, "I.answer", (7,)),
-        TableOperation(Operation.INSERT, "I.managed", more, 5, "I.wide", (1 << 127 | 9,)),
-    ]
-    assert engine.apply(inserted) == [None, None]
+    engine.write([writes.entity(Entry("I.managed", key, 10, "I.answer", (7,)))])
+    engine.write([writes.entity(Entry("I.managed", more, 5, "I.wide", (1 << 127 | 9,)))])
     told = trace(engine, query(5, 1, 0x234, 0x0A010203))
     asked = "table I.managed (hdr.q.a=0x1, hdr.q.b=0x234, hdr.q.c=0xa010203, hdr.q.d=0x0)"
     assert f"matching.p4:61 {asked}: hit [0x1, 0x200 &&& 0xff00, 0xa000000/8, *], priority 10" in lines(told)
@@ -108,6 +105,7 @@ def test_hits_tell_the_entry_and_the_action(engine: Engine) -> None:
     missed = lines(trace(engine, query(5, 2)))
     assert any(line.startswith("matching.p4:61 table I.managed") and line.endswith(": miss") for line in missed)
     assert "I.answer(value=0x32)" in missed, "the default action"
+    engine.close()
 
 
 @pytest.mark.parametrize(
@@ -124,26 +122,30 @@ def test_const_entries_of_every_kind(engine: Engine, packet: bytes, hit: str) ->
     assert hit in str(trace(engine, packet))
 
 
-def test_members_and_groups_are_told(engine: Engine) -> None:
-    load(engine, "indirect")
+def test_members_and_groups_are_told(tmp_path: Path) -> None:
+    names = Names.of("indirect")
+    engine = switch_of(names, tmp_path)
+    second = Writes(names.p4info).entity(Entry("I.second", (Ternary(2, 2),), 5))
+    second.table_entry.action.action_profile_member_id = 3
     spread = [
-        MemberOperation("I.spread", 9, "I.send", (5, 99)),
-        GroupOperation("I.spread", 6, (9,)),
-        TableOperation(Operation.INSERT, "I.spreading", (Exact(1),), group=6),
-        MemberOperation("I.shared", 3, "I.answer", (77,)),
-        TableOperation(Operation.INSERT, "I.second", (Ternary(2, 2),), 5, member=3),
-        GroupOperation("I.spread", 7),
-        TableOperation(Operation.INSERT, "I.spreading", (Exact(2),), group=7),
+        member(names, "spread", 9, "send", 5, 99),
+        group(names, 6, (9, 1)),
+        entry(names, "spreading", 1, to_group=6),
+        *(member(names, "shared", i, "answer", 74 + i) for i in (1, 2, 3)),
+        second,
+        group(names, 7),
+        entry(names, "spreading", 2, to_group=7),
     ]
-    assert engine.apply(spread) == [None] * len(spread)
+    engine.write([insert(made) for made in spread])
     text = lines(trace(engine, struct.pack(">BBHI", 3, 1, 0, 0)))
-    assert any(line.endswith("table I.spreading (key=0x1): hit [0x1], group 6") for line in text)
+    assert any(line.endswith("table I.spreading (key=0x1): hit [0x1], group 0") for line in text)
     assert "I.send(port=0x5, value=0x63)" in text
     text = lines(trace(engine, struct.pack(">BBHI", 2, 2, 0, 0)))
-    assert any(line.endswith("hit [0x2 &&& 0x2], member 3, priority 5") for line in text)
+    assert any(line.endswith("hit [0x2 &&& 0x2], member 2, priority 5") for line in text)
     assert "I.answer(value=0x4d)" in text
     text = lines(trace(engine, struct.pack(">BBHI", 3, 2, 0, 0)))
     assert any(line.endswith("no action") for line in text), "the group is empty"
+    engine.close()
 
 
 def test_parser_steps_and_errors(engine: Engine) -> None:

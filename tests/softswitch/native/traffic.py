@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from softswitch.entries import (
-    Checkable,
-    DirectOperation,
-    Exact,
-    GroupOperation,
-    Lpm,
-    MemberOperation,
-    MeterConfig,
-    Operation,
-    TableOperation,
-    Ternary,
-    ValueSetOperation,
-)
+from finsy.proto import p4i, p4r
+from softswitch.bmv2.match import Exact, Lpm, Ternary
 
-Replicas = Mapping[int, Sequence[tuple[int, int]]]
+from tests.softswitch.native.writes import Entry, Replicas, Writes
+from tests.softswitch.p4runtime.client import Names
+from tests.softswitch.p4runtime.entities import insert, modify
+from tests.softswitch.p4runtime.test_action_profiles import entry, group, member
+from tests.softswitch.p4runtime.test_meters import config
+from tests.softswitch.p4runtime.test_value_sets import members
+
 PORT = 1
 
 
@@ -131,33 +126,47 @@ def metered(rng: random.Random, count: int) -> Traffic:
     return Traffic(packets)
 
 
-OPERATIONS: dict[str, Sequence[Checkable]] = {
-    "indirect": (
-        *(MemberOperation("I.shared", i, "I.send", (4 + i, 50 + i)) for i in range(8)),
-        *(MemberOperation("I.spread", 20 * i, "I.answer", (i,)) for i in range(6)),
-        *(MemberOperation("I.skewed", i, "I.send", (4 + i, 90 + i)) for i in range(7)),
-        GroupOperation("I.spread", 2, (0, 20, 40, 100, 100)),
-        GroupOperation("I.spread", 2, (0, 20, 40, 60, 80, 100)),
-        GroupOperation("I.spread", 40),
-        GroupOperation("I.skewed", 0, tuple(range(7))),
-        TableOperation(Operation.INSERT, "I.first", (Exact(1),), member=7),
-        TableOperation(Operation.INSERT, "I.second", (Ternary(0, 1),), 3, member=5),
-        TableOperation(Operation.INSERT, "I.spreading", (Exact(1),), group=2),
-        TableOperation(Operation.INSERT, "I.spreading", (Exact(2),), group=40),
-        TableOperation(Operation.INSERT, "I.spreading", (Exact(3),), member=60),
-        TableOperation(Operation.INSERT, "I.skewing", (Lpm(0, 6),), group=0),
-    ),
-    "metered": (
-        TableOperation(Operation.INSERT, "I.metered", (Exact(1),), action="I.mark", parameters=(9,)),
-        TableOperation(Operation.INSERT, "I.metered", (Exact(2),), action="I.mark", parameters=(8,)),
-        DirectOperation("I.metered", (Exact(1),), counter=(3, 4), meter=MeterConfig(0, 10, 0, 20)),
-        DirectOperation("I.metered", (Exact(2),), meter=MeterConfig(0, 10, 0, 10, 10), clear_marks=True),
-        TableOperation(Operation.INSERT, "I.ageing", (Ternary(1, 1),), 2, "I.answer", (7,)),
-        ValueSetOperation("P.deep", ((5, 255), (6, 254))),
-        ValueSetOperation("P.pairs", ((0x2222, 0xFFFF), (0x3000, 0xF000))),
-    ),
-}
-"""What the tables of some programs hold."""
+def _indirect_entries(names: Names) -> list[p4r.Update]:
+    writes = Writes(names.p4info)
+    made = [insert(member(names, "shared", 1 + i, "send", 4 + i, 50 + i)) for i in range(8)]
+    made += [insert(member(names, "spread", 1 + i, "answer", i)) for i in range(6)]
+    made += [insert(member(names, "skewed", 1 + i, "send", 4 + i, 90 + i)) for i in range(7)]
+    made.append(insert(group(names, 1, (1, 1), (2, 1), (3, 1), (6, 2), size=6)))
+    made.append(modify(group(names, 1, *((1 + i, 1) for i in range(6)), size=6)))
+    made.append(insert(group(names, 2)))
+    made.append(insert(group(names, 1, *((1 + i, 1) for i in range(7)), profile="skewed")))
+    second = writes.entity(Entry("I.second", (Ternary(0, 1),), 3))
+    second.table_entry.action.action_profile_member_id = 6
+    skewing = writes.entity(Entry("I.skewing", (Lpm(0, 6),)))
+    skewing.table_entry.action.action_profile_group_id = 1
+    made += [insert(entry(names, "first", 1, to_member=8)), insert(second), insert(skewing)]
+    made += [insert(entry(names, "spreading", key, to_group=key)) for key in (1, 2)]
+    return [*made, insert(entry(names, "spreading", 3, to_member=4))]
+
+
+def _metered_entries(names: Names) -> list[p4r.Update]:
+    for value_set in names.p4info.value_sets:
+        for field_ in value_set.match:
+            field_.match_type = p4i.MatchField.TERNARY
+    writes = Writes(names.p4info)
+    first, second = (writes.entity(Entry("I.metered", (Exact(key),), 0, "I.mark", (10 - key,))) for key in (1, 2))
+    first.table_entry.counter_data.packet_count, first.table_entry.counter_data.byte_count = 3, 4
+    first.table_entry.meter_config.CopyFrom(config((0, 10, 0, 20)))
+    second.table_entry.meter_counter_data.SetInParent()
+    return [
+        insert(first),
+        insert(second),
+        insert(writes.entity(Entry("I.ageing", (Ternary(1, 1),), 2, "I.answer", (7,)))),
+        modify(members(names, "deep", ((5, 255),), ((6, 254),))),
+        modify(members(names, "pairs", ((2, 15), (0x222, 0xFFF)), ((3, 15), None))),
+    ]
+
+
+def written(program: str) -> tuple[Names, list[p4r.Update]]:
+    """A program, and what its tables hold for its traffic."""
+    names = Names.of(program)
+    make = {"indirect": _indirect_entries, "metered": _metered_entries}.get(program)
+    return names, make(names) if make is not None else []
 
 
 MAGIC = 0x123456789ABCDEF00FEDCBA9876543210000111122223333444455556666777
@@ -224,7 +233,7 @@ GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
 
 
 MANAGED: dict[str, Callable[[random.Random, int], Traffic]] = {"indirect": indirect, "metered": metered}
-"""Programs that do nothing much without their OPERATIONS."""
+"""Programs that do nothing much without what is `written`."""
 
 
 def traffic(program: str, seed: int, count: int) -> Traffic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.p4runtime.digests import DigestBatch, DigestConfig, DigestLists
+from softswitch.p4runtime.entities.digests import DigestBatch, DigestConfig, DigestLists
 
 A, B, C = (1, 1), (2, 2), (3, 3)
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from finsy.proto import p4r
 from grpc import StatusCode
-from softswitch.engine.engine import NO_TABLES, Engine
-from softswitch.entries import (
-    EngineOperation,
-    EntryError,
-    ErrorKind,
-    MemberOperation,
-    Operation,
-    PackedOperation,
-    TableOperation,
-)
+from softswitch.engine import abi
+from softswitch.engine.abi import Operation, Result
+from softswitch.engine.compiled import Compiled
+from softswitch.engine.engine import Engine
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.profile_entries import OneShot
+from softswitch.p4runtime.entities.profile_entries import OneShot
 
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
 from tests.softswitch.p4runtime.switches import message
-
-FULL = EntryError(ErrorKind.RESOURCE_EXHAUSTED, "no room")
 
 
 class PickyEngine(Engine):
@@ -34,25 +26,24 @@ class PickyEngine(Engine):
 
     picky = False
 
-    def apply(self, operations: Sequence[EngineOperation]) -> list[EntryError | None]:
+    def apply(self, operations: Sequence[bytes]) -> list[int]:
         """Do the operations, each on its own, but the refused ones."""
-        results: list[EntryError | None] = []
+        results: list[int] = []
         for operation in operations:
             if self.picky and self._forwards_to_9(operation):
-                results.append(FULL)
+                results.append(Result.FULL)
             else:
                 results += super().apply([operation])
         return results
 
-    def _forwards_to_9(self, operation: EngineOperation) -> bool:
-        if isinstance(operation, MemberOperation):
-            return operation.parameters == (9,)
-        if not isinstance(operation, TableOperation | PackedOperation):
+    def _forwards_to_9(self, operation: bytes) -> bool:
+        _, target, kind, *_ = abi.OPERATION.unpack_from(operation)
+        if kind not in (Operation.SET_MEMBER, Operation.INSERT, Operation.MODIFY, Operation.SET_DEFAULT):
             return False
-        if isinstance(operation, TableOperation):
-            return operation.operation is not Operation.DELETE and operation.parameters == (9,)
-        parameter = 24 + 8 * self.codec(operation.table).layout.words
-        return operation.data[parameter : parameter + 8] == (9).to_bytes(8, "little")
+        tables = self._running().codecs.tables.values()
+        key_words = 0 if kind == Operation.SET_MEMBER else next(t for t in tables if t.number == target).key_words
+        parameter = abi.OPERATION.size + 8 * key_words
+        return operation[parameter : parameter + 8] == (9).to_bytes(8, "little")
 
 
 @pytest.fixture
@@ -174,7 +165,7 @@ def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:
 class FailingEngine(Engine):
     """Cannot take a program."""
 
-    def load(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> None:
+    def run(self, compiled: Compiled) -> None:
         """Fail."""
         raise MemoryError("no memory for the program's entries")
 
@@ -205,6 +196,6 @@ def test_what_one_shots_leave_is_taken_again(program_cache: Path) -> None:
         (entry,) = tables.state(names["spreading"]).entries.values()
         shot = entry.reference
         assert isinstance(shot, OneShot)
-        assert shot.number < 2
-        assert max(handle for handles in shot.handles for handle in handles) < 8
+        assert shot.group_number < 2
+        assert max(number for numbers in shot.numbers for number in numbers) < 8
         device.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import finsy as fy
 import pytest
@@ -13,6 +13,7 @@ from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.p4runtime.switches import RunningSwitch, message
 
 TIMEOUT = 120
+Told = TypeVar("Told")
 
 
 def run(switch: RunningSwitch, use: Callable[[fy.Switch], Awaitable[None]]) -> None:
@@ -66,20 +67,28 @@ def test_entities_written_are_read_back(switch: RunningSwitch) -> None:
     run(switch, use)
 
 
+async def begun(told: AsyncIterator[Told]) -> asyncio.Future[Told]:
+    """The first thing told from now on."""
+    first = asyncio.ensure_future(anext(told))
+    await asyncio.sleep(0)  # lets it begin to read
+    return first
+
+
 def test_packet_out_digest_and_packet_in(switch: RunningSwitch) -> None:
     async def use(connection: fy.Switch) -> None:
         config = fy.P4DigestEntry("seen_t", max_list_size=1, max_timeout_ns=0, ack_timeout_ns=10**12)
         await connection.write([+config])
+        # finsy drops what comes before somebody reads: readers begin before what they wait for is caused.
+        digests = await begun(connection.read_digests("seen_t"))
         await connection.write([fy.P4PacketOut(message(1, tag=7, value=8), egress_port=1, inject=1)])
-        async for digest in connection.read_digests("seen_t"):
-            assert list(digest) == [{"tag": 7, "value": 8}]
-            await connection.write([digest.ack()])
-            break
+        digest = await digests
+        assert list(digest) == [{"tag": 7, "value": 8}]
+        await connection.write([digest.ack()])
+        packets = await begun(connection.read_packets())
         await connection.write([fy.P4PacketOut(message(2) + b"payload", egress_port=1, inject=1)])
-        async for packet in connection.read_packets():
-            assert packet.payload == message(2) + b"payload"
-            assert (packet["ingress_port"], packet["reason"]) == (510, 5)
-            break
+        packet = await packets
+        assert packet.payload == message(2) + b"payload"
+        assert (packet["ingress_port"], packet["reason"]) == (510, 5)
 
     run(switch, use)
 

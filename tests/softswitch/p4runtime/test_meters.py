@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from finsy.proto import p4r, rpc_code
 from softswitch.p4runtime import p4info
+from softswitch.p4runtime.entities.meter_config import decode_meter, encode_meter
 from softswitch.p4runtime.errors import P4RuntimeError
-from softswitch.p4runtime.meters import decode_meter, encode_meter
 from softswitch.p4runtime.schema import MeterKind
 
 from tests.softswitch.p4runtime.client import BatchError, Names

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
 from finsy.proto import p4r
-from softswitch.bmv2.program import Program
+from softswitch.engine.compiled import Compiled
 
+from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
     action,
@@ -22,9 +24,11 @@ from tests.softswitch.p4runtime.entities import (
     exact_entry,
     group,
     insert,
+    lpm_entry,
     modify,
     register_cell,
     session,
+    ternary_entry,
 )
 from tests.softswitch.p4runtime.switches import RunningSwitch, message
 
@@ -270,6 +274,88 @@ def test_reconcile_carries_what_the_new_program_has_in_another_shape(
     assert client.read(register_cell(names, "wide_register", 2)) == [register_cell(names, "wide_register", 2, b"\x07")]
 
 
+def renumbered(program: Any) -> Any:
+    """The JSON of a program with other numbers for its actions."""
+    if isinstance(program, list):
+        return [renumbered(item) for item in program]
+    if not isinstance(program, dict):
+        return program
+    made = {key: renumbered(value) for key, value in program.items()}
+    if "action_id" in made:
+        made["action_id"] += 100
+    if "action_ids" in made:
+        made["action_ids"] = [number + 100 for number in made["action_ids"]]
+    if "runtime_data" in made:
+        made["id"] += 100
+    return made
+
+
+def moved(names: Names) -> p4r.ForwardingPipelineConfig:
+    """A program as before but for the numbers of its actions."""
+    config = names.config()
+    config.p4_device_config = json.dumps(renumbered(json.loads(names.device_config))).encode()
+    return config
+
+
+def test_reconcile_takes_entries_over_to_renumbered_actions(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    ranged = ternary_entry(names, 5, port=6, kind=1, tag=(2, 3), value=(1, 500))
+    entities = [exact_entry(names, 1, port=3), exact_entry(names, 2, port=4), lpm_entry(names, 0xAB00, 8, 7), ranged]
+    client.write(*map(insert, entities))
+    switch.engine.process(1, message(0, tag=1))
+    for config in (moved(names), names.config()):
+        client.push(config, Set.RECONCILE_AND_COMMIT)
+        assert switch.engine.process(1, message(0, tag=1))[0][0] == 3
+        everything = client.read(p4r.Entity(table_entry=p4r.TableEntry()))
+        assert [e for e in everything if not e.table_entry.is_const] == entities
+        client.write(modify(exact_entry(names, 2, port=5)))
+        assert [port for port, _ in switch.engine.process(1, message(0, tag=2))] == [5]
+        client.write(delete(entities[1]), insert(entities[1]))
+        assert [port for port, _ in switch.engine.process(1, message(0, tag=2))] == [4]
+        everything = client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"])))
+        assert everything == entities[:2]
+    counted = p4r.TableEntry(table_id=names["exact_table"], counter_data=p4r.CounterData())
+    assert client.read(p4r.Entity(table_entry=counted))[0].table_entry.counter_data.packet_count == 3
+
+
+def test_reconcile_takes_members_and_groups_over(client: Client, switch: RunningSwitch) -> None:
+    names = Names.of("indirect")
+    client.primary()
+    client.push(names.config())
+    members = [profiles.member(names, "spread", i, "answer", 100 + i) for i in (1, 2, 3)]
+    client.write(*map(insert, members), insert(profiles.group(names, 1, (1, 2), (2, 1), size=6)))
+    client.write(insert(profiles.entry(names, "spreading", 1, to_group=1)))
+    packets = profiles.many(3, 1)
+
+    def answers() -> list[bytes]:
+        return [data for packet in packets for _, data in switch.engine.process(1, packet)]
+
+    before = answers()
+    client.push(moved(names), Set.RECONCILE_AND_COMMIT)
+    assert answers() == before
+    with pytest.raises(BatchError):
+        client.write(delete(members[0]))
+    client.write(modify(profiles.group(names, 1, (3, 1), size=6)))
+    assert {int.from_bytes(data[8:10], "big") for data in answers()} == {103}
+    client.write(delete(members[0]), delete(profiles.entry(names, "spreading", 1)))
+
+
+def test_reconcile_writes_entries_anew_for_a_table_that_has_changed(
+    client: Client, primary: Stream, names: Names, switch: RunningSwitch
+) -> None:
+    """`exact_table` has become larger: its entries are written anew, with what they counted."""
+    client.write(insert(exact_entry(names, 1, port=3)))
+    switch.engine.process(1, message(0, tag=1))
+    larger = names.config()
+    next(t for t in larger.p4info.tables if t.preamble.alias == "exact_table").size += 1
+    client.push(larger, Set.RECONCILE_AND_COMMIT)
+    counted = p4r.TableEntry(table_id=names["exact_table"], counter_data=p4r.CounterData())
+    (entity,) = client.read(p4r.Entity(table_entry=counted))
+    assert entity.table_entry.counter_data.packet_count == 1
+    assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+
+
 def test_commit_takes_over_groups_and_sessions_of_the_saved_config(
     client: Client, primary: Stream, names: Names, switch: RunningSwitch
 ) -> None:
@@ -300,14 +386,14 @@ def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: S
 def test_writes_wait_for_a_push_whose_client_has_given_up(
     client: Client, primary: Stream, names: Names, switch: RunningSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, verify = threading.Event(), switch.engine.verify
+    begun, compile_program = threading.Event(), switch.engine.compile
 
-    def slowly(text: str, preinitialized: Mapping[str, int]) -> Program:
+    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
         begun.set()
         time.sleep(0.3)
-        return verify(text, preinitialized)
+        return compile_program(text, preinitialized)
 
-    monkeypatch.setattr(switch.engine, "verify", slowly)
+    monkeypatch.setattr(switch.engine, "compile", slowly)
     request = Set(device_id=1, action=Set.VERIFY_AND_COMMIT, config=names.config(cookie=7), election_id=uint128(10))
     push = client.stub.SetForwardingPipelineConfig.future(request)
     assert begun.wait(TIMEOUT)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from finsy.proto import p4r, rpc_code
+from softswitch.engine.carry import Carried
 from softswitch.engine.engine import Engine
 
 from tests.softswitch.native.test_ports import Wire, make_wire
@@ -164,10 +165,10 @@ def test_a_port_that_changes_during_a_push_is_seen(
     names, packets = spread_over_two(watched)
     adopt = switch.engine.adopt
 
-    def late(other: Engine, *, carry: bool) -> None:
+    def late(other: Engine, carried: Carried) -> None:
         set_link(wires[0], "down")
         time.sleep(0.1)  # for the event to come before the new program does
-        adopt(other, carry=carry)
+        adopt(other, carried)
 
     monkeypatch.setattr(switch.engine, "adopt", late)
     config = names.config()

@@ -7,8 +7,8 @@ from enum import Enum
 from functools import cached_property
 
 from softswitch.bmv2.expressions import Expression
+from softswitch.bmv2.match import Key
 from softswitch.bmv2.source import Source, UnsupportedProgram
-from softswitch.entries import MatchKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class TableKey:
 class ConstEntry:
     """An entry written in the program. `priority` is P4Runtime's: greater wins, 0 in a table without priorities."""
 
-    key: tuple[MatchKey, ...]
+    key: Key
     priority: int
     action: int
     parameters: tuple[int, ...]
@@ -101,7 +101,6 @@ class Table:
     default_action: int | None
     default_parameters: tuple[int, ...]
     const_default: bool
-    const_default_action: int | None
     entries: tuple[ConstEntry, ...]
     const_entries: bool
     counter: str | None

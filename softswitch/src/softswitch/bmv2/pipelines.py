@@ -19,8 +19,8 @@ from softswitch.bmv2.control import (
 )
 from softswitch.bmv2.expressions import FieldRef, StackElement
 from softswitch.bmv2.json_reader import VALID, Json, Names, integer, number, optional_word, reads, source_of, word
+from softswitch.bmv2.match import Exact, Lpm, MatchKey, Range, Ternary, check
 from softswitch.bmv2.source import Source, UnsupportedProgram
-from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
 
 BMV2_MAX_PRIORITY = 2**31 - 1
 """P4Runtime priority p is BMv2 priority BMV2_MAX_PRIORITY - p (PI, targets/bmv2/pi_tables_imp.cpp)."""
@@ -151,8 +151,7 @@ def _table(item: Json, names: Names, actions: dict[int, Action], counters: dict[
         next_without_action=optional_word(item.get("base_default_next")),
         default_action=default_id,
         default_parameters=_data(default["action_data"], actions[default_id]) if default_id is not None else (),
-        const_default=bool(default and default.get("action_entry_const", False)),
-        const_default_action=default_id if default and default.get("action_const", False) else None,
+        const_default=bool(default and (default.get("action_entry_const") or default.get("action_const"))),
         entries=entries,
         const_entries="entries" in item,
         counter=counters.get(name),
@@ -195,7 +194,7 @@ def _entry(
     where = source_of(item, source)
     if len(item["match_key"]) != len(keys):
         raise UnsupportedProgram(f"a const entry with {len(item['match_key'])} key fields for {len(keys)}", where)
-    matches = tuple(_match(m, k) for m, k in zip(item["match_key"], keys, strict=True))
+    matches = tuple(_match(m, k, where) for m, k in zip(item["match_key"], keys, strict=True))
     action = item["action_entry"]
     ordered = match_type in ("ternary", "range")
     return ConstEntry(
@@ -212,7 +211,18 @@ def _data(values: Json, action: Action) -> tuple[int, ...]:
     return tuple(number(v) for v in values)
 
 
-def _match(item: Json, key: TableKey) -> MatchKey:
+def _match(item: Json, key: TableKey, where: Source | None) -> MatchKey:
+    made = _made(item, key)
+    try:
+        if any(value >> key.width for value in made.bounds((1 << key.width) - 1)):
+            raise ValueError(f"its numbers do not fit {key.width} bits")
+        check(made, key.width)
+    except ValueError as error:
+        raise UnsupportedProgram(f"a const entry with key field {key.name!r}: {error}", where) from error
+    return made
+
+
+def _made(item: Json, key: TableKey) -> MatchKey:
     if key.kind is MatchKind.EXACT:
         return Exact(number(item["key"]))
     if key.kind is MatchKind.VALID:

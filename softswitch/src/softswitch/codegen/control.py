@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from softswitch.bmv2.control import Action, ActionCall, Conditional, Pipeline, Table, TableKey, in_order
 from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
@@ -9,7 +11,8 @@ from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.primitives import PrimitiveWriter, comment, quoted
-from softswitch.codegen.table_layout import Match, Piece, TableLayout
+from softswitch.codegen.table_layout import Piece, TableLayout
+from softswitch.engine.abi import Match
 
 _EXITING = frozenset(["exit", "assert", "assume"])
 
@@ -197,7 +200,7 @@ class ControlWriter:
         return f"{text} << {piece.shift}" if piece.shift else text
 
 
-def pack_parameters(action: Action, values: tuple[int, ...]) -> list[int]:
+def pack_parameters(action: Action, values: Sequence[int]) -> list[int]:
     """Action data in words, low word first."""
     words = []
     for parameter, value in zip(action.parameters, values, strict=True):

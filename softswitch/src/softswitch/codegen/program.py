@@ -18,8 +18,8 @@ from softswitch.codegen.parser import ParserWriter
 from softswitch.codegen.primitives import PrimitiveWriter, comment
 from softswitch.codegen.table_layout import TableLayout, lay_out, lay_out_value_set, longest_data
 from softswitch.codegen.tracing import Subjects, Tracer
+from softswitch.engine.abi import MAX_DIGEST_VALUES
 
-MAX_DIGEST_VALUES = 64
 _EGRESS_CLOCK = ("egress_global_timestamp", "enq_timestamp", "deq_timedelta")
 
 

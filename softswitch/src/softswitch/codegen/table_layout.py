@@ -1,31 +1,17 @@
-"""How table keys and action data are packed into 64-bit words: agreed between generated C and `operations.py`."""
+"""How table keys and action data are packed into 64-bit words: agreed between generated C and engine/packing.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 
 from softswitch.bmv2.control import Action, MatchKind, Table
 from softswitch.bmv2.program import Program, ValueSet
 from softswitch.bmv2.source import UnsupportedProgram
-
-WORD = 64
-ENTRY_WORDS_AT = 40
-"""Bytes of `struct ss_entry` of runtime/table.h before its words."""
-
+from softswitch.engine.abi import WORD_BITS, Match
 
 REFERENCE_WORDS = 1
 """An entry of an indirect table holds the number of a member or group."""
-
-
-class Match(IntEnum):
-    """`enum ss_match` of runtime/abi.h."""
-
-    EXACT = 0
-    PREFIX = 1
-    MASKED = 2
-    RANGED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +65,7 @@ def match_of(table: Table) -> Match:
 
 def parameter_words(action: Action) -> int:
     """Words of an action's data: one for each parameter, two beyond 64 bits."""
-    return sum((p.width + WORD - 1) // WORD for p in action.parameters)
+    return sum((p.width + WORD_BITS - 1) // WORD_BITS for p in action.parameters)
 
 
 def lay_out(table: Table, program: Program) -> TableLayout:
@@ -89,18 +75,18 @@ def lay_out(table: Table, program: Program) -> TableLayout:
     ranges: list[int] = []
     for position, key in enumerate(table.keys):
         if key.kind is MatchKind.RANGE:
-            if key.width > WORD:
+            if key.width > WORD_BITS:
                 raise UnsupportedProgram(f"range match on {key.width} bits in table {table.name!r}", table.source)
             ranges.append(position)
             pieces.append(())
             continue
         cut = []
-        for low in range(0, key.width, WORD):
-            width = min(WORD, key.width - low)
+        for low in range(0, key.width, WORD_BITS):
+            width = min(WORD_BITS, key.width - low)
             word = next((w for w, free in enumerate(room) if free >= width), len(room))
             if word == len(room):
-                room.append(WORD)
-            cut.append(Piece(word, WORD - room[word], low, width))
+                room.append(WORD_BITS)
+            cut.append(Piece(word, WORD_BITS - room[word], low, width))
             room[word] -= width
         pieces.append(tuple(cut))
     for place, position in enumerate(ranges):
@@ -126,5 +112,5 @@ def longest_data(actions: Iterable[Action]) -> int:
 def lay_out_value_set(value_set: ValueSet) -> TableLayout:
     """A value set is a table of masked keys without actions, its key cut into words from the low end."""
     width = value_set.width
-    pieces = tuple(Piece(low // WORD, 0, low, min(WORD, width - low)) for low in range(0, width, WORD))
+    pieces = tuple(Piece(low // WORD_BITS, 0, low, min(WORD_BITS, width - low)) for low in range(0, width, WORD_BITS))
     return TableLayout(Match.MASKED, len(pieces), 0, (pieces,), 0)

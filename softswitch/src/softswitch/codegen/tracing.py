@@ -14,8 +14,9 @@ from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import convert, unsigned_type, words
 from softswitch.codegen.layout import STANDARD, Layout
-from softswitch.codegen.table_layout import Match, TableLayout, longest_data, parameter_words
+from softswitch.codegen.table_layout import TableLayout, longest_data, parameter_words
 from softswitch.codegen.usage import STORES
+from softswitch.engine.abi import Match
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from softswitch.entries import MAX_PORT
+from softswitch.bmv2.v1model import MAX_PORT
 
 DEFAULT_ADDRESS = "127.0.0.1:9559"
 """Where a switch serves unless told otherwise."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.commands.arguments import Parser, port_and, port_number
 from softswitch.commands.pcap import ETHERNET, CapturedPacket, PcapReader, PcapWriter
-from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError
 from softswitch.switch import Switch, load
 

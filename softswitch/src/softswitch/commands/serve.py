@@ -17,10 +17,10 @@ from textwrap import fill, indent
 
 import grpc
 
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.engine.engine import IO, Engine
-from softswitch.entries import MAX_PORT
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.grpc_server import CannotServe, tls_credentials
 from softswitch.p4runtime.device import Device

@@ -11,7 +11,9 @@ from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import Compiler
 from softswitch.codegen.program import generate
-from softswitch.engine.operations import Codecs, Refused, TableCodec, codecs
+from softswitch.engine.packing import Codecs, TableCodec, codecs
+
+NO_TABLES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler:
     program = load_program(bmv2_json).with_preinitialized(preinitialized)
     generated = generate(program)
     known = codecs(program, generated.tables, generated.value_sets)
-    initial = tuple(operation for codec in known.tables.values() for operation in _initial(codec))
     return Compiled(
         program=program,
         library=compiler.program(generated.text),
@@ -45,15 +46,15 @@ def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler:
         counters=_numbered(counter.name for counter in program.counters.values() if counter.table is None),
         meters=_numbered(meter.name for meter in program.meters.values() if meter.table is None),
         registers=_numbered(program.registers),
-        initial=initial,
+        initial=tuple(operation for codec in known.tables.values() for operation in _initial(codec)),
     )
 
 
 def _initial(codec: TableCodec) -> list[bytes]:
     try:
-        return [codec.pack_program_default(), *codec.pack_const_entries()]
-    except Refused as refused:
-        raise UnsupportedProgram(str(refused), codec.table.source) from refused
+        return codec.initial()
+    except ValueError as error:
+        raise UnsupportedProgram(str(error), codec.table.source) from error
 
 
 def _numbered(names: Iterable[str]) -> dict[str, int]:

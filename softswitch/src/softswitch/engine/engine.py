@@ -6,22 +6,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softswitch.bmv2.program import Program
+from softswitch.bmv2.v1model import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT
 from softswitch.codegen.cc import Compiler
 from softswitch.codegen.program import generate
+from softswitch.engine import abi
 from softswitch.engine import carry as carrying
-from softswitch.engine.compiled import Compiled, compile_program
-from softswitch.engine.events import EventReader
+from softswitch.engine.compiled import NO_TABLES, Compiled, compile_program
+from softswitch.engine.events import Event, EventReader, LostEvents
 from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.engine.state import ProgramState
 from softswitch.engine.trace import Trace, TraceReader
-from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, MAX_PORT, Event, LostEvents, Replica, Replicas
 
-MAX_FRAME = 2**16
 IO = ("af_packet", "af_xdp")
 """How ports can send and receive; the first is the default. With `af_xdp` frames leave faster, and neither queueing
 disciplines nor tcpdump on the interface see them leave."""
@@ -30,13 +29,10 @@ _XDP_PROBLEMS = {
     errno.EBUSY: "another program has its AF_XDP queue",
     errno.EMSGSIZE: "af_xdp takes an MTU of at most 4078",
 }
-_NO_PORT = _NO_LIST = 2**32 - 1
-"""UINT32_MAX: to `ss_create` no CPU port, to `ss_replicate` no list, which deletes."""
-_MAX_ATTACHED = 1024
-"""Length of `attached` in runtime/engine.h."""
-_RECORD = struct.Struct("<II")
+_MESSAGE_ROOM = 512
 
-NO_TABLES: Mapping[str, int] = {}
+Replicas = Sequence[tuple[int, int]]
+"""The copies that a multicast group or clone session makes: out of which port, with which `egress_rid`."""
 
 
 class Engine(ProgramState):
@@ -63,18 +59,17 @@ class Engine(ProgramState):
         self.cpu_port = cpu_port
         self._compiler = compiler or Compiler(cache_dir)
         native = open_runtime(self._compiler.runtime())
-        handle = ctypes.c_void_p(native.ss_create(_NO_PORT if cpu_port is None else cpu_port, drop_port))
-        if not handle:
+        switch = ctypes.c_void_p(native.ss_create(abi.NONE if cpu_port is None else cpu_port, drop_port))
+        if not switch:
             raise MemoryError("no memory for a switch")
-        super().__init__(native, handle)
-        if self._native.ss_configure(self._handle, io.encode(), busy_poll):
-            self._native.ss_destroy(self._handle)
+        super().__init__(native, switch)
+        if self._native.ss_configure(self._switch, io.encode(), busy_poll):
+            self._native.ss_destroy(self._switch)
             raise ValueError(f"no packet input and output {io!r}; there is {' and '.join(IO)}")
         self._io = io
-        self._compiled: tuple[str, dict[str, int], Compiled] | None = None
         self._trace_reader: TraceReader | None = None
         self._tracing = False
-        self._events = EventReader(self._native, self._handle)
+        self._events = EventReader(self._native, self._switch)
 
     @property
     def program(self) -> Program | None:
@@ -87,48 +82,51 @@ class Engine(ProgramState):
         """`struct ss_engine`, for native code that brings packet input and output of its own."""
         return self._open()
 
-    def verify(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> Program:
-        """Load and compile without running it. Raises as `load` does."""
-        return self._compile(bmv2_json, preinitialized).program
+    def compile(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> Compiled:
+        """Make a program ready to run (about a second; much less when its C was compiled before).
 
-    def load(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> None:
-        """Compile a program (about a second; immediate when cached) and swap it in between two packets.
-
-        The tables of these sizes named in `preinitialized` have entries in the program that are not const.
-        Afterwards all tables hold their const entries and default actions, registers and counters are zero. Ports,
-        multicast groups and clone sessions stay. Raises UnsupportedProgram (the running program goes on), ValueError
-        for text that is not BMv2 JSON, CompilerMissing.
+        The tables of these sizes named in `preinitialized` have entries in the program that are not const. Raises
+        UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing.
         """
-        loaded = self._compile(bmv2_json, preinitialized)
-        message = ctypes.create_string_buffer(512)
-        opened = self._native.ss_open(self._open(), str(loaded.library).encode(), message, len(message))
+        return compile_program(bmv2_json, preinitialized, self._compiler)
+
+    def load(self, bmv2_json: str) -> None:
+        """Compile and run a program. Raises as `compile` does, the running program going on."""
+        self.run(self.compile(bmv2_json))
+
+    def run(self, compiled: Compiled) -> None:
+        """Swap a program in between two packets.
+
+        Afterwards all tables hold the entries and default actions that the program gives them, registers and counters
+        are zero. Ports, multicast groups and clone sessions stay.
+        """
+        message = ctypes.create_string_buffer(_MESSAGE_ROOM)
+        opened = self._native.ss_open(self._open(), str(compiled.library).encode(), message, len(message))
         if not opened:
-            raise RuntimeError(f"{loaded.library}: {message.value.decode(errors='replace')}")
-        handle = ctypes.c_void_p(opened)
+            raise RuntimeError(f"{compiled.library}: {message.value.decode(errors='replace')}")
+        program = ctypes.c_void_p(opened)
         try:
-            self._fill(handle, loaded)
-            reader = self._attach_traced(loaded.program, handle) if self._tracing else None
+            self._fill(program, compiled)
+            reader = self._attach_traced(compiled.program, program) if self._tracing else None
         except BaseException:
-            self._native.ss_discard(handle)
+            self._native.ss_discard(program)
             raise
-        self._native.ss_swap(self._open(), handle)
-        self._runs(loaded, reader)
+        self._native.ss_swap(self._open(), program)
+        self._runs(compiled, reader)
 
     def use_clock_of(self, other: Engine) -> None:
         """Count time from the same moment as another switch, which may then `adopt` this one's program."""
         self._native.ss_use_clock(self._open(), other._open())
 
-    def adopt(self, other: Engine, *, carry: bool) -> None:
+    def adopt(self, other: Engine, carried: carrying.Carried = carrying.NOTHING) -> None:
         """Take the program of `other`, which was not started, with all that was written into it, and swap it in between
-        two packets; `other` has none afterwards. With `carry` the present program's registers and counters go over to
-        it in that same moment, as far as both programs have them in the same shape. Ports, multicast groups and clone
-        sessions stay."""
-        loaded, before = other._running(), self._loaded
-        reader = other._attach_traced(loaded.program, None) if self._tracing else None
-        carried = carrying.pack(before, loaded) if carry and before is not None else b""
-        self._native.ss_adopt(self._open(), other._open(), carried, carrying.count(carried))
+        two packets; `other` has none afterwards. What is `carried` of the present program goes over to it in that same
+        moment. Ports, multicast groups and clone sessions stay."""
+        compiled = other._running()
+        reader = other._attach_traced(compiled.program, None) if self._tracing else None
+        self._native.ss_adopt(self._open(), other._open(), carried.items, carried.count, carried.renumbered)
         other._loaded = None
-        self._runs(loaded, reader)
+        self._runs(compiled, reader)
 
     def _runs(self, loaded: Compiled, reader: TraceReader | None) -> None:
         """The native side has swapped this program in."""
@@ -136,26 +134,20 @@ class Engine(ProgramState):
         self._trace_reader = reader
         self._events.program, self._events.trace_reader = loaded.program, reader
 
-    def _compile(self, bmv2_json: str, preinitialized: Mapping[str, int]) -> Compiled:
-        if self._compiled:
-            text, tables, known = self._compiled
-            if text == bmv2_json and tables == preinitialized and known.library.exists():
-                return known
-        loaded = compile_program(bmv2_json, preinitialized, self._compiler)
-        self._compiled = bmv2_json, dict(preinitialized), loaded
-        return loaded
-
-    def _fill(self, handle: ctypes.c_void_p, loaded: Compiled) -> None:
-        """Default actions and const entries, before the program runs."""
-        if any(self._apply(b"".join(loaded.initial), len(loaded.initial), handle)):
+    def _fill(self, program: ctypes.c_void_p, compiled: Compiled) -> None:
+        """Default actions and entries of the program itself, before it runs."""
+        if any(self._apply(b"".join(compiled.initial), len(compiled.initial), program)):
             raise MemoryError("no memory for the program's entries")
-        for codec in loaded.codecs.tables.values():
-            self._native.ss_keep_default(handle, codec.number)
+        for codec in compiled.codecs.tables.values():
+            self._native.ss_keep_default(program, codec.number)
 
     def add_port(self, port: int, interface: str) -> None:
         """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
-        if not 0 <= port < 2**16 or len(interface.encode()) > 15:
-            raise ValueError(f"port {port}, interface {interface!r}: a number below 65536, a name of at most 15 bytes")
+        if not 0 <= port < abi.MAX_PORTS or len(interface.encode()) >= abi.INTERFACE_BYTES:
+            raise ValueError(
+                f"port {port}, interface {interface!r}: a number below {abi.MAX_PORTS}, a name of at most"
+                f" {abi.INTERFACE_BYTES - 1} bytes"
+            )
         error = self._native.ss_port(self._open(), port, interface.encode())
         if error == errno.EEXIST:
             raise ValueError(f"port {port} is taken, the CPU port or the drop port")
@@ -177,7 +169,7 @@ class Engine(ProgramState):
         return {s.number: (s.cut, s.unsent) for s in self._port_states()}
 
     def _port_states(self) -> list[PortState]:
-        states = (PortState * _MAX_ATTACHED)()
+        states = (PortState * abi.MAX_ATTACHED)()
         count = self._native.ss_ports(self._open(), states, len(states))
         return states[:count]
 
@@ -198,11 +190,11 @@ class Engine(ProgramState):
 
         Idempotent; also on leaving a `with` block.
         """
-        if self._handle:
-            handle, self._handle = self._handle, ctypes.c_void_p()
+        if self._switch:
+            switch, self._switch = self._switch, ctypes.c_void_p()
             self._loaded = None
             self._events.close()
-            self._native.ss_destroy(handle)
+            self._native.ss_destroy(switch)
 
     def __enter__(self) -> Engine:
         return self
@@ -233,14 +225,13 @@ class Engine(ProgramState):
             raise KeyError(session)
 
     def _replicate(self, clone: bool, identifier: int, replicas: Replicas, packet_length: int) -> None:
-        pairs = [(r.port, r.instance) if isinstance(r, Replica) else r for r in replicas]
-        array = (ReplicaStruct * max(len(pairs), 1))(*(ReplicaStruct(*pair) for pair in pairs))
-        if self._native.ss_replicate(self._open(), clone, identifier, array, len(pairs), packet_length) < 0:
+        array = (ReplicaStruct * max(len(replicas), 1))(*(ReplicaStruct(*replica) for replica in replicas))
+        if self._native.ss_replicate(self._open(), clone, identifier, array, len(replicas), packet_length) < 0:
             raise MemoryError("no memory for a replication list")
 
     def _end_replication(self, clone: bool, identifier: int) -> bool:
         """Whether there was such a list."""
-        return bool(self._native.ss_replicate(self._open(), clone, identifier, None, _NO_LIST, 0))
+        return bool(self._native.ss_replicate(self._open(), clone, identifier, None, abi.NONE, 0))
 
     def packet_out(self, data: bytes) -> None:
         """Send `data` (packet-out header first) into the pipeline as if it came from the CPU port. Raises RuntimeError
@@ -275,7 +266,7 @@ class Engine(ProgramState):
             self._open(), port, data, len(data), ctypes.byref(out), ctypes.byref(trace)
         )
         captured = ctypes.string_at(out, length) if length else b""
-        words = ctypes.string_at(trace.words, trace.length * 8) if trace.length else b""
+        words = ctypes.string_at(trace.words, trace.length * abi.WORD_BITS // 8) if trace.length else b""
         self._native.ss_release(out)
         self._native.ss_release(trace.words)
         return _outputs(captured), self._trace_reader.read(words)
@@ -290,18 +281,19 @@ class Engine(ProgramState):
         self._tracing = on
         self._native.ss_trace_packets(self._open(), on)
 
-    def _attach_traced(self, program: Program, handle: ctypes.c_void_p | None) -> TraceReader:
+    def _attach_traced(self, program: Program, opened: ctypes.c_void_p | None) -> TraceReader:
         generated = generate(program, traced=True)
         assert generated.subjects is not None
-        library, message = self._compiler.program(generated.text, quick=True), ctypes.create_string_buffer(512)
-        if self._native.ss_attach_traced(self._open(), handle, str(library).encode(), message, len(message)):
+        library = self._compiler.program(generated.text, quick=True)
+        message = ctypes.create_string_buffer(_MESSAGE_ROOM)
+        if self._native.ss_attach_traced(self._open(), opened, str(library).encode(), message, len(message)):
             raise RuntimeError(f"{library}: {message.value.decode(errors='replace')}")
         return TraceReader(program, generated.subjects)
 
     def _check_packet(self, data: bytes) -> None:
         self._running()
-        if len(data) > MAX_FRAME:
-            raise ValueError(f"a packet of {len(data)} bytes; at most {MAX_FRAME}")
+        if len(data) > abi.MAX_FRAME:
+            raise ValueError(f"a packet of {len(data)} bytes; at most {abi.MAX_FRAME}")
 
     @property
     def event_fd(self) -> int:
@@ -329,8 +321,8 @@ class Engine(ProgramState):
 def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
     packets, at = [], 0
     while at < len(captured):
-        number, size = _RECORD.unpack_from(captured, at)
-        at += _RECORD.size
+        number, size = abi.OUTPUT.unpack_from(captured, at)
+        at += abi.OUTPUT.size
         packets.append((number, captured[at : at + size]))
         at += size
     return packets

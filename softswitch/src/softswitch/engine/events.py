@@ -1,4 +1,5 @@
-"""Takes records out of the runtime's event ring. What the data plane logs goes to the logger `softswitch.dataplane`."""
+"""What the packet path reports, taken out of the runtime's event ring. What the data plane logs goes to the logger
+`softswitch.dataplane`."""
 
 from __future__ import annotations
 
@@ -6,30 +7,62 @@ import contextlib
 import ctypes
 import logging
 import os
-import struct
+from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from softswitch.bmv2.program import Program
 from softswitch.codegen.program import digest_values
+from softswitch.engine import abi
 from softswitch.engine.trace import TraceReader
-from softswitch.entries import DigestEvent, Event, LostEvents, PacketInEvent, PortEvent
 
 _LOG = logging.getLogger("softswitch.dataplane")
-_HEADER = struct.Struct("<IIII")
 _TRACE_LOG = logging.getLogger("softswitch.trace")
-_DIGEST, _PACKET_IN, _PORT, _LINE, _TRACE = 1, 2, 3, 4, 5
-_ROOM = 1 << 20
-_VALUE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DigestEvent:
+    """A `digest()` of the program: `name` as in the JSON's `learn_lists`, field values in order, unsigned."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PacketInEvent:
+    """A packet that left through the CPU port, packet-in header first."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PortEvent:
+    """A port went up or down (its interface vanished, lost carrier, or came back; it was added or removed)."""
+
+    port: int
+    interface: str
+    up: bool
+
+
+class LostEvents(NamedTuple):
+    """How many there was no room for, as nobody took them in time."""
+
+    packet_ins: int
+    digests: int
+    ports: int
+
+
+Event = DigestEvent | PacketInEvent | PortEvent
 
 
 class EventReader:
     """The one consumer of an engine's ring; a lock makes several threads one."""
 
-    def __init__(self, native: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
+    def __init__(self, native: ctypes.CDLL, switch: ctypes.c_void_p) -> None:
         self._native = native
-        self._handle = handle
-        self._fd = int(native.ss_event_fd(handle))
-        self._buffer = ctypes.create_string_buffer(_ROOM)
+        self._switch = switch
+        self._fd = int(native.ss_event_fd(switch))
+        self._buffer = ctypes.create_string_buffer(abi.EVENT_ROOM)
         self._lock = Lock()
         self._closed = False
         self.program: Program | None = None
@@ -49,12 +82,12 @@ class EventReader:
             # the signal is taken first: what comes in between signals again
             with contextlib.suppress(BlockingIOError):
                 os.read(self._fd, 8)
-            while length := self._native.ss_read_events(self._handle, self._buffer, _ROOM):
+            while length := self._native.ss_read_events(self._switch, self._buffer, len(self._buffer)):
                 records = memoryview(self._buffer)[:length].tobytes()
                 at = 0
                 while at < length:
-                    size, kind, a, b = _HEADER.unpack_from(records, at)
-                    event = self._event(kind, a, b, records[at + _HEADER.size : at + size])
+                    size, kind, a, b = abi.EVENT.unpack_from(records, at)
+                    event = self._event(abi.Event(kind), a, b, records[at + abi.EVENT.size : at + size])
                     if event is not None:
                         events.append(event)
                     at += size
@@ -65,22 +98,24 @@ class EventReader:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the switch is closed")
-            kinds = (_PACKET_IN, _DIGEST, _PORT)
-            return LostEvents(*(int(self._native.ss_dropped_events(self._handle, kind)) for kind in kinds))
+            kinds = (abi.Event.PACKET_IN, abi.Event.DIGEST, abi.Event.PORT)
+            return LostEvents(*(int(self._native.ss_dropped_events(self._switch, kind)) for kind in kinds))
 
-    def _event(self, kind: int, a: int, b: int, body: bytes) -> Event | None:
-        if kind == _DIGEST:
-            return self._digest(a, b, body)
-        if kind == _PACKET_IN:
-            return PacketInEvent(body[:a])
-        if kind == _PORT:
-            interface = body[:16].rstrip(b"\0").decode()
-            _LOG.log(logging.INFO if b else logging.WARNING, "port %d (%s) is %s", a, interface, "up" if b else "down")
-            return PortEvent(a, interface, bool(b))
-        if kind == _LINE:
-            _LOG.log(a, "%s", body[:b].decode(errors="replace"))
-        if kind == _TRACE and self.trace_reader is not None:
-            _TRACE_LOG.debug("%s", self.trace_reader.read(body[: a * 8]))
+    def _event(self, kind: abi.Event, a: int, b: int, body: bytes) -> Event | None:
+        match kind:
+            case abi.Event.DIGEST:
+                return self._digest(a, b, body)
+            case abi.Event.PACKET_IN:
+                return PacketInEvent(body[:a])
+            case abi.Event.PORT:
+                interface = body[: abi.INTERFACE_BYTES].rstrip(b"\0").decode()
+                level, state = (logging.INFO, "up") if b else (logging.WARNING, "down")
+                _LOG.log(level, "port %d (%s) is %s", a, interface, state)
+                return PortEvent(a, interface, bool(b))
+            case abi.Event.LOG:
+                _LOG.log(a, "%s", body[:b].decode(errors="replace"))
+            case abi.Event.TRACE if self.trace_reader is not None:
+                _TRACE_LOG.debug("%s", self.trace_reader.read(body[: a * abi.WORD_BITS // 8]))
         return None
 
     def _digest(self, identifier: int, count: int, body: bytes) -> Event | None:
@@ -90,6 +125,6 @@ class EventReader:
             return None  # of a program that was replaced meanwhile
         values, at = [], 0
         for size in sizes:
-            values.append(int.from_bytes(body[at : at + size * _VALUE_BYTES], "little"))
-            at += size * _VALUE_BYTES
+            values.append(int.from_bytes(body[at : at + size * abi.DIGEST_VALUE_BYTES], "little"))
+            at += size * abi.DIGEST_VALUE_BYTES
         return DigestEvent(learn_list.name, tuple(values))

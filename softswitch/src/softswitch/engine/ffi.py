@@ -20,6 +20,8 @@ from ctypes import (
 from pathlib import Path
 from typing import ClassVar
 
+from softswitch.engine import abi
+
 
 class ReplicaStruct(ctypes.Structure):
     """`struct ss_replica`."""
@@ -41,7 +43,7 @@ class PortState(ctypes.Structure):
         ("up", c_uint32),
         ("cut", c_uint64),
         ("unsent", c_uint64),
-        ("interface", c_char * 16),
+        ("interface", c_char * abi.INTERFACE_BYTES),
     ]
 
 
@@ -60,11 +62,11 @@ _FUNCTIONS = {
     "ss_discard": (None, [c_void_p]),
     "ss_swap": (None, [c_void_p, c_void_p]),
     "ss_use_clock": (None, [c_void_p, c_void_p]),
-    "ss_adopt": (None, [c_void_p, c_void_p, c_char_p, c_uint32]),
+    "ss_adopt": (None, [c_void_p, c_void_p, c_char_p, c_uint32, c_char_p]),
     "ss_apply": (None, [c_void_p, c_void_p, c_char_p, c_uint32, POINTER(c_int32), c_char_p, c_size_t]),
     "ss_decode": (
         c_int64,
-        [POINTER(c_uint32), c_char_p, c_size_t, c_uint32, c_void_p, c_size_t, c_char_p, c_uint32],
+        [POINTER(c_uint32), c_char_p, c_size_t, c_uint32, c_char_p, c_size_t, c_char_p, c_uint32],
     ),
     "ss_keep_default": (None, [c_void_p, c_uint32]),
     "ss_array": (None, [c_void_p, c_int, c_int, c_uint32, c_uint32, c_uint32, c_uint32, c_uint32, c_char_p]),

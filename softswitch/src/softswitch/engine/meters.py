@@ -1,22 +1,27 @@
-"""How a meter is configured, and how runtime/meter.h holds it."""
+"""How a meter is configured, and how the runtime holds it (`struct ss_meter`)."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
-from softswitch.entries import MeterConfig
+from softswitch.engine import abi
+from softswitch.engine.abi import MeterKind
 
-_BUCKETS = struct.Struct("<10Q")
-_MARKED = struct.Struct("<6Q")
-_UNCONFIGURED, _TWO_RATES, _ONE_RATE = range(3)
+NO_MARKS = bytes(abi.METER_MARKS.size)
 
-CONFIG = (0, _BUCKETS.size)
-"""Offset and length of a `struct ss_meter`'s configuration with the state that goes with it."""
-MARKED = (_BUCKETS.size, _MARKED.size)
-"""Offset and length of the counters by colour."""
-METER_BYTES = _BUCKETS.size + _MARKED.size
-NO_MARKS = bytes(_MARKED.size)
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig:
+    """Rates in packets or bytes a second, bursts in packets or bytes.
+
+    A meter of two rates (RFC 2698), or with `excess_burst` of one rate (RFC 2697).
+    """
+
+    committed_rate: int
+    committed_burst: int
+    peak_rate: int
+    peak_burst: int
+    excess_burst: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +36,22 @@ class Meter:
 def pack_config(config: MeterConfig | None, now_us: int) -> bytes:
     """A configuration that begins with full buckets at `now_us` of the data plane's clock."""
     if config is None:
-        return bytes(_BUCKETS.size)
+        return bytes(abi.METER_BUCKETS.size)
     committed = (config.committed_rate, config.committed_burst, config.committed_burst, 0)
     if config.excess_burst is not None:
-        return _BUCKETS.pack(_ONE_RATE, now_us, *committed, 0, config.excess_burst, config.excess_burst, 0)
-    return _BUCKETS.pack(_TWO_RATES, now_us, *committed, config.peak_rate, config.peak_burst, config.peak_burst, 0)
+        kind, second = MeterKind.ONE_RATE, (0, config.excess_burst, config.excess_burst, 0)
+    else:
+        kind, second = MeterKind.TWO_RATES, (config.peak_rate, config.peak_burst, config.peak_burst, 0)
+    return abi.METER_BUCKETS.pack(kind, now_us, *committed, *second)
 
 
 def unpack(data: bytes) -> Meter:
     """The reverse, of a whole meter."""
-    kind, _, rate, burst, _, _, peak_rate, peak_burst, _, _ = _BUCKETS.unpack_from(data)
-    green, green_bytes, yellow, yellow_bytes, red, red_bytes = _MARKED.unpack_from(data, _BUCKETS.size)
+    kind, _, rate, burst, _, _, peak_rate, peak_burst, _, _ = abi.METER_BUCKETS.unpack_from(data)
+    green, green_bytes, yellow, yellow_bytes, red, red_bytes = abi.METER_MARKS.unpack_from(data, abi.METER_BUCKETS.size)
     config = None
-    if kind == _ONE_RATE:
+    if kind == MeterKind.ONE_RATE:
         config = MeterConfig(rate, burst, rate, burst, peak_burst)
-    elif kind == _TWO_RATES:
+    elif kind == MeterKind.TWO_RATES:
         config = MeterConfig(rate, burst, peak_rate, peak_burst)
     return Meter(config, ((green, green_bytes), (yellow, yellow_bytes), (red, red_bytes)))

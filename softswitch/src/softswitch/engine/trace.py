@@ -13,14 +13,15 @@ from softswitch.bmv2.program import HeaderType, Program
 from softswitch.bmv2.source import Source
 from softswitch.codegen.table_layout import TableLayout
 from softswitch.codegen.tracing import Statement, Subjects
+from softswitch.engine.abi import InstanceType, TraceKind
 
-_INSTANCE_TYPES = {
-    0: "",
-    1: "clone of ingress",
-    2: "clone of egress",
-    4: "recirculated",
-    5: "copy of a multicast group",
-    6: "resubmitted",
+_INSTANCE_TYPES: dict[int, str] = {
+    InstanceType.NORMAL: "",
+    InstanceType.INGRESS_CLONE: "clone of ingress",
+    InstanceType.EGRESS_CLONE: "clone of egress",
+    InstanceType.RECIRCULATED: "recirculated",
+    InstanceType.REPLICATED: "copy of a multicast group",
+    InstanceType.RESUBMITTED: "resubmitted",
 }
 _SOURCE_WIDTH, _CHANGE_COLUMN, _TEXT_WIDTH = 20, 64, 72
 _SILENT = frozenset(["checksum", "set"])
@@ -98,12 +99,31 @@ class TraceReader:
         tables = [table for table in program.tables.values() if not _made_up(table)]
         self._named_actions = {action for table in tables for action in table.actions}
         self._verifies = any(checksum.verify for checksum in program.checksums)
-        self._readers: tuple[Callable[[_Record], Iterator[Step]], ...] = (
-            self._cut, self._packet, self._pass, self._clone, self._digest, self._resubmit, self._multicast, self._drop,
-            self._copy, self._recirculate, self._out, self._failed, self._state, self._extract, self._select,
-            self._parsed, self._control, self._condition, self._table, self._statement, self._change, self._checksums,
-            self._emit,
-        )  # fmt: skip
+        self._readers: dict[int, Callable[[_Record], Iterator[Step]]] = {
+            TraceKind.CUT: self._cut,
+            TraceKind.PACKET: self._packet,
+            TraceKind.PASS: self._pass,
+            TraceKind.CLONE: self._clone,
+            TraceKind.DIGEST: self._digest,
+            TraceKind.RESUBMIT: self._resubmit,
+            TraceKind.MULTICAST: self._multicast,
+            TraceKind.DROP: self._drop,
+            TraceKind.COPY: self._copy,
+            TraceKind.RECIRCULATE: self._recirculate,
+            TraceKind.OUT: self._out,
+            TraceKind.FAILED: self._failed,
+            TraceKind.STATE: self._state,
+            TraceKind.EXTRACT: self._extract,
+            TraceKind.SELECT: self._select,
+            TraceKind.PARSED: self._parsed,
+            TraceKind.CONTROL: self._control,
+            TraceKind.CONDITION: self._condition,
+            TraceKind.TABLE: self._table,
+            TraceKind.STATEMENT: self._statement,
+            TraceKind.CHANGE: self._change,
+            TraceKind.CHECKSUMS: self._checksums,
+            TraceKind.EMIT: self._emit,
+        }
 
     def read(self, data: bytes) -> Trace:
         """The trace in a sequence of records."""
@@ -112,7 +132,7 @@ class TraceReader:
         at = 0
         while at < len(words):
             kind, count, subject = words[at] & 0xFF, words[at] >> 8 & 0xFFFFFF, words[at] >> 32
-            steps += self._readers[kind - 1](_Record(subject, words[at + 1 : at + 1 + count]))
+            steps += self._readers[kind](_Record(subject, words[at + 1 : at + 1 + count]))
             at += 1 + count
         return Trace(tuple(_settle(steps)))
 

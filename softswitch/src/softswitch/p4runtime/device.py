@@ -1,7 +1,7 @@
 """One device: its engine, the pipeline that runs, the one that is saved, and who may change them.
 
 Nothing here waits for a client. What changes pipelines takes long, so a server calls it from a thread, one call at a
-time; beside `write`, `read` and `ports_changed` only `verify`, `prepare_reconcile` and a reconciliation's `fill`.
+time; beside `write`, `read` and `ports_changed` only `verify` and `prepare_reconcile`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import CompilerMissing
+from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
 from softswitch.p4runtime import p4info, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
-from softswitch.p4runtime.bulk import WORTH_WHILE
+from softswitch.p4runtime.carry import carry
 from softswitch.p4runtime.config import program_text
+from softswitch.p4runtime.entities.replication import ReplicationStore
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
-from softswitch.p4runtime.reconcile import Reconciliation
-from softswitch.p4runtime.replication import ReplicationStore
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -37,9 +35,8 @@ class Verified:
     """A config that the engine can run."""
 
     config: p4r.ForwardingPipelineConfig
-    text: str
     schema: schema.Schema
-    program: Program
+    compiled: Compiled
 
 
 class Device:
@@ -56,8 +53,6 @@ class Device:
         self.running: Pipeline | None = None
         self._spare_engine = spare_engine
         self._saved: Pipeline | None = None
-        self.reconciling: Reconciliation | None = None
-        """Who ends it, well or not, sets it to None."""
 
     def close(self) -> None:
         """Give up the saved pipeline. The engine is the caller's."""
@@ -75,18 +70,9 @@ class Device:
         for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
         pipeline = self._current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
-        in_bulk = serialized is not None and known and len(updates) >= WORTH_WHILE
-        if in_bulk and pipeline.bulk.write(serialized or b"", len(updates)):
-            self._note(pipeline, updates, [])
+        if serialized is not None and known and pipeline.batches.write(serialized, len(updates)):
             return []
-        errors = write.write(pipeline, updates, atomicity)
-        if not any(errors) or atomicity == p4r.WriteRequest.CONTINUE_ON_ERROR:
-            self._note(pipeline, updates, errors)
-        return errors
-
-    def _note(self, pipeline: Pipeline, updates: Sequence[p4r.Update], errors: Sequence[P4RuntimeError | None]) -> None:
-        if self.reconciling is not None and pipeline is self.reconciling.running:
-            self.reconciling.note(u for u, error in zip_longest(updates, errors) if error is None)
+        return write.write(pipeline, updates, atomicity)
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
@@ -97,7 +83,7 @@ class Device:
         running pipeline going on.
 
         Not for RECONCILE_AND_COMMIT, whose steps are `verify`, `prepare_reconcile` and, if there is something to carry
-        over, `begin_reconcile`, a fill, `end_reconcile`; if not, `install`.
+        over, `reconcile`; if not, `install`.
         """
         match action:
             case _Action.COMMIT:
@@ -131,20 +117,20 @@ class Device:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
         try:
-            program = self.engine.verify(text, p4info.preinitialized(config.p4info))
+            compiled = self.engine.compile(text, p4info.preinitialized(config.p4info))
         except UnsupportedProgram as error:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
-        return Verified(config, text, p4info.build(config.p4info, program), program)
+        return Verified(config, p4info.build(config.p4info, compiled.program), compiled)
 
     def _install(self, verified: Verified) -> None:
         if self.running is not None:
             self.running.remove_replication()
-        self.engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
-        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.program, self.engine))
+        self.engine.run(verified.compiled)
+        self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.compiled, self.engine))
 
     def _commit_pipeline(self, pipeline: Pipeline) -> None:
         self.running = pipeline
@@ -164,27 +150,25 @@ class Device:
         if self._saved is None:
             raise P4RuntimeError(StatusCode.NOT_FOUND, "no saved config: VERIFY_AND_SAVE one first")
         saved = self._saved
-        saved.move_to(self.engine, carry=False)
+        saved.move_to(self.engine)
         saved.replace_replication(self.running.replication if self.running else ReplicationStore())
         self._saved = None
         self._commit_pipeline(saved)
 
-    def prepare_reconcile(self, verified: Verified) -> Reconciliation | None:
+    def prepare_reconcile(self, verified: Verified) -> Pipeline | None:
         """Load `verified`, which was just verified, beside the running program. None when nothing is to be carried
         over: no program runs, or this one."""
         running = self.running
         if running is None or _same_program(running.config, verified.config):
             return None
-        return Reconciliation(running, self._on_spare_engine(verified))
+        return self._on_spare_engine(verified)
 
-    def begin_reconcile(self, reconciliation: Reconciliation) -> None:
-        """Take down the present state, and note what is written from now on."""
-        reconciliation.begin()
-        self.reconciling = reconciliation
-
-    def end_reconcile(self, reconciliation: Reconciliation) -> None:
-        """Put the program that was filled in place of the running one. Raises P4RuntimeError, that going on."""
-        self._commit_pipeline(reconciliation.commit(self.engine))
+    def reconcile(self, prepared: Pipeline) -> None:
+        """Bring the program that was prepared to the present state and put it in place of the running one: each packet
+        meets either the old program or the new one, whole. Raises P4RuntimeError, the running one going on."""
+        assert self.running is not None, "a prepared program has one to take over from"
+        prepared.move_to(self.engine, carry(self.running, prepared))
+        self._commit_pipeline(prepared)
 
     def install(self, verified: Verified) -> None:
         """Run `verified` with nothing written, unless it runs already: then it stays, under the config's new cookie."""
@@ -198,11 +182,11 @@ class Device:
         engine = self._spare_engine()
         try:
             engine.use_clock_of(self.engine)
-            engine.load(verified.text, p4info.preinitialized(verified.config.p4info))
+            engine.run(verified.compiled)
         except BaseException:
             engine.close()
             raise
-        return Pipeline(verified.config, verified.schema, verified.program, engine, self.engine.ports)
+        return Pipeline(verified.config, verified.schema, verified.compiled, engine, self.engine.ports)
 
     def _discard_saved(self) -> None:
         if self._saved is not None:

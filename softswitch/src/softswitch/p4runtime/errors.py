@@ -7,21 +7,14 @@ from collections.abc import Sequence
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
 
+from softswitch.grpc_server import CallFailed
+
 ERROR_SPACE = "softswitch"
 """The `space` of our p4.v1.Error messages."""
 
 
-class P4RuntimeError(Exception):
-    """What a client did wrong or asked for in vain, as a canonical gRPC code and one sentence.
-
-    `details` is a serialized google.rpc.Status, where there is more to tell.
-    """
-
-    def __init__(self, code: StatusCode, message: str, details: bytes | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.details = details
+class P4RuntimeError(CallFailed):
+    """What a client did wrong or asked for in vain."""
 
 
 def invalid(message: str) -> P4RuntimeError:

@@ -13,12 +13,10 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.bmv2.control import MatchKind
-from softswitch.entries import Exact, Lpm, MatchKey, Range, Ternary
+from softswitch.bmv2.match import Exact, Key, Lpm, MatchKey, Range, Ternary, check
 from softswitch.p4runtime.bytestrings import decode, encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.schema import Action, ActionProfile, Field, Table, ValueSet
-
-Key = tuple[MatchKey, ...]
 
 EntryId = tuple[Key, int]
 """Key and priority: what names an entry within its table."""
@@ -29,30 +27,15 @@ def _decode_exact(field: Field, match: p4r.FieldMatch) -> MatchKey:
 
 
 def _decode_lpm(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    value, length = decode(match.lpm.value, field.width), match.lpm.prefix_len
-    if not 0 < length <= field.width:
-        raise ValueError(f"prefix length {length} is not in 1..{field.width} (leave the field out for don't care)")
-    if value & ((1 << (field.width - length)) - 1):
-        raise ValueError(f"value has ones beyond its prefix of {length} bits")
-    return Lpm(value, length)
+    return Lpm(decode(match.lpm.value, field.width), match.lpm.prefix_len)
 
 
 def _decode_ternary(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    value, mask = decode(match.ternary.value, field.width), decode(match.ternary.mask, field.width)
-    if not mask:
-        raise ValueError("mask is 0 (leave the field out for don't care)")
-    if value & ~mask:
-        raise ValueError(f"value {value:#x} has ones outside its mask {mask:#x}")
-    return Ternary(value, mask)
+    return Ternary(decode(match.ternary.value, field.width), decode(match.ternary.mask, field.width))
 
 
 def _decode_range(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    low, high = decode(match.range.low, field.width), decode(match.range.high, field.width)
-    if low > high:
-        raise ValueError(f"range {low}..{high} is empty")
-    if low == 0 and high == (1 << field.width) - 1:
-        raise ValueError("range holds every value (leave the field out for don't care)")
-    return Range(low, high)
+    return Range(decode(match.range.low, field.width), decode(match.range.high, field.width))
 
 
 def _decode_optional(field: Field, match: p4r.FieldMatch) -> MatchKey:
@@ -94,10 +77,17 @@ def decode_key(table: Table | ValueSet, matches: Iterable[p4r.FieldMatch]) -> Ke
         if decoder is None or kind is not field.kind:
             raise invalid(f"{table.what} {table.name!r}: match field {field.name!r} must be {field.kind.value}")
         try:
-            key[place] = decoder(field, match)
+            key[place] = _checked(field, decoder(field, match))
         except ValueError as error:
             raise invalid(f"{table.what} {table.name!r}: match field {field.name!r}: {error}") from error
     return tuple(_complete(table, place, value) for place, value in enumerate(key))
+
+
+def _checked(field: Field, match: MatchKey) -> MatchKey:
+    check(match, field.width)
+    if match == _dont_care(field):
+        raise ValueError("it matches every value (leave the field out for don't care)")
+    return match
 
 
 def _complete(table: Table | ValueSet, place: int, value: MatchKey | None) -> MatchKey:

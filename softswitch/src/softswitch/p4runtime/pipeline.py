@@ -8,33 +8,32 @@ from dataclasses import dataclass, field
 
 from finsy.proto import p4r
 
-from softswitch.bmv2.program import Program
+from softswitch.bmv2.match import Key
+from softswitch.engine.carry import NOTHING, Carried
+from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
-from softswitch.p4runtime.bulk import BulkInserts
-from softswitch.p4runtime.digests import DigestLists
+from softswitch.p4runtime.entities.batches import TableBatches
+from softswitch.p4runtime.entities.digests import DigestLists
+from softswitch.p4runtime.entities.profile_entries import Ports
+from softswitch.p4runtime.entities.replication import ReplicationStore, native_replicas
+from softswitch.p4runtime.entities.table_entry import encode_entry
+from softswitch.p4runtime.entities.tables import TableStore
 from softswitch.p4runtime.idle import IdleTimers, Timer
-from softswitch.p4runtime.keys import Key
-from softswitch.p4runtime.plain import PlainUpdates
-from softswitch.p4runtime.profile_entries import Ports
-from softswitch.p4runtime.replication import ReplicationStore, native_replicas
 from softswitch.p4runtime.schema import Schema
-from softswitch.p4runtime.table_entries import encode_entry
-from softswitch.p4runtime.tables import TableStore
 
 
 @dataclass
 class Pipeline:
-    """A loaded program as P4Runtime sees it. `engine` has just loaded `program`; `ports` are the device's, where those
+    """A loaded program as P4Runtime sees it. `engine` runs it; `ports` are the device's, where those
     are not the engine's own. `clock` is what idle timeouts are counted on, in nanoseconds."""
 
     config: p4r.ForwardingPipelineConfig
     schema: Schema
-    program: Program
+    compiled: Compiled
     engine: Engine
     ports: Ports | None = None
     tables: TableStore = field(init=False)
-    plain: PlainUpdates = field(init=False)
-    bulk: BulkInserts = field(init=False)
+    batches: TableBatches = field(init=False)
     replication: ReplicationStore = field(default_factory=ReplicationStore)
     digests: DigestLists = field(default_factory=DigestLists)
     value_sets: dict[int, tuple[Key, ...]] = field(default_factory=dict)
@@ -42,9 +41,8 @@ class Pipeline:
     clock: Callable[[], int] = time.monotonic_ns
 
     def __post_init__(self) -> None:
-        self.tables = TableStore(self.schema, self.program, self.ports or self.engine.ports)
-        self.plain = PlainUpdates(self.tables, self.engine)
-        self.bulk = BulkInserts(self.tables, self.engine)
+        self.tables = TableStore(self.schema, self.compiled, self.ports or self.engine.ports)
+        self.batches = TableBatches(self.tables, self.engine)
 
     def ports_changed(self) -> None:
         """Let the members that watch ports take part, or not, as the ports are now."""
@@ -87,11 +85,10 @@ class Pipeline:
         for session in old.sessions.keys() - self.replication.sessions.keys():
             self.engine.delete_clone_session(session)
 
-    def move_to(self, engine: Engine, *, carry: bool) -> None:
-        """Run on another engine from now on, in place of its program; see `Engine.adopt`. Groups and clone sessions
-        stay behind."""
-        engine.adopt(self.engine, carry=carry)
+    def move_to(self, engine: Engine, carried: Carried = NOTHING) -> None:
+        """Run on another engine from now on, in place of its program, of which what is `carried` goes over. Groups and
+        clone sessions stay behind."""
+        engine.adopt(self.engine, carried)
         self.engine.close()
         self.engine = engine
-        self.plain = PlainUpdates(self.tables, engine)
-        self.bulk = BulkInserts(self.tables, engine)
+        self.batches = TableBatches(self.tables, engine)

@@ -17,8 +17,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, struct
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.engine.engine import Engine
-from softswitch.entries import MAX_PORT
 from softswitch.grpc_server import Service, Unary
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 

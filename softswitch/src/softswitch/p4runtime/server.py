@@ -14,7 +14,7 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from softswitch.entries import LostEvents, PortEvent
+from softswitch.engine.events import LostEvents, PortEvent
 from softswitch.grpc_server import GrpcServer, Service, Unary
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
@@ -163,27 +163,22 @@ class P4RuntimeServer:
     async def _reconcile(
         self, request: p4r.SetForwardingPipelineConfigRequest, config: p4r.ForwardingPipelineConfig | None
     ) -> None:
-        """What takes long, compiling and filling, holds up neither reads nor writes."""
+        """What takes long, compiling, holds up neither reads nor writes."""
         self._check_write(request)
         verified = await asyncio.to_thread(self.device.verify, config)
-        work = await asyncio.to_thread(self.device.prepare_reconcile, verified)
-        if work is None:
+        prepared = await asyncio.to_thread(self.device.prepare_reconcile, verified)
+        if prepared is None:
             async with self._changing_pipeline(request):
                 await asyncio.to_thread(self.device.install, verified)
             return
+        spare = prepared.engine
         try:
             async with self._changing_pipeline(request):
-                await asyncio.to_thread(self.device.begin_reconcile, work)
-            await asyncio.to_thread(work.fill)
-            async with self._changing_pipeline(request):
-                await asyncio.to_thread(self.device.end_reconcile, work)
+                await asyncio.to_thread(self.device.reconcile, prepared)
         except Exception:
             # not when the loop ends and cancels this: a thread may be at it
-            work.close()
+            spare.close()
             raise
-        finally:
-            self.device.reconciling = None
-        work.close()
 
     @asynccontextmanager
     async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:

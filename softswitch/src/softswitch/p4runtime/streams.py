@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from finsy.proto import p4r, rpc_status
 from grpc import StatusCode
 
-from softswitch.entries import DigestEvent, Event, LostEvents, PacketInEvent, PortEvent
+from softswitch.engine.events import DigestEvent, Event, LostEvents, PacketInEvent, PortEvent
 from softswitch.p4runtime.arbitration import Notification
 from softswitch.p4runtime.data import encode
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.digests import DigestBatch
+from softswitch.p4runtime.entities.digests import DigestBatch
 from softswitch.p4runtime.errors import P4RuntimeError, invalid, number, stream_error
 from softswitch.p4runtime.packets import decode_packet_in, encode_packet_out
 from softswitch.p4runtime.pipeline import Pipeline

@@ -11,17 +11,25 @@ from collections.abc import Callable, Iterable, Sequence
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import EngineOperation, EntryError
-from softswitch.p4runtime import effects
-from softswitch.p4runtime.effects import Effect
+from softswitch.engine.abi import Result
+from softswitch.p4runtime.entities import counters, digests, meters, registers, replication, value_sets
+from softswitch.p4runtime.entities.effect import Effect
+from softswitch.p4runtime.entities.profiles import ProfileChange
+from softswitch.p4runtime.entities.tables import TableChange, set_timer
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
-from softswitch.p4runtime.profiles import ProfileChange
-from softswitch.p4runtime.tables import TableChange
 
 Errors = list[P4RuntimeError | None]
 
-_Staged = TableChange | ProfileChange | Effect
+_Change = TableChange | ProfileChange
+_Staged = _Change | Effect
+
+_REFUSALS = {
+    Result.EXISTS: (StatusCode.ALREADY_EXISTS, "an entry with this key and priority exists"),
+    Result.ABSENT: (StatusCode.NOT_FOUND, "no entry has this key and priority"),
+    Result.FULL: (StatusCode.RESOURCE_EXHAUSTED, "it is full"),
+    Result.NO_MEMORY: (StatusCode.RESOURCE_EXHAUSTED, "out of memory"),
+}
 
 
 def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> Errors:
@@ -57,15 +65,10 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
             _restore(pipeline, staged, errors, undo)
             return _aborted(errors)
         _revert([change if errors[place] else None for place, change in enumerate(staged)])
-    _set_timers(pipeline, staged, errors)
+    for change, failure in zip(staged, errors, strict=True):
+        if isinstance(change, TableChange) and failure is None:
+            set_timer(pipeline, change)
     return errors
-
-
-def _set_timers(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors) -> None:
-    for change, error in zip(staged, errors, strict=True):
-        if isinstance(change, TableChange) and change.state.schema.idle_timeout and change.id and error is None:
-            timeout = 0 if change.after is None else change.after.idle_timeout_ns
-            pipeline.idle.set(change.state.schema.id, change.id, timeout, pipeline.clock())
 
 
 def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
@@ -74,12 +77,11 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
     entity = update.entity
     match entity.WhichOneof("entity"):
         case "table_entry":
-            entry = entity.table_entry
-            return pipeline.plain.stage(update.type, entry) or pipeline.tables.stage(update.type, entry)
+            return pipeline.tables.stage(update.type, entity.table_entry)
         case "counter_entry":
-            return effects.stage_counter(pipeline, update.type, entity.counter_entry)
+            return counters.stage(pipeline, update.type, entity.counter_entry)
         case "direct_counter_entry":
-            return effects.stage_direct_counter(pipeline, update.type, entity.direct_counter_entry)
+            return counters.stage_direct(pipeline, update.type, entity.direct_counter_entry)
         case "action_profile_member":
             member = entity.action_profile_member
             return pipeline.tables.profile(member.action_profile_id).stage_member(update.type, member)
@@ -87,17 +89,17 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
             group = entity.action_profile_group
             return pipeline.tables.profile(group.action_profile_id).stage_group(update.type, group)
         case "meter_entry":
-            return effects.stage_meter(pipeline, update.type, entity.meter_entry)
+            return meters.stage(pipeline, update.type, entity.meter_entry)
         case "direct_meter_entry":
-            return effects.stage_direct_meter(pipeline, update.type, entity.direct_meter_entry)
+            return meters.stage_direct(pipeline, update.type, entity.direct_meter_entry)
         case "value_set_entry":
-            return effects.stage_value_set(pipeline, update.type, entity.value_set_entry)
+            return value_sets.stage(pipeline, update.type, entity.value_set_entry)
         case "register_entry":
-            return effects.stage_register(pipeline, update.type, entity.register_entry)
+            return registers.stage(pipeline, update.type, entity.register_entry)
         case "packet_replication_engine_entry":
-            return effects.stage_replication(pipeline, update.type, entity.packet_replication_engine_entry)
+            return replication.stage(pipeline, update.type, entity.packet_replication_engine_entry)
         case "digest_entry":
-            return effects.stage_digest(pipeline, update.type, entity.digest_entry)
+            return digests.stage(pipeline, update.type, entity.digest_entry)
         case "extern_entry":
             raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "externs are not supported")
         case _:
@@ -106,20 +108,20 @@ def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
 
 def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Errors) -> list[Callable[[], None]]:
     """Do what is staged, noting errors. Returns how to undo the updates that are no table operations."""
-    changes: list[tuple[int, EngineOperation]] = []
+    now_us = pipeline.engine.clock_us()
+    operations: list[bytes] = []
+    places: list[int] = []
     for place, change in enumerate(staged):
-        if isinstance(change, TableChange):
-            changes += ((place, operation) for operation in change.preparation)
-            if change.operation is not None:
-                changes.append((place, change.operation))
-            if change.direct is not None:
-                changes.append((place, change.direct))
-        elif isinstance(change, ProfileChange):
-            changes += ((place, operation) for operation in change.operations)
-    results = pipeline.engine.apply([operation for _, operation in changes]) if changes else []
-    for (place, _), result in zip(changes, results, strict=True):
-        if result is not None:
-            errors[place] = _engine_error(result)
+        if isinstance(change, _Change):
+            packed = change.operations(now_us)
+            operations += packed
+            places += [place] * len(packed)
+    results = pipeline.engine.apply(operations) if operations else []
+    for place, result in zip(places, results, strict=True):
+        change = staged[place]
+        if result and isinstance(change, _Change):
+            code, reason = _REFUSALS[Result(result)]
+            errors[place] = P4RuntimeError(code, f"{change.what}: {reason}")
     undo: list[Callable[[], None]] = []
     for place, change in enumerate(staged):
         if errors[place] is not None:
@@ -127,10 +129,6 @@ def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Error
         if isinstance(change, Effect):
             undo.append(change.perform())
     return undo
-
-
-def _engine_error(error: EntryError) -> P4RuntimeError:
-    return P4RuntimeError(StatusCode[error.kind.value], error.message)
 
 
 def _revert(staged: Iterable[_Staged | None]) -> None:
@@ -145,12 +143,13 @@ def _restore(
     """Bring models and engine back to where they were before a batch that failed in the engine."""
     for step in reversed(list(undo)):
         step()
-    operations: list[EngineOperation] = []
+    now_us = pipeline.engine.clock_us()
+    operations: list[bytes] = []
     for change, error in reversed(list(zip(staged, errors, strict=True))):
         if change is not None:
             change.revert()
-        if error is None and isinstance(change, TableChange | ProfileChange):
-            operations += change.inverse()
+        if error is None and isinstance(change, _Change):
+            operations += change.inverse(now_us)
     pipeline.engine.apply(operations)
 
 

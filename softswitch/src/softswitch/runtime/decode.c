@@ -1,14 +1,14 @@
-/* Serialized p4.v1.WriteRequests of plain INSERTs of table entries, decoded, checked and packed in bulk. Whatever is
- * anything else, wrong, or only unusual ends it: Python then takes the request apart, and tells what is wrong. */
-#include "table.h"
+/* Serialized p4.v1.WriteRequests that INSERT, MODIFY or DELETE plain table entries, decoded, checked and packed in bulk.
+ * Whatever is anything else, wrong, or only unusual ends it: Python then takes the request apart, and tells what is wrong. */
+#include "decode.h"
 
-enum { EXACT, LPM, TERNARY, RANGE, OPTIONAL };
+enum { UPDATE_INSERT = 1, UPDATE_MODIFY, UPDATE_DELETE }; /* p4.v1.Update.Type */
 
 struct cursor {
     const uint8_t *at, *end;
 };
 
-/* What Python says of the tables (softswitch/p4runtime/bulk.py), in 32-bit words. */
+/* What Python says of a table, in 32-bit numbers. */
 struct plan_piece {
     uint32_t word, shift, low, width;
 };
@@ -28,16 +28,11 @@ struct plan_action {
 };
 
 struct plan {
-    uint32_t words; /* of this plan */
-    uint32_t table_id, number, match, key_words, data_words, priorities, n_fields, n_actions;
+    uint32_t length; /* of this plan */
+    uint32_t table_id, table, match, key_words, data_words, priorities;
+    uint32_t key_values; /* words of a row before the action's data */
+    uint32_t n_fields, n_actions;
     uint32_t rest[]; /* fields, then actions */
-};
-
-/* A decoded entry as Python reads it: `values` has value and mask (prefix length, upper end) of each field, then the
- * action's data, as the operation has them. */
-struct row {
-    uint64_t plan, priority, action;
-    uint64_t values[];
 };
 
 struct output {
@@ -47,7 +42,7 @@ struct output {
     uint32_t row_words;
 };
 
-static uint64_t ones(uint32_t width) { return width >= 64 ? UINT64_MAX : (UINT64_C(1) << width) - 1; }
+static u128 ones(uint32_t width) { return width >= 128 ? ~(u128)0 : ((u128)1 << width) - 1; }
 
 static bool varint(struct cursor *c, uint64_t *value)
 {
@@ -83,33 +78,39 @@ static bool next_field(struct cursor *c, uint32_t *seen, uint32_t *number, uint6
     return true;
 }
 
-static bool byte_string(struct cursor text, uint32_t width, uint64_t *value)
+/* The number of up to 128 bits in a byte string, whatever zeros it starts with. */
+static bool byte_string(struct cursor text, uint32_t width, u128 *value)
 {
     if (text.at == text.end)
         return false;
     while (text.at < text.end && *text.at == 0)
         text.at++;
-    if (text.end - text.at > 8)
+    if (text.end - text.at > 16)
         return false;
     for (*value = 0; text.at < text.end; text.at++)
         *value = *value << 8 | *text.at;
     return *value <= ones(width);
 }
 
-/* A number of up to 128 bits as words, the low one first; returns how many, 0 when it does not fit. */
-static uint32_t wide_number(struct cursor text, uint32_t width, uint64_t *words)
+/* A number of `width` bits in a row: one word, or two. */
+static void put(uint64_t **at, uint32_t width, u128 value)
 {
-    if (width <= 64)
-        return byte_string(text, width, words);
-    if (text.at == text.end)
-        return 0;
-    while (text.end - text.at > 16 && *text.at == 0)
-        text.at++;
-    if (text.end - text.at > 16)
-        return 0;
-    struct cursor low = {text.end - text.at > 8 ? text.end - 8 : text.at, text.end}, high = {text.at, low.at};
-    words[1] = 0;
-    return byte_string(low, 64, &words[0]) && (high.at == high.end || byte_string(high, width - 64, &words[1])) ? 2 : 0;
+    *(*at)++ = (uint64_t)value;
+    if (width > 64)
+        *(*at)++ = (uint64_t)(value >> 64);
+}
+
+static u128 take(const uint64_t **at, uint32_t width)
+{
+    u128 value = *(*at)++;
+    return width > 64 ? value | (u128)*(*at)++ << 64 : value;
+}
+
+/* A field that matches anything. */
+static void put_any(const struct plan_field *f, uint64_t **values)
+{
+    put(values, f->width, 0);
+    put(values, f->width, f->kind == SS_FIELD_RANGE ? ones(f->width) : 0);
 }
 
 static const struct plan_field *next_plan_field(const struct plan_field *f)
@@ -117,7 +118,7 @@ static const struct plan_field *next_plan_field(const struct plan_field *f)
     return (const struct plan_field *)(const void *)(f->pieces + f->n_pieces);
 }
 
-static bool match_body(const struct plan_field *f, struct cursor body, uint64_t *value, uint64_t *mask)
+static bool match_body(const struct plan_field *f, struct cursor body, u128 *value, u128 *mask)
 {
     static const uint32_t second_number = 2;
     struct cursor first = {0}, second = {0}, text;
@@ -128,9 +129,9 @@ static bool match_body(const struct plan_field *f, struct cursor body, uint64_t 
             return false;
         if (number == 1 && text.at)
             first = text;
-        else if (number == second_number && f->kind == LPM && !text.at)
+        else if (number == second_number && f->kind == SS_FIELD_LPM && !text.at)
             length = plain;
-        else if (number == second_number && (f->kind == TERNARY || f->kind == RANGE) && text.at)
+        else if (number == second_number && (f->kind == SS_FIELD_TERNARY || f->kind == SS_FIELD_RANGE) && text.at)
             second = text;
         else
             return false;
@@ -138,12 +139,12 @@ static bool match_body(const struct plan_field *f, struct cursor body, uint64_t 
     if (!byte_string(first, f->width, value))
         return false;
     switch (f->kind) {
-    case LPM:
+    case SS_FIELD_LPM:
         *mask = length;
-        return length > 0 && length <= f->width && !(*value & (ones(f->width) & ~(ones(f->width) << (f->width - length))));
-    case TERNARY:
+        return length > 0 && length <= f->width && !(*value & ones(f->width - (uint32_t)length));
+    case SS_FIELD_TERNARY:
         return byte_string(second, f->width, mask) && *mask && !(*value & ~*mask);
-    case RANGE:
+    case SS_FIELD_RANGE:
         return byte_string(second, f->width, mask) && *value <= *mask && (*value || *mask != ones(f->width));
     default:
         *mask = ones(f->width);
@@ -151,13 +152,14 @@ static bool match_body(const struct plan_field *f, struct cursor body, uint64_t 
     }
 }
 
-/* One FieldMatch, which must be of this field or a later one: what is passed over is left as it is, don't care. */
+/* One FieldMatch, which must be of this field or a later one: what is passed over is left as don't care. */
 static bool match(const struct plan_field **f, uint32_t *left, struct cursor body, uint64_t **values)
 {
-    static const uint32_t numbers[] = {[EXACT] = 2, [LPM] = 4, [TERNARY] = 3, [RANGE] = 6, [OPTIONAL] = 7};
+    static const uint32_t numbers[] = {[SS_FIELD_EXACT] = 2, [SS_FIELD_LPM] = 4, [SS_FIELD_TERNARY] = 3, [SS_FIELD_RANGE] = 6, [SS_FIELD_OPTIONAL] = 7};
     struct cursor text, chosen = {0};
     uint32_t seen = 0, number, kind = 0;
     uint64_t id = 0, plain;
+    u128 value, mask;
     while (body.at < body.end) {
         if (!next_field(&body, &seen, &number, &plain, &text))
             return false;
@@ -169,16 +171,18 @@ static bool match(const struct plan_field **f, uint32_t *left, struct cursor bod
         } else
             return false;
     }
-    for (; *left && (*f)->id != id; --*left, *values += 2) {
-        if ((*f)->kind == EXACT)
+    for (; *left && (*f)->id != id; --*left) {
+        if ((*f)->kind == SS_FIELD_EXACT)
             return false;
+        put_any(*f, values);
         *f = next_plan_field(*f);
     }
-    if (!*left || !chosen.at || kind != numbers[(*f)->kind] || !match_body(*f, chosen, &(*values)[0], &(*values)[1]))
+    if (!*left || !chosen.at || kind != numbers[(*f)->kind] || !match_body(*f, chosen, &value, &mask))
         return false;
+    put(values, (*f)->width, value);
+    put(values, (*f)->width, mask);
     *f = next_plan_field(*f);
     --*left;
-    *values += 2;
     return true;
 }
 
@@ -196,23 +200,26 @@ static const struct plan_action *plan_action(const struct plan *p, uint64_t id)
     return NULL;
 }
 
-/* Returns how many words it takes, 0 when something is wrong. */
-static uint32_t parameter(const struct plan_parameter *p, struct cursor body, uint64_t *words)
+static bool parameter(const struct plan_parameter *p, struct cursor body, uint64_t **words)
 {
     struct cursor text, given = {0};
     uint32_t seen = 0, number;
     uint64_t id = 0, plain;
+    u128 value;
     while (body.at < body.end) {
         if (!next_field(&body, &seen, &number, &plain, &text))
-            return 0;
+            return false;
         if (number == 2 && !text.at)
             id = plain;
         else if (number == 3 && text.at)
             given = text;
         else
-            return 0;
+            return false;
     }
-    return id == p->id && given.at ? wide_number(given, p->width, words) : 0;
+    if (id != p->id || !given.at || !byte_string(given, p->width, &value))
+        return false;
+    put(words, p->width, value);
+    return true;
 }
 
 static const struct plan_action *action(const struct plan *p, struct cursor table_action, uint64_t *words)
@@ -229,11 +236,8 @@ static const struct plan_action *action(const struct plan *p, struct cursor tabl
         if (number == 1 && !text.at && !a) {
             a = plan_action(p, plain);
         } else if (number == 4 && text.at && a && taken < a->n_parameters) {
-            uint32_t used = parameter(&a->parameters[taken++], text, words);
-            if (!used)
+            if (!parameter(&a->parameters[taken++], text, &words))
                 return NULL;
-            words += used;
-            continue;
         } else {
             return NULL;
         }
@@ -243,8 +247,9 @@ static const struct plan_action *action(const struct plan *p, struct cursor tabl
     return a && taken == a->n_parameters ? a : NULL;
 }
 
-static bool emit(const struct plan *p, const struct row *row, const struct plan_action *a, struct output *out)
+static bool emit(const struct plan *p, const struct ss_row *row, const struct plan_action *a, struct output *out)
 {
+    static const uint32_t operations[] = {[UPDATE_INSERT] = SS_INSERT, [UPDATE_MODIFY] = SS_MODIFY, [UPDATE_DELETE] = SS_DELETE};
     uint32_t keys = p->key_words * (p->match == SS_EXACT ? 1 : 2);
     size_t bytes = sizeof(struct ss_op) + (keys + p->data_words) * sizeof(uint64_t);
     if (out->room - out->used < bytes)
@@ -252,33 +257,47 @@ static bool emit(const struct plan *p, const struct row *row, const struct plan_
     struct ss_op *op = (struct ss_op *)(void *)(out->ops + out->used);
     memset(op, 0, bytes);
     op->bytes = (uint32_t)bytes;
-    op->table = p->number;
-    op->operation = SS_INSERT;
-    op->action = a->native;
+    op->target = p->table;
+    op->operation = operations[row->update];
     op->priority = (int32_t)row->priority;
     const struct plan_field *f = (const struct plan_field *)(const void *)p->rest;
+    const uint64_t *values = row->values;
     for (uint32_t i = 0; i < p->n_fields; i++, f = next_plan_field(f)) {
-        uint64_t value = row->values[2 * i], mask = row->values[2 * i + 1];
-        if (f->kind == LPM) {
+        u128 value = take(&values, f->width), mask = take(&values, f->width);
+        if (f->kind == SS_FIELD_LPM) {
             if (p->match == SS_PREFIX)
                 op->priority = (int32_t)mask;
-            mask = mask ? ones(f->width) & ones(f->width) << (f->width - mask) : 0;
+            mask = ones(f->width) ^ ones(f->width - (uint32_t)mask);
         }
         for (uint32_t k = 0; k < f->n_pieces; k++) {
             const struct plan_piece *piece = &f->pieces[k];
-            op->words[piece->word] |= (value >> piece->low & ones(piece->width)) << piece->shift;
+            uint64_t bits = (uint64_t)ones(piece->width);
+            op->words[piece->word] |= ((uint64_t)(value >> piece->low) & bits) << piece->shift;
             if (p->match != SS_EXACT)
-                op->words[p->key_words + piece->word] |= (mask >> piece->low & ones(piece->width)) << piece->shift;
+                op->words[p->key_words + piece->word] |= ((uint64_t)(mask >> piece->low) & bits) << piece->shift;
         }
     }
-    memcpy(op->words + keys, row->values + 2 * p->n_fields, p->data_words * sizeof(uint64_t));
+    if (row->update != UPDATE_DELETE) {
+        op->action = a->native;
+        memcpy(op->words + keys, row->values + p->key_values, p->data_words * sizeof(uint64_t));
+    }
     out->used += bytes;
     return true;
 }
 
-static bool entry(const uint32_t *plans, struct cursor body, struct output *out)
+static const struct plan *plan_of(const uint32_t *plans, uint64_t table_id, uint64_t *place)
 {
-    struct row *row = (struct row *)(void *)out->rows;
+    const uint32_t *at = plans + 1;
+    for (*place = 0; *place < plans[0]; ++*place, at += at[0])
+        if (((const struct plan *)(const void *)at)->table_id == table_id)
+            return (const struct plan *)(const void *)at;
+    return NULL;
+}
+
+/* A TableEntry. Its fields come in the order of their numbers, or it is not plain. */
+static bool entry(const uint32_t *plans, uint64_t update, struct cursor body, struct output *out)
+{
+    struct ss_row *row = (struct ss_row *)(void *)out->rows;
     const struct plan *p = NULL;
     const struct plan_field *f = NULL;
     const struct plan_action *a = NULL;
@@ -286,6 +305,7 @@ static bool entry(const uint32_t *plans, struct cursor body, struct output *out)
     uint32_t number, left = 0, seen = 0;
     uint64_t plain, *values = row->values;
     memset(row, 0, out->row_words * sizeof(uint64_t));
+    row->update = update;
     while (body.at < body.end) {
         if (!next_field(&body, NULL, &number, &plain, &text))
             return false;
@@ -293,23 +313,15 @@ static bool entry(const uint32_t *plans, struct cursor body, struct output *out)
             return false;
         seen |= 1u << number;
         if (number == 1 && !text.at) {
-            const uint32_t *at = plans + 1;
-            for (row->plan = 0; row->plan < plans[0] && at[1] != plain; row->plan++)
-                at += at[0];
-            if (row->plan == plans[0])
+            if (!(p = plan_of(plans, plain, &row->plan)))
                 return false;
-            p = (const struct plan *)(const void *)at;
             f = (const struct plan_field *)(const void *)p->rest;
             left = p->n_fields;
-            const struct plan_field *each = f;
-            for (uint32_t i = 0; i < left; i++, each = next_plan_field(each))
-                if (each->kind == RANGE)
-                    row->values[2 * i + 1] = ones(each->width);
         } else if (number == 2 && text.at && p) {
             if (!match(&f, &left, text, &values))
                 return false;
         } else if (number == 3 && text.at && p) {
-            if (!(a = action(p, text, row->values + 2 * p->n_fields)))
+            if (!(a = action(p, text, row->values + p->key_values)))
                 return false;
             row->action = a->id;
         } else if (number == 4 && !text.at && plain <= INT32_MAX) {
@@ -318,19 +330,19 @@ static bool entry(const uint32_t *plans, struct cursor body, struct output *out)
             return false;
         }
     }
-    if (!p || !a || (p->priorities ? row->priority == 0 : row->priority != 0))
+    if (!p || (!a && update != UPDATE_DELETE) || (p->priorities ? row->priority == 0 : row->priority != 0))
         return false;
-    for (; left; left--, f = next_plan_field(f))
-        if (f->kind == EXACT)
+    for (; left; left--, f = next_plan_field(f)) {
+        if (f->kind == SS_FIELD_EXACT)
             return false;
+        put_any(f, &values);
+    }
     if (!emit(p, row, a, out))
         return false;
     out->rows += out->row_words;
     return true;
 }
 
-/* Decodes a request of at most `count` updates: an operation for `ss_apply` and a row for Python each. Returns the bytes
- * of the operations, or -1 when a part of the request is not plain. */
 int64_t ss_decode(const uint32_t *plans, const uint8_t *request, size_t length, uint32_t count, uint8_t *ops, size_t room, uint64_t *rows, uint32_t row_words)
 {
     struct output out = {ops, room, 0, rows, row_words};
@@ -343,7 +355,7 @@ int64_t ss_decode(const uint32_t *plans, const uint8_t *request, size_t length, 
         if (number != 4)
             continue;
         uint32_t seen = 0;
-        bool inserts = false;
+        uint64_t type = 0;
         entity = (struct cursor){0};
         if (!update.at || count-- == 0)
             return -1;
@@ -351,17 +363,19 @@ int64_t ss_decode(const uint32_t *plans, const uint8_t *request, size_t length, 
             if (!next_field(&update, &seen, &number, &plain, &text))
                 return -1;
             if (number == 1 && !text.at)
-                inserts = plain == 1;
+                type = plain;
             else if (number == 2 && text.at)
                 entity = text;
             else
                 return -1;
         }
         seen = 0;
-        if (!inserts || !entity.at || !next_field(&entity, &seen, &number, &plain, &text) || number != 2 || !text.at || entity.at < entity.end)
+        if (type < UPDATE_INSERT || type > UPDATE_DELETE)
             return -1;
-        if (!entry(plans, text, &out))
+        if (!entity.at || !next_field(&entity, &seen, &number, &plain, &text) || number != 2 || !text.at || entity.at < entity.end)
+            return -1;
+        if (!entry(plans, type, text, &out))
             return -1;
     }
-    return (int64_t)out.used;
+    return count ? -1 : (int64_t)out.used;
 }

@@ -232,11 +232,7 @@ int ss_record_ports(struct ss_engine *e, const char *folder)
 
 struct port_query {
     struct ss_command command;
-    struct ss_port_state {
-        uint32_t number, up;
-        uint64_t cut, unsent;
-        char interface[16];
-    } *states;
+    struct ss_port_state *states;
     uint32_t room, count;
 };
 

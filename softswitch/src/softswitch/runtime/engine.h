@@ -21,7 +21,22 @@ enum {
 
 #define SS_CLOCK_MASK ((UINT64_C(1) << 48) - 1)
 
-enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE, SS_EVENT_TYPES };
+/* The arrays that a program has. */
+enum ss_array { SS_COUNTERS, SS_REGISTERS, SS_METERS };
+
+/* What a program that takes the place of another one takes over of it: the arrays, what entries of the same key have counted,
+ * all entries of a table, or all members and groups of an action profile. */
+enum ss_carry_kind { SS_CARRY_COUNTER, SS_CARRY_REGISTER, SS_CARRY_METER, SS_CARRY_COUNTED, SS_CARRY_ENTRIES, SS_CARRY_PROFILE };
+
+/* What the old program has as number `from` and the new one, alike, as number `to`. */
+struct ss_carry {
+    uint32_t kind, from, to;
+    uint32_t first_action, n_actions; /* of entries: which of all struct ss_renumbered are meant */
+};
+
+enum ss_event_type { SS_EVENT_DIGEST = 1, SS_EVENT_PACKET_IN, SS_EVENT_PORT, SS_EVENT_LOG, SS_EVENT_TRACE };
+
+#define SS_EVENT_TYPES (SS_EVENT_TRACE + 1)
 
 struct ss_event {
     uint32_t bytes; /* with this header, a multiple of 8 */
@@ -74,6 +89,13 @@ struct ss_loaded {
 };
 
 enum ss_phv_use { SS_PHV_FIRST, SS_PHV_SECOND, SS_PHV_CLONE, SS_PHV_REPLICA, SS_PHVS };
+
+/* As Python reads it. */
+struct ss_port_state {
+    uint32_t number, up;
+    uint64_t cut, unsent;
+    char interface[16];
+};
 
 struct ss_port {
     uint32_t number;

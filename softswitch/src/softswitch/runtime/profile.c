@@ -40,10 +40,9 @@ static bool make_room(void *array, uint32_t *room, uint32_t number, size_t size)
 static enum ss_result set_member(struct ss_profile *f, const struct ss_op *op)
 {
     size_t size = (f->layout->data_words + 1) * sizeof(uint64_t);
-    uint32_t number = (uint32_t)op->priority;
-    if (!make_room(&f->members, &f->n_members, number, size))
+    if (!make_room(&f->members, &f->n_members, op->number, size))
         return SS_NO_MEMORY;
-    struct ss_member *m = (struct ss_member *)(void *)(f->members + number * size);
+    struct ss_member *m = (struct ss_member *)(void *)(f->members + op->number * size);
     m->action = op->action;
     memcpy(m->data, op->words, f->layout->data_words * sizeof(uint64_t));
     return SS_OK;
@@ -51,17 +50,16 @@ static enum ss_result set_member(struct ss_profile *f, const struct ss_op *op)
 
 static enum ss_result set_group(struct ss_profile *f, const struct ss_op *op)
 {
-    uint32_t number = (uint32_t)op->priority;
-    struct ss_choice *choice = malloc(sizeof *choice + op->action * sizeof *choice->members);
-    if (!choice || !make_room(&f->groups, &f->n_groups, number, sizeof *f->groups)) {
+    struct ss_choice *choice = malloc(sizeof *choice + op->count * sizeof *choice->members);
+    if (!choice || !make_room(&f->groups, &f->n_groups, op->number, sizeof *f->groups)) {
         free(choice);
         return SS_NO_MEMORY;
     }
-    choice->count = op->action;
+    choice->count = op->count;
     for (uint32_t i = 0; i < choice->count; i++)
         choice->members[i] = (uint32_t)op->words[i];
-    free(f->groups[number]);
-    f->groups[number] = choice;
+    free(f->groups[op->number]);
+    f->groups[op->number] = choice;
     return SS_OK;
 }
 

@@ -38,8 +38,7 @@ SS_INLINE const struct ss_member *ss_profile_pick(const struct ss_profile *f, ui
 
 void ss_profile_create(struct ss_profile *f, const struct ss_profile_layout *layout);
 void ss_profile_destroy(struct ss_profile *f);
-/* SS_SET_MEMBER: `action` runs for member `priority`, its data are the words. SS_SET_GROUP: the words are the members of
- * group `priority`, `action` of them. */
+/* SS_SET_MEMBER, SS_SET_GROUP. */
 enum ss_result ss_profile_do(struct ss_profile *f, const struct ss_op *op);
 
 #endif

@@ -25,9 +25,9 @@ static void do_apply(struct ss_engine *e, struct ss_command *c)
     for (uint32_t i = 0; i < a->n; i++) {
         const struct ss_op *op = (const struct ss_op *)(const void *)at;
         if (op->operation < SS_SET_MEMBER)
-            a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->table], op, now_us, a->cells + i * a->cell, a->cell);
+            a->results[i] = (int32_t)ss_table_do(&l->state.tables[op->target], op, now_us, a->cells + i * a->cell, a->cell);
         else
-            a->results[i] = (int32_t)ss_profile_do(&l->state.profiles[op->table], op);
+            a->results[i] = (int32_t)ss_profile_do(&l->state.profiles[op->target], op);
         at += op->bytes;
     }
 }
@@ -49,11 +49,9 @@ void ss_keep_default(struct ss_loaded *l, uint32_t table)
     memcpy(t->initial_data, t->default_data, t->layout->data_words * sizeof(uint64_t));
 }
 
-enum array_kind { COUNTERS, REGISTERS, METERS };
-
 struct array {
     struct ss_command command;
-    int kind;
+    int kind; /* enum ss_array */
     bool write;
     uint32_t which, first, count;
     uint32_t offset, length; /* the bytes of each cell that are meant */
@@ -68,14 +66,14 @@ static void do_array(struct ss_engine *e, struct ss_command *c)
     size_t cell = sizeof(struct ss_cell);
     uint8_t *at = NULL;
     switch (a->kind) {
-    case COUNTERS:
+    case SS_COUNTERS:
         at = (uint8_t *)s->counters[a->which];
         break;
-    case REGISTERS:
+    case SS_REGISTERS:
         at = s->registers[a->which];
         cell = p->registers[a->which].cell;
         break;
-    case METERS:
+    case SS_METERS:
         at = (uint8_t *)s->meters[a->which];
         cell = sizeof(struct ss_meter);
     }

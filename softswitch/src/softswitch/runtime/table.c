@@ -322,10 +322,10 @@ enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t 
         set_action(t, e, op->action, data);
         break;
     case SS_READ:
-        memcpy(out, (const uint8_t *)e + op->action, length);
+        memcpy(out, (const uint8_t *)e + op->offset, length);
         break;
     case SS_WRITE:
-        memcpy((uint8_t *)e + op->action, (const uint8_t *)op + op->bytes - op->length, op->length);
+        memcpy((uint8_t *)e + op->offset, (const uint8_t *)op + op->bytes - op->length, op->length);
         break;
     default:
         if (l->match == SS_RANGED)
@@ -337,8 +337,34 @@ enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t 
     return SS_OK;
 }
 
-static void entry_carry(struct ss_table *to, const struct ss_table *from, const struct ss_entry *e, const uint64_t *mask)
+typedef void with_entry(void *context, struct ss_entry *e, const uint64_t *mask);
+
+/* `mask` is NULL in tables without masks beside their entries. */
+static void each_entry(struct ss_table *t, with_entry *call, void *context)
 {
+    if (t->layout->match == SS_RANGED) {
+        for (uint32_t i = 0; i < t->count; i++)
+            call(context, t->list[i], NULL);
+        return;
+    }
+    for (uint32_t g = 0; g < t->n_groups; g++)
+        for (uint32_t i = 0; i <= t->groups[g]->last; i++) {
+            uint32_t index = t->groups[g]->slots[i].entry;
+            for (struct ss_entry *e = index ? ss_entry_at(t, index - 1) : NULL; e; e = e->next)
+                call(context, e, t->layout->match == SS_EXACT ? NULL : t->groups[g]->mask);
+        }
+}
+
+struct counts {
+    struct ss_table *to;
+    const struct ss_table *from;
+};
+
+static void carry_counts(void *context, struct ss_entry *e, const uint64_t *mask)
+{
+    const struct counts *c = context;
+    struct ss_table *to = c->to;
+    const struct ss_table *from = c->from;
     struct ss_entry *same = to->layout->match == SS_RANGED ? ranged_find(to, e->words, e->priority)
                                                            : hashed_find(to, e->words, mask, e->priority);
     if (!same)
@@ -349,17 +375,35 @@ static void entry_carry(struct ss_table *to, const struct ss_table *from, const 
     memcpy((uint64_t *)ss_entry_data(to->layout, same) + to->layout->data_words, tail, bytes);
 }
 
-void ss_table_carry(struct ss_table *to, struct ss_table *from)
+void ss_table_carry_counts(struct ss_table *to, struct ss_table *from)
 {
-    if (from->layout->match == SS_RANGED) {
-        for (uint32_t i = 0; i < from->count; i++)
-            entry_carry(to, from, from->list[i], NULL);
-        return;
-    }
-    for (uint32_t g = 0; g < from->n_groups; g++)
-        for (uint32_t i = 0; i <= from->groups[g]->last; i++) {
-            uint32_t index = from->groups[g]->slots[i].entry;
-            for (const struct ss_entry *e = index ? ss_entry_at(from, index - 1) : NULL; e; e = e->next)
-                entry_carry(to, from, e, from->layout->match == SS_EXACT ? NULL : from->groups[g]->mask);
+    each_entry(from, carry_counts, &(struct counts){to, from});
+}
+
+struct renumbering {
+    const struct ss_renumbered *actions;
+    uint32_t n;
+};
+
+static void renumber(void *context, struct ss_entry *e, const uint64_t *mask)
+{
+    const struct renumbering *r = context;
+    (void)mask;
+    for (uint32_t i = 0; i < r->n; i++)
+        if (r->actions[i].from == e->action) {
+            e->action = r->actions[i].to;
+            return;
         }
+}
+
+void ss_table_carry_entries(struct ss_table *to, struct ss_table *from, const struct ss_renumbered *actions, uint32_t n)
+{
+    SS_EXCHANGE(*from, *to);
+    SS_EXCHANGE(from->layout, to->layout);
+    SS_EXCHANGE(from->default_action, to->default_action);
+    SS_EXCHANGE(from->default_data, to->default_data);
+    SS_EXCHANGE(from->initial_action, to->initial_action);
+    SS_EXCHANGE(from->initial_data, to->initial_data);
+    if (n)
+        each_entry(to, renumber, &(struct renumbering){actions, n});
 }

@@ -132,11 +132,11 @@ enum ss_operation {
     SS_DELETE,
     SS_SET_DEFAULT,
     SS_RESET_DEFAULT,
-    SS_READ, /* bytes of an entry: from `action` on as many as the caller's cells have */
-    SS_WRITE, /* bytes of an entry: from `action` on the last `length` of the operation's */
+    SS_READ, /* bytes of an entry: from `offset` on as many as the caller's cells have */
+    SS_WRITE, /* bytes of an entry: from `offset` on the last `length` of the operation's */
     SS_CLEAR, /* forgets all entries */
-    SS_SET_MEMBER, /* these two of an action profile, see profile.h */
-    SS_SET_GROUP,
+    SS_SET_MEMBER, /* `action` runs for member `number` of an action profile, its data are the words */
+    SS_SET_GROUP, /* the words are the members of group `number` of an action profile, `count` of them */
 };
 
 enum ss_result { SS_OK, SS_EXISTS, SS_ABSENT, SS_FULL, SS_NO_MEMORY };
@@ -145,20 +145,43 @@ enum ss_result { SS_OK, SS_EXISTS, SS_ABSENT, SS_FULL, SS_NO_MEMORY };
  * bytes to write. */
 struct ss_op {
     uint32_t bytes; /* to the next one */
-    uint32_t table; /* or action profile */
+    uint32_t target; /* number of the table, value set or action profile */
     uint32_t operation;
-    uint32_t action;
-    int32_t priority;
-    uint32_t length;
+    union {
+        uint32_t action; /* in an indirect table enum ss_reference */
+        uint32_t offset;
+        uint32_t count;
+    };
+    union {
+        int32_t priority; /* in a table of prefixes their length: the longest wins */
+        uint32_t number;
+    };
+    uint32_t length; /* of the bytes to write */
     uint64_t words[];
 };
+
+#define SS_EXCHANGE(a, b)           \
+    do {                            \
+        __typeof__(a) first_ = (a); \
+        (a) = (b);                  \
+        (b) = first_;               \
+    } while (0)
 
 int ss_table_create(struct ss_table *t, const struct ss_table_layout *layout);
 void ss_table_destroy(struct ss_table *t);
 /* `out` is where SS_READ puts `length` bytes. */
 enum ss_result ss_table_do(struct ss_table *t, const struct ss_op *op, uint64_t now_us, uint8_t *out, size_t length);
 /* Gives entries of `to` what those of the same key in `from`, a table of the same layout but for its actions, have counted. */
-void ss_table_carry(struct ss_table *to, struct ss_table *from);
+void ss_table_carry_counts(struct ss_table *to, struct ss_table *from);
+
+/* What an action has for its number in the old program and in the new one. */
+struct ss_renumbered {
+    uint32_t from, to;
+};
+
+/* Exchanges the entries of two tables of the same layout, those of `from` getting the numbers that their actions have in
+ * `to`. Default actions stay. */
+void ss_table_carry_entries(struct ss_table *to, struct ss_table *from, const struct ss_renumbered *actions, uint32_t n);
 
 static inline const uint64_t *ss_entry_data(const struct ss_table_layout *layout, const struct ss_entry *e)
 {

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, PORT_WIDTH, Replica
+from softswitch.bmv2.v1model import INSTANCE_WIDTH, MAX_CLONE_SESSION, MAX_MULTICAST_GROUP, PORT_WIDTH
 from softswitch.p4runtime import bytestrings
+from softswitch.p4runtime.entities.effect import Effect
 from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
 
-INSTANCE_WIDTH = 16
+if TYPE_CHECKING:
+    from softswitch.p4runtime.pipeline import Pipeline
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,83 @@ class ReplicationStore:
 
     groups: dict[int, Group] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
+
+
+def stage(pipeline: Pipeline, kind: int, message: p4r.PacketReplicationEngineEntry) -> Effect:
+    """Change a multicast group or clone session. Raises P4RuntimeError."""
+    match message.WhichOneof("type"):
+        case "multicast_group_entry":
+            return _stage_group(pipeline, kind, message.multicast_group_entry)
+        case "clone_session_entry":
+            return _stage_session(pipeline, kind, message.clone_session_entry)
+        case _:
+            raise invalid("packet replication engine entry is not set")
+
+
+def select(pipeline: Pipeline, request: p4r.PacketReplicationEngineEntry) -> Iterable[p4r.Entity]:
+    """The groups or sessions that a read asks for. Raises P4RuntimeError."""
+    match request.WhichOneof("type"):
+        case "multicast_group_entry":
+            return select_groups(pipeline.replication, request.multicast_group_entry.multicast_group_id)
+        case "clone_session_entry":
+            return select_sessions(pipeline.replication, request.clone_session_entry.session_id)
+        case _:
+            raise invalid("packet replication engine entry is not set")
+
+
+def carry(old: Pipeline, new: Pipeline) -> None:
+    """Have what the old program has. The engine keeps it from one program to the next."""
+    new.replication = ReplicationStore(dict(old.replication.groups), dict(old.replication.sessions))
+
+
+def _stage_group(pipeline: Pipeline, kind: int, message: p4r.MulticastGroupEntry) -> Effect:
+    identifier, groups, engine = message.multicast_group_id, pipeline.replication.groups, pipeline.engine
+    check_group_id(identifier)
+    check_presence(kind, identifier in groups, f"multicast group {identifier}")
+
+    def put(group: Group | None) -> None:
+        if group is None:
+            engine.delete_multicast_group(identifier)
+        else:
+            engine.set_multicast_group(identifier, native_replicas(group.replicas))
+
+    after = None if kind == p4r.Update.DELETE else decode_group(message)
+    return _exchange(groups, identifier, after, put)
+
+
+def _stage_session(pipeline: Pipeline, kind: int, message: p4r.CloneSessionEntry) -> Effect:
+    identifier, sessions, engine = message.session_id, pipeline.replication.sessions, pipeline.engine
+    check_session_id(identifier)
+    check_presence(kind, identifier in sessions, f"clone session {identifier}")
+
+    def put(session: Session | None) -> None:
+        if session is None:
+            engine.delete_clone_session(identifier)
+        else:
+            engine.set_clone_session(identifier, native_replicas(session.replicas), session.packet_length)
+
+    after = None if kind == p4r.Update.DELETE else decode_session(message)
+    return _exchange(sessions, identifier, after, put)
+
+
+def _exchange(
+    model: dict[int, _Value], identifier: int, after: _Value | None, put: Callable[[_Value | None], None]
+) -> Effect:
+    """Stage `after` (None: nothing) for `identifier` in a model whose engine side `put` sets."""
+    before = model.get(identifier)
+
+    def store(value: _Value | None) -> None:
+        if value is None:
+            del model[identifier]
+        else:
+            model[identifier] = value
+
+    def perform() -> Callable[[], None]:
+        put(after)
+        return lambda: put(before)
+
+    store(after)
+    return Effect(perform, revert=lambda: store(before))
 
 
 def decode_group(message: p4r.MulticastGroupEntry) -> Group:
@@ -108,9 +190,9 @@ def select_sessions(store: ReplicationStore, session: int) -> list[p4r.Entity]:
     return entities
 
 
-def native_replicas(replicas: Iterable[WrittenReplica]) -> tuple[Replica, ...]:
+def native_replicas(replicas: Iterable[WrittenReplica]) -> list[tuple[int, int]]:
     """As the engine takes them."""
-    return tuple(Replica(replica.port, replica.instance) for replica in replicas)
+    return [(replica.port, replica.instance) for replica in replicas]
 
 
 def _replicas(messages: Iterable[p4r.Replica]) -> tuple[WrittenReplica, ...]:

@@ -1,24 +1,25 @@
 """Action profiles as clients wrote them (specification, "ActionProfileMember" and "ActionProfileGroup"): a pure model
 that says what the engine has to do.
 
-A group's members stand in the order in which BMv2 keeps them, so that the same hash picks the same one: by handle, each
-handle the lowest that was free, and a member that weighs more than one has as many.
+A group's members stand in the order in which BMv2 keeps them, so that the same hash picks the same one: by number, each
+number the lowest that was free, and a member that weighs more than one has as many.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import PORT_WIDTH, GroupOperation, MemberOperation
+from softswitch.bmv2.v1model import PORT_WIDTH
+from softswitch.engine import packing
+from softswitch.engine.packing import Content, ProfileCodec
 from softswitch.p4runtime import bytestrings
-from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
-from softswitch.p4runtime.keys import decode_action, encode_action
-from softswitch.p4runtime.profile_entries import (
+from softswitch.p4runtime.entities.profile_entries import (
     Choice,
     Group,
     GroupReference,
@@ -31,10 +32,13 @@ from softswitch.p4runtime.profile_entries import (
     Watch,
     encode_watch,
 )
-from softswitch.p4runtime.profile_limits import check_size, check_weight, group_limit
+from softswitch.p4runtime.entities.profile_limits import check_size, check_weight, group_limit
+from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
+from softswitch.p4runtime.keys import decode_action, encode_action
 from softswitch.p4runtime.schema import ActionProfile
 
-ProfileOperation = MemberOperation | GroupOperation
+if TYPE_CHECKING:
+    from softswitch.p4runtime.pipeline import Pipeline
 
 
 class Numbers:
@@ -58,24 +62,34 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class ProfileChange:
-    """A staged write. `operations` is what the engine has to do; `revert` takes it out of the model, after which
-    `inverse` is what brings the engine back."""
+    """A staged write of `what`. `to_do` is what the engine has to do; `revert` takes it out of the model, after which
+    `back` is what brings the engine back."""
 
-    operations: tuple[ProfileOperation, ...]
+    what: str
+    to_do: tuple[bytes, ...]
     revert: Callable[[], None]
-    inverse: Callable[[], tuple[ProfileOperation, ...]] = tuple
+    back: Callable[[], tuple[bytes, ...]] = tuple
+
+    def operations(self, now_us: int) -> tuple[bytes, ...]:
+        """What the engine has to do, at whatever time."""
+        return self.to_do
+
+    def inverse(self, now_us: int) -> tuple[bytes, ...]:
+        """What brings the engine back, once `revert` was called."""
+        return self.back()
 
 
 class ProfileState:
     """The members and groups of one action profile."""
 
-    def __init__(self, schema: ActionProfile, ports: Ports) -> None:
+    def __init__(self, schema: ActionProfile, codec: ProfileCodec, ports: Ports) -> None:
         self.schema = schema
+        self._codec = codec
         self.members: dict[int, Member] = {}
         self.groups: dict[int, Group] = {}
         self._one_shots: list[OneShot] = []
-        self._handles = Numbers()
-        self._numbers = Numbers()
+        self._member_numbers = Numbers()
+        self._group_numbers = Numbers()
         self._ports = ports
         self._up: dict[int, bool] = {}
 
@@ -94,10 +108,10 @@ class ProfileState:
             self._forget_member(identifier)
 
             def restore() -> None:
-                before.handles = [self._handles.take()]
+                before.numbers = [self._member_numbers.take()]
                 members[identifier] = before
 
-            return ProfileChange((), restore, lambda: (self._member_operation(before),))
+            return ProfileChange(what, (), restore, lambda: (self._member_operation(before),))
         if not message.HasField("action"):
             raise invalid(f"{what}: an action is needed")
         action, parameters = decode_action(self.schema, message.action)
@@ -108,13 +122,16 @@ class ProfileState:
             def revert() -> None:
                 before.action, before.parameters = old
 
-            return ProfileChange((self._member_operation(before),), revert, lambda: (self._member_operation(before),))
+            def to_do() -> tuple[bytes, ...]:
+                return (self._member_operation(before),)
+
+            return ProfileChange(what, to_do(), revert, to_do)
         self._refuse_mixture(one_shot=False)
         if self.schema.size and len(members) >= self.schema.size:
             raise self._exhausted(f"{self.schema.size} members")
-        members[identifier] = Member(action, parameters, [self._handles.take()])
+        members[identifier] = Member(action, parameters, [self._member_numbers.take()])
         operation = self._member_operation(members[identifier])
-        return ProfileChange((operation,), lambda: self._forget_member(identifier))
+        return ProfileChange(what, (operation,), lambda: self._forget_member(identifier))
 
     def stage_group(self, kind: int, message: p4r.ActionProfileGroup) -> ProfileChange:
         """Check one update and do it in the model. Raises P4RuntimeError, having changed nothing."""
@@ -135,17 +152,17 @@ class ProfileState:
         before = group.choices if group is not None else ()
         if group is None:
             self._refuse_mixture(one_shot=False)
-            group = self.groups[identifier] = Group(self._numbers.take(), message.max_size)
+            group = self.groups[identifier] = Group(self._group_numbers.take(), message.max_size)
         created, changed = kind == p4r.Update.INSERT, group
         self._set_choices(changed, choices)
 
         def revert() -> None:
             self._set_choices(changed, before)
             if created:
-                self._numbers.give(changed.number)
+                self._group_numbers.give(changed.number)
                 del self.groups[identifier]
 
-        return ProfileChange((self._group_operation(changed),), revert, lambda: (self._group_operation(changed),))
+        return ProfileChange(what, (self._group_operation(changed),), revert, lambda: (self._group_operation(changed),))
 
     def decode_reference(self, message: p4r.TableAction, table: str) -> Reference:
         """What an entry of an indirect table refers to. Raises INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED."""
@@ -168,7 +185,7 @@ class ProfileState:
                     f"table {table!r} takes what action profile {self.schema.name!r} has, not {kind or 'nothing'}"
                 )
 
-    def take(self, reference: Reference) -> tuple[ProfileOperation, ...]:
+    def take(self, reference: Reference) -> tuple[bytes, ...]:
         """An entry refers to it now. Returns what the engine has to do before it hears of the entry."""
         match reference:
             case MemberReference(member):
@@ -178,11 +195,11 @@ class ProfileState:
                 self.groups[group].entries += 1
                 return ()
         self._one_shots.append(reference)
-        reference.handles = [[self._handles.take() for _ in range(a.weight or 1)] for a in reference.actions]
-        reference.number = self._numbers.take()
+        reference.numbers = [[self._member_numbers.take() for _ in range(a.weight or 1)] for a in reference.actions]
+        reference.group_number = self._group_numbers.take()
         members = (
-            MemberOperation(self.schema.name, handles[0], item.action.name, item.parameters)
-            for item, handles in zip(reference.actions, reference.handles, strict=True)
+            self._codec.member(numbers[0], item.action.name, item.parameters)
+            for item, numbers in zip(reference.actions, reference.numbers, strict=True)
         )
         return (*members, self._one_shot_operation(reference))
 
@@ -195,18 +212,23 @@ class ProfileState:
                 self.groups[group].entries -= 1
             case OneShot():
                 self._one_shots = [o for o in self._one_shots if o is not reference]
-                for handle in (handle for handles in reference.handles for handle in handles):
-                    self._handles.give(handle)
-                self._numbers.give(reference.number)
+                for number in (number for numbers in reference.numbers for number in numbers):
+                    self._member_numbers.give(number)
+                self._group_numbers.give(reference.group_number)
 
-    def target(self, reference: Reference) -> tuple[int | None, int | None]:
-        """Member and group as the engine numbers them."""
+    def content(self, reference: Reference) -> Content:
+        """What the engine's entry holds of a reference."""
         match reference:
             case MemberReference(member):
-                return self.members[member].handles[0], None
+                return packing.member(self.members[member].numbers[0])
             case GroupReference(group):
-                return None, self.groups[group].number
-        return None, reference.number
+                return packing.group(self.groups[group].number)
+        return packing.group(reference.group_number)
+
+    def take_over(self, old: ProfileState) -> None:
+        """Have all that `old` has, which is not used any more."""
+        self.members, self.groups, self._one_shots = old.members, old.groups, old._one_shots
+        self._member_numbers, self._group_numbers, self._up = old._member_numbers, old._group_numbers, old._up
 
     def select_members(self, member: int) -> list[p4r.Entity]:
         """The members that a read asks for; 0 means all. Raises NOT_FOUND."""
@@ -240,7 +262,7 @@ class ProfileState:
             entities.append(p4r.Entity(action_profile_group=message))
         return entities
 
-    def ports_changed(self) -> tuple[ProfileOperation, ...]:
+    def ports_changed(self) -> tuple[bytes, ...]:
         """Look at the ports again. Returns what the engine has to do for the members that watch them."""
         self._look_at_ports()
         groups = [self._group_operation(g) for g in self.groups.values() if any(c.watch for c in g.choices)]
@@ -252,19 +274,19 @@ class ProfileState:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"{what} is used by an entry")
         choices = group.choices
         self._set_choices(group, ())
-        self._numbers.give(group.number)
+        self._group_numbers.give(group.number)
         del self.groups[identifier]
 
         def revert() -> None:
-            group.number = self._numbers.take()
+            group.number = self._group_numbers.take()
             self.groups[identifier] = group
             self._set_choices(group, choices)
 
-        return ProfileChange((), revert, lambda: (self._group_operation(group),))
+        return ProfileChange(what, (), revert, lambda: (self._group_operation(group),))
 
     def _forget_member(self, identifier: int) -> None:
-        for handle in self.members.pop(identifier).handles:
-            self._handles.give(handle)
+        for number in self.members.pop(identifier).numbers:
+            self._member_numbers.give(number)
 
     def _choices(self, message: p4r.ActionProfileGroup, what: str) -> tuple[Choice, ...]:
         choices: dict[int, Choice] = {}
@@ -310,42 +332,42 @@ class ProfileState:
         self._up = {port: up for port, (_, up) in self._ports().items()}
 
     def _set_choices(self, group: Group, choices: tuple[Choice, ...]) -> None:
-        """Members get as many handles as they weigh in any group, in the order in which BMv2's server creates them."""
+        """Members get as many numbers as they weigh in any group, in the order in which BMv2's server creates them."""
         touched = sorted({c.member for c in (*group.choices, *choices)})
         group.choices = choices
         weights = {c.member: c.weight or 1 for c in choices}
         for identifier in touched:
-            handles = self.members[identifier].handles
-            while len(handles) < weights.get(identifier, 0):
-                handles.append(self._handles.take())
+            numbers = self.members[identifier].numbers
+            while len(numbers) < weights.get(identifier, 0):
+                numbers.append(self._member_numbers.take())
         for identifier in touched:
-            handles = self.members[identifier].handles
+            numbers = self.members[identifier].numbers
             needed = max(
                 (c.weight for g in self.groups.values() for c in g.choices if c.member == identifier), default=1
             )
-            while len(handles) > max(needed, 1):
-                self._handles.give(handles.pop())
+            while len(numbers) > max(needed, 1):
+                self._member_numbers.give(numbers.pop())
 
-    def _member_operation(self, member: Member) -> MemberOperation:
-        return MemberOperation(self.schema.name, member.handles[0], member.action.name, member.parameters)
+    def _member_operation(self, member: Member) -> bytes:
+        return self._codec.member(member.numbers[0], member.action.name, member.parameters)
 
-    def _group_operation(self, group: Group) -> GroupOperation:
-        members = [(c.watch, self.members[c.member].handles, c.weight or 1) for c in group.choices]
+    def _group_operation(self, group: Group) -> bytes:
+        members = [(c.watch, self.members[c.member].numbers, c.weight or 1) for c in group.choices]
         return self._selection(group.number, members)
 
-    def _one_shot_operation(self, shot: OneShot) -> GroupOperation:
-        members = [(a.watch, h, len(h)) for a, h in zip(shot.actions, shot.handles, strict=True)]
-        return self._selection(shot.number, members)
+    def _one_shot_operation(self, shot: OneShot) -> bytes:
+        members = [(a.watch, n, len(n)) for a, n in zip(shot.actions, shot.numbers, strict=True)]
+        return self._selection(shot.group_number, members)
 
-    def _selection(self, number: int, members: Iterable[tuple[Watch | None, list[int], int]]) -> GroupOperation:
-        """`members` are given by what they watch, their handles, and how many of these count."""
+    def _selection(self, group: int, members: Iterable[tuple[Watch | None, list[int], int]]) -> bytes:
+        """`members` are given by what they watch, their numbers, and how many of these count."""
         chosen = [
-            (handle, handles[0])
-            for watch, handles, count in members
+            (number, numbers[0])
+            for watch, numbers, count in members
             if watch is None or self._up.get(watch.port, False)
-            for handle in handles[:count]
+            for number in numbers[:count]
         ]
-        return GroupOperation(self.schema.name, number, tuple(first for _, first in sorted(chosen)))
+        return self._codec.group(group, [first for _, first in sorted(chosen)])
 
     def _refuse_mixture(self, *, one_shot: bool) -> None:
         if (self.members or self.groups) if one_shot else self._one_shots:
@@ -356,3 +378,40 @@ class ProfileState:
 
     def _exhausted(self, what: str) -> P4RuntimeError:
         return P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"action profile {self.schema.name!r} is full ({what})")
+
+
+def _states(pipeline: Pipeline, identifier: int, element: int) -> Iterable[ProfileState]:
+    if identifier:
+        return [pipeline.tables.profile(identifier)]
+    if element:
+        raise invalid("a read that names no action profile cannot name a member or group")
+    return pipeline.tables.profiles.values()
+
+
+def select_members(pipeline: Pipeline, request: p4r.ActionProfileMember) -> Iterable[p4r.Entity]:
+    """The members that a read asks for. Raises P4RuntimeError."""
+    states = _states(pipeline, request.action_profile_id, request.member_id)
+    return [entity for state in states for entity in state.select_members(request.member_id)]
+
+
+def select_groups(pipeline: Pipeline, request: p4r.ActionProfileGroup) -> Iterable[p4r.Entity]:
+    """The groups that a read asks for. Raises P4RuntimeError."""
+    states = _states(pipeline, request.action_profile_id, request.group_id)
+    return [entity for state in states for entity in state.select_groups(request.group_id)]
+
+
+def carry(old: Pipeline, new: Pipeline, whole: Collection[int]) -> None:
+    """Take over members and groups, those of the profiles `whole` as they are: the engines will exchange them. Raises
+    P4RuntimeError for what does not fit."""
+    operations: list[bytes] = []
+    for identifier, state in old.tables.profiles.items():
+        if identifier in whole:
+            new.tables.profiles[identifier].take_over(state)
+            continue
+        for entity in state.select_members(0):
+            member = entity.action_profile_member
+            operations += new.tables.profile(identifier).stage_member(p4r.Update.INSERT, member).to_do
+        for entity in state.select_groups(0):
+            group = entity.action_profile_group
+            operations += new.tables.profile(identifier).stage_group(p4r.Update.INSERT, group).to_do
+    new.engine.apply(operations)

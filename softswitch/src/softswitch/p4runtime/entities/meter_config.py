@@ -1,11 +1,10 @@
-"""Meters as P4Runtime writes them (specification, "MeterEntry & DirectMeterEntry")."""
+"""Configurations and counts of meters as P4Runtime writes them (specification, "MeterEntry & DirectMeterEntry")."""
 
 from __future__ import annotations
 
 from finsy.proto import p4r
 
-from softswitch.engine.meters import Meter
-from softswitch.entries import MeterConfig
+from softswitch.engine.meters import Meter, MeterConfig
 from softswitch.p4runtime.errors import invalid
 from softswitch.p4runtime.schema import MeterKind
 

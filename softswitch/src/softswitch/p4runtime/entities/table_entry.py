@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from finsy.proto import p4r
 from grpc import StatusCode
 
-from softswitch.entries import MeterConfig
+from softswitch.bmv2.match import Key
+from softswitch.engine import abi
+from softswitch.engine.abi import Operation
+from softswitch.engine.meters import NO_MARKS, MeterConfig, pack_config
+from softswitch.engine.packing import Content, TableCodec
+from softswitch.p4runtime.entities.meter_config import decode_meter, encode_meter, refuse_marks
+from softswitch.p4runtime.entities.profile_entries import Reference, encode_reference
+from softswitch.p4runtime.entities.profiles import ProfileState
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
-from softswitch.p4runtime.keys import EntryId, Key, decode_key, decode_table_action, encode_action, encode_key
-from softswitch.p4runtime.meters import decode_meter, encode_meter, refuse_marks
-from softswitch.p4runtime.profile_entries import Reference, encode_reference
-from softswitch.p4runtime.profiles import ProfileState
+from softswitch.p4runtime.keys import EntryId, decode_key, decode_table_action, encode_action, encode_key
 from softswitch.p4runtime.schema import Action, Table
 
 
@@ -34,16 +38,70 @@ class Entry:
 
 
 class TableState:
-    """The entries of one table and its default entry. `profile` is None unless the table is indirect."""
+    """The entries of one table and its default entry. `profile` is None unless the table is indirect. `codec` packs
+    what the engine has to do about them."""
 
     def __init__(
-        self, schema: Table, entries: dict[EntryId, Entry], default: Entry, profile: ProfileState | None
+        self,
+        schema: Table,
+        codec: TableCodec,
+        entries: dict[EntryId, Entry],
+        default: Entry,
+        profile: ProfileState | None,
     ) -> None:
         self.schema = schema
+        self.codec = codec
         self.profile = profile
         self.entries = entries
         self.initial_default = default
         self.default = default
+
+    def put(self, operation: Operation, identifier: EntryId, entry: Entry) -> bytes:
+        """INSERT or MODIFY an entry in the engine."""
+        return self.codec.entry(operation, *identifier, self._content(entry))
+
+    def delete(self, identifier: EntryId) -> bytes:
+        """Take an entry out of the engine."""
+        return self.codec.entry(Operation.DELETE, *identifier)
+
+    def put_default(self, entry: Entry) -> bytes:
+        """Set the default entry in the engine."""
+        if entry == self.initial_default or entry.action is None:
+            return self.codec.reset_default()
+        return self.codec.default(self._content(entry))
+
+    def write_counter(self, identifier: EntryId, counter: tuple[int, int]) -> bytes:
+        """Set an entry's counter in the engine."""
+        return self.codec.write(*identifier, self.codec.counter, abi.COUNTER.pack(*counter))
+
+    def write_meter(self, identifier: EntryId, config: MeterConfig | None, now_us: int) -> bytes:
+        """Configure an entry's meter in the engine, whose clock shows `now_us`."""
+        return self.codec.write(*identifier, self.codec.meter_part(abi.METER_CONFIG), pack_config(config, now_us))
+
+    def clear_marks(self, identifier: EntryId) -> bytes:
+        """Set what an entry's meter has counted by colour to zero in the engine."""
+        return self.codec.write(*identifier, self.codec.meter_part(abi.METER_MARKED), NO_MARKS)
+
+    def _content(self, entry: Entry) -> Content:
+        if entry.reference is not None and self.profile is not None:
+            return self.profile.content(entry.reference)
+        assert entry.action is not None
+        return self.codec.action(entry.action.name, entry.parameters)
+
+
+def counted(table: Table) -> bool:
+    """Whether entries have a counter."""
+    return table.direct_counter
+
+
+def metered(table: Table) -> bool:
+    """Whether entries have a meter."""
+    return table.direct_meter is not None
+
+
+def ageing(table: Table) -> bool:
+    """Whether entries have an idle timeout."""
+    return table.idle_timeout
 
 
 def encode_entry(table: Table, entry: Entry, *, default: bool, meter: bool = False) -> p4r.TableEntry:

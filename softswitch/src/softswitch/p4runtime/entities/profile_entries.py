@@ -25,11 +25,12 @@ class Watch:
 
 @dataclass(slots=True)
 class Member:
-    """An action that entries and groups refer to. The engine knows it by the first of its handles."""
+    """An action that entries and groups refer to. It has as many numbers as it weighs in a group, and is member
+    `numbers[0]` to the engine."""
 
     action: Action
     parameters: tuple[int, ...]
-    handles: list[int]
+    numbers: list[int]
     entries: int = 0
 
 
@@ -44,7 +45,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Group:
-    """A weighted set of members, number `number` to the engine."""
+    """A weighted set of members, group `number` to the engine."""
 
     number: int
     max_size: int
@@ -64,13 +65,13 @@ class OneShotAction:
 
 @dataclass(slots=True)
 class OneShot:
-    """The actions that an entry brings along, and where they are in the engine."""
+    """The actions that an entry brings along, and which members and which group they are to the engine."""
 
     actions: tuple[OneShotAction, ...]
     selection_mode: int
     size_semantics: int
-    handles: list[list[int]] = field(default_factory=list)
-    number: int = 0
+    numbers: list[list[int]] = field(default_factory=list)
+    group_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,21 @@
-"""Digest lists (specification, "DigestEntry"): distinct messages are gathered into lists, sent, and held back until
-acknowledged. Pure: time is given, in nanoseconds of any monotonic clock."""
+"""Digests (specification, "DigestEntry"): distinct messages are gathered into lists, sent, and held back until
+acknowledged. Time is given, in nanoseconds of any monotonic clock."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from finsy.proto import p4r
+from grpc import StatusCode
+
+from softswitch.p4runtime.entities.cells import find
+from softswitch.p4runtime.entities.effect import Effect, nothing
+from softswitch.p4runtime.errors import P4RuntimeError, check_presence, invalid
+
+if TYPE_CHECKING:
+    from softswitch.p4runtime.pipeline import Pipeline
 
 Message = tuple[int, ...]
 
@@ -113,3 +125,53 @@ def _forget_unacknowledged(learner: _Learner, now: int) -> None:
         if now - sent < learner.config.ack_timeout_ns:
             break
         del learner.unacknowledged[list_id]
+
+
+def stage(pipeline: Pipeline, kind: int, message: p4r.DigestEntry) -> Effect:
+    """Enable, configure or disable a digest. Raises P4RuntimeError."""
+    digest = find("digest", pipeline.schema.digests, message.digest_id)
+    digests = pipeline.digests
+    before = digests.configs().get(digest.id)
+    check_presence(kind, before is not None, f"configuration of digest {digest.name!r}")
+    config = message.config
+    if min(config.max_timeout_ns, config.max_list_size, config.ack_timeout_ns) < 0:
+        raise invalid(f"digest {digest.name!r}: its configuration has a negative number")
+
+    def put(to: DigestConfig | None) -> None:
+        if to is None:
+            digests.disable(digest.id)
+        else:
+            digests.enable(digest.id, to)
+
+    after = DigestConfig(config.max_timeout_ns, config.max_list_size, config.ack_timeout_ns)
+    put(None if kind == p4r.Update.DELETE else after)
+    return Effect(perform=lambda: nothing, revert=lambda: put(before))
+
+
+def select(pipeline: Pipeline, request: p4r.DigestEntry) -> Iterable[p4r.Entity]:
+    """The configurations that a read asks for. Raises P4RuntimeError."""
+    configs = pipeline.digests.configs()
+    if request.digest_id:
+        find("digest", pipeline.schema.digests, request.digest_id)
+        if request.digest_id not in configs:
+            raise P4RuntimeError(StatusCode.NOT_FOUND, f"digest {request.digest_id} is not configured")
+        configs = {request.digest_id: configs[request.digest_id]}
+    return [p4r.Entity(digest_entry=_encode(identifier, config)) for identifier, config in configs.items()]
+
+
+def carry(old: Pipeline, new: Pipeline) -> None:
+    """Enable what was enabled; where the digests are the same, with the messages that wait. Raises P4RuntimeError for
+    a digest that the new program does not have."""
+    if new.schema.digests == old.schema.digests:
+        new.digests = old.digests
+        return
+    for identifier, config in old.digests.configs().items():
+        stage(new, p4r.Update.INSERT, _encode(identifier, config))
+
+
+def _encode(identifier: int, config: DigestConfig) -> p4r.DigestEntry:
+    entry = p4r.DigestEntry(digest_id=identifier)
+    entry.config.max_timeout_ns = config.max_timeout_ns
+    entry.config.max_list_size = config.max_list_size
+    entry.config.ack_timeout_ns = config.ack_timeout_ns
+    return entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,17 +11,28 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from softswitch.engine import abi
+from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
-from softswitch.entries import EntryError, ErrorKind, TableOperation
 from softswitch.p4runtime import p4info
-from softswitch.p4runtime.bulk import BulkInserts
+from softswitch.p4runtime.entities.batches import TableBatches
+from softswitch.p4runtime.entities.tables import TableStore
 from softswitch.p4runtime.errors import P4RuntimeError
-from softswitch.p4runtime.tables import TableStore
 
 from p4src.build import P4INFO, PIPELINE, ROOT
+from tests.softswitch.native.builder import ProgramBuilder, send_to
+from tests.softswitch.native.builder import p4info as p4info_of
 from tests.softswitch.p4runtime.client import Client, Names, Stream
 from tests.softswitch.p4runtime.damage import parses, spoil_bytes, spoil_fields
-from tests.softswitch.p4runtime.entities import counter_cell, exact_entry, insert, lpm_entry, ternary_entry
+from tests.softswitch.p4runtime.entities import (
+    counter_cell,
+    delete,
+    exact_entry,
+    insert,
+    lpm_entry,
+    modify,
+    ternary_entry,
+)
 from tests.softswitch.p4runtime.switches import RunningSwitch, message
 from tests.softswitch.p4runtime.test_conformance import DENIED, INVALID, REFUSALS
 
@@ -39,37 +50,37 @@ class Recorder(Engine):
 
 
 class BothWays:
-    """The same batches to two models of one program."""
+    """The same batches to two models of one program, in which there are some entries."""
 
-    def __init__(self, info: p4i.P4Info, engine: Recorder) -> None:
-        assert engine.program is not None
+    def __init__(self, info: p4i.P4Info, engine: Recorder, compiled: Compiled) -> None:
         self.engine = engine
-        self._program = engine.program
-        self._schema = p4info.build(info, engine.program)
+        engine.run(compiled)
+        self._compiled = compiled
+        self._schema = p4info.build(info, compiled.program)
 
-    def write(self, data: bytes) -> bool:
-        """Whether a request is done in bulk; if so, as the general way does it."""
+    def write(self, data: bytes, known: Sequence[p4r.Entity] = ()) -> bool:
+        """Whether a request is done natively; if so, as the general way does it."""
         request = p4r.WriteRequest.FromString(data)
-        general = TableStore(self._schema, self._program, dict)
-        tables = TableStore(self._schema, self._program, dict)
+        general, tables = (TableStore(self._schema, self._compiled) for _ in range(2))
+        for entity in known:
+            general.stage(p4r.Update.INSERT, entity.table_entry)
+            tables.stage(p4r.Update.INSERT, entity.table_entry)
         before = {identifier: dict(state.entries) for identifier, state in tables.states.items()}
-        done = BulkInserts(tables, self.engine).write(data, len(request.updates))
+        done = TableBatches(tables, self.engine).write(data, len(request.updates))
         if not done:
             assert {identifier: state.entries for identifier, state in tables.states.items()} == before
             return False
         packed = b""
         for update in request.updates:
             assert update.entity.WhichOneof("entity") == "table_entry", update
-            operation = general.stage(update.type, update.entity.table_entry).operation
-            assert isinstance(operation, TableOperation)
-            packed += self.engine.codec(operation.table).pack(operation)
+            packed += b"".join(general.stage(update.type, update.entity.table_entry).operations(0))
         assert self.engine.packed == packed
         assert [s.entries for s in tables.states.values()] == [s.entries for s in general.states.values()]
         return True
 
 
-def request(entities: Sequence[p4r.Entity]) -> p4r.WriteRequest:
-    batch = p4r.WriteRequest(device_id=1, updates=map(insert, entities))
+def request(entities: Sequence[p4r.Entity], kind: Callable[[p4r.Entity], p4r.Update] = insert) -> p4r.WriteRequest:
+    batch = p4r.WriteRequest(device_id=1, updates=map(kind, entities))
     batch.election_id.high, batch.election_id.low = 1, 10
     return batch
 
@@ -95,20 +106,34 @@ NAMES = Names.of("everything")
 def both(program_cache: Path) -> Iterator[BothWays]:
     """The program `everything`."""
     with Recorder(cache_dir=program_cache) as engine:
-        engine.load(NAMES.device_config.decode())
-        yield BothWays(NAMES.p4info, engine)
+        yield BothWays(NAMES.p4info, engine, engine.compile(NAMES.device_config.decode()))
 
 
-def test_plain_entries_are_done_in_bulk(both: BothWays) -> None:
-    assert both.write(request(plain(NAMES)).SerializeToString())
+@pytest.mark.parametrize("kind", [insert, modify, delete])
+def test_plain_entries_are_done_natively(both: BothWays, kind: Callable[[p4r.Entity], p4r.Update]) -> None:
+    known = [] if kind is insert else plain(NAMES)
+    assert both.write(request(plain(NAMES), kind).SerializeToString(), known)
     for entity in plain(NAMES):
-        assert both.write(request([entity]).SerializeToString()), entity
+        assert both.write(request([entity], kind).SerializeToString(), known), entity
+
+
+def test_updates_of_one_entry_follow_one_another(both: BothWays) -> None:
+    entity, other = exact_entry(NAMES, 1, port=3), exact_entry(NAMES, 1, port=4)
+    batch = p4r.WriteRequest(updates=[insert(entity), modify(other), delete(entity), insert(other)])
+    assert both.write(batch.SerializeToString())
+    without_action = p4r.Entity()
+    without_action.CopyFrom(entity)
+    without_action.table_entry.ClearField("action")
+    assert both.write(p4r.WriteRequest(updates=[delete(without_action)]).SerializeToString(), [entity])
+
+
+def test_long_byte_strings_are_numbers_all_the_same(both: BothWays) -> None:
     long = exact_entry(NAMES, 1, port=3)
     long.table_entry.match[0].exact.value = bytes(30) + b"\x01"
     assert both.write(request([long]).SerializeToString())
 
 
-def test_wide_parameters_are_done_in_bulk(program_cache: Path) -> None:
+def test_wide_parameters_are_done_natively(program_cache: Path) -> None:
     """The steering program's `bind` has keys of 128 bits."""
     info = text_format.Parse((ROOT / P4INFO).read_text(), p4i.P4Info())
     table = next(table for table in info.tables if table.preamble.alias == "bindings")
@@ -125,8 +150,7 @@ def test_wide_parameters_are_done_in_bulk(program_cache: Path) -> None:
             entry.action.action.params.add(param_id=param.id, value=value)
         entities.append(p4r.Entity(table_entry=entry))
     with Recorder(cache_dir=program_cache) as engine:
-        engine.load((ROOT / PIPELINE).read_text())
-        both = BothWays(info, engine)
+        both = BothWays(info, engine, engine.compile((ROOT / PIPELINE).read_text()))
         assert both.write(request(entities).SerializeToString())
         for param in entities[0].table_entry.action.action.params:
             if len(param.value) == 16:
@@ -134,7 +158,29 @@ def test_wide_parameters_are_done_in_bulk(program_cache: Path) -> None:
         assert not both.write(request(entities).SerializeToString())
 
 
-@pytest.mark.parametrize("what", ["twice", "too many", "deleted", "noted"])
+def test_wide_keys_are_done_natively(program_cache: Path) -> None:
+    builder = ProgramBuilder([("a", 128), ("b", 128), ("c", 128)])
+    send = builder.action("send", [send_to()], [("value", 128)])
+    builder.table("t", [("in", "a", "exact"), ("in", "b", "lpm"), ("in", "c", "ternary")], [send], send, [0])
+    info = p4info_of(builder)
+    entry = p4r.TableEntry(table_id=info.tables[0].preamble.id, priority=3)
+    entry.match.add(field_id=1).exact.value = bytes(range(1, 17))
+    prefix = entry.match.add(field_id=2).lpm
+    prefix.value, prefix.prefix_len = b"\x20\1" + bytes(14), 16
+    masked = entry.match.add(field_id=3).ternary
+    masked.value, masked.mask = b"\1" + bytes(15), b"\3" + bytes(15)
+    entry.action.action.action_id = info.actions[0].preamble.id
+    entry.action.action.params.add(param_id=1, value=b"\xff" * 16)
+    with Recorder(cache_dir=program_cache) as engine:
+        both = BothWays(info, engine, engine.compile(builder.text()))
+        assert both.write(request([p4r.Entity(table_entry=entry)]).SerializeToString())
+        prefix.value = b"\x20\1" + bytes(13) + b"\1"
+        assert not both.write(request([p4r.Entity(table_entry=entry)]).SerializeToString())
+        entry.match.pop(1)
+        assert both.write(request([p4r.Entity(table_entry=entry)]).SerializeToString())
+
+
+@pytest.mark.parametrize("what", ["twice", "too many", "not there", "noted", "without a type"])
 def test_other_batches_are_left_to_the_general_way(both: BothWays, what: str) -> None:
     entities = [exact_entry(NAMES, tag, port=3) for tag in range(4)]
     batch = request(entities)
@@ -143,8 +189,10 @@ def test_other_batches_are_left_to_the_general_way(both: BothWays, what: str) ->
             batch.updates[3].CopyFrom(batch.updates[0])
         case "too many":
             batch.updates.append(insert(exact_entry(NAMES, 4, port=3)))
-        case "deleted":
+        case "not there":
             batch.updates[3].type = p4r.Update.DELETE
+        case "without a type":
+            batch.updates[3].type = p4r.Update.UNSPECIFIED
         case _:
             batch.updates[3].entity.table_entry.metadata = b"note"
     assert not both.write(batch.SerializeToString())
@@ -170,9 +218,11 @@ def test_entity_that_is_two_is_left_to_the_general_way(both: BothWays) -> None:
 
 @settings(max_examples=300)
 @given(st.integers(0, 2**32), st.booleans())
-def test_bulk_accepts_only_what_the_general_way_does(both: BothWays, seed: int, in_bytes: bool) -> None:
+def test_native_way_accepts_only_what_the_general_way_does(both: BothWays, seed: int, in_bytes: bool) -> None:
     random = Random(seed)
-    batch = request(random.choices(plain(NAMES), k=random.choice((1, 2, 3))))
+    known = random.sample(plain(NAMES), k=4)
+    chosen = random.choices(plain(NAMES), k=random.choice((1, 2, 3)))
+    batch = p4r.WriteRequest(updates=[random.choice((insert, modify, delete))(entity) for entity in chosen])
     if in_bytes:
         data = spoil_bytes(random, batch.SerializeToString())
         if not parses(p4r.WriteRequest, data):
@@ -183,24 +233,29 @@ def test_bulk_accepts_only_what_the_general_way_does(both: BothWays, seed: int, 
         batch.updates.extend(spoilt)
         data = batch.SerializeToString()
     try:
-        both.write(data)
+        both.write(data, known)
     except P4RuntimeError as error:
-        raise AssertionError(f"bulk did what the general way refuses: {error}") from error
+        raise AssertionError(f"what the general way refuses was done: {error}") from error
 
 
 def test_batch_that_the_engine_refuses_in_part_is_taken_back(program_cache: Path) -> None:
     class Refusing(Recorder):
-        undone: Sequence[TableOperation] = ()
+        undone: Sequence[bytes] = ()
 
-        def apply(self, operations: Sequence[TableOperation]) -> list[EntryError | None]:  # type: ignore[override]
+        def apply(self, operations: Sequence[bytes]) -> list[int]:
             self.undone = operations
-            return [EntryError(ErrorKind.NOT_FOUND, "") for _ in operations]
+            return [0 for _ in operations]
 
+    entities = plain(NAMES)[:5]
+    updates = [modify(entities[0]), insert(entities[1]), delete(entities[2]), insert(entities[3]), delete(entities[4])]
     with Refusing(cache_dir=program_cache) as engine:
-        engine.load(NAMES.device_config.decode())
-        engine.refuse = frozenset({1})
-        assert not BothWays(NAMES.p4info, engine).write(request(plain(NAMES)[:4]).SerializeToString())
-        assert [operation.key for operation in engine.undone] == [((0x1234,),), ((0xAB00, 8),), ((0xABCD, 16),)]
+        compiled = engine.compile(NAMES.device_config.decode())
+        both = BothWays(NAMES.p4info, engine, compiled)
+        engine.refuse = frozenset({3})
+        known = [entities[0], entities[2], entities[4]]
+        assert not both.write(p4r.WriteRequest(updates=updates).SerializeToString(), known)
+        operations = [abi.Operation(abi.OPERATION.unpack_from(operation)[2]) for operation in engine.undone]
+        assert operations == [abi.Operation.INSERT, abi.Operation.INSERT, abi.Operation.DELETE, abi.Operation.MODIFY]
 
 
 def test_large_batch_forwards_and_reads_back(

@@ -1,0 +1,82 @@
+"""The commands that the documents show, and who runs each: a command that nobody runs may be wrong for years."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+    "p4src/README.md",
+    "softswitch/README.md",
+)
+HERE = "tests/docs/test_commands.py"
+_BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of a document's shell block, lines that a backslash continues joined."""
+
+    document: str
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        """Its words, without a comment."""
+        return shlex.split(self.text, comments=True)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The test that runs some commands of a document."""
+
+    document: str
+    commands: str
+    """What the commands begin with, as a regular expression."""
+    test: str
+    """`FILE::NAME`."""
+
+
+API = "tests/controller_app/test_docs.py"
+INSTALL = "tests/softswitch/test_install.py"
+RUNNERS = (
+    Runner("README.md", "make ", f"{HERE}::test_make_has_the_target"),
+    Runner("README.md", r"\.venv/bin/hitless ", f"{HERE}::test_commands_work_on_a_live_fabric"),
+    Runner("CONTRIBUTING.md", "make ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/api.md", "SOCKET=", f"{API}::test_the_curl_lines_run"),
+    Runner("docs/api.md", "curl .*/(status|events|drain|release|rotate-keys)", f"{API}::test_the_curl_lines_run"),
+    Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
+    Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
+    Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
+    Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),
+    Runner("softswitch/README.md", "pip install ", f"{INSTALL}::test_it_brings_at_most_ten_packages"),
+)
+
+
+def commands(document: str, text: str | None = None) -> list[Command]:
+    """The commands in a document's blocks of `sh`; `text` is in place of the document's."""
+    found = []
+    for _, block in _BLOCK.findall((ROOT / document).read_text() if text is None else text):
+        lines = re.sub(r"\\\n\s*", "", block).splitlines()
+        found += [Command(document, line.strip()) for line in lines if shlex.split(line, comments=True)]
+    return found
+
+
+ALL = tuple(command for document in DOCUMENTS for command in commands(document))
+
+
+def runners(command: Command) -> list[Runner]:
+    """Who runs a command."""
+    return [one for one in RUNNERS if one.document == command.document and re.match(one.commands, command.text)]
+
+
+def run_by(name: str) -> list[Command]:
+    """The commands that a test of `test_commands.py` runs, in the order of the documents."""
+    return [command for command in ALL if any(one.test == f"{HERE}::{name}" for one in runners(command))]
