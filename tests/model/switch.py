@@ -20,7 +20,6 @@ from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import Configuration, InstanceSettings, Settings
 from hitless.steering.words import (
     CPU_PORT,
-    INVOCATION_REQUEST,
     INVOCATION_VERSION,
     MEMBER_BITS,
     MEMBERS,
@@ -31,6 +30,7 @@ from hitless.steering.words import (
     PROTOCOL_IPIP,
     SERVICES,
     Affinity,
+    InvocationType,
     PacketInOp,
     PacketOutOp,
 )
@@ -316,7 +316,7 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     header = packet.invocation
     if header is None or header[2] != INVOCATION_VERSION:
         raise Refused("INVOCATION")
-    return Work(head + header[8:20], header[3] == INVOCATION_REQUEST)
+    return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
 
 
 def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
