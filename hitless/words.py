@@ -5,6 +5,7 @@ change it there and run `make words`.
 """
 
 from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 Layout = tuple[tuple[str, int], ...]
@@ -27,23 +28,37 @@ GENERATION_BITS: Final = 8
 RANK_BITS: Final = 48
 """How good an instance is for the next piece of work."""
 ENTRANT_BITS: Final = 54
-"""rank ++ member: what plays in the tournament."""
+"""rank ++ member: a contender in the tournament."""
 MAYBE_MEMBER_BITS: Final = 7
 """valid ++ member."""
 MEMBERS_BITS: Final = 64
 """A set: bit m stands for member m."""
 FLOW_KEY_BITS: Final = 112
 """service ++ protocol ++ (addresses and ports | client and request id)."""
+KEY_BITS: Final = 128
+"""Of SipHash: an instance and the switches that hear it share it."""
 
 SERVICES: Final = 256
 MEMBERS: Final = 64
 """Of a service."""
 INSTANCES: Final = SERVICES * MEMBERS
 FLOWS_PER_WAY: Final = 65536
+"""Slots in each of the two ways of the flow store."""
 REASONS: Final = 32
 """Room in the counters that are indexed by a reason."""
 
 CPU_PORT: Final = 510
+
+# What the program does not read, but those who write entries and packets do.
+DROP_PORT: Final = 511
+"""What is sent there is dropped: nobody's port."""
+SERVICE_PREFIX: Final = IPv4Address(0x0A600000)
+"""10.96.0.0: of services and of REPORT_ADDRESS."""
+SERVICE_PREFIX_LENGTH: Final = 16
+REPORT_ADDRESS: Final = IPv4Address(0x0A60FFFE)
+"""10.96.255.254, unless the fabric file differs."""
+REPORT_PORT: Final = 9600
+"""Of UDP, unless the fabric file differs."""
 
 RESUBMIT_FIELDS: Final = 1
 INSTANCE_RESUBMIT: Final = 6
@@ -87,8 +102,6 @@ REPORT_BYTES: Final = 52
 INVOCATION_MAGIC: Final = 0x4849
 INVOCATION_BYTES: Final = 42
 INVOCATION_VERSION: Final = 1
-INVOCATION_REQUEST: Final = 1
-"""The type that starts one; the client's acks follow it."""
 
 # Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 NOT_ELIGIBLE: Final = 0
@@ -106,9 +119,9 @@ WEIGHT_MAX: Final = 16
 OFF: Final = 31
 
 HANDSHAKE_AFTER: Final = 3_000_000
-"""A SYN that nobody followed up."""
+"""µs until an entry whose SYN nobody followed up expires."""
 CLOSING_AFTER: Final = 10_000_000
-"""After FIN or RST: half-closed downloads go on."""
+"""µs from FIN or RST to the entry's end: half-closed downloads go on."""
 MAX_DAMPING: Final = 6
 """A dwell doubles up to 64 times."""
 
@@ -121,9 +134,7 @@ NEVER: Final = 0xFFFFFFFFFFFF
 
 
 class DropReason(IntEnum):
-    """Why a packet was dropped: index of the counter `drops`, whose annotation repeats the names for P4Runtime
-    clients.
-    """
+    """Why a packet was dropped: index of the counter `drops`, whose annotation repeats the names for clients."""
 
     NONE = 0
     PARSER = 1
@@ -170,40 +181,78 @@ class DropReason(IntEnum):
 
 
 class Affinity(IntEnum):
+    """Which packets of a service go to one instance together. TCP goes by flow whatever this says."""
+
     NONE = 0
+    """Each datagram is a piece of work."""
     FLOW = 1
+    """By addresses, protocol and ports."""
     REQUEST = 2
+    """By client and request id of the invocation header."""
 
 
 class OnNoLive(IntEnum):
+    """What becomes of new work when no live instance is left."""
+
     LAST = 0
+    """It goes where new work went last: reports may be all that is lost."""
     FALLBACK = 1
+    """It is routed to the service's fallback address."""
     DROP = 2
 
 
 class MemberStatus(IntEnum):
+    """What an instance last said of itself."""
+
     ABSENT = 0
+    """Nothing yet, or it was taken out since."""
     READY = 1
     DRAINING = 2
+    """It takes new work only when nobody else does."""
     NOT_READY = 3
+    """It takes no new work; its flows stay."""
 
 
 class FlowState(IntEnum):
+    """How far an entry's flow is."""
+
     FREE = 0
     OPENING = 1
+    """A SYN came, nothing more."""
     OPEN = 2
     CLOSING = 3
+    """A FIN or RST came."""
 
 
 class PacketOutOp(IntEnum):
+    """What a P4Runtime client asks for."""
+
     SEND = 0
+    """The packet goes out as it is."""
     PROBE = 1
+    """An instance's state comes back."""
     INJECT = 2
+    """The packet goes through the pipeline as if it had come in by a port."""
 
 
 class PacketInOp(IntEnum):
+    """What a P4Runtime client is told."""
+
     PACKET = 0
+    """A packet was routed to the CPU port."""
     PROBE = 1
+    """The answer to a probe."""
+
+
+class InvocationType(IntEnum):
+    """What a message of the invocation protocol is. Only a request starts one: the client's acks follow it."""
+
+    REQUEST = 1
+    RESPONSE = 2
+    ERROR = 3
+    """An answer whose payload is the reason, as text."""
+    ACK = 4
+    """The message is here and need not be sent again."""
 
 
 class PacketKind(IntEnum):
@@ -219,6 +268,8 @@ class PacketKind(IntEnum):
 
 
 class PolicyKind(IntEnum):
+    """By what a service's instances are chosen: the action of `policies` that set it."""
+
     NONE = 0
     SINGLE = 1
     SPREAD = 2
@@ -232,8 +283,9 @@ class Reason(IntEnum):
     """What happened to a service: reasons of the digest and index of the counter `events`."""
 
     NONE = 0
+    # The host moved:
     FIRST = 1
-    """The host moved (1 to 7): there was none."""
+    """There was none before."""
     BETTER = 2
     """Another was better by the margin, and the dwell was over."""
     DRAINING = 3
@@ -241,15 +293,18 @@ class Reason(IntEnum):
     STALE = 5
     GONE = 6
     PINNED = 7
+    # An instance was taken out:
     EVICT_STALE = 8
-    """An instance was taken out."""
+    """It had been silent for longer than `stale_after`."""
     EVICT_GONE = 9
+    """It had no entry, or one of another generation."""
+    # Counted and not told:
     NO_LIVE = 10
-    """Only counted, from here on: a packet met no live instance."""
+    """A packet met no live instance."""
     FALLBACK = 11
-    """... and went to the service's fallback address."""
+    """A packet that met no live instance went to the service's fallback address."""
     NO_ENTRY = 12
-    """mid-flow without an entry in the flow store."""
+    """A packet in mid-flow had no entry in the flow store."""
     NO_SLOT = 13
     """A new flow, and the flow store was full where it hashes."""
     REPORT = 14
@@ -258,6 +313,8 @@ class Reason(IntEnum):
     """A packet was too big for the tunnel to its instance, and its sender was told."""
 
 
+SERVICE_NETWORK: Final = IPv4Network((SERVICE_PREFIX, SERVICE_PREFIX_LENGTH))
+"""All service addresses and the report address are in it."""
 LEVELS: Final = MEMBER_BITS
 """Of a service's tree: one for each bit of a member's number."""
 
@@ -273,7 +330,7 @@ REPORT_LAYOUT: Final[Layout] = (
     ("epoch", 32),  # start counter of the emitter, kept on its disk: never a clock
     ("sequence", 32),  # counts the reports of an epoch
     ("cpu", 16),  # permille of the node's budget
-    ("cpu_own", 16),  # ... this instance's share of cpu
+    ("cpu_own", 16),  # this instance's share of cpu
     ("memory", 16),  # permille of the node's budget
     ("queue_depth", 16),
     ("in_flight", 16),
@@ -292,23 +349,23 @@ every other codec is tested against it.
 INVOCATION_LAYOUT: Final[Layout] = (
     ("magic", 16),  # INVOCATION_MAGIC
     ("version", 8),  # INVOCATION_VERSION
-    ("type", 8),
-    ("flags", 8),
-    ("attempt", 8),
+    ("type", 8),  # InvocationType
+    ("flags", 8),  # zero
+    ("attempt", 8),  # counts the sendings of one request, from 0
     ("service_id", 16),
     ("client_id", 32),
     ("request_id", 64),
-    ("parent_id", 64),
-    ("deadline", 32),
-    ("status", 16),
+    ("parent_id", 64),  # the request that caused this one, 0 for none
+    ("deadline", 32),  # ms that the client will still wait
+    ("status", 16),  # of an answer: an HTTP status; of a request: 0
     ("fragment_index", 16),
     ("fragment_count", 16),
-    ("total_length", 32),
+    ("total_length", 32),  # bytes of the whole message's payload
 )
 """The invocation protocol's header, at the same offset in every fragment of a request."""
 
 PACKET_OUT_LAYOUT: Final[Layout] = (
-    ("op", 8),  # packet_out_t
+    ("op", 8),  # PacketOutOp
     ("port", 16),
     ("service", 16),
     ("member", 16),
@@ -318,19 +375,19 @@ INJECT: into the pipeline as if it had come from `port`.
 """
 
 PACKET_IN_LAYOUT: Final[Layout] = (
-    ("op", 8),  # packet_in_t
+    ("op", 8),  # PacketInOp
     ("port", 16),
     ("service", 16),
     ("member", 16),
-    ("status", 8),  # status_t
+    ("status", 8),  # MemberStatus
     ("eligible", 8),  # 1: new work may go there
     ("rank", 48),
-    ("age", 48),  # µs since the last accepted report; NEVER
+    ("age", 48),  # µs since the last accepted report; NEVER if there is none
     ("epoch", 32),  # of the last accepted report
     ("sequence", 32),
     ("sent", 32),  # pieces of new work steered there
-    ("host", 16),  # of the service under `single` or `pinned`; NO_MEMBER_16
-    ("best", 16),  # the tree's root; NO_MEMBER_16
+    ("host", 16),  # of the service under `single` or `pinned`; NO_MEMBER_16 if there is none
+    ("best", 16),  # the tree's root; NO_MEMBER_16 if nobody is eligible
     ("best_rank", 48),
     ("now", 48),  # the switch's clock
 )
@@ -340,14 +397,14 @@ PROBE: the answer to a probe; the payload is the probe's own.
 
 DIGEST_LAYOUT: Final[Layout] = (
     ("service", 8),
-    ("reason", 8),  # event_t, 1 to 9
+    ("reason", 8),  # Reason, 1 to 9
     ("from_member", 8),  # NO_MEMBER if there was none
     ("to_member", 8),  # NO_MEMBER if there is none
     ("from_rank", 48),
     ("to_rank", 48),
     ("switch_time", 48),  # µs, when the packet arrived that caused it
-    ("node_id", 16),  # the report that decided: the first after which the condition held; all zero
-    ("epoch", 32),  # if a packet found out instead
-    ("sequence", 32),
+    ("node_id", 16),  # of the report that decided, the first after which the condition held; 0: a packet did
+    ("epoch", 32),  # of that report
+    ("sequence", 32),  # of that report
 )
 """Sent on every change of a host and on every eviction. Plain bit fields: BMv2 refuses a digest with an enum in it."""

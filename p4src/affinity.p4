@@ -15,11 +15,12 @@ struct flow_entry_t {
     generation_t generation;
 }
 
+// One way of the store: the slot that its hash gives the packet's key, and what stands there.
 control FlowWay(in metadata_t meta, out flow_entry_t entry)(HashAlgorithm algorithm, bit<32> base) {
     flow_key_t key;
     bit<72>    value;
 
-    @hidden action look() {
+    @hidden action read_slot() {
         hash(entry.slot, algorithm, base, { meta.flow_key }, FLOWS_PER_WAY);
         reg_flow_key.read(key, entry.slot);
         reg_flow.read(value, entry.slot);
@@ -29,7 +30,7 @@ control FlowWay(in metadata_t meta, out flow_entry_t entry)(HashAlgorithm algori
     }
 
     apply {
-        look();
+        read_slot();
         usec_t keep = meta.idle_after;
         if (entry.state == flow_state_t.OPENING) { keep = HANDSHAKE_AFTER; }
         else if (entry.state == flow_state_t.CLOSING) { keep = CLOSING_AFTER; }
@@ -66,7 +67,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
                             ++ meta.dst_port;
         } else if (hdr.invocation.isValid() && hdr.invocation.version == INVOCATION_VERSION) {
             meta.flow_key = meta.service ++ hdr.ipv4.protocol ++ hdr.invocation.client_id ++ hdr.invocation.request_id;
-            starts = hdr.invocation.type == INVOCATION_REQUEST;
+            starts = hdr.invocation.type == invocation_t.REQUEST;
         } else {
             meta.drop = drop_t.INVOCATION;
         }

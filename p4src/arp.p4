@@ -2,8 +2,8 @@
 // other ports (proxy ARP). So every IPv4 packet comes to the switch as to a router, in one subnet or in several.
 
 control Arp(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
-    // Answers with `mac`, unless the asker sits on `home`, where the address's owner answers for itself. 511 is nobody's
-    // home.
+    // Answers with `mac`, unless the asker is behind port `home`, where the address's owner answers for itself. With
+    // DROP_PORT every asker gets an answer.
     @id(0x01000001) @name(".reply")
     action reply(@id(1) mac_t mac, @id(2) port_t home) {
         hdr.arp.operation = 2;

@@ -6,7 +6,7 @@ control Classify(in headers_t hdr, inout metadata_t meta) {
     bit<16> port;
 
     @id(0x01000003) @name(".to_service")
-    action to_service(@id(1) service_t service) {
+    action to_service(@id(1) @refers_to(services, service) @refers_to(policies, service) service_t service) {
         meta.kind = kind_t.REQUEST;
         meta.service = service;
     }
@@ -28,10 +28,10 @@ control Classify(in headers_t hdr, inout metadata_t meta) {
 
     // One entry a service's address, protocol and port; one for the fabric's report address; one with protocol 1 and
     // port 0 for every address that answers pings.
-    @id(0x02000002) @name(".endpoints")
+    @id(0x02000002) @name(".endpoints") @entry_restriction("protocol == 1 -> port == 0")
     table endpoints {
         key = {
-            address: exact @id(1) @name("address");
+            address: exact @id(1) @name("address") @refers_to(arp, address);
             protocol: exact @id(2) @name("protocol");
             port: exact @id(3) @name("port");
         }

@@ -12,17 +12,17 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
 
     // The instance's node, where requests to it are routed. An instance whose reports came under another generation is
     // gone.
-    @id(0x01000030) @name(".at_node")
-    action at_node(@id(1) ipv4_t node, @id(2) generation_t generation) {
+    @id(0x01000030) @name(".at_node") @action_restriction("generation != 0")
+    action at_node(@id(1) @refers_to(routes, address) ipv4_t node, @id(2) generation_t generation) {
         meta.next = node;
         meta.generation = generation;
     }
 
     // The same for a node behind another switch: there the packet goes through a tunnel, IPv4 in IPv4, which starts at
     // `tunnel_source` and carries packets of up to `path_mtu` bytes, its own header included.
-    @id(0x01000031) @name(".at_remote_node")
-    action at_remote_node(@id(1) ipv4_t node, @id(2) generation_t generation, @id(3) ipv4_t tunnel_source,
-                          @id(4) bit<16> path_mtu) {
+    @id(0x01000031) @name(".at_remote_node") @action_restriction("generation != 0")
+    action at_remote_node(@id(1) @refers_to(routes, address) ipv4_t node, @id(2) generation_t generation,
+                          @id(3) ipv4_t tunnel_source, @id(4) bit<16> path_mtu) {
         meta.next = node;
         meta.generation = generation;
         meta.remote = true;

@@ -82,7 +82,7 @@ header report_h {
     bit<32> epoch;            // start counter of the emitter, kept on its disk: never a clock
     bit<32> sequence;         // counts the reports of an epoch
     bit<16> cpu;              // permille of the node's budget
-    bit<16> cpu_own;          // ... this instance's share of cpu
+    bit<16> cpu_own;          // this instance's share of cpu
     bit<16> memory;           // permille of the node's budget
     bit<16> queue_depth;
     bit<16> in_flight;
@@ -99,18 +99,18 @@ header report_h {
 header invocation_h {
     bit<16> magic;            // INVOCATION_MAGIC
     bit<8>  version;          // INVOCATION_VERSION
-    bit<8>  type;
-    bit<8>  flags;
-    bit<8>  attempt;
+    bit<8>  type;             // invocation_t
+    bit<8>  flags;            // zero
+    bit<8>  attempt;          // counts the sendings of one request, from 0
     bit<16> service_id;
     bit<32> client_id;
     bit<64> request_id;
-    bit<64> parent_id;
-    bit<32> deadline;
-    bit<16> status;
+    bit<64> parent_id;        // the request that caused this one, 0 for none
+    bit<32> deadline;         // ms that the client will still wait
+    bit<16> status;           // of an answer: an HTTP status; of a request: 0
     bit<16> fragment_index;
     bit<16> fragment_count;
-    bit<32> total_length;
+    bit<32> total_length;     // bytes of the whole message's payload
 }
 
 // What an ICMP error quotes after the IPv4 header: of TCP and UDP, the ports come first.
@@ -142,12 +142,12 @@ header packet_in_h {
     bit<8>  status;           // status_t
     bit<8>  eligible;         // 1: new work may go there
     bit<48> rank;
-    bit<48> age;              // µs since the last accepted report; NEVER
+    bit<48> age;              // µs since the last accepted report; NEVER if there is none
     bit<32> epoch;            // of the last accepted report
     bit<32> sequence;
     bit<32> sent;             // pieces of new work steered there
-    bit<16> host;             // of the service under `single` or `pinned`; NO_MEMBER_16
-    bit<16> best;             // the tree's root; NO_MEMBER_16
+    bit<16> host;             // of the service under `single` or `pinned`; NO_MEMBER_16 if there is none
+    bit<16> best;             // the tree's root; NO_MEMBER_16 if nobody is eligible
     bit<48> best_rank;
     bit<48> now;              // the switch's clock
 }
@@ -180,7 +180,7 @@ struct steering_event_t {
     bit<48> from_rank;
     bit<48> to_rank;
     bit<48> switch_time;      // µs, when the packet arrived that caused it
-    bit<16> node_id;          // the report that decided: the first after which the condition held; all zero
-    bit<32> epoch;            // if a packet found out instead
-    bit<32> sequence;
+    bit<16> node_id;          // of the report that decided, the first after which the condition held; 0: a packet did
+    bit<32> epoch;            // of that report
+    bit<32> sequence;         // of that report
 }

@@ -7,7 +7,7 @@ control Intent(inout metadata_t meta) {
     @id(0x01000010) @name(".configure")
     action configure(@id(1) affinity_t affinity, @id(2) bit<7> members, @id(3) usec_t idle_after,
                      @id(4) usec_t stale_after, @id(5) usec_t dead_after, @id(6) no_live_t on_no_live,
-                     @id(7) ipv4_t fallback) {
+                     @id(7) @refers_to(routes, address) ipv4_t fallback) {
         meta.affinity = affinity;
         meta.members = members;
         meta.idle_after = idle_after;
@@ -100,7 +100,7 @@ control Intent(inout metadata_t meta) {
 
     // The operator's choice, whatever its rank, until it dies.
     @id(0x01000015) @name(".pinned")
-    action pinned(@id(1) member_t member) {
+    action pinned(@id(1) @refers_to(instances, instance) member_t member) {
         meta.policy = policy_t.PINNED;
         meta.hosted = true;
         meta.pinned = member;
@@ -111,11 +111,12 @@ control Intent(inout metadata_t meta) {
         meta.drop = drop_t.UNCONFIGURED;
     }
 
-    // Changing this entry is the one step that puts a service under another policy.
+    // Changing this entry is the one step that puts a service under another policy: all that the policy goes by is
+    // there before.
     @id(0x02000012) @name(".policies")
     table policies {
         key = {
-            meta.service: exact @id(1) @name("service");
+            meta.service: exact @id(1) @name("service") @refers_to(services, service) @refers_to(scoring, service);
         }
         actions = {
             single;

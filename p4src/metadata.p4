@@ -39,11 +39,11 @@ struct metadata_t {
     bit<16>      copy_group;
     bit<1>       authenticate;
     bit<8>       key_id;
-    bit<128>     key;
+    key_t        key;
     bit<8>       next_key_id;
-    bit<128>     next_key;
+    key_t        next_key;
 
-    // The flow store's word on the packet (affinity.p4).
+    // What the flow store says of the packet (affinity.p4).
     flow_key_t     flow_key;
     bit<32>        slot;
     bool           has_slot;

@@ -44,6 +44,7 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
     }
 
     apply {
+        meta.from_cpu = 1;
         if (hdr.packet_out.op == packet_out_t.SEND && hdr.packet_out.port <= (bit<16>)CPU_PORT) {
             send();
         } else if (hdr.packet_out.op == packet_out_t.INJECT && hdr.packet_out.port <= (bit<16>)CPU_PORT) {

@@ -12,7 +12,7 @@ register<bit<2>, instance_t>(INSTANCES)       reg_status;     // status_t; ABSEN
 
 // ... what it was sent,
 register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work
-register<bit<32>, instance_t>(INSTANCES)      reg_way;        // leaking minimum of sent - received, in 1/64
+register<bit<32>, instance_t>(INSTANCES)      reg_least_gap;  // leaking minimum of sent - received, in 1/64
 
 // ... and how it stands.
 register<rank_t, instance_t>(INSTANCES)       reg_rank;       // its leaf of the tree
@@ -22,7 +22,7 @@ register<usec_t, instance_t>(INSTANCES)       reg_left;       // when it last ce
 register<entrant_t, service_t>(SERVICES)      reg_best;       // the tree's root
 register<members_t, service_t>(SERVICES)      reg_eligible;   // better than LAST_RESORT: may be drawn
 register<maybe_member_t, service_t>(SERVICES) reg_last;       // where new work went last
-register<member_t, service_t>(SERVICES)       reg_turn;       // round_robin: where to look first
+register<member_t, service_t>(SERVICES)       reg_turn;       // round_robin: where the next search begins
 register<maybe_member_t, service_t>(SERVICES) reg_host;       // single and pinned
 register<usec_t, service_t>(SERVICES)         reg_moved;      // ... when it last moved
 register<bit<3>, service_t>(SERVICES)         reg_damping;    // ... how often its dwell is doubled

@@ -9,10 +9,12 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     // The instance (`service`, `member`) that the node reports for. `generation` is never zero; a new one accepts any
     // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0. With `authenticate` the
     // report's tag must verify under the one of the two keys that it names (authentication.p4).
-    @id(0x01000020) @name(".bind")
-    action bind(@id(1) service_t service, @id(2) member_t member, @id(3) generation_t generation,
-                @id(4) bit<16> path_cost, @id(5) bit<16> copy_group, @id(6) bit<8> key_id, @id(7) bit<128> key,
-                @id(8) bit<8> next_key_id, @id(9) bit<128> next_key, @id(10) bit<1> authenticate) {
+    @id(0x01000020) @name(".bind") @action_restriction("generation != 0")
+    action bind(@id(1) @refers_to(instances, instance) service_t service,
+                @id(2) @refers_to(instances, instance) member_t member, @id(3) generation_t generation,
+                @id(4) bit<16> path_cost, @id(5) @refers_to(multicast_group, group) bit<16> copy_group,
+                @id(6) bit<8> key_id, @id(7) key_t key, @id(8) bit<8> next_key_id, @id(9) key_t next_key,
+                @id(10) bit<1> authenticate) {
         meta.service = service;
         meta.member = member;
         meta.instance = service ++ member;
@@ -31,8 +33,8 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
         meta.drop = drop_t.REPORT_UNBOUND;
     }
 
-    // One entry an instance.
-    @id(0x02000020) @name(".bindings")
+    // One entry an instance. In a digest, node 0 means that no report decided.
+    @id(0x02000020) @name(".bindings") @entry_restriction("node_id != 0")
     table bindings {
         key = {
             meta.port: exact @id(1) @name("port");
@@ -78,7 +80,7 @@ control Reports(in report_h report, inout metadata_t meta) {
     bit<32> epoch;
     bit<32> sequence;
     bit<32> sent;
-    bit<32> way;
+    bit<32> least_gap;
     bit<32> gap;
     bit<32> unseen;
     bit<32> load;
@@ -89,7 +91,7 @@ control Reports(in report_h report, inout metadata_t meta) {
         reg_epoch.read(epoch, meta.instance);
         reg_sequence.read(sequence, meta.instance);
         reg_sent.read(sent, meta.instance);
-        reg_way.read(way, meta.instance);
+        reg_least_gap.read(least_gap, meta.instance);
     }
 
     @hidden action remember() {
@@ -99,7 +101,7 @@ control Reports(in report_h report, inout metadata_t meta) {
         reg_arrival.write(meta.instance, meta.now);
         reg_interval.write(meta.instance, report.service_interval);
         reg_status.write(meta.instance, status);
-        reg_way.write(meta.instance, way);
+        reg_least_gap.write(meta.instance, least_gap);
     }
 
     apply {
@@ -111,15 +113,15 @@ control Reports(in report_h report, inout metadata_t meta) {
         if (restarted || (epochs != 0 && epochs < 1 << 31) || (epochs == 0 && step != 0 && step < 1 << 31)) {
             meta.accepted = true;
 
-            // Requests on their way when the node looked: sent less received, above that difference's own minimum,
+            // Requests on their way when the node reported: sent less received, above that difference's own minimum,
             // which leaks upwards by 1/64 a report so that what got lost is forgotten.
             gap = (sent - report.received) << 6;
-            unseen = gap - way;
+            unseen = gap - least_gap;
             if (restarted || epochs != 0 || unseen >= 1 << 31) {
-                way = gap;
+                least_gap = gap;
                 unseen = 0;
             } else {
-                way = way + 1;
+                least_gap = least_gap + 1;
             }
 
             status = (bit<2>)status_t.READY;

@@ -13,7 +13,7 @@ bit<64> little_endian(in bit<64> x) {
 }
 
 control SipRound(inout siphash_t s) {
-    @hidden action turn() {
+    @hidden action mix() {
         s.v0 = s.v0 + s.v1;
         s.v1 = (s.v1[50:0] ++ s.v1[63:51]) ^ s.v0;
         s.v0 = s.v0[31:0] ++ s.v0[63:32];
@@ -27,7 +27,7 @@ control SipRound(inout siphash_t s) {
     }
 
     apply {
-        turn();
+        mix();
     }
 }
 
@@ -43,7 +43,7 @@ control SipCompress(inout siphash_t s, in bit<64> bytes) {
     }
 }
 
-control SipHash(in report_h report, in bit<128> key, out bit<64> tag) {
+control SipHash(in report_h report, in key_t key, out bit<64> tag) {
     SipCompress() compress;
     SipRound() round;
     siphash_t s;

@@ -7,10 +7,8 @@
 //     ^                        +- ARP ------> Arp ---------------------------+
 //     |                        +- ping -----> Ping --------------------------+
 //     |                        +- report ---> Binding, Authentication,       +--> Outcome --> out, copied or dropped;
-//     |                        |              Intent, Reports, Tree, Host ---+       |        counted, told
-//     |                        +- request --> Intent, AffinityLookup,        |       |
-//     |                        |              Choose, Commit, Tree,          |       |
-//     |                        |              AffinityStore, then            |       |
+//     |                        |              Intent, Reports, Settle -------+       |        counted, told
+//     |                        +- request --> Intent, Steer, Settle, then    |       |
 //     |                        |              Encapsulation, Routing, or     |       |
 //     |                        |              TooBig ------------------------+       |
 //     |                        +- else -----> Routing -----------------------+       |
@@ -18,9 +16,10 @@
 //     +------- once more round: an instance was taken out, or a host must move ------+
 //
 // A report changes its instance's rank, one leaf of the service's tournament tree. A request takes the member that the
-// service's policy chooses, if that member is alive; if not, Commit takes it out of the tree and the packet goes round
-// once more. A report that makes a host move goes round in the same way: the new host is looked at as closely as by a
-// request. A pass changes one leaf at most, which is what lets every control stand once. README.md tells more.
+// service's policy chooses, if that member is alive; if not, that one is taken out of the tree and the packet goes
+// round once more. A report that makes a host move goes round in the same way: the new host is looked at as closely as
+// by a request. A pass changes one leaf at most, which is what lets every stage stand once; only Host stands twice,
+// since a report asks it after the tree has changed, and a choice before. README.md tells more.
 
 #define V1MODEL_VERSION 20200408
 #include <core.p4>
@@ -47,7 +46,9 @@
 #include "draw.p4"
 #include "choose.p4"
 #include "commit.p4"
+#include "steer.p4"
 #include "tree.p4"
+#include "settle.p4"
 #include "too_big.p4"
 #include "routing.p4"
 #include "outcome.p4"
@@ -63,12 +64,8 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
     Authentication() authentication;
     Intent() intent;
     Reports() reports;
-    AffinityLookup() affinity_lookup;
-    Choose() choose;
-    Commit() commit;
-    Tree() tree;
-    Host() host;
-    AffinityStore() affinity_store;
+    Steer() steer;
+    Settle() settle;
     Encapsulation() encapsulation;
     TooBig() too_big;
     Routing() routing;
@@ -81,10 +78,7 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
         }
         mark_to_drop(std);
 
-        if (hdr.packet_out.isValid()) {
-            meta.from_cpu = 1;
-            packet_io.apply(hdr, meta, std);
-        }
+        if (hdr.packet_out.isValid()) { packet_io.apply(hdr, meta, std); }
         if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) {
             guard.apply(hdr, meta, std);
             if (meta.drop == drop_t.NONE) {
@@ -110,22 +104,9 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
                 if (meta.kind == kind_t.REPORT && meta.passes == 0) {
                     reports.apply(hdr.report, meta);
                 } else {
-                    if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid() || meta.quotes)) {
-                        affinity_lookup.apply(hdr, meta);
-                    }
-                    if (meta.drop == drop_t.NONE && !meta.sticky) { choose.apply(meta); }
-                    if (meta.drop == drop_t.NONE && !meta.fell_back
-                        && (meta.kind == kind_t.REQUEST || meta.event != event_t.NONE || meta.host_overdue)) {
-                        commit.apply(hdr.ipv4, meta);
-                    }
+                    steer.apply(hdr, meta);
                 }
-                if (meta.leaf_changed) { tree.apply(meta); }
-                if (meta.accepted && meta.hosted) {
-                    host.apply(true, meta);
-                    meta.again = meta.event != event_t.NONE || meta.host_overdue;
-                    meta.event = event_t.NONE;
-                }
-                if (meta.steered && meta.has_slot) { affinity_store.apply(hdr, meta); }
+                settle.apply(hdr, meta);
             }
         }
 

@@ -1,4 +1,5 @@
-// The tournament: one changed leaf plays its way up, and the root is the exact best of the service.
+// The tournament: one changed leaf is compared with its rival on each level up to the root, which is the exact best of
+// the service.
 //
 //   root              [0-31 | 32-63]                one match a service
 //                    /              \
@@ -13,7 +14,7 @@ control TreeLevel(in service_t service, inout member_t node, inout entrant_t win
     register<entrant_t, bit<32>>(SERVICES * matches * 2) contenders;
     entrant_t rival;
 
-    @hidden action play() {
+    @hidden action enter_match() {
         bit<32> place = ((bit<32>)service << (depth + 1)) + (bit<32>)node;
         contenders.write(place, winner);
         contenders.read(rival, place ^ 1);
@@ -21,7 +22,7 @@ control TreeLevel(in service_t service, inout member_t node, inout entrant_t win
     }
 
     apply {
-        play();
+        enter_match();
         if (rival[53:6] >= winner[53:6]) { winner = rival; }
     }
 }
@@ -47,7 +48,7 @@ control Tree(inout metadata_t meta) {
         winner = meta.rank ++ meta.member;
     }
 
-    @hidden action crown() {
+    @hidden action keep_root() {
         reg_best.write(meta.service, winner);
         meta.best_rank = winner[53:6];
         meta.best = winner[5:0];
@@ -61,6 +62,6 @@ control Tree(inout metadata_t meta) {
         of_4.apply(meta.service, node, winner);
         of_2.apply(meta.service, node, winner);
         of_1.apply(meta.service, node, winner);
-        crown();
+        keep_root();
     }
 }

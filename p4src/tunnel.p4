@@ -1,4 +1,4 @@
-// The way to an instance behind another switch: IPv4 in IPv4 (RFC 2003).
+// The tunnel to an instance behind another switch: IPv4 in IPv4 (RFC 2003).
 //
 //   client -> [Encapsulation: outer header on] -> switches that route by it -> [Decapsulation: outer header off] -> node
 //
@@ -41,7 +41,7 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
     @id(0x02000050) @name(".tunnels")
     table tunnels {
         key = {
-            hdr.ipv4.dst: exact @id(1) @name("address");
+            hdr.ipv4.dst: exact @id(1) @name("address") @refers_to(routes, address);
         }
         actions = {
             decapsulate;

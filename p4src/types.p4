@@ -9,18 +9,26 @@ typedef bit<6>  member_t;       // an instance's slot within its service
 typedef bit<14> instance_t;     // service ++ member: index of every per-instance register
 typedef bit<8>  generation_t;   // of a binding and its instance; never zero, so zero means "no such instance"
 typedef bit<48> rank_t;         // how good an instance is for the next piece of work
-typedef bit<54> entrant_t;      // rank ++ member: what plays in the tournament
+typedef bit<54> entrant_t;      // rank ++ member: a contender in the tournament
 typedef bit<7>  maybe_member_t; // valid ++ member
 typedef bit<64> members_t;      // a set: bit m stands for member m
 typedef bit<112> flow_key_t;    // service ++ protocol ++ (addresses and ports | client and request id)
+typedef bit<128> key_t;         // of SipHash: an instance and the switches that hear it share it
 
 const bit<32> SERVICES      = 256;
 const bit<32> MEMBERS       = 64;    // of a service
 const bit<32> INSTANCES     = SERVICES * MEMBERS;
-const bit<32> FLOWS_PER_WAY = 65536;
+const bit<32> FLOWS_PER_WAY = 65536; // slots in each of the two ways of the flow store
 const bit<32> REASONS       = 32;    // room in the counters that are indexed by a reason
 
 const port_t CPU_PORT = 510;
+
+// What the program does not read, but those who write entries and packets do.
+@noWarn("unused") const port_t  DROP_PORT             = 511;        // what is sent there is dropped: nobody's port
+@noWarn("unused") const ipv4_t  SERVICE_PREFIX        = 0x0a600000; // 10.96.0.0: of services and of REPORT_ADDRESS
+@noWarn("unused") const bit<32> SERVICE_PREFIX_LENGTH = 16;
+@noWarn("unused") const ipv4_t  REPORT_ADDRESS        = 0x0a60fffe; // 10.96.255.254, unless the fabric file differs
+@noWarn("unused") const bit<16> REPORT_PORT           = 9600;       // of UDP, unless the fabric file differs
 
 const bit<8>  RESUBMIT_FIELDS    = 1;
 const bit<32> INSTANCE_RESUBMIT  = 6;   // standard_metadata.instance_type of a packet that went round
@@ -58,7 +66,6 @@ const bit<16> REPORT_BYTES       = 52;
 const bit<16> INVOCATION_MAGIC   = 0x4849;
 const bit<16> INVOCATION_BYTES   = 42;
 const bit<8>  INVOCATION_VERSION = 1;
-const bit<8>  INVOCATION_REQUEST = 1;   // the type that starts one; the client's acks follow it
 
 // Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 const rank_t NOT_ELIGIBLE = 0;
@@ -72,15 +79,15 @@ const bit<64> SPREAD_MAX_DELAY = 1 << 46;    // two years ahead: keeps any start
 const bit<8> WEIGHT_MAX = 16;
 const bit<8> OFF        = 31;
 
-const usec_t HANDSHAKE_AFTER = 3_000_000;    // a SYN that nobody followed up
-const usec_t CLOSING_AFTER   = 10_000_000;   // after FIN or RST: half-closed downloads go on
+const usec_t HANDSHAKE_AFTER = 3_000_000;    // µs until an entry whose SYN nobody followed up expires
+const usec_t CLOSING_AFTER   = 10_000_000;   // µs from FIN or RST to the entry's end: half-closed downloads go on
 const bit<3> MAX_DAMPING     = 6;            // a dwell doubles up to 64 times
 
 const bit<8>  NO_MEMBER     = 0xff;           // in digests
 const bit<16> NO_MEMBER_16  = 0xffff;         // in packet-in
 const usec_t  NEVER         = 0xffffffffffff; // age of an instance that never reported
 
-// Why a packet was dropped: index of the counter `drops`, whose annotation repeats the names for P4Runtime clients.
+// Why a packet was dropped: index of the counter `drops`, whose annotation repeats the names for clients.
 enum bit<8> drop_t {
     NONE             = 0,
     PARSER           = 1,   // shorter than its headers say
@@ -107,16 +114,61 @@ enum bit<8> drop_t {
     CONGESTION       = 22   // a router in its tunnel met congestion, and its sender does not ask to be told of that
 }
 
-enum bit<2> affinity_t   { NONE = 0, FLOW = 1, REQUEST = 2 }
-enum bit<2> no_live_t    { LAST = 0, FALLBACK = 1, DROP = 2 }
-enum bit<2> status_t     { ABSENT = 0, READY = 1, DRAINING = 2, NOT_READY = 3 }
-enum bit<2> flow_state_t { FREE = 0, OPENING = 1, OPEN = 2, CLOSING = 3 }
-enum bit<8> packet_out_t { SEND = 0, PROBE = 1, INJECT = 2 }
-enum bit<8> packet_in_t  { PACKET = 0, PROBE = 1 }
+// Which packets of a service go to one instance together. TCP goes by flow whatever this says.
+enum bit<2> affinity_t {
+    NONE    = 0,   // each datagram is a piece of work
+    FLOW    = 1,   // by addresses, protocol and ports
+    REQUEST = 2    // by client and request id of the invocation header
+}
+
+// What becomes of new work when no live instance is left.
+enum bit<2> no_live_t {
+    LAST     = 0,  // it goes where new work went last: reports may be all that is lost
+    FALLBACK = 1,  // it is routed to the service's fallback address
+    DROP     = 2
+}
+
+// What an instance last said of itself.
+enum bit<2> status_t {
+    ABSENT    = 0, // nothing yet, or it was taken out since
+    READY     = 1,
+    DRAINING  = 2, // it takes new work only when nobody else does
+    NOT_READY = 3  // it takes no new work; its flows stay
+}
+
+// How far an entry's flow is.
+enum bit<2> flow_state_t {
+    FREE    = 0,
+    OPENING = 1,   // a SYN came, nothing more
+    OPEN    = 2,
+    CLOSING = 3    // a FIN or RST came
+}
+
+// What a P4Runtime client asks for.
+enum bit<8> packet_out_t {
+    SEND   = 0,    // the packet goes out as it is
+    PROBE  = 1,    // an instance's state comes back
+    INJECT = 2     // the packet goes through the pipeline as if it had come in by a port
+}
+
+// What a P4Runtime client is told.
+enum bit<8> packet_in_t {
+    PACKET = 0,    // a packet was routed to the CPU port
+    PROBE  = 1     // the answer to a probe
+}
+
+// What a message of the invocation protocol is. Only a request starts one: the client's acks follow it.
+enum bit<8> invocation_t {
+    REQUEST  = 1,
+    RESPONSE = 2,
+    ERROR    = 3,  // an answer whose payload is the reason, as text
+    ACK      = 4   // the message is here and need not be sent again
+}
 
 // What a packet is to this switch.
 enum bit<3> kind_t { NONE = 0, CONTROL = 1, ARP = 2, PING = 3, REPORT = 4, REQUEST = 5, PLAIN = 6 }
 
+// By what a service's instances are chosen: the action of `policies` that set it.
 enum bit<3> policy_t {
     NONE = 0, SINGLE = 1, SPREAD = 2, PINNED = 3, TWO_CHOICES = 4, ROUND_ROBIN = 5, RANDOM = 6
 }
@@ -124,18 +176,21 @@ enum bit<3> policy_t {
 // What happened to a service: reasons of the digest and index of the counter `events`.
 enum bit<8> event_t {
     NONE        = 0,
-    FIRST       = 1,   // the host moved (1 to 7): there was none
+    // The host moved:
+    FIRST       = 1,   // there was none before
     BETTER      = 2,   // another was better by the margin, and the dwell was over
     DRAINING    = 3,
     NOT_READY   = 4,
     STALE       = 5,
     GONE        = 6,
     PINNED      = 7,
-    EVICT_STALE = 8,   // an instance was taken out
-    EVICT_GONE  = 9,
-    NO_LIVE     = 10,  // only counted, from here on: a packet met no live instance
-    FALLBACK    = 11,  // ... and went to the service's fallback address
-    NO_ENTRY    = 12,  // mid-flow without an entry in the flow store
+    // An instance was taken out:
+    EVICT_STALE = 8,   // it had been silent for longer than `stale_after`
+    EVICT_GONE  = 9,   // it had no entry, or one of another generation
+    // Counted and not told:
+    NO_LIVE     = 10,  // a packet met no live instance
+    FALLBACK    = 11,  // a packet that met no live instance went to the service's fallback address
+    NO_ENTRY    = 12,  // a packet in mid-flow had no entry in the flow store
     NO_SLOT     = 13,  // a new flow, and the flow store was full where it hashes
     REPORT      = 14,  // a report was accepted
     TOO_BIG     = 15   // a packet was too big for the tunnel to its instance, and its sender was told

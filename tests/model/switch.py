@@ -22,7 +22,6 @@ from hitless.wire.layout import Header
 from hitless.wire.report import Report, ReportError, decode, tag_of
 from hitless.words import (
     CPU_PORT,
-    INVOCATION_REQUEST,
     INVOCATION_VERSION,
     MEMBER_BITS,
     MEMBERS,
@@ -33,6 +32,7 @@ from hitless.words import (
     PROTOCOL_IPIP,
     SERVICES,
     Affinity,
+    InvocationType,
     PacketInOp,
     PacketOutOp,
 )
@@ -316,7 +316,7 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     header = packet.invocation
     if header is None or header[2] != INVOCATION_VERSION:
         raise Refused("INVOCATION")
-    return Work(head + header[8:20], header[3] == INVOCATION_REQUEST)
+    return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
 
 
 def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:

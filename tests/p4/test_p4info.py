@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 
 import pytest
 from finsy.proto import p4i
@@ -67,6 +68,28 @@ ACTIONS = {
     0x01000041: ("no_route", {}),
     0x01000050: ("decapsulate", {}),
 }  # fmt: skip
+REFERENCES = {
+    "endpoints": {"address": {"arp.address"}, "to_service.service": {"services.service", "policies.service"}},
+    "services": {"configure.fallback": {"routes.address"}},
+    "policies": {"service": {"services.service", "scoring.service"}, "pinned.member": {"instances.instance"}},
+    "bindings": {
+        "bind.service": {"instances.instance"},
+        "bind.member": {"instances.instance"},
+        "bind.copy_group": {"multicast_group.group"},
+    },
+    "instances": {"at_node.node": {"routes.address"}, "at_remote_node.node": {"routes.address"}},
+    "tunnels": {"address": {"routes.address"}},
+}
+"""Of a table: what a key or an action's parameter names, which must be there first."""
+PRE = {"multicast_group": {"group"}}
+"""What is no table of the program: P4Runtime's packet replication engine."""
+RESTRICTIONS = {
+    "endpoints": '@entry_restriction("protocol == 1 -> port == 0")',
+    "bindings": '@entry_restriction("node_id != 0")',
+    "bind": '@action_restriction("generation != 0")',
+    "at_node": '@action_restriction("generation != 0")',
+    "at_remote_node": '@action_restriction("generation != 0")',
+}
 COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events"}
 PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}
 PACKET_IN = {
@@ -122,6 +145,51 @@ def test_counters_digest_and_packet_io(p4info: p4i.P4Info) -> None:
     assert digest.preamble.name == "steering_event_t"
     members = p4info.type_info.structs["steering_event_t"].members
     assert {member.name: member.type_spec.bitstring.bit.bitwidth for member in members} == DIGEST
+
+
+def references(p4info: p4i.P4Info) -> dict[str, dict[str, set[str]]]:
+    """What each table's entries refer to, by key or by action and parameter."""
+    actions = {action.preamble.id: action for action in p4info.actions}
+    found: dict[str, dict[str, set[str]]] = {}
+    for table in p4info.tables:
+        places = [(key.name, key) for key in table.match_fields]
+        for reference in table.action_refs:
+            action = actions[reference.id]
+            places += [(f"{action.preamble.name}.{parameter.name}", parameter) for parameter in action.params]
+        for name, place in places:
+            for annotation in place.annotations:
+                target = re.fullmatch(r"@refers_to\((\w+) , (\w+)\)", annotation)
+                assert target is not None, f"{table.preamble.name}: {name}: {annotation}"
+                found.setdefault(table.preamble.name, {}).setdefault(name, set()).add(f"{target[1]}.{target[2]}")
+    return found
+
+
+def test_what_entries_refer_to(p4info: p4i.P4Info) -> None:
+    assert references(p4info) == REFERENCES
+    keys = {table.preamble.name: {key.name for key in table.match_fields} for table in p4info.tables} | PRE
+    for table, places in REFERENCES.items():
+        for target in set().union(*places.values()):
+            name, _, key = target.partition(".")
+            assert key in keys[name], f"{table} refers to {target}, which there is not"
+
+
+def test_entries_can_be_written_in_an_order_in_which_nothing_refers_to_what_is_not_there(p4info: p4i.P4Info) -> None:
+    needs = {
+        table: {target.partition(".")[0] for targets in places.values() for target in targets}
+        for table, places in references(p4info).items()
+    }
+    order = list(TopologicalSorter(needs).static_order())  # raises CycleError
+    assert order[-1] == "endpoints", "a service appears with its last entry"
+
+
+def test_restrictions(p4info: p4i.P4Info) -> None:
+    told = {
+        entity.preamble.name: annotation
+        for entity in (*p4info.tables, *p4info.actions)
+        for annotation in entity.preamble.annotations
+        if "_restriction(" in annotation
+    }
+    assert told == RESTRICTIONS
 
 
 def preambles(p4info: p4i.P4Info) -> Iterator[p4i.Preamble]:

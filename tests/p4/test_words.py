@@ -39,6 +39,11 @@ def test_a_declaration_it_cannot_read_is_told_by_its_line(tmp_path: Path) -> Non
         changed(tmp_path, "typedef bit<48> mac_t;", "typedef int<48> mac_t;")
 
 
+def test_an_enumeration_without_a_name_in_python_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WordsError, match=r"p4src/types\.p4:\d+: mood_t has no Python name"):
+        changed(tmp_path, "enum bit<3> kind_t", "enum bit<3> mood_t")
+
+
 @pytest.mark.parametrize("header", LAYOUTS)
 def test_the_layouts_are_those_of_the_compiled_program(header: str) -> None:
     program = json.loads((build.ROOT / build.PIPELINE).read_text())

@@ -1,0 +1,18 @@
+// What a report or a decision leaves behind: the changed leaf in the service's tree, one more round if the host must
+// move now, the entry of the packet's flow.
+
+control Settle(in headers_t hdr, inout metadata_t meta) {
+    Tree() tree;
+    Host() host;
+    AffinityStore() affinity_store;
+
+    apply {
+        if (meta.leaf_changed) { tree.apply(meta); }
+        if (meta.accepted && meta.hosted) {
+            host.apply(true, meta);
+            meta.again = meta.event != event_t.NONE || meta.host_overdue;
+            meta.event = event_t.NONE; // the next round tells it, if it comes to the same
+        }
+        if (meta.steered && meta.has_slot) { affinity_store.apply(hdr, meta); }
+    }
+}
