@@ -20,7 +20,7 @@ from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import Configuration, InstanceSettings, Settings
 from hitless.steering.words import (
     CPU_PORT,
-    INVOCATION_REQUEST,
+    DROP_PORT,
     INVOCATION_VERSION,
     MEMBER_BITS,
     MEMBERS,
@@ -31,6 +31,7 @@ from hitless.steering.words import (
     PROTOCOL_IPIP,
     SERVICES,
     Affinity,
+    InvocationType,
     PacketInOp,
     PacketOutOp,
 )
@@ -39,7 +40,6 @@ from hitless.wire.report import Report, ReportError, decode, tag_of
 from tests.model import frames
 from tests.model.frames import Packet, Quote, Refused
 
-DROP_PORT = 511
 PACKET_IN, PACKET_OUT = Header(PACKET_IN_LAYOUT), Header(PACKET_OUT_LAYOUT)
 NO_PACKET_IN = {name: 0 for name, _ in PACKET_IN_LAYOUT}
 _REQUEST, _REPORT, _PING = "to_service", "to_reports", "to_ping"
@@ -316,7 +316,7 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     header = packet.invocation
     if header is None or header[2] != INVOCATION_VERSION:
         raise Refused("INVOCATION")
-    return Work(head + header[8:20], header[3] == INVOCATION_REQUEST)
+    return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
 
 
 def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
