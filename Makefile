@@ -10,6 +10,7 @@ CODE        := hitless controller greengrass_agent softswitch/src topologies exp
 SUDO        := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
 
 TARGET   ?= softswitch
+FABRIC   ?= topologies/pair.yaml
 MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
@@ -22,8 +23,9 @@ SEED     ?= 1
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  knobs of make run: TARGET=softswitch|bmv2 MODE=in-network|reconfiguration|both STEERING=on|off"
+	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
+	@echo "  knobs of make up:  TARGET FABRIC"
 
 .PHONY: setup
 setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
@@ -40,7 +42,7 @@ $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
 
 .PHONY: run
 run: setup ## move a function between two edge nodes, live, and measure it
-	@$(SUDO) $(PYTHON) -m experiments run --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
+	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
 	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
@@ -87,14 +89,14 @@ docs: setup ## write docs/fabric.md from the fabric file's schema
 
 .PHONY: up
 up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
-	@$(SUDO) $(PYTHON) -m topologies up --target $(TARGET)
+	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) --target $(TARGET)
 
 .PHONY: shell
 shell: setup ## p4runtime-shell against the running switch
 	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) -m venv $(SHELL_VENV) \
 	  && $(SHELL_VENV)/bin/python -m pip install -q --upgrade "pip>=25.1" \
 	  && $(SHELL_VENV)/bin/python -m pip install -q --group shell && touch $(SHELL_VENV)/.installed; }
-	@$(SUDO) $(PYTHON) -m topologies shell --python $(SHELL_VENV)/bin/python
+	@$(SUDO) $(PYTHON) -m topologies shell --fabric $(FABRIC) --python $(SHELL_VENV)/bin/python
 
 .PHONY: clean
 clean: ## end leftovers of killed runs and remove caches; results stay

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from controller.fabric.file import FabricError, load
-from topologies import leftovers, network, targets
+from topologies import layout, leftovers, network, targets
 from topologies.processes import ProcessEnded, in_namespace
 from topologies.requirements import Unmet, check
 from topologies.testbed import REPOSITORY_ROOT, NotReady, testbed
@@ -35,6 +35,7 @@ def up(fabric: Path, target: str) -> None:
     try:
         check()
         targets.require(target)
+        layout.load(fabric, bridged=False)
         asyncio.run(stay(fabric, target))
     except (Unmet, targets.TargetMissing, leftovers.Busy, FabricError, NotReady, ProcessEnded) as error:
         fail(str(error))

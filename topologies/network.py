@@ -13,12 +13,8 @@ from mininet.node import Host, Switch
 
 from controller.fabric.file import Fabric
 from topologies import targets
+from topologies.layout import HOSTS_PREFIX, MANAGEMENT_PORT, MANAGEMENT_PREFIX, controller_host
 from topologies.processes import Process, in_namespace, start, stop
-
-# A management link carries P4Runtime between the controller's host and a switch, and nothing else. Its subnet holds two
-# addresses: the switch's, which the fabric file names, and the host's.
-MANAGEMENT_PREFIX = 30
-MANAGEMENT_PORT = 255
 
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 
@@ -70,7 +66,8 @@ class LearningBridge(Switch):  # type: ignore[misc]
 def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
     """Build and start the network of a fabric; ``target`` None puts learning bridges in the switches' place.
 
-    The caller stops it (``Mininet.stop``), also after an exception from here on.
+    The fabric must be one that `layout` lets pass. The caller stops the network (``Mininet.stop``), also after an
+    exception from here on.
     """
     network = Mininet(build=False, controller=None)
     try:
@@ -79,7 +76,7 @@ def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
             mininet_host = network.addHost(
                 host_name,
                 cls=Host,
-                ip=f"{host.address}/24",
+                ip=f"{host.address}/{HOSTS_PREFIX}",
                 mac=host.mac,
                 defaultRoute=f"via {fabric.gateway_for(host_name).address}",
             )
@@ -94,10 +91,10 @@ def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
                 addr1=one.mac,
                 addr2=other.mac,
             )
-        controller_host = network.get(controller_host_name(fabric))
+        management_host = network.get(controller_host_name(fabric))
         management = {
             name: network.addLink(
-                controller_host,
+                management_host,
                 node,
                 port1=number,
                 port2=MANAGEMENT_PORT,
@@ -138,10 +135,9 @@ def add_switch(network: Mininet, fabric: Fabric, name: str, logs: Path, target: 
 
 def controller_host_name(fabric: Fabric) -> str:
     """The host that has the broker's address: the controller runs there too."""
-    for name, host in fabric.hosts.items():
-        if str(host.address) == str(fabric.broker.host):
-            return name
-    raise ValueError(f"no host of the fabric has the broker's address {fabric.broker.host}")
+    name = controller_host(fabric)
+    assert name is not None, "layout refuses a fabric without it"
+    return name
 
 
 def prepare(node: Any) -> None:

@@ -16,7 +16,6 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from pydantic import BaseModel
 
-from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
@@ -25,7 +24,7 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.files import write_atomic
 from hitless.mqtt.broker import BrokerSettings, Credentials
-from topologies import broker, cgroups, leftovers, network
+from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
 
 IN_NETWORK: Mode = "in-network"
@@ -199,7 +198,7 @@ async def testbed(
     ``budget_cores`` is each node's CPU budget. Raises Busy, FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
-    fabric = fabric_file.load(fabric_path)
+    fabric = layout.load(fabric_path, bridged=target is None)
     mode = RECONFIGURATION if target is None else IN_NETWORK
     with leftovers.exclusive(runtime):
         leftovers.clean(runtime)

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from controller.fabric.file import FabricError
 from experiments.migration import table
-from experiments.migration.options import Options
+from experiments.migration.options import PAIR, Options
+from experiments.migration.requirements import require
 from experiments.migration.scenario import run
 from topologies import targets
 from topologies.leftovers import Busy
@@ -27,6 +28,7 @@ WIDTH_OF_A_LOG = 140
 
 
 @click.command("run")
+@click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
 @click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
 @click.option(
     "--mode", type=click.Choice(["in-network", "reconfiguration", "both"]), default="in-network", show_default=True
@@ -44,7 +46,7 @@ WIDTH_OF_A_LOG = 140
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 def run_command(
-    target: str, mode: str, steering: str, disturb: str, duration: float, rate: float | None, seed: int
+    fabric: Path, target: str, mode: str, steering: str, disturb: str, duration: float, rate: float | None, seed: int
 ) -> None:
     """Move a function between two edge nodes, live, and measure it."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
@@ -53,11 +55,15 @@ def run_command(
         check()
         if "in-network" in modes:
             targets.require(target)
+        for one in modes:
+            require(fabric, bridged=one == "reconfiguration")
         stamp = time.strftime("%Y%m%d-%H%M%S")
         summaries = []
         for one in modes:
             results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
-            options = Options(target, one, steering == "on", disturb == "cpu", duration, seed, frames_per_second=rate)
+            options = Options(
+                target, one, steering == "on", disturb == "cpu", duration, seed, fabric, frames_per_second=rate
+            )
             summary = asyncio.run(interruptible(options, results, console))
             # Both ways to migrate have the same load.
             rate = summary["frames_per_second"]

@@ -10,6 +10,7 @@ from topologies.testbed import REPOSITORY_ROOT
 APPLICATION = "preprocess"
 HTTP = "thumbnail"
 SHOWN = (APPLICATION, "detect", HTTP)
+PAIR = REPOSITORY_ROOT / "topologies" / "pair.yaml"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Options:
     disturb: bool
     duration_s: float
     seed: int
-    fabric: Path = REPOSITORY_ROOT / "topologies" / "pair.yaml"
+    fabric: Path = PAIR
     cameras: int = 4
     frames_per_second: float | None = None
     http_per_second: float = 8.0

@@ -19,6 +19,7 @@ from controller.operator.client import Client, RefusedError
 from hitless.cancellation import raise_if_cancelled
 from hitless.mqtt import topics
 from hitless.mqtt.messages import EndpointUpdate
+from hitless.steering.words import Reason
 from tests.controller_app.fake_node import FakeNode, until
 from tests.controller_app.support import ROOT, Running
 from tests.mosquitto import Mosquitto
@@ -194,7 +195,7 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             await until(lambda: edge2.role("org.example.Web") == "host", "the new gateway is not told")
             assert len(edge2.jobs) == jobs + 1
             move = next(event for event in running.events(EndpointEvent) if event.to_node == "edge2")
-            assert (move.from_node, move.reason) == ("edge1", "BETTER")
+            assert (move.from_node, move.reason) == ("edge1", Reason.BETTER)
             assert move.node in ("edge1", "edge2"), "whose report was the first after the dwell's end"
             assert move.sequence > 0
             metrics_text = await asyncio.to_thread(_prometheus, fabric)
@@ -257,7 +258,7 @@ def test_a_silent_hosts_service_is_moved_by_reconfiguration(
         await until(lambda: running.status()["services"]["resize"]["host"] == "edge2", "a silent host is kept")
         alone.cancel()
         move = [event for event in running.events(EndpointEvent) if event.service == "resize"][-1]
-        assert (move.from_node, move.to_node, move.reason) == ("edge1", "edge2", "STALE")
+        assert (move.from_node, move.to_node, move.reason) == ("edge1", "edge2", Reason.STALE)
         return (move.time_ns - before) / 1e9
 
     async def scenario() -> float:

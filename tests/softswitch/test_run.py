@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from softswitch.commands import serve as cli
 from softswitch.commands.pcap import PcapReader, PcapWriter
 
+from softswitch import __main__ as cli
 from tests.softswitch.native.builder import ProgramBuilder, assign, field, send_to
 from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.test_switch import entry

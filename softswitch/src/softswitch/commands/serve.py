@@ -14,13 +14,10 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill, indent
-from typing import NoReturn
 
 import grpc
 
 from softswitch.codegen.cc import CompilerMissing
-from softswitch.commands import ports as port_command
-from softswitch.commands import run
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.engine.engine import IO, Engine
 from softswitch.entries import MAX_PORT
@@ -33,11 +30,6 @@ from softswitch.switch import cache_problem
 LOGGER = logging.getLogger("softswitch")
 
 _INTERFACE = port_and("IFACE", "1@veth1")
-
-_EXIT_INTERRUPTED = 128 + signal.SIGINT
-
-_COMMANDS = {"run": run.main, "port": port_command.main}
-"""Subcommands; anything else is the command line of simple_switch_grpc."""
 
 _DESCRIPTION = """\
 A P4 switch: compiles what p4c made for BMv2 and runs it natively.
@@ -168,11 +160,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a switch until SIGTERM or SIGINT. Exits 0, or 1 with a sentence on standard error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in _COMMANDS:
-        sys.exit(_command(_COMMANDS[arguments[0]], arguments[1:]))
+def main(arguments: Sequence[str]) -> int:
+    """Run a switch until SIGTERM or SIGINT; returns the exit code, 1 with a sentence on standard error."""
     options = parse(arguments)
     try:
         _set_up_logging(options)
@@ -180,22 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         gc.set_threshold(100_000, 50, 100)
         asyncio.run(_run(options))
     except (StartError, LoadError) as error:
-        sys.exit(f"softswitch: {error}")
-    sys.exit(0)
-
-
-def _command(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a subcommand; its exit code. Ctrl-C, or a reader of its output that has gone, ends it without a word."""
-    try:
-        code = command(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # what is still buffered must not fail again when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"softswitch: {error}", file=sys.stderr)
         return 1
-    return code
+    return 0
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -1,0 +1,142 @@
+"""A gateway process on loopback, and the agent's end of it."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greengrass_agent.host.processes import environment
+from greengrass_agent.measure.queue_page import Page, QueueNumbers
+from hitless.client.blocking import BlockingClient
+from hitless.wire.calls import Endpoint, Response
+from tests.agent.support import ROOT, child, until
+from tests.patience import PATIENCE
+from tests.ports import free_port
+
+SERVICE_ID = 7
+PATIENCE_MS = int(1000 * PATIENCE)
+
+
+@dataclass
+class Gateway:
+    """A gateway process and the agent's end of it."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    notifications: socket.socket
+    start_worker: Callable[[], subprocess.Popen[bytes]]
+
+    def send(self, **command: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return line
+
+    def configure(self, **configuration: Any) -> None:
+        limits = {
+            "concurrency": configuration.pop("concurrency", 1),
+            "queue_limit": configuration.pop("queue_limit", 8),
+            "timeout_ms": configuration.pop("timeout_ms", PATIENCE_MS),
+        }
+        self.send(command="configure", configuration=configuration, **limits)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Requests that begin with `held` are executed until the end of the block, or longer."""
+        (self.folder / "held").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "held").unlink()
+
+    def take_role(self, **role: Any) -> None:
+        """Give it a role, and wait until this and all commands before it have been carried out."""
+        draining = bool(role.get("draining"))
+        for state in (not draining, draining):
+            self.send(command="role", **role | {"draining": state})
+            until(lambda state=state: self.numbers().draining == state, "the role is taken")
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until it has joined."""
+        process = self.start_worker()
+        self.hear()
+        return process
+
+    def call(self, payload: bytes, address: str = "127.0.0.1", deadline: float = PATIENCE) -> Response:
+        with BlockingClient() as client:
+            return client.invoke(Endpoint(SERVICE_ID, address, self.port), payload, deadline)
+
+    def curl(self, *arguments: str, path: str = "/") -> str:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return subprocess.run(["curl", "-s", *arguments, url], capture_output=True, text=True, check=True).stdout
+
+    def listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def numbers(self) -> QueueNumbers:
+        with Page(self.folder / "page") as page:
+            return page.read()
+
+    def rows(self) -> list[dict[str, str]]:
+        names, *rows = (line.split(",") for line in (self.folder / "executions.csv").read_text().splitlines())
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@contextmanager
+def running_gateway(function: str) -> Iterator[Gateway]:
+    """A gateway of a service whose function has this source; it has no worker yet."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="gateway-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder)
+        (folder / "function.py").write_text(function)
+        port = free_port()
+        settings = {
+            "node": "n1",
+            "component": "c",
+            "service": "echo",
+            "service_id": SERVICE_ID,
+            "addresses": ["127.0.0.1", "127.0.0.2"],
+            "port": port,
+            "protocols": ["udp", "tcp"],
+            "worker_socket": str(folder / "workers.sock"),
+            "page": str(folder / "page"),
+            "notify_socket": str(folder / "notify.sock"),
+            "execution_log": str(folder / "executions.csv"),
+        }
+        (folder / "settings.json").write_text(json.dumps(settings))
+        notifications = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        notifications.bind(str(folder / "notify.sock"))
+        notifications.settimeout(PATIENCE)
+        process = stack.enter_context(
+            child(
+                [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+            )
+        )
+
+        def start_worker() -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "hitless.function", "--handler", "function.lambda_handler"]
+            variables = {"HITLESS_GATEWAY": str(folder / "workers.sock"), "HITLESS_COMPONENT": "c"}
+            return stack.enter_context(
+                child([*command, "--artifacts", str(folder)], env={**environment(), **variables}, cwd=ROOT)
+            )
+
+        own = Gateway(folder, port, process, notifications, start_worker)
+        own.configure(greeting="hello")
+        assert own.hear() == {"workers": 0, "finished": False}
+        yield own
