@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from greengrass_agent.host.cgroup import Group
-from hitless.wire.report import DEFAULT_PORT
+from hitless.steering.words import REPORT_PORT
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,5 +37,5 @@ class ReportSettings(BaseModel):
     model_config = _STRICT
 
     address: str
-    port: int = DEFAULT_PORT
+    port: int = REPORT_PORT
     interval_ms: Annotated[int, Field(ge=1)] = 10

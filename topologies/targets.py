@@ -7,9 +7,8 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from hitless.words import CPU_PORT, PORT_BITS
+from hitless.steering.words import CPU_PORT, DROP_PORT
 
-DROP_PORT = (1 << PORT_BITS) - 1
 BMV2 = "simple_switch_grpc"
 NAMES = ("softswitch", "bmv2")
 

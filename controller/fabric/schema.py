@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -23,11 +23,17 @@ from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.units import US_PER_MS, Unit, Word
-from hitless.wire.report import DEFAULT_PORT
-from hitless.words import CPU_PORT, GENERATION_BITS, MEMBERS, SERVICES, Affinity, OnNoLive
+from hitless.steering.words import (
+    CPU_PORT,
+    GENERATION_BITS,
+    MEMBERS,
+    REPORT_ADDRESS,
+    REPORT_PORT,
+    SERVICES,
+    Affinity,
+    OnNoLive,
+)
 
-SERVICE_NETWORK = IPv4Network("10.96.0.0/16")
-"""Where all service addresses and the report address live."""
 MAX_PORT = CPU_PORT - 1
 """The last port of a switch that a host can sit on."""
 _USUAL = Configuration()
@@ -77,9 +83,9 @@ class Part(BaseModel):
 class Reports(Part):
     """Where nodes send their reports, and how often."""
 
-    address: Address = IPv4Address("10.96.255.254")
+    address: Address = REPORT_ADDRESS
     """Which the switches take themselves; in the network of the services."""
-    port: TransportPort = DEFAULT_PORT
+    port: TransportPort = REPORT_PORT
     """UDP."""
     interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 10
     """Between two reports of an instance."""

@@ -5,15 +5,19 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from controller.fabric.paths import ReportPath, Route, report_paths, routes
-from controller.fabric.schema import SERVICE_NETWORK, Fabric, Service
+from controller.fabric.schema import Fabric, Service
 from controller.fabric.settings import settings
 from controller.keys.ring import Binding, BindingKeys
 from hitless.steering.policies import Policy, Random
 from hitless.steering.settings import Settings
-from hitless.words import MEMBER_BITS, PORT_BITS, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP
-
-NOWHERE = (1 << PORT_BITS) - 1
-"""The `home` port of an address that is always answered for."""
+from hitless.steering.words import (
+    DROP_PORT,
+    MEMBER_BITS,
+    PROTOCOL_ICMP,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
+    SERVICE_NETWORK,
+)
 
 GROUPS = "multicast_group"
 """Where multicast groups stand: in no table, but they are compared and written like a table's entries."""
@@ -135,12 +139,15 @@ def _routes(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterato
 
 
 def _arp(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
-    """The switch answers with its own MAC for its gateway, the services, and hosts behind other ports (proxy ARP)."""
+    """The switch answers with its own MAC for its gateway, the services, and hosts behind other ports (proxy ARP).
+
+    Nobody is behind the drop port, so what is at home there is always answered for.
+    """
     gateway = fabric.gateway_of(switch)
     mac = _mac(gateway.mac)
     always = (_host_route(gateway.address), (int(SERVICE_NETWORK.network_address), SERVICE_NETWORK.prefixlen))
     for address in always:
-        yield Place("arp", (("address", address),)), Act("reply", (("mac", mac), ("home", NOWHERE)))
+        yield Place("arp", (("address", address),)), Act("reply", (("mac", mac), ("home", DROP_PORT)))
     for _, host in fabric.hosts_on(switch):
         yield (
             Place("arp", (("address", _host_route(host.address)),)),

@@ -1,6 +1,7 @@
 """A P4Runtime connection to one switch: arbitration, pipeline, entries, stream. Knows no fabric."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ DIGEST_CONFIG = {"max_list_size": 1, "max_timeout_ns": 0, "ack_timeout_ns": 1_00
 """Each digest at once: BMv2 sweeps a list that may wait for more every 100 ms at best."""
 
 
+REFERS_TO = re.compile(r"@refers_to\(\s*(\w+)\s*,")
+"""The table that an annotation of the P4Info names."""
 Entity = fy.P4TableEntry | fy.P4CounterEntry | fy.P4DigestEntry | fy.P4MulticastGroupEntry
 
 
@@ -49,6 +52,18 @@ class Program:
             return fy.P4Schema(self.p4info, self.json.read_bytes())
         except OSError as error:
             raise SwitchError(f"{error.filename}: {error.strerror}: run `make p4`") from error
+
+
+def references(schema: fy.P4Schema) -> dict[str, set[str]]:
+    """By table, the tables that its entries refer to with a key or a parameter (`@refers_to`)."""
+    actions = {action.preamble.id: action for action in schema.p4info.actions}
+    found: dict[str, set[str]] = {}
+    for table in schema.p4info.tables:
+        params = [param for reference in table.action_refs for param in actions[reference.id].params]
+        annotations = [text for one in (*table.match_fields, *params) for text in one.annotations]
+        targets = (REFERS_TO.match(text) for text in annotations)
+        found[table.preamble.alias] = {target[1] for target in targets if target is not None}
+    return found
 
 
 class Connection:

@@ -11,9 +11,9 @@ from weakref import WeakSet
 import finsy as fy
 
 from controller.fabric.schema import Fabric, Service
-from controller.switches.diff import Changes, diff
+from controller.switches.diff import Changes, creation_order, diff
 from controller.switches.entries import Overrides, desired_entries, instance_index
-from controller.switches.p4runtime import Connection, Program, SwitchError
+from controller.switches.p4runtime import Connection, Program, SwitchError, references
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
@@ -50,6 +50,7 @@ class SwitchSession:
         self.state = SwitchState(name, spec.p4runtime)
         self._device_id = spec.device_id
         self._schema = (program or Program.compiled()).schema()
+        self._order = creation_order(references(self._schema))
         self._names = {counter: _names(self._schema, counter) for counter in ("drops", "events")}
         self._overrides = Overrides()
         self._connection: Connection | None = None
@@ -199,7 +200,7 @@ class SwitchSession:
     async def _provision(self, connection: Connection) -> Changes:
         async with self._writing:
             desired = desired_entries(self.fabric, self.name, self._overrides)
-            changes = diff(await connection.read_entries(), desired)
+            changes = diff(await connection.read_entries(), desired, self._order)
             await connection.write(changes)
             return changes
 

@@ -24,7 +24,7 @@ from controller.switches.p4runtime import BATCH, Connection, Program
 from hitless.steering.policies import Policy
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
-from hitless.words import MEMBER_BITS, OFF, PROTOCOL_UDP, Affinity
+from hitless.steering.words import MEMBER_BITS, OFF, PROTOCOL_UDP, REPORT_ADDRESS, REPORT_PORT, SERVICE_PREFIX, Affinity
 from topologies import processes, targets
 from topologies.network import OFFLOADS
 from topologies.processes import Process
@@ -37,9 +37,9 @@ CLIENT_MAC = 0x020000000001
 NODE_MAC = 0x020000000100
 CLIENT = int(IPv4Address("10.0.0.1"))
 NODES = int(IPv4Address("10.0.1.0"))
-SERVICES = int(IPv4Address("10.96.1.0"))
-REPORTS = int(IPv4Address("10.96.255.254"))
-SERVICE_PORT, REPORT_PORT = 9000, 9600
+SERVICES = int(SERVICE_PREFIX) + 0x100
+REPORTS = int(REPORT_ADDRESS)
+SERVICE_PORT = 9000
 SERVICE_IDS = 1000
 """The id of service 0 in reports; that of service i is i more."""
 FOREVER = 3_600_000_000

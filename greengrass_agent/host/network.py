@@ -14,14 +14,16 @@ import logging
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
 from hitless.files import JsonFile
+from hitless.steering.words import SERVICE_NETWORK
 
 log = logging.getLogger(__name__)
 
-SERVICES: Final = "10.96.0.0/16"
+SERVICES: Final = str(SERVICE_NETWORK)
 TABLE: Final = 10960
 OWN_CALLS_RULE: Final = 100
 LOCAL_RULE: Final = 200
@@ -87,7 +89,7 @@ class NodeNetwork:
     def undo(self) -> None:
         """Put everything back. Raises NetworkError, StateError."""
         for address in _addresses("lo"):
-            if address.startswith(SERVICES.removesuffix("0.0/16")):
+            if IPv4Address(address) in SERVICE_NETWORK:
                 self.remove(address)
         rules = _rules()
         if 0 not in rules:

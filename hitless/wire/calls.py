@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 
+from hitless.steering.words import InvocationType
 from hitless.wire.invocation import (
     Address,
     Datagram,
     Header,
     InvocationError,
     Message,
-    MessageType,
     Reassembler,
     decode_header,
     fragments,
@@ -198,7 +198,7 @@ class Calls:
         if retry_after is not None and retry_after <= 0:
             raise ValueError(f"retry_after is {retry_after:g} s, expected more than 0")
         request = Message(
-            MessageType.REQUEST,
+            InvocationType.REQUEST,
             endpoint.service_id,
             self.client_id,
             next(self._request_ids),
@@ -232,12 +232,12 @@ class Calls:
                 or header.client_id != self.client_id
                 or source != call.address
                 or header.service_id != call.endpoint.service_id
-                or header.type == MessageType.REQUEST
+                or header.type == InvocationType.REQUEST
             ):
-                if header.fragment_index == 0 and header.type != MessageType.ACK:
+                if header.fragment_index == 0 and header.type != InvocationType.ACK:
                     self._events.append(Stray(header, source))
                 return
-            if header.type == MessageType.ACK:
+            if header.type == InvocationType.ACK:
                 self._acknowledge(call)
                 return
             answer = self._reassembler.add(header, datagram, source, now)
@@ -290,7 +290,7 @@ class Calls:
             answer.request_id,
             answer.status,
             answer.payload,
-            answer.type is MessageType.ERROR,
+            answer.type is InvocationType.ERROR,
             call.endpoint,
             _nanoseconds(call.sent_at),
             _nanoseconds(now),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple
 
 from hitless.wire.layout import offset, struct_of
@@ -17,8 +16,8 @@ from hitless.words import (
     INVOCATION_BYTES,
     INVOCATION_LAYOUT,
     INVOCATION_MAGIC,
-    INVOCATION_REQUEST,
     INVOCATION_VERSION,
+    InvocationType,
 )
 
 HEADER_SIZE = INVOCATION_BYTES
@@ -41,17 +40,6 @@ _INDEX_OFFSET = offset(INVOCATION_LAYOUT, "fragment_index")
 
 class InvocationError(ValueError):
     """A datagram or message that is not the protocol's; says which field and what was expected."""
-
-
-class MessageType(IntEnum):
-    """What a message is."""
-
-    REQUEST = INVOCATION_REQUEST
-    RESPONSE = 2
-    ERROR = 3
-    """An answer whose payload is the reason, as text."""
-    ACK = 4
-    """The request is here and being executed: no need to send it again."""
 
 
 class Header(NamedTuple):
@@ -82,7 +70,7 @@ class Header(NamedTuple):
 class Message(NamedTuple):
     """A whole request or answer."""
 
-    type: MessageType
+    type: InvocationType
     service_id: int
     client_id: int
     request_id: int
@@ -95,7 +83,7 @@ class Message(NamedTuple):
     def answer(self, status: int, payload: bytes, *, error: bool = False) -> Message:
         """The response to this request, or an error in place of one."""
         return Message(
-            MessageType.ERROR if error else MessageType.RESPONSE,
+            InvocationType.ERROR if error else InvocationType.RESPONSE,
             self.service_id,
             self.client_id,
             self.request_id,
@@ -108,7 +96,13 @@ class Message(NamedTuple):
     def ack(self) -> Message:
         """Tells the client that this request need not be sent again."""
         return Message(
-            MessageType.ACK, self.service_id, self.client_id, self.request_id, b"", self.parent_id, attempt=self.attempt
+            InvocationType.ACK,
+            self.service_id,
+            self.client_id,
+            self.request_id,
+            b"",
+            self.parent_id,
+            attempt=self.attempt,
         )
 
 
@@ -122,7 +116,7 @@ def decode_header(datagram: Datagram) -> Header:
         raise InvocationError(f"magic is {header.magic:#06x}, expected {INVOCATION_MAGIC:#06x}")
     if header.version != INVOCATION_VERSION:
         raise InvocationError(f"version is {header.version}, expected {INVOCATION_VERSION}")
-    if not MessageType.REQUEST <= header.type <= MessageType.ACK:
+    if not InvocationType.REQUEST <= header.type <= InvocationType.ACK:
         raise InvocationError(f"type is {header.type}, expected 1 to 4")
     if header.fragment_index >= header.fragment_count:
         raise InvocationError(f"fragment index is {header.fragment_index} of {header.fragment_count}")
@@ -318,7 +312,7 @@ class Reassembler:
 
 def _message(header: Header, payload: bytes) -> Message:
     return Message(
-        MessageType(header.type),
+        InvocationType(header.type),
         header.service_id,
         header.client_id,
         header.request_id,

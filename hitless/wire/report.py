@@ -22,8 +22,6 @@ SIZE = _HEADER.size
 """Length of an encoded report in bytes: the whole UDP payload."""
 TAGGED = offset(REPORT_LAYOUT, "tag")
 """Bytes that the tag covers: everything before it."""
-DEFAULT_PORT: Final = 9600
-"""UDP port of the fabric's report address, unless the fabric file names another."""
 KEY_SIZE = 16
 """Bytes of a key."""
 BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}

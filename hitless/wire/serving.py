@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hitless.steering.words import InvocationType
 from hitless.wire.at_most_once import RequestTable, Verdict
 from hitless.wire.invocation import (
     Address,
     Datagram,
     InvocationError,
     Message,
-    MessageType,
     Reassembler,
     decode_header,
     fragments,
@@ -70,7 +70,7 @@ class Serving:
         """Take what the socket at `local` received from `source`."""
         try:
             header = decode_header(datagram)
-            if header.type != MessageType.REQUEST:
+            if header.type != InvocationType.REQUEST:
                 return
             request = self._reassembler.add(header, datagram, source, now)
         except InvocationError as error:

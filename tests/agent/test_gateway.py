@@ -15,8 +15,9 @@ import pytest
 
 from greengrass_agent.measure.queue_page import Page
 from hitless.client.blocking import BlockingClient
+from hitless.steering.words import InvocationType
 from hitless.wire.calls import CallError, Endpoint
-from hitless.wire.invocation import Message, MessageType, Reassembler, fragments
+from hitless.wire.invocation import Message, Reassembler, fragments
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
 from tests.patience import PATIENCE, until
 
@@ -56,7 +57,7 @@ def test_udp_serves_on_each_address_and_answers_from_it(gateway: Gateway) -> Non
     assert gateway.call(b"ab", address="127.0.0.2").result() == b"ba"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(PATIENCE)
-        (datagram,) = fragments(Message(MessageType.REQUEST, SERVICE_ID, 5, 1, b"xy"))
+        (datagram,) = fragments(Message(InvocationType.REQUEST, SERVICE_ID, 5, 1, b"xy"))
         sock.sendto(datagram, ("127.0.0.2", gateway.port))
         assert sock.recvfrom(2000)[1] == ("127.0.0.2", gateway.port)
     rows = until(lambda: len(gateway.rows()) == 3 and gateway.rows(), "three rows in the log")
@@ -93,7 +94,7 @@ def test_received_counts_what_a_switch_steers_requests_over_udp_and_connections_
 
 def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -> None:
     gateway.worker()
-    request = fragments(Message(MessageType.REQUEST, SERVICE_ID, 9, 1, b"held " + b"-" * 3000))
+    request = fragments(Message(InvocationType.REQUEST, SERVICE_ID, 9, 1, b"held " + b"-" * 3000))
     reassembler = Reassembler()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(PATIENCE)
@@ -109,9 +110,9 @@ def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -
             for _ in range(3):
                 for fragment in request:
                     sock.sendto(fragment, ("127.0.0.1", gateway.port))
-            assert [receive().type for _ in range(2)] == [MessageType.ACK, MessageType.ACK]
+            assert [receive().type for _ in range(2)] == [InvocationType.ACK, InvocationType.ACK]
         answer = receive()
-        assert answer.type == MessageType.RESPONSE
+        assert answer.type == InvocationType.RESPONSE
         for fragment in request:
             sock.sendto(fragment, ("127.0.0.1", gateway.port))
         assert receive() == answer
@@ -244,7 +245,7 @@ def test_a_stuck_worker_is_ended(gateway: Gateway) -> None:
 def test_rubbish_does_no_harm(gateway: Gateway) -> None:
     gateway.worker()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for rubbish in (b"", b"\0" * 41, b"HI" * 30, bytes(fragments(Message(MessageType.ACK, 7, 1, 1, b""))[0])):
+        for rubbish in (b"", b"\0" * 41, b"HI" * 30, bytes(fragments(Message(InvocationType.ACK, 7, 1, 1, b""))[0])):
             sock.sendto(rubbish, ("127.0.0.1", gateway.port))
     with socket.socket(socket.AF_UNIX) as worker:
         worker.connect(str(gateway.folder / "workers.sock"))

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.fabric.file import Fabric, Instance, Service, load
-from controller.fabric.schema import Fallback, Host, Node, PinnedToNode
-from controller.switches.diff import Changes, Kind, Update, diff
+from controller.fabric.schema import Fallback, Host, Node, OnNode
+from controller.switches.diff import Changes, Kind, Update, creation_order, diff
 from controller.switches.entries import Act, Overrides, Place, desired_entries
-from controller.switches.p4runtime import Program
+from controller.switches.p4runtime import Program, references
 from hitless.steering.policies import Policy, Random, RoundRobin, Spread, TwoChoices
 
 FABRIC = load(Path(__file__).with_name("fabric.yaml"))
+ORDER = creation_order(references(Program.compiled().schema()))
 
 
 UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0}
@@ -128,7 +129,7 @@ def test_draws_reach_the_last_slot() -> None:
 
 def test_a_pin_changes_one_entry() -> None:
     before, after = desired_entries(FABRIC, "s1"), desired_entries(FABRIC, "s1", Overrides({"detect": "edge2"}))
-    (update,) = diff(before, after).updates
+    (update,) = diff(before, after, ORDER).updates
     assert update == Update(Kind.MODIFY, Place("policies", (("service", 2),)), Act("pinned", (("member", 1),)))
 
 
@@ -228,7 +229,7 @@ def holes(entries: Mapping[Place, Act]) -> list[str]:
 def test_no_order_of_a_batch_leaves_a_hole(before: Fabric, after: Fabric, chance: random.Random) -> None:
     entries: dict[Place, Act] = desired_entries(before, "s1")
     wanted = desired_entries(after, "s1")
-    changes = diff(entries, wanted)
+    changes = diff(entries, wanted, ORDER)
     for batch in changes.batches:
         shuffled = list(batch)
         chance.shuffle(shuffled)
@@ -236,33 +237,42 @@ def test_no_order_of_a_batch_leaves_a_hole(before: Fabric, after: Fabric, chance
             entries = carried_out(entries, update)
             assert not holes(entries)
     assert entries == wanted
-    assert not diff(entries, wanted)
+    assert not diff(entries, wanted, ORDER)
+
+
+def test_entries_are_made_in_the_order_in_which_the_program_says_that_they_refer_to_one_another() -> None:
+    named = references(Program.compiled().schema())
+    assert {"instances", "multicast_group"} <= named["bindings"]
+    assert {"services", "policies"} <= named["endpoints"]
+    for table, targets in named.items():
+        assert all(ORDER.index(target) < ORDER.index(table) for target in targets)
+    assert ORDER[-1] == "endpoints", "a service appears with its last entry"
 
 
 @given(fabrics())
 def test_running_twice_changes_nothing(fabric: Fabric) -> None:
     entries = desired_entries(fabric, "s1")
-    assert diff(entries, desired_entries(fabric, "s1")) == Changes()
-    assert diff({}, entries).updates
-    assert {update.kind for update in diff({}, entries).updates} == {Kind.INSERT}
-    assert {update.kind for update in diff(entries, {}).updates} == {Kind.DELETE}
+    assert diff(entries, desired_entries(fabric, "s1"), ORDER) == Changes()
+    assert diff({}, entries, ORDER).updates
+    assert {update.kind for update in diff({}, entries, ORDER).updates} == {Kind.INSERT}
+    assert {update.kind for update in diff(entries, {}, ORDER).updates} == {Kind.DELETE}
 
 
 def test_the_commit_point_of_a_new_service_is_its_endpoint() -> None:
     services = {name: service for name, service in FABRIC.services.items() if name != "detect"}
     without = desired_entries(FABRIC.model_copy(update={"services": services}), "s1")
     whole = desired_entries(FABRIC, "s1")
-    added, removed = diff(without, whole), diff(whole, without)
+    added, removed = diff(without, whole, ORDER), diff(whole, without, ORDER)
     assert {update.place.table for update in added.batches[-1]} == {"endpoints"}
     assert {update.place.table for update in removed.batches[0]} == {"endpoints"}
     assert "~" not in str(added)
-    assert str(diff(whole, whole)) == "nothing to change"
+    assert str(diff(whole, whole, ORDER)) == "nothing to change"
 
 
 def test_moving_an_endpoint_is_one_modify() -> None:
     whole = desired_entries(FABRIC, "s1")
     moved = desired_entries(with_service(FABRIC, "detect", index=12), "s1")
-    changes = diff(whole, moved)
+    changes = diff(whole, moved, ORDER)
     of_endpoints = [update for update in changes.updates if update.place.table == "endpoints"]
     assert [update.kind for update in of_endpoints] == [Kind.MODIFY]
     made = changes.updates.index(of_endpoints[0])

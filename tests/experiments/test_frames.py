@@ -7,8 +7,8 @@ import pytest
 
 from experiments.native import lab
 from experiments.native.compiling import SHARED, compile_program
+from hitless.steering.words import InvocationType
 from hitless.wire import invocation
-from hitless.wire.invocation import MessageType
 from hitless.wire.report import Report, decode
 
 HEADER = Path(lab.__file__).with_name("frames.h")
@@ -76,7 +76,7 @@ def test_a_request(frames: ctypes.CDLL) -> None:
     length = frames.request(header, ctypes.c_uint64(0x0102030405060708))
     message = invocation.Reassembler().receive(header.raw[:length] + b"x", None, 0.0)
     assert message is not None
-    assert (message.type, message.service_id, message.client_id) == (MessageType.REQUEST, 1003, 1)
+    assert (message.type, message.service_id, message.client_id) == (InvocationType.REQUEST, 1003, 1)
     assert (message.request_id, message.payload) == (0x0102030405060708, b"x")
     assert not frames.is_response(header)
 

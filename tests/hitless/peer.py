@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Self
 
 from hitless.sockets import udp_socket
-from hitless.wire.invocation import Message, MessageType, fragments
+from hitless.steering.words import InvocationType
+from hitless.wire.invocation import Message, fragments
 from hitless.wire.serving import Requested, Serving
 
 POLL = 0.02
@@ -90,5 +91,5 @@ class Peer:
         self.executed.append(requested.request)
         answer = self._handler(requested.request)
         if answer is not None:
-            failed = answer.type is MessageType.ERROR
+            failed = answer.type is InvocationType.ERROR
             self._serving.answer(requested, answer.status, answer.payload, time.monotonic(), failed=failed)

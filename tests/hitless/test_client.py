@@ -11,8 +11,9 @@ from hitless.client.asynchronous import Client
 from hitless.client.blocking import BlockingClient
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.messages import EndpointUpdate
+from hitless.steering.words import InvocationType
 from hitless.wire.calls import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
-from hitless.wire.invocation import Header, Message, MessageType
+from hitless.wire.invocation import Header, Message
 from hitless.wire.pacing import Pacer
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE, quickest, until_async
@@ -220,7 +221,7 @@ def test_blocking_client_skips_old_and_foreign_answers() -> None:
         if len(held) == 1:
             return None
         peer.send(held[0].answer(200, b"late"), ("127.0.0.1", port))
-        peer.send(Message(MessageType.RESPONSE, 1, 99, request.request_id, b"not mine"), ("127.0.0.1", port))
+        peer.send(Message(InvocationType.RESPONSE, 1, 99, request.request_id, b"not mine"), ("127.0.0.1", port))
         impostor.send(request.answer(200, b"elsewhere"), ("127.0.0.1", port))
         time.sleep(0.05)
         return request.answer(200, b"right")

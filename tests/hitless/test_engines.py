@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hitless.steering.words import InvocationType
 from hitless.wire.calls import (
     Acknowledged,
     Answered,
@@ -16,7 +17,7 @@ from hitless.wire.calls import (
     Malformed,
     Stray,
 )
-from hitless.wire.invocation import Address, Message, MessageType, Reassembler, fragments
+from hitless.wire.invocation import Address, Message, Reassembler, fragments
 from hitless.wire.serving import Requested, Serving
 from tests.hitless.simulation import ARRIVES, Fate, Plan, World, reply
 
@@ -56,7 +57,7 @@ def test_on_any_network_calls_end_in_time_with_their_own_answer_and_nothing_is_e
             assert outcome.at == pytest.approx(ends_at, abs=1e-6)
             continue
         assert outcome.at < ends_at
-        request = Message(MessageType.REQUEST, plan.node + 1, 101 + client, request_id, plan.payload)
+        request = Message(InvocationType.REQUEST, plan.node + 1, 101 + client, request_id, plan.payload)
         assert response.payload == reply(request)
         assert (response.status, response.failed) == (200, plan.failed)
         assert (plan.node, 101 + client, request_id) in world.executed
@@ -122,7 +123,7 @@ def take(calls: Calls, message: Message, source: Address = NODE, now: float = 10
         ({"request_id": 99}, NODE),
         ({"client_id": 8}, NODE),
         ({"service_id": 4}, NODE),
-        ({"type": MessageType.REQUEST}, NODE),
+        ({"type": InvocationType.REQUEST}, NODE),
         ({}, ("10.0.0.12", 9000)),
         ({}, ("10.0.0.11", 9001)),
     ],
@@ -187,7 +188,7 @@ def test_calls_that_have_ended_leave_nothing_behind() -> None:
     for number in range(10_000):
         request_id = calls.call(ENDPOINT, b"", 3600.0, number)
         calls.datagrams_to_send(number)
-        answer = Message(MessageType.RESPONSE, 3, 7, request_id, b"")
+        answer = Message(InvocationType.RESPONSE, 3, 7, request_id, b"")
         assert len(take(calls, answer, now=number)) == 1
     assert len(calls._timers) < 200
 
@@ -217,40 +218,42 @@ def ask(node: Serving, message: Message, local: Address, now: float) -> list[Req
 
 def test_one_request_to_two_addresses_is_executed_once_and_answered_from_where_it_was_asked() -> None:
     node, other = Serving(3), ("10.96.0.3", 9000)
-    request = Message(MessageType.REQUEST, 3, 7, 1, bytes(3000), deadline_ms=250)
+    request = Message(InvocationType.REQUEST, 3, 7, 1, bytes(3000), deadline_ms=250)
     (requested,) = ask(node, request, NODE, 1.0)
     assert (requested.request, requested.deadline) == (request, 1.25)
     assert ask(node, request, other, 1.1) == []
     ((ack, asked),) = answers_of(node, 1.1)
-    assert (ack.type, asked) == (MessageType.ACK, other)
+    assert (ack.type, asked) == (InvocationType.ACK, other)
     node.answer(requested, 200, b"done", 1.2)
     ((answer, asked),) = answers_of(node, 1.2)
-    assert (answer.type, answer.payload, asked) == (MessageType.RESPONSE, b"done", NODE)
+    assert (answer.type, answer.payload, asked) == (InvocationType.RESPONSE, b"done", NODE)
     assert ask(node, request, other, 1.3) == []
     ((answer, asked),) = answers_of(node, 1.3)
     assert (answer.payload, asked) == (b"done", other)
     assert ask(node, request, other, 60.0) == []
     ((answer, _),) = answers_of(node, 60.0)
-    assert (answer.type, answer.status) == (MessageType.ERROR, 410), "its answer is forgotten, that it was taken is not"
+    assert (answer.type, answer.status) == (InvocationType.ERROR, 410), (
+        "its answer is forgotten, that it was taken is not"
+    )
 
 
 def test_a_node_answers_what_it_does_not_serve_and_a_result_that_is_too_long_with_an_error() -> None:
     node = Serving(3)
-    assert ask(node, Message(MessageType.REQUEST, 4, 7, 1, b""), NODE, 0.0) == []
+    assert ask(node, Message(InvocationType.REQUEST, 4, 7, 1, b""), NODE, 0.0) == []
     ((answer, _),) = answers_of(node, 0.0)
-    assert (answer.type, answer.status, answer.service_id) == (MessageType.ERROR, 404, 4)
-    (requested,) = ask(node, Message(MessageType.REQUEST, 3, 7, 2, b""), NODE, 0.0)
+    assert (answer.type, answer.status, answer.service_id) == (InvocationType.ERROR, 404, 4)
+    (requested,) = ask(node, Message(InvocationType.REQUEST, 3, 7, 2, b""), NODE, 0.0)
     assert requested.deadline is None
     node.answer(requested, 200, bytes(5 * 1024 * 1024), 0.0)
     ((answer, _),) = answers_of(node, 0.0)
-    assert (answer.type, answer.status) == (MessageType.ERROR, 500)
+    assert (answer.type, answer.status) == (InvocationType.ERROR, 500)
     assert b"cannot be sent" in answer.payload
 
 
 def test_each_address_of_a_node_paces_its_own_answers_and_closing_sends_the_rest() -> None:
     node, other = Serving(3), ("10.96.0.3", 9000)
     for number, local in enumerate((NODE, other)):
-        (requested,) = ask(node, Message(MessageType.REQUEST, 3, 7, number, b""), local, 0.0)
+        (requested,) = ask(node, Message(InvocationType.REQUEST, 3, 7, number, b""), local, 0.0)
         node.answer(requested, 200, bytes(1400 * 40), 0.0)
     sent = node.datagrams_to_send(0.0)
     assert [local for _, (_, local) in sent] == [NODE] * 16 + [other] * 16
@@ -261,10 +264,10 @@ def test_each_address_of_a_node_paces_its_own_answers_and_closing_sends_the_rest
 
 def test_fragments_that_are_no_request_take_no_room_at_a_node() -> None:
     node = Serving(3)
-    for kind in (MessageType.RESPONSE, MessageType.ERROR):
+    for kind in (InvocationType.RESPONSE, InvocationType.ERROR):
         node.datagram_received(fragments(Message(kind, 3, 7, 1, bytes(5000)))[0], CLIENT, NODE, 0.0)
     assert node.next_timer() is None
-    node.datagram_received(fragments(Message(MessageType.REQUEST, 3, 7, 1, bytes(5000)))[0], CLIENT, NODE, 0.0)
+    node.datagram_received(fragments(Message(InvocationType.REQUEST, 3, 7, 1, bytes(5000)))[0], CLIENT, NODE, 0.0)
     assert node.next_timer() == 2.0
     node.handle_timer(2.0)
     assert node.next_timer() is None

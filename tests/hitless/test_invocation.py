@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hitless.steering.words import InvocationType
 from hitless.wire.invocation import (
     FRAGMENT_PAYLOAD,
     HEADER_SIZE,
     MAX_PAYLOAD,
     InvocationError,
     Message,
-    MessageType,
     Reassembler,
     decode_header,
     fragments,
@@ -22,12 +22,12 @@ SOURCE = ("10.0.0.1", 4000)
 
 
 def request(payload: bytes = b"", request_id: int = 7, **fields: int) -> Message:
-    return Message(MessageType.REQUEST, 1, 2, request_id, payload, **fields)
+    return Message(InvocationType.REQUEST, 1, 2, request_id, payload, **fields)
 
 
 messages = st.builds(
     Message,
-    st.sampled_from(MessageType),
+    st.sampled_from(InvocationType),
     service_id=st.integers(0, 0xFFFF),
     client_id=st.integers(0, 0xFFFFFFFF),
     request_id=st.integers(0, (1 << 64) - 1),
@@ -180,6 +180,6 @@ def test_a_field_that_does_not_fit() -> None:
 
 def test_answers_carry_the_requests_ids() -> None:
     asked = request(b"?", parent_id=5, attempt=1, deadline_ms=100)
-    assert asked.answer(200, b"!") == Message(MessageType.RESPONSE, 1, 2, 7, b"!", 5, 0, 200, 1)
-    assert asked.answer(500, b"why", error=True).type is MessageType.ERROR
-    assert asked.ack() == Message(MessageType.ACK, 1, 2, 7, b"", 5, 0, 0, 1)
+    assert asked.answer(200, b"!") == Message(InvocationType.RESPONSE, 1, 2, 7, b"!", 5, 0, 200, 1)
+    assert asked.answer(500, b"why", error=True).type is InvocationType.ERROR
+    assert asked.ack() == Message(InvocationType.ACK, 1, 2, 7, b"", 5, 0, 0, 1)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hitless.steering.words import InvocationType
 from hitless.wire import invocation, report
-from hitless.wire.invocation import Message, MessageType
+from hitless.wire.invocation import Message
 
 P4 = Path(__file__).parents[2] / "p4src"
 COMPILED = P4 / "compiled" / "steering.json"
@@ -124,7 +125,7 @@ def test_the_tag_covers_every_field_before_it() -> None:
 
 def test_invocation() -> None:
     message = Message(
-        MessageType.REQUEST,
+        InvocationType.REQUEST,
         service_id=INVOCATION_VALUES["service_id"],
         client_id=INVOCATION_VALUES["client_id"],
         request_id=INVOCATION_VALUES["request_id"],

@@ -22,6 +22,7 @@ from hitless.wire.layout import Header
 from hitless.wire.report import Report, ReportError, decode, tag_of
 from hitless.words import (
     CPU_PORT,
+    DROP_PORT,
     INVOCATION_VERSION,
     MEMBER_BITS,
     MEMBERS,
@@ -39,7 +40,6 @@ from hitless.words import (
 from tests.model import frames
 from tests.model.frames import Packet, Quote, Refused
 
-DROP_PORT = 511
 PACKET_IN, PACKET_OUT = Header(PACKET_IN_LAYOUT), Header(PACKET_OUT_LAYOUT)
 NO_PACKET_IN = {name: 0 for name, _ in PACKET_IN_LAYOUT}
 _REQUEST, _REPORT, _PING = "to_service", "to_reports", "to_ping"

@@ -11,6 +11,7 @@ from hitless.wire.layout import Header
 from hitless.wire.report import Key, Report, tagged
 from hitless.words import (
     CPU_PORT,
+    DROP_PORT,
     ETHERNET_BYTES,
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
@@ -18,6 +19,10 @@ from hitless.words import (
     INVOCATION_MAGIC,
     INVOCATION_VERSION,
     MEMBER_BITS,
+    REPORT_ADDRESS,
+    REPORT_PORT,
+    SERVICE_PREFIX,
+    SERVICE_PREFIX_LENGTH,
     Affinity,
 )
 from hitless.words import PROTOCOL_ICMP as ICMP
@@ -30,8 +35,7 @@ CLIENT_MAC = 0x020000000001
 GATEWAY = 0x0A0000FE
 CLIENT = 0x0A000001
 FALLBACK = 0x0A000009
-REPORTS, REPORT_PORT = 0x0A60FFFE, 9600
-SERVICE_NETWORK = 0x0A600000
+REPORTS = int(REPORT_ADDRESS)
 CLIENT_PORT = 1
 PORTS = (1, 2, 3, 4)
 TO_CPU = 0x0A000300
@@ -58,7 +62,7 @@ class Kind:
     @property
     def address(self) -> int:
         """Its virtual address."""
-        return SERVICE_NETWORK + 0x100 + self.index
+        return int(SERVICE_PREFIX) + 0x100 + self.index
 
     @property
     def service_id(self) -> int:
@@ -92,8 +96,8 @@ def fixed_entries() -> list[tuple[Place, Act]]:
     entries: list[tuple[Place, Act]] = [
         (endpoint(REPORTS, UDP, REPORT_PORT), Act("to_reports")),
         (endpoint(GATEWAY, ICMP, 0), Act("to_ping")),
-        (lpm("arp", GATEWAY, 32), reply(511)),
-        (lpm("arp", SERVICE_NETWORK, 16), reply(511)),
+        (lpm("arp", GATEWAY, 32), reply(DROP_PORT)),
+        (lpm("arp", int(SERVICE_PREFIX), SERVICE_PREFIX_LENGTH), reply(DROP_PORT)),
         (lpm("arp", CLIENT, 32), reply(CLIENT_PORT)),
         (lpm("routes", CLIENT, 32), forward(CLIENT_PORT, CLIENT_MAC)),
         (lpm("routes", FALLBACK, 32), forward(4, 0x020000000009)),

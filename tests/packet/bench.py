@@ -15,7 +15,15 @@ import finsy as fy
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from hitless.words import MEMBERS, PROTOCOL_ICMP, PROTOCOL_UDP, PacketInOp, PacketOutOp
+from hitless.steering.words import (
+    DROP_PORT,
+    MEMBERS,
+    PROTOCOL_ICMP,
+    PROTOCOL_UDP,
+    SERVICE_NETWORK,
+    PacketInOp,
+    PacketOutOp,
+)
 from p4src.build import ROOT
 from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock
@@ -23,7 +31,6 @@ from tests.packet.layout import (
     CLIENT,
     CLIENT_MAC,
     CLIENT_PORT,
-    DROP_PORT,
     FALLBACK,
     FALLBACK_MAC,
     GATEWAY,
@@ -144,7 +151,7 @@ class Bench:
             ),
             entry("endpoints", "to_ping", match={"address": GATEWAY, "protocol": PROTOCOL_ICMP, "port": 0}),
             entry("arp", "reply", match={"address": GATEWAY}, mac=SWITCH_MAC, home=DROP_PORT),
-            entry("arp", "reply", match={"address": "10.96.0.0/16"}, mac=SWITCH_MAC, home=DROP_PORT),
+            entry("arp", "reply", match={"address": str(SERVICE_NETWORK)}, mac=SWITCH_MAC, home=DROP_PORT),
             *(
                 entry("routes", "forward", match={"address": address}, port=port, source=SWITCH_MAC, destination=mac)
                 for address, port, mac in hosts

@@ -6,18 +6,17 @@ Port 1 has a client, ports 2 to 4 have nodes. Member m of any service is an inst
 
 from __future__ import annotations
 
-from hitless.words import PORT_BITS
+from hitless.steering.words import REPORT_ADDRESS, REPORT_PORT
 
 PORTS = 4
 CLIENT_PORT = 1
-DROP_PORT = (1 << PORT_BITS) - 1
 SWITCH_MAC = "02:00:00:00:ff:fe"
 GATEWAY = "10.0.0.254"
 CLIENT = "10.0.0.1"
 CLIENT_MAC = "02:00:00:00:00:01"
 FALLBACK = "10.0.0.9"
 FALLBACK_MAC = "02:00:00:00:00:09"
-REPORTS = ("10.96.255.254", 9600)
+REPORTS = (str(REPORT_ADDRESS), REPORT_PORT)
 
 
 def node_address(member: int) -> str:
