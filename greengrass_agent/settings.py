@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from greengrass_agent.host.cgroup import Group
-from hitless.steering.words import REPORT_PORT
+from hitless.words import REPORT_PORT
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 

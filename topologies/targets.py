@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from hitless.steering.words import CPU_PORT, DROP_PORT
+from hitless.words import CPU_PORT, DROP_PORT
 
 BMV2 = "simple_switch_grpc"
 NAMES = ("softswitch", "bmv2")

@@ -5,9 +5,9 @@ from ipaddress import IPv4Address
 from itertools import combinations
 
 from controller.fabric.paths import tree
-from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, OnNode, Service
+from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from hitless.located import Location
-from hitless.steering.words import MEMBERS, SERVICE_NETWORK, Affinity
+from hitless.words import MEMBERS, SERVICE_NETWORK, Affinity
 
 Problem = tuple[Location, str]
 

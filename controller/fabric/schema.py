@@ -23,7 +23,7 @@ from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.units import US_PER_MS, Unit, Word
-from hitless.steering.words import (
+from hitless.words import (
     CPU_PORT,
     GENERATION_BITS,
     MEMBERS,

@@ -10,7 +10,7 @@ from controller.fabric.settings import settings
 from controller.keys.ring import Binding, BindingKeys
 from hitless.steering.policies import Policy, Random
 from hitless.steering.settings import Settings
-from hitless.steering.words import (
+from hitless.words import (
     DROP_PORT,
     MEMBER_BITS,
     PROTOCOL_ICMP,

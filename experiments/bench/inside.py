@@ -23,7 +23,7 @@ from controller.switches.p4runtime import Connection
 from experiments.bench.ratios import ALL_SERVICES, INSTANCES, REFERENCE
 from experiments.native.lab import CLIENT_PORT, DEVICE_ID, FIRST_NODE_PORT, Lab, Network, Service
 from hitless.steering.policies import Spread
-from hitless.steering.words import CPU_PORT, DROP_PORT, SERVICES
+from hitless.words import CPU_PORT, DROP_PORT, SERVICES
 
 MEMBERS = max(INSTANCES.values())
 SIZES = [INSTANCES[REFERENCE], *(size for load, size in INSTANCES.items() if load != REFERENCE)]

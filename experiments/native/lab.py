@@ -24,7 +24,7 @@ from controller.switches.p4runtime import BATCH, Connection, Program
 from hitless.steering.policies import Policy
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
-from hitless.steering.words import MEMBER_BITS, OFF, PROTOCOL_UDP, REPORT_ADDRESS, REPORT_PORT, SERVICE_PREFIX, Affinity
+from hitless.words import MEMBER_BITS, OFF, PROTOCOL_UDP, REPORT_ADDRESS, REPORT_PORT, SERVICE_PREFIX, Affinity
 from topologies import processes, targets
 from topologies.network import OFFLOADS
 from topologies.processes import Process

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hitless.files import JsonFile
-from hitless.steering.words import SERVICE_NETWORK
+from hitless.words import SERVICE_NETWORK
 
 log = logging.getLogger(__name__)
 

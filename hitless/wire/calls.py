@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from hitless.steering.words import InvocationType
 from hitless.wire.invocation import (
     Address,
     Datagram,
@@ -25,6 +24,7 @@ from hitless.wire.invocation import (
     fragments,
 )
 from hitless.wire.pacing import Outbox, Pacer, Sending
+from hitless.words import InvocationType
 
 _IDLE_TIMERS = 64
 """Timers of calls that have ended which may lie about before they are cleared away."""

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hitless.steering.words import InvocationType
 from hitless.wire.at_most_once import RequestTable, Verdict
 from hitless.wire.invocation import (
     Address,
@@ -24,6 +23,7 @@ from hitless.wire.invocation import (
     fragments,
 )
 from hitless.wire.pacing import Outbox
+from hitless.words import InvocationType
 
 
 class Requested(NamedTuple):

@@ -15,9 +15,9 @@ import pytest
 
 from greengrass_agent.measure.queue_page import Page
 from hitless.client.blocking import BlockingClient
-from hitless.steering.words import InvocationType
 from hitless.wire.calls import CallError, Endpoint
 from hitless.wire.invocation import Message, Reassembler, fragments
+from hitless.words import InvocationType
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
 from tests.patience import PATIENCE, until
 

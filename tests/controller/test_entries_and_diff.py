@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.fabric.file import Fabric, Instance, Service, load
-from controller.fabric.schema import Fallback, Host, Node, OnNode
+from controller.fabric.schema import Fallback, Host, Node, PinnedToNode
 from controller.switches.diff import Changes, Kind, Update, creation_order, diff
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Program, references

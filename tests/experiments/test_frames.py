@@ -7,9 +7,9 @@ import pytest
 
 from experiments.native import lab
 from experiments.native.compiling import SHARED, compile_program
-from hitless.steering.words import InvocationType
 from hitless.wire import invocation
 from hitless.wire.report import Report, decode
+from hitless.words import InvocationType
 
 HEADER = Path(lab.__file__).with_name("frames.h")
 HEADERS = 14 + 20 + 8

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Self
 
 from hitless.sockets import udp_socket
-from hitless.steering.words import InvocationType
 from hitless.wire.invocation import Message, fragments
 from hitless.wire.serving import Requested, Serving
+from hitless.words import InvocationType
 
 POLL = 0.02
 """Seconds after which it looks whether it is to stop."""

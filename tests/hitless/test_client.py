@@ -11,10 +11,10 @@ from hitless.client.asynchronous import Client
 from hitless.client.blocking import BlockingClient
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.messages import EndpointUpdate
-from hitless.steering.words import InvocationType
 from hitless.wire.calls import CallFailed, DeadlineExceeded, Endpoint, UnknownEndpoint
 from hitless.wire.invocation import Header, Message
 from hitless.wire.pacing import Pacer
+from hitless.words import InvocationType
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE, quickest, until_async
 from tests.ports import free_port

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.steering.words import InvocationType
 from hitless.wire.calls import (
     Acknowledged,
     Answered,
@@ -19,6 +18,7 @@ from hitless.wire.calls import (
 )
 from hitless.wire.invocation import Address, Message, Reassembler, fragments
 from hitless.wire.serving import Requested, Serving
+from hitless.words import InvocationType
 from tests.hitless.simulation import ARRIVES, Fate, Plan, World, reply
 
 LOST: Fate = ()

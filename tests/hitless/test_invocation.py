@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitless.steering.words import InvocationType
 from hitless.wire.invocation import (
     FRAGMENT_PAYLOAD,
     HEADER_SIZE,
@@ -17,6 +16,7 @@ from hitless.wire.invocation import (
     decode_header,
     fragments,
 )
+from hitless.words import InvocationType
 
 SOURCE = ("10.0.0.1", 4000)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hitless.steering.words import InvocationType
 from hitless.wire import invocation, report
 from hitless.wire.invocation import Message
+from hitless.words import InvocationType
 
 P4 = Path(__file__).parents[2] / "p4src"
 COMPILED = P4 / "compiled" / "steering.json"

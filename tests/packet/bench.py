@@ -15,7 +15,7 @@ import finsy as fy
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from hitless.steering.words import (
+from hitless.words import (
     DROP_PORT,
     MEMBERS,
     PROTOCOL_ICMP,

@@ -6,7 +6,7 @@ Port 1 has a client, ports 2 to 4 have nodes. Member m of any service is an inst
 
 from __future__ import annotations
 
-from hitless.steering.words import REPORT_ADDRESS, REPORT_PORT
+from hitless.words import REPORT_ADDRESS, REPORT_PORT
 
 PORTS = 4
 CLIENT_PORT = 1
