@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from greengrass_agent.emitter.instance import Instance
 from greengrass_agent.emitter.mqtt import MetricPublisher
+from greengrass_agent.emitter.schedule import Schedule
 from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove, Tag
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.measure.metrics import Share, permille_of
@@ -25,22 +26,6 @@ log = logging.getLogger(__name__)
 MEMORY_EVERY_NS = 1_000_000_000
 FLUSH_EVERY_NS = 100_000_000
 _READ = 1 << 16
-
-
-class Schedule:
-    """Points in time that are whole intervals apart: lateness never adds up, missed points are left out. Pure."""
-
-    def __init__(self, interval_ns: int, start_ns: int) -> None:
-        self._interval_ns = interval_ns
-        self.next_ns = start_ns
-        """The next point."""
-
-    def due(self, now_ns: int) -> bool:
-        """Whether a point has come; the next one is then the first that is still ahead."""
-        if now_ns < self.next_ns:
-            return False
-        self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
-        return True
 
 
 class Emitter:
