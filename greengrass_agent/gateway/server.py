@@ -18,6 +18,7 @@ from greengrass_agent.gateway.settings import Configure, Role, Settings, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
 from greengrass_agent.measure.queue_page import Page
+from hitless.steering.arithmetic import U32
 from hitless.wire.worker_frames import Request, Response
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Gateway:
                     job.client_id,
                     job.request_id,
                     job.parent_id,
-                    min(left_ms, 0xFFFFFFFF),
+                    min(left_ms, U32),
                     job.body,
                     job.http,
                 )
