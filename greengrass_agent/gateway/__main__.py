@@ -18,7 +18,7 @@ import uvloop
 from pydantic import ValidationError
 
 from greengrass_agent.gateway.server import Gateway
-from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, Role, Settings, Status
+from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Status
 from greengrass_agent.host import pipes, priority
 from hitless.faults import faults
 
@@ -31,7 +31,7 @@ def main(settings: Path) -> None:
     """Serve the instance that the file SETTINGS describes."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
-        known = Settings.model_validate_json(settings.read_bytes())
+        known = GatewaySettings.model_validate_json(settings.read_bytes())
     except ValidationError as error:
         raise click.ClickException(f"{settings}: {faults(error, 'settings')}") from None
     except OSError as error:
@@ -45,7 +45,7 @@ def main(settings: Path) -> None:
         raise click.ClickException(str(error)) from None
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: GatewaySettings) -> None:
     """Run the gateway until its input ends or a SIGTERM comes. Raises OSError, ValidationError."""
     async with AsyncExitStack() as open_parts:
         # A task of its own: what closes here is never cancelled, which aiohttp's cleanup would pass on as an error.
@@ -57,7 +57,7 @@ async def serve(settings: Settings) -> None:
             log.info("ending on SIGTERM")
 
 
-async def _serve(settings: Settings, open_parts: AsyncExitStack) -> None:
+async def _serve(settings: GatewaySettings, open_parts: AsyncExitStack) -> None:
     """Serve until the input ends. What is to be closed then is in `open_parts`."""
     reader = await pipes.standard_input()
     first = COMMAND.validate_json(await reader.readline())

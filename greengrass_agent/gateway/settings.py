@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class Settings(BaseModel):
+class GatewaySettings(BaseModel):
     """An instance and the files that belong to it. Fixed while the gateway runs."""
 
     model_config = _STRICT
