@@ -12,7 +12,6 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment import machine as deployment
@@ -39,6 +38,7 @@ from greengrass_agent.deployment.machine import (
 )
 from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.mqtt import Connection
+from greengrass_agent.states import State
 from hitless.files import StateError, next_epoch
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (

@@ -20,7 +20,6 @@ from greengrass_agent.components.lifecycle import (
     Ready,
     RunStep,
     Start,
-    State,
     Stop,
     Terminate,
 )
@@ -31,6 +30,7 @@ from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.processes import Script
+from greengrass_agent.states import State
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import ShadowState
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
+from greengrass_agent.states import State
 from hitless.exits import describe_exit
 
 TIMEOUTS_S: Final[Mapping[str, float]] = {
@@ -26,25 +26,6 @@ ERRORS_TO_BREAK = 3
 FORGIVE_S = 3600.0
 RETRY_S = 0.5
 """Wait after the first error in a row; doubles with each."""
-
-
-class State(StrEnum):
-    """A component's state, by Greengrass's names."""
-
-    NEW = "NEW"
-    INSTALLED = "INSTALLED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    STOPPING = "STOPPING"
-    ERRORED = "ERRORED"
-    BROKEN = "BROKEN"
-    FINISHED = "FINISHED"
-    UNINSTALLING = "UNINSTALLING"
-    UNINSTALLED = "UNINSTALLED"
-
-
-SETTLED = frozenset({State.RUNNING, State.FINISHED})
-"""The states in which a deployment counts as carried out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.keys import Keys
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Plan, in_order
@@ -20,6 +19,7 @@ from greengrass_agent.emitter.settings import EmitterSettings
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
+from greengrass_agent.states import State
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import ShadowState
 from hitless.wire.report import Key

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from greengrass_agent.components.lifecycle import SETTLED, State
 from greengrass_agent.deployment.plan import Components, Installed, Plan, ResolveError, configure, plan, resolve
+from greengrass_agent.states import SETTLED, State
 from hitless.component.recipe import Recipe
 from hitless.mqtt.messages import DeploymentDocument, DetailedStatus, JobStatus, RecipeSource
 

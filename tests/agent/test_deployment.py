@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.components.lifecycle import State
 from greengrass_agent.deployment.machine import (
     Abandon,
     Applied,
@@ -30,6 +29,7 @@ from greengrass_agent.deployment.machine import (
     Unreadable,
 )
 from greengrass_agent.deployment.plan import Installed, Plan, ResolveError, manifest_for, plan
+from greengrass_agent.states import State
 from hitless.component.recipe import Recipe
 from hitless.mqtt.messages import DeploymentDocument
 

@@ -16,10 +16,10 @@ from greengrass_agent.components.lifecycle import (
     Ready,
     RunStep,
     Start,
-    State,
     Stop,
     Terminate,
 )
+from greengrass_agent.states import State
 
 
 def fail(machine: Lifecycle, now: float) -> float:
