@@ -237,7 +237,9 @@ class Agent:
             self._publish_health("COMPONENT_STATUS_CHANGE")
 
     def _remember(self, job: str, result: Result) -> None:
-        log.log(logging.INFO if result.status == "SUCCEEDED" else logging.ERROR, "job %s: %s %s", job, *_told(result))
+        log.log(
+            logging.INFO if result.status == "SUCCEEDED" else logging.ERROR, "job %s: %s %s", job, *_result_text(result)
+        )
         offer = self._documents.get(job)
         self._information = DeploymentInformation(
             deployment_id=offer.document.deployment_id if offer else job,
@@ -298,5 +300,5 @@ def _job_id(payload: bytes) -> str | None:
     return str(job)
 
 
-def _told(result: Result) -> tuple[str, str]:
+def _result_text(result: Result) -> tuple[str, str]:
     return result.detail or result.status, f"({result.reason})" if result.reason else ""

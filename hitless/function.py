@@ -56,7 +56,7 @@ def _serve(handler: str, artifacts: Path, gateway: str) -> None:
 
 
 def _supervise(handler: str, artifacts: Path, gateway: str, workers: int) -> None:
-    """Fork the workers and wait. One that fails takes the others along, so that the component fails as a whole."""
+    """Fork the workers and wait. The failure of one ends the others, so that the component fails as a whole."""
     children: set[int] = set()
     for _ in range(workers):
         child = os.fork()

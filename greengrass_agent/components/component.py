@@ -36,7 +36,7 @@ from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS = 300
+QUOTED_OUTPUT = 300
 """Bytes of a component's output that an error quotes at most."""
 ENDED = frozenset(
     {
@@ -50,7 +50,7 @@ ENDED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ComponentContext:
     """What the components of a node share."""
 
     config: AgentConfig
@@ -65,16 +65,16 @@ class Component:
         self,
         name: str,
         installed: Installed,
-        node: Node,
+        context: ComponentContext,
         make_service: Callable[[str, ServiceConfiguration, Callable[[], None]], Service],
         changed: Callable[[str, ComponentState, str | None], None],
     ) -> None:
         self.name = name
         self.installed = installed
-        self._node = node
+        self._context = context
         self._make_service = make_service
         self._changed = changed
-        self._leaf = node.budget.child(name)
+        self._leaf = context.budget.child(name)
         self._service: Service | None = None
         self._machine = Lifecycle({})
         self._scripts: dict[str, Script] = {}
@@ -188,7 +188,7 @@ class Component:
             )
             reason = self._machine.error if level == logging.ERROR else None
             if reason is not None and not isinstance(event, CannotStart):
-                reason += self._last_words()
+                reason += self._quoted_output()
             log.log(level, "%s is %s%s", self.name, self._machine.state, f": {reason}" if reason else "")
             self._changed(self.name, self._machine.state, reason)
         if isinstance(event, Stop | Exited | lifecycle.Elapsed) and self._machine.state in ENDED:
@@ -196,12 +196,12 @@ class Component:
 
     @property
     def _output(self) -> Path:
-        return self._node.config.log_dir / f"{self.name}.log"
+        return self._context.config.log_dir / f"{self.name}.log"
 
-    def _last_words(self) -> str:
+    def _quoted_output(self) -> str:
         """The last line that the component has written: usually what was wrong."""
         with contextlib.suppress(OSError), self._output.open("rb") as file:
-            file.seek(max(0, self._output.stat().st_size - LAST_WORDS))
+            file.seek(max(0, self._output.stat().st_size - QUOTED_OUTPUT))
             lines = file.read().decode(errors="replace").split("\n")
             return next((f" ({line.strip()})" for line in reversed(lines) if line.strip()), "")
         return ""
@@ -239,7 +239,7 @@ class Component:
             self._scripts.pop(step, None)
             self._tell(Exited(step, code))
 
-        config, store, recipe = self._node.config, self._node.store, self.installed.recipe
+        config, store, recipe = self._context.config, self._context.store, self.installed.recipe
         context = Context(
             artifacts=str(store.artifacts(self.name, self.installed)),
             decompressed=str(store.unarchived(self.name, self.installed)),

@@ -28,10 +28,6 @@ RETRY_S = 0.5
 """Wait after the first error in a row; doubles with each."""
 
 
-SETTLED = frozenset({ComponentState.RUNNING, ComponentState.FINISHED})
-"""The states in which a deployment counts as carried out."""
-
-
 @dataclass(frozen=True, slots=True)
 class Start:
     """The component is wanted."""

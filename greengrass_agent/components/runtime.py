@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from pydantic import BaseModel
 
-from greengrass_agent.components.component import Component, Node
+from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Plan, in_order
 from greengrass_agent.deployment.store import Store
-from greengrass_agent.emitter.settings import NodeSettings
+from greengrass_agent.emitter.settings import EmitterSettings
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -41,7 +41,7 @@ class NodeRuntime:
         self._config = config
         self._store = store
         self._changed = changed
-        self._shared = Node(config, store, config.cgroup.group())
+        self._shared = ComponentContext(config, store, config.cgroup.group())
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
         self._services: dict[str, Service] = {}
@@ -155,7 +155,7 @@ class NodeRuntime:
 
     def _emitter_commands(self) -> Iterable[BaseModel]:
         config = self._config
-        yield NodeSettings(
+        yield EmitterSettings(
             node=config.thing,
             node_id=config.node_id,
             node_address=config.node_address,

@@ -13,7 +13,7 @@ from typing import Any
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import Add, Remove, Tag
-from greengrass_agent.gateway.settings import Configure, Finish, Role, Settings, Status
+from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings, Role, Status
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -63,7 +63,7 @@ class Service:
         self._network = network
         self._emit = emit
         self._key = key
-        self._whole: dict[str, Any] = {}
+        self._component_configuration: dict[str, Any] = {}
         self._role = Role()
         self._opened = asyncio.Event()
         self._finished = asyncio.Event()
@@ -80,9 +80,9 @@ class Service:
             on_exit=self._gateway_ended,
         )
 
-    def start(self, whole: dict[str, Any]) -> None:
-        """Serve. `whole` is the component's whole configuration. Raises NetworkError."""
-        self._whole = whole
+    def start(self, component_configuration: dict[str, Any]) -> None:
+        """Serve. The workers get the component's configuration. Raises NetworkError."""
+        self._component_configuration = component_configuration
         if self._network is not None:
             self._network.add(self._configuration.own.address)
         self._gateway.start()
@@ -91,9 +91,9 @@ class Service:
         """Whether the gateway can go on with this configuration."""
         return self._settings(configuration) == self._settings(self._configuration)
 
-    def configure(self, configuration: ServiceConfiguration, whole: dict[str, Any]) -> None:
+    def configure(self, configuration: ServiceConfiguration, component_configuration: dict[str, Any]) -> None:
         """Take a changed configuration; the workers have it from their next request on."""
-        self._configuration, self._whole = configuration, whole
+        self._configuration, self._component_configuration = configuration, component_configuration
         self._gateway.send(self._configure())
 
     def take_role(self, role: ShadowState) -> None:
@@ -140,10 +140,10 @@ class Service:
         for name in ("sock", "json", "page"):
             self._store.run(f"{self._configuration.service}.{name}").unlink(missing_ok=True)
 
-    def _settings(self, configuration: ServiceConfiguration) -> Settings:
+    def _settings(self, configuration: ServiceConfiguration) -> GatewaySettings:
         own, service = configuration.own, configuration.service
         addresses = (self._config.node_address, own.address) if self._network else (self._config.node_address,)
-        return Settings(
+        return GatewaySettings(
             node=self._config.thing,
             component=self._component,
             service=service,
@@ -162,7 +162,7 @@ class Service:
             concurrency=self._configuration.concurrency,
             queue_limit=self._configuration.queue_limit,
             timeout_ms=self._configuration.timeout_ms,
-            configuration=self._whole,
+            configuration=self._component_configuration,
         )
 
     def _status_received(self, line: bytes) -> None:

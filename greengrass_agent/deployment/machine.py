@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from greengrass_agent.components.lifecycle import SETTLED
 from greengrass_agent.deployment.plan import Components, Installed, Plan, ResolveError, configure, plan, resolve
 from hitless.component.recipe import Recipe
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, DetailedStatus, JobStatus, RecipeSource
 
+SETTLED = frozenset({ComponentState.RUNNING, ComponentState.FINISHED})
+"""The states in which a deployment counts as carried out."""
 REMEMBERED = 16
 """Results kept for jobs that are offered again."""
 

@@ -11,7 +11,7 @@ import sys
 from pydantic import ValidationError
 
 from greengrass_agent.emitter.loop import Emitter
-from greengrass_agent.emitter.settings import COMMAND, NodeSettings
+from greengrass_agent.emitter.settings import COMMAND, EmitterSettings
 from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
 from hitless.faults import faults
@@ -25,7 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = COMMAND.validate_json(_first_line())
-        if not isinstance(settings, NodeSettings):
+        if not isinstance(settings, EmitterSettings):
             raise OSError(f"first command is {settings.command}, expected node")
         emitter = Emitter(settings, sys.stdin.fileno())
     except ValidationError as error:

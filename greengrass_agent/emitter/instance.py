@@ -13,10 +13,10 @@ from hitless.files import next_epoch
 from hitless.steering.arithmetic import U32
 from hitless.wire.report import Report, tagged
 
-LOGGED = ("cpu", "cpu_own", "queue_depth", "in_flight", "backlog", "service_interval", "received")
-"""What the log says of a report, beside which one it is and its flags."""
-COLUMNS = ("epoch", "sequence", "emitted_ns", "flags", *LOGGED)
-"""Of the log. Flags: 1 ready, 2 draining."""
+LOGGED = ("ready", "draining", "cpu", "cpu_own", "queue_depth", "in_flight", "backlog", "service_interval", "received")
+"""What the log says of a report, beside which one it is."""
+COLUMNS = ("epoch", "sequence", "emitted_ns", *LOGGED)
+"""Of the log; a flag is 0 or 1."""
 
 
 def report_of(
@@ -43,9 +43,9 @@ def report_of(
         # Both are smoothed alike, but read one after the other: a share is never more than the whole.
         cpu_own=min(cpu_own, cpu),
         memory=memory,
-        queue_depth=saturated(numbers.queue_depth),
-        in_flight=saturated(numbers.in_flight),
-        concurrency=saturated(numbers.concurrency),
+        queue_depth=saturated("queue_depth", numbers.queue_depth),
+        in_flight=saturated("in_flight", numbers.in_flight),
+        concurrency=saturated("concurrency", numbers.concurrency),
         backlog=backlog_us(numbers, now_ns),
         service_interval=service_interval_us(numbers),
         received=numbers.received & U32,
@@ -89,8 +89,7 @@ class Instance:
             memory=memory,
         )
         self._page.report(numbers.queue_depth)
-        flags = report.ready | report.draining << 1
-        row = (report.epoch, report.sequence, now_ns, flags, *(getattr(report, name) for name in LOGGED))
+        row = (report.epoch, report.sequence, now_ns, *(int(getattr(report, name)) for name in LOGGED))
         self._log.write(",".join(map(str, row)) + "\n")
         return report
 

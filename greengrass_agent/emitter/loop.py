@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from greengrass_agent.emitter.instance import Instance
 from greengrass_agent.emitter.mqtt import MetricPublisher
-from greengrass_agent.emitter.settings import COMMAND, Add, NodeSettings, Remove, Tag
+from greengrass_agent.emitter.schedule import Schedule
+from greengrass_agent.emitter.settings import COMMAND, Add, EmitterSettings, Remove, Tag
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.measure.metrics import Share, permille_of
 from hitless.faults import faults
@@ -27,26 +28,10 @@ FLUSH_EVERY_NS = 100_000_000
 _READ = 1 << 16
 
 
-class Schedule:
-    """Points in time that are whole intervals apart: lateness never adds up, missed points are left out. Pure."""
-
-    def __init__(self, interval_ns: int, start_ns: int) -> None:
-        self._interval_ns = interval_ns
-        self.next_ns = start_ns
-        """The next point."""
-
-    def due(self, now_ns: int) -> bool:
-        """Whether a point has come; the next one is then the first that is still ahead."""
-        if now_ns < self.next_ns:
-            return False
-        self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
-        return True
-
-
 class Emitter:
     """Reports all instances of a node. Commands come on the descriptor `commands`; their end ends it."""
 
-    def __init__(self, settings: NodeSettings, commands: int) -> None:
+    def __init__(self, settings: EmitterSettings, commands: int) -> None:
         """Raises OSError, CgroupError."""
         self._settings = settings
         self._commands = commands
@@ -85,13 +70,13 @@ class Emitter:
             readable, _, _ = select.select((self._commands, notifications), (), (), wait)
             if self._commands in readable and not self._obey():
                 return
-            jumped = self._jumped() if notifications in readable else set()
+            notified = self._notified_services() if notifications in readable else set()
             now_ns = time.monotonic_ns()
             if schedule.due(now_ns):
                 self._emit(now_ns, list(self._instances))
                 self._housekeeping(now_ns)
-            elif jumped:
-                self._emit(now_ns, jumped)
+            elif notified:
+                self._emit(now_ns, notified)
 
     def close(self) -> None:
         """Write the logs and close everything."""
@@ -140,7 +125,7 @@ class Emitter:
             for instance in self._instances.values():
                 instance.flush()
 
-    def _jumped(self) -> set[str]:
+    def _notified_services(self) -> set[str]:
         services = set()
         while True:
             try:
@@ -173,7 +158,7 @@ class Emitter:
                     self._instances[service].key = key.key() if key is not None else None
             case Remove(service=service):
                 self._drop(service)
-            case NodeSettings():
+            case EmitterSettings():
                 raise OSError("the node was told before")
 
     def _drop(self, service: str) -> None:

@@ -14,7 +14,7 @@ from hitless.saved_key import SavedKey
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class NodeSettings(BaseModel):
+class EmitterSettings(BaseModel):
     """The node whose instances are reported."""
 
     model_config = _STRICT
@@ -72,5 +72,5 @@ class Remove(BaseModel):
     service: str
 
 
-Command = NodeSettings | Add | Tag | Remove
+Command = EmitterSettings | Add | Tag | Remove
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])

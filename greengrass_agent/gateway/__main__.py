@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ import uvloop
 from pydantic import ValidationError
 
 from greengrass_agent.gateway.server import Gateway
-from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, Role, Settings, Status
+from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Status
 from greengrass_agent.host import pipes, priority
 from hitless.faults import faults
 
@@ -30,21 +31,34 @@ def main(settings: Path) -> None:
     """Serve the instance that the file SETTINGS describes."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
-        known = Settings.model_validate_json(settings.read_bytes())
-        priority.prefer()
-        uvloop.run(serve(known))
+        known = GatewaySettings.model_validate_json(settings.read_bytes())
     except ValidationError as error:
         raise click.ClickException(f"{settings}: {faults(error, 'settings')}") from None
     except OSError as error:
         raise click.ClickException(str(error)) from None
+    priority.prefer()
+    try:
+        uvloop.run(serve(known))
+    except ValidationError as error:  # not quoted: a component's configuration may hold secrets
+        raise click.ClickException(f"command refused: {faults(error, 'command', quoted=False)}") from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: GatewaySettings) -> None:
     """Run the gateway until its input ends or a SIGTERM comes. Raises OSError, ValidationError."""
-    loop = asyncio.get_running_loop()
-    this = asyncio.current_task()
-    assert this is not None
-    loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    async with AsyncExitStack() as open_parts:
+        # A task of its own: what closes here is never cancelled, which aiohttp's cleanup would pass on as an error.
+        serving = asyncio.create_task(_serve(settings, open_parts))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            log.info("ending on SIGTERM")
+
+
+async def _serve(settings: GatewaySettings, open_parts: AsyncExitStack) -> None:
+    """Serve until the input ends. What is to be closed then is in `open_parts`."""
     reader = await pipes.standard_input()
     first = COMMAND.validate_json(await reader.readline())
     if not isinstance(first, Configure):
@@ -54,24 +68,21 @@ async def serve(settings: Settings) -> None:
         print(status.model_dump_json(), flush=True)
 
     gateway = Gateway(settings, first, tell)
+    open_parts.push_async_callback(gateway.close)
+    await gateway.open()
+    tell(Status(workers=0))
+    commands = asyncio.create_task(obey(gateway, reader))
+    work = asyncio.create_task(gateway.run())
     try:
-        await gateway.open()
-        tell(Status(workers=0))
-        commands = asyncio.create_task(obey(gateway, reader))
-        work = asyncio.create_task(gateway.run())
         await asyncio.wait((commands, work), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             work.result()
             # All is answered; the workers keep their connections until the agent has ended them.
             await commands
         commands.result()
-        work.cancel()
-    except asyncio.CancelledError:
-        log.info("ending on SIGTERM")
     finally:
-        # It ends anyway: what comes now must not interrupt it.
-        loop.add_signal_handler(signal.SIGTERM, lambda: None)
-        await gateway.close()
+        commands.cancel()
+        work.cancel()
 
 
 async def obey(gateway: Gateway, reader: asyncio.StreamReader) -> None:

@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from greengrass_agent.gateway.dispatch import Answer, Job
 from hitless.wire.worker_frames import HttpHead
+from hitless.words import INVOCATION_LAYOUT
 
 NODE_HEADER = "X-Hitless-Node"
 REQUEST_HEADER = "X-Request-Id"
@@ -24,8 +25,7 @@ KEEPALIVE_S = 75
 SHUTDOWN_S = 5
 MAX_BODY = 16 * 1024 * 1024
 _SKIPPED = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
-_U64 = 1 << 64
-_U32 = 1 << 32
+_BITS = dict(INVOCATION_LAYOUT)
 
 
 class _Server(web.Server):
@@ -98,8 +98,8 @@ class HttpServer:
 
         self._submit(
             Job(
-                _number(request.headers, CLIENT_HEADER, _U32) or 0,
-                _number(request.headers, REQUEST_HEADER, _U64) or self._requests,
+                _number(request.headers, CLIENT_HEADER, _BITS["client_id"]) or 0,
+                _number(request.headers, REQUEST_HEADER, _BITS["request_id"]) or self._requests,
                 0,
                 body,
                 _head(request),
@@ -140,9 +140,9 @@ def _head(request: web.BaseRequest) -> HttpHead:
     return HttpHead(request.method, request.path, request.query_string, headers, request.remote or "")
 
 
-def _number(headers: Mapping[str, str], name: str, limit: int) -> int | None:
+def _number(headers: Mapping[str, str], name: str, bits: int) -> int | None:
     text = headers.get(name, "")
     if not (text.isascii() and text.isdecimal()):
         return None
     value = int(text)
-    return value if value < limit else None
+    return value if value < 1 << bits else None

@@ -14,31 +14,32 @@ from typing import Any
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
 from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
 from greengrass_agent.gateway.http import HttpServer
-from greengrass_agent.gateway.settings import Configure, Role, Settings, Status
+from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
 from greengrass_agent.measure.queue_page import Page
+from hitless.steering.arithmetic import U32
 from hitless.wire.worker_frames import Request, Response
 
 log = logging.getLogger(__name__)
 
-JUMP = 4
+WAKING_GROWTH = 4
 """Requests by which the queue must have grown beyond the last report to be reported at once."""
 TICK_S = 0.01
 """How exactly deadlines are kept."""
-NS = 1_000_000
+NS_PER_MS = 1_000_000
 
 
 class Gateway:
     """The gateway of an instance; `tell` is called with what the agent should know."""
 
-    def __init__(self, settings: Settings, configure: Configure, tell: Callable[[Status], None]) -> None:
+    def __init__(self, settings: GatewaySettings, configure: Configure, tell: Callable[[Status], None]) -> None:
         self._settings = settings
         self._configuration: dict[str, Any] = configure.configuration
         self._tell = tell
         self._role = Role()
         self._dispatcher: Dispatcher[WorkerConnection] = Dispatcher(
-            configure.concurrency, configure.queue_limit, configure.timeout_ms * NS
+            configure.concurrency, configure.queue_limit, configure.timeout_ms * NS_PER_MS
         )
         self._received = 0
         """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
@@ -111,7 +112,7 @@ class Gateway:
         self._configuration = configure.configuration
         self._dispatcher.concurrency = configure.concurrency
         self._dispatcher.queue_limit = configure.queue_limit
-        self._dispatcher.timeout_ns = configure.timeout_ms * NS
+        self._dispatcher.timeout_ns = configure.timeout_ms * NS_PER_MS
         for worker in self._workers:
             worker.configure()
         self._dispatch()
@@ -141,14 +142,14 @@ class Gateway:
 
     def _dispatch(self) -> None:
         for worker, job in self._dispatcher.assign(time.monotonic_ns()):
-            left_ms = max(0, job.deadline_ns - job.dispatched_ns) // NS
+            left_ms = max(0, job.deadline_ns - job.dispatched_ns) // NS_PER_MS
             worker.send(
                 Request(
                     job.number,
                     job.client_id,
                     job.request_id,
                     job.parent_id,
-                    min(left_ms, 0xFFFFFFFF),
+                    min(left_ms, U32),
                     job.body,
                     job.http,
                 )
@@ -184,7 +185,7 @@ class Gateway:
     def _publish(self, *, notify: bool = False) -> None:
         numbers = self._dispatcher.numbers(draining=self._role.draining, received=self._received)
         self._page.write(numbers)
-        if notify or numbers.queue_depth >= self._page.reported() + JUMP:
+        if notify or numbers.queue_depth >= self._page.reported() + WAKING_GROWTH:
             # No emitter, or one that has notifications enough: the report on schedule will do.
             with contextlib.suppress(OSError):
                 self._emitter.sendto(self._settings.service.encode(), self._settings.notify_socket)

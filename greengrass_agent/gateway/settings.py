@@ -12,7 +12,7 @@ from hitless.mqtt.messages import InstanceRole
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class Settings(BaseModel):
+class GatewaySettings(BaseModel):
     """An instance and the files that belong to it. Fixed while the gateway runs."""
 
     model_config = _STRICT

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from greengrass_agent.measure.queue_page import QueueNumbers
+from hitless.wire.report import BITS
 
 SMOOTHING_NS = 100_000_000
 """Time constant of the CPU average: a function that works in bursts of some 30 ms looks as steady as its load is."""
@@ -14,8 +15,8 @@ FIRST_SERVICE_TIME_NS = 10_000_000
 SERVICES_AVERAGED = 64
 """Over how many requests the service time is averaged."""
 PERMILLE = 1000
-_U16 = 0xFFFF
-_U32 = 0xFFFFFFFF
+_MAX = {name: (1 << bits) - 1 for name, bits in BITS.items()}
+"""The most that each field of a report carries."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class ServiceTime:
 def service_interval_us(numbers: QueueNumbers) -> int:
     """Microseconds between two completions of a busy instance: the service time divided by the concurrency."""
     service_time = numbers.service_time_ns or FIRST_SERVICE_TIME_NS
-    return min(service_time // (1000 * max(1, numbers.concurrency)), _U32)
+    return min(service_time // (1000 * max(1, numbers.concurrency)), _MAX["service_interval"])
 
 
 def backlog_us(numbers: QueueNumbers, now_ns: int) -> int:
@@ -80,7 +81,7 @@ def backlog_us(numbers: QueueNumbers, now_ns: int) -> int:
     service_time = numbers.service_time_ns or FIRST_SERVICE_TIME_NS
     running = now_ns - numbers.oldest_start_ns if numbers.oldest_start_ns else service_time
     left_us = max(0, service_time - running) // 1000
-    return min(left_us + numbers.queue_depth * service_interval_us(numbers), _U32)
+    return min(left_us + numbers.queue_depth * service_interval_us(numbers), _MAX["backlog"])
 
 
 def permille_of(part: int, whole: int) -> int:
@@ -88,6 +89,6 @@ def permille_of(part: int, whole: int) -> int:
     return min(PERMILLE, PERMILLE * max(part, 0) // whole) if whole > 0 else 0
 
 
-def saturated(value: int) -> int:
-    """A count as a report's 16-bit field carries it."""
-    return min(max(value, 0), _U16)
+def saturated(field: str, value: int) -> int:
+    """A count as this field of a report carries it."""
+    return min(max(value, 0), _MAX[field])

@@ -86,6 +86,10 @@ class Gateway:
         with socket.socket() as sock:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def said(self) -> str:
+        """What it has logged."""
+        return (self.folder / "log").read_text()
+
     def numbers(self) -> QueueNumbers:
         with Page(self.folder / "page") as page:
             return page.read()
@@ -96,7 +100,7 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(function: str) -> Iterator[Gateway]:
+def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gateway]:
     """A gateway of a service whose function has this source; it has no worker yet."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="gateway-", dir="/tmp"))
@@ -120,11 +124,14 @@ def running_gateway(function: str) -> Iterator[Gateway]:
         notifications = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         notifications.bind(str(folder / "notify.sock"))
         notifications.settimeout(PATIENCE)
+        output = stack.enter_context((folder / "log").open("w"))
+        stack.callback(lambda: print((folder / "log").read_text(), file=sys.stderr))
         process = stack.enter_context(
             child(
                 [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=output,
                 cwd=ROOT,
             )
         )
@@ -137,6 +144,7 @@ def running_gateway(function: str) -> Iterator[Gateway]:
             )
 
         own = Gateway(folder, port, process, notifications, start_worker)
-        own.configure(greeting="hello")
-        assert own.hear() == {"workers": 0, "finished": False}
+        if configured:
+            own.configure(greeting="hello")
+            assert own.hear() == {"workers": 0, "finished": False}
         yield own

@@ -1,6 +1,7 @@
 """A gateway process with real workers, over loopback UDP and HTTP."""
 
 import json
+import re
 import select
 import signal
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,3 +261,35 @@ def test_its_end_is_the_end_of_its_input(gateway: Gateway) -> None:
     assert gateway.process.stdin is not None
     gateway.process.stdin.close()
     assert gateway.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("request_", [b"", b"POST / HTTP/1.1\r\nHost: echo\r\nContent-Length: 5\r\n\r\nab"])
+def test_a_sigterm_ends_it_in_order(gateway: Gateway, request_: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), PATIENCE) as client:
+        client.sendall(request_)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(PATIENCE) == 0
+    assert "Traceback" not in gateway.said()
+
+
+def test_a_sigterm_before_its_first_command_ends_it_in_order() -> None:
+    with running_gateway(FUNCTION, configured=False) as gateway:
+        # Python imports for a while, and a SIGTERM ends it as any process then.
+        until(lambda: sigterm_is_handled(gateway.process.pid), "it handles SIGTERM")
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(PATIENCE) == 0
+        assert "Traceback" not in gateway.said()
+
+
+def sigterm_is_handled(pid: int) -> bool:
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> signal.SIGTERM - 1 & 1)
+
+
+def test_a_command_that_it_cannot_read_is_told_without_what_was_in_it(gateway: Gateway) -> None:
+    gateway.send(command="configure", configuration=["swordfish"], concurrency="open sesame", queue_limit=1)
+    assert gateway.process.wait(PATIENCE) == 1
+    said = gateway.said()
+    assert "command refused: " in said and "configuration: expected" in said
+    assert "swordfish" not in said and "open sesame" not in said
+    assert "Traceback" not in said

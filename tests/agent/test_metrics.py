@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greengrass_agent.emitter.instance import report_of
-from greengrass_agent.emitter.loop import Schedule
+from greengrass_agent.emitter.schedule import Schedule
 from greengrass_agent.measure.metrics import ServiceTime, Share, backlog_us, permille_of, service_interval_us
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.files import StateError, next_epoch

@@ -1,0 +1,17 @@
+"""When reports are due. Pure: time is passed in."""
+
+
+class Schedule:
+    """Points in time that are whole intervals apart: lateness never adds up, missed points are left out."""
+
+    def __init__(self, interval_ns: int, start_ns: int) -> None:
+        self._interval_ns = interval_ns
+        self.next_ns = start_ns
+        """The next point."""
+
+    def due(self, now_ns: int) -> bool:
+        """Whether a point has come; the next one is then the first that is still ahead."""
+        if now_ns < self.next_ns:
+            return False
+        self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
+        return True
