@@ -29,7 +29,7 @@ WIDTH_OF_A_LOG = 140
 
 @click.command("run")
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
-@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
+@click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 @click.option(
     "--mode", type=click.Choice(["in-network", "reconfiguration", "both"]), default="in-network", show_default=True
 )
