@@ -29,7 +29,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
-@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
+@click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 def up(fabric: Path, target: str) -> None:
     """Bring a fabric up and leave it running until Ctrl-C, for `hitless status`, `make shell`, curl and wrk."""
     try:

@@ -32,7 +32,7 @@ WIDTH_OF_A_LOG = 140
 
 @click.command("run")
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
-@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
+@click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 @click.option("--mode", type=click.Choice([*get_args(Mode), BOTH]), default=IN_NETWORK, show_default=True)
 @click.option(
     "--steering", type=click.Choice(["on", "off"]), default="on", show_default=True, help="off pins every service"

@@ -13,6 +13,7 @@ from rich.text import Text
 from controller.operator.documents import Status
 from experiments.migration.records import OK, Request, parse_request
 from greengrass_agent.gateway.executions import COLUMNS
+from greengrass_agent.logs import EXECUTIONS
 
 HEADING = ",".join(COLUMNS)
 """The first line of an execution log."""
@@ -96,14 +97,13 @@ class Live:
     def _new_hosts(self) -> Iterator[str]:
         """Which node serves new work now, from the gateways' logs; yields a sentence for each change."""
         newest: dict[str, tuple[int, str]] = {}
-        for path in self.nodes.glob("*/executions-*.csv"):
-            service = path.stem.removeprefix("executions-")
+        for node, service, path in EXECUTIONS.found(self.nodes):
             lines = self._logs.setdefault(path, Tail(path)).lines()
             rows = csv.DictReader((line for line in lines if line != HEADING), COLUMNS)
             times = [int(row["received_ns"]) for row in rows]
             times = [time_ns for time_ns in times if time_ns >= self.start_ns]
             if times and max(times) > newest.get(service, (0, ""))[0]:
-                newest[service] = (max(times), path.parent.name)
+                newest[service] = (max(times), node)
         for service, (_, node) in sorted(newest.items()):
             before = self.host.get(service)
             self.host[service] = node

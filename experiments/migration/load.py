@@ -26,6 +26,7 @@ import uvloop
 
 from apps.frames import Camera
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
+from greengrass_agent.gateway.http import NODE_HEADER, REQUEST_HEADER
 from hitless.client.asynchronous import Client
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
@@ -33,7 +34,6 @@ from hitless.mqtt.broker import BrokerSettings
 from hitless.wire.calls import DeadlineExceeded
 
 FLUSH_S = 0.1
-NODE_HEADER = "X-Hitless-Node"
 HTTP_CLIENT = 0
 FRAMES_OF_A_CAMERA = 8
 FIRST_ENDPOINT_S = 20.0
@@ -178,7 +178,7 @@ class Load:
         try:
             # POST, because aiohttp sends a GET again where its kept connection has died, and a request is sent once.
             async with session.post(
-                url, headers={"X-Request-Id": str(number)}, timeout=aiohttp.ClientTimeout(total=self.patience_s)
+                url, headers={REQUEST_HEADER: str(number)}, timeout=aiohttp.ClientTimeout(total=self.patience_s)
             ) as answer:
                 await answer.read()
                 received_ns, node = time.monotonic_ns(), answer.headers.get(NODE_HEADER)

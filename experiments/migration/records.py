@@ -9,6 +9,7 @@ from pathlib import Path
 
 from controller.observe.events import DigestEvent, EndpointEvent, decode
 from controller.switches.view import reason_name
+from greengrass_agent.logs import EXECUTIONS, REPORTS
 
 OK = "ok"
 LOST = "lost"
@@ -116,8 +117,8 @@ def read_requests(path: Path) -> list[Request]:
 
 
 def read_executions(nodes: Path) -> Iterator[Execution]:
-    """Every execution that the gateways under ``<nodes>/<node>/executions-<service>.csv`` logged."""
-    for path in sorted(nodes.glob("*/executions-*.csv")):
+    """Every execution that the gateways logged, in the folders of nodes below ``nodes``."""
+    for _, _, path in EXECUTIONS.found(nodes):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 yield Execution(
@@ -132,10 +133,9 @@ def read_executions(nodes: Path) -> Iterator[Execution]:
 def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
     """When each report was emitted: by (node, service), then by (epoch, sequence), in ns."""
     emissions: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
-    for path in sorted(nodes.glob("*/reports-*.csv")):
-        service = path.stem.removeprefix("reports-")
+    for node, service, path in REPORTS.found(nodes):
         with path.open(newline="") as file:
-            emissions[path.parent.name, service] = {
+            emissions[node, service] = {
                 (int(row["epoch"]), int(row["sequence"])): int(row["emitted_ns"]) for row in csv.DictReader(file)
             }
     return emissions

@@ -14,13 +14,14 @@ import click
 from experiments.policies import picture, table
 from experiments.policies.cells import INTERVALS, POLICIES, cells
 from experiments.policies.run import Options, Outcome, judged_again, run
+from topologies import targets
 from topologies.testbed import REPOSITORY_ROOT
 
 RESULTS = REPOSITORY_ROOT / "results"
 
 
 @click.command("policies")
-@click.option("--target", type=click.Choice(["softswitch", "bmv2"]), default="softswitch", show_default=True)
+@click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 @click.option("--requests", type=click.IntRange(1000, 1_000_000), default=50_000, show_default=True, help="of a cell")
 @click.option(
     "--service-time", type=click.FloatRange(0.5, 100), default=3.0, show_default=True, help="mean, in milliseconds"

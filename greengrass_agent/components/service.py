@@ -17,6 +17,7 @@ from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
 from greengrass_agent.host.processes import Subprocess
+from greengrass_agent.logs import EXECUTIONS, REPORTS
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from greengrass_agent.settings import CgroupSettings
 from hitless.component.service_configuration import ServiceConfiguration
@@ -154,7 +155,7 @@ class Service:
             worker_socket=str(self.worker_socket),
             page=str(self._store.run(f"{service}.page")),
             notify_socket=str(notify_socket(self._store)),
-            execution_log=str(self._config.log_dir / f"executions-{service}.csv"),
+            execution_log=str(EXECUTIONS.path(self._config.log_dir, service)),
         )
 
     def _configure(self) -> Configure:
@@ -187,7 +188,7 @@ class Service:
             cgroup=CgroupSettings.of(self._leaf),
             page=self._store.run(f"{service}.page"),
             epoch_file=self._store.epoch(service),
-            log=self._config.log_dir / f"reports-{service}.csv",
+            log=REPORTS.path(self._config.log_dir, service),
             key=SavedKey.of(self._key) if self._key else None,
         )
 

@@ -53,6 +53,8 @@ RUNNERS = (
     Runner("docs/api.md", "curl .*/(status|events|drain|release|rotate-keys)", f"{API}::test_the_curl_lines_run"),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
     Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import select
 import shlex
@@ -131,24 +132,41 @@ def test_make_run_has_the_knobs_of_the_table(knob: str, value: str, monkeypatch:
 
 
 def run_as_printed(command: Command, bed: Testbed) -> None:
-    """Run a line on the controller's host until its end, or until it is interrupted after it said something."""
-    words = ["bash", "-c", f"exec {command.text}"]
-    with subprocess.Popen(
-        in_namespace(bed.namespace("ctrl"), words),
+    """Run a line in a terminal on the controller's host to its end; one without an end is interrupted."""
+    terminal, end_of_process = pty.openpty()
+    process = subprocess.Popen(
+        in_namespace(bed.namespace("ctrl"), ["bash", "-c", f"exec {command.text}"]),
         cwd=ROOT,
-        env={**os.environ, "HITLESS_SOCKET": str(bed.socket)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        if any(word in command.words for word in ENDLESS):
-            said = select.select([process.stdout], [], [], PATIENCE)[0]
-            assert said, f"{command.text}: it says nothing"
+        env={**os.environ, "HITLESS_SOCKET": str(bed.socket), "TERM": "xterm", "COLUMNS": "200"},
+        stdout=end_of_process,
+        stderr=end_of_process,
+    )
+    os.close(end_of_process)
+    endless = any(word in command.words for word in ENDLESS)
+    try:
+        output = read(terminal, until="edge1" if endless else None)
+        if endless:
             process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, f"{command.text}: {errors.decode()}"
+            output += read(terminal)
+        assert process.wait(PATIENCE) == 0, f"{command.text}: {output}"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
     assert output, command.text
-    assert "Traceback" not in errors.decode()
+    assert "Traceback" not in output
+
+
+def read(terminal: int, until: str | None = None) -> str:
+    """What is written to a terminal until it has a word, or until nobody is left to write."""
+    text = ""
+    while until is None or until not in text:
+        assert select.select([terminal], [], [], PATIENCE)[0], f"for {PATIENCE:g} s nothing more than {text!r}"
+        try:
+            text += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # EIO: the other end is closed
+            break
+    return text
 
 
 @needs_root
@@ -163,6 +181,13 @@ def test_commands_work_on_a_live_fabric(tmp_path: Path) -> None:
                 await asyncio.to_thread(run_as_printed, command, bed)
 
     asyncio.run(scenario())
+
+
+@needs_venv
+def test_hitless_check_finds_no_mistake() -> None:
+    for command in run_by("test_hitless_check_finds_no_mistake"):
+        done = subprocess.run(command.words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, "no mistake found" in done.stdout) == (0, True), done.stderr
 
 
 # softswitch
