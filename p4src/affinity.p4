@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Affinity: a flow, or a request in several datagrams, keeps its instance while that instance is alive.
 //
 //   AffinityLookup  finds the flow's entry, or a slot for a new one        (before the choice)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Answers ARP for everything that is not behind the asker's own port: gateways, service addresses, and hosts behind
 // other ports (proxy ARP). So every IPv4 packet comes to the switch as to a router, in one subnet or in several.
 

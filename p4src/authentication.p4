@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Does a report come from a holder of one of its binding's keys? Where the binding demands it (reports.p4), the tag
 // must be the report's SipHash under the key that the report names. There are two, so that a key is replaced without a
 // gap: the controller adds the next one, the node begins to use it, the controller takes the old one out. Key id 0 is

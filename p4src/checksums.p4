@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The checksums of IPv4 headers, and of the ICMP error that this switch sends: steering never touches layer 4. The
 // answer to an ICMP echo mends its own (ping.p4). What the control plane sends goes out as it is.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Choose the member for a piece of new work, by the service's policy. When nobody is eligible, on_no_live decides; the
 // last resort of a flow is where it was, since reports may be all that is lost.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a packet is to this switch: a request to a service, a report, a ping to one of its own addresses, or plain IPv4.
 
 control Classify(in headers_t hdr, inout metadata_t meta) {

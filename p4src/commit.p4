@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Is the chosen instance alive? Then the choice stands and is booked: a move of the host, a piece of new work. Else the
 // instance is taken out of the tree, and the packet goes round to choose again.
 

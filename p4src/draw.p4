@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The first of a set's members at or after a slot, cyclically: find-first-set in six steps. The set must not be empty.
 
 control Draw(in members_t set, in member_t start, out member_t member) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Only whole, well-formed Ethernet frames with ARP or IPv4 get any further. BMv2 drops neither parser errors nor bad
 // checksums by itself.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What is on the wire, and what P4Runtime clients exchange with the switch.
 
 header ethernet_h {

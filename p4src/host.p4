@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Who should be the host of a service under `single` or `pinned`? This only reads, and it is asked in two places: by
 // each pass that chooses (choose.p4), and when a report has changed the tree (settle.p4): is that reason enough for
 // such a pass? A pass only goes forwards, so it stands twice: before the tree and after it.

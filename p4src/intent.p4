@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What the control plane wants of a service, by table entry: how it is kept together, how its instances are scored, and
 // by which policy they are chosen. Each table has one entry a service.
 

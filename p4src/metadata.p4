@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What one pass of a packet knows. The stages of the pipeline speak to one another through it and through nothing else.
 
 struct metadata_t {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How a pass ends: told, counted, and then once more round, dropped, copied or sent. The one place that decides a drop.
 
 control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Packet-out: what a P4Runtime client asks of the switch. It comes before validation, since a probe need not carry a
 // packet. BMv2 lets no one read registers: the probe is how `hitless status` learns what the switch believes.
 

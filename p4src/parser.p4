@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Ethernet, ARP, IPv4 and what steering needs to see above it. A later fragment, an odd IPv4 header or an unknown
 // protocol ends the parse: Guard and Classify say what becomes of it.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Answers an ICMP echo request to one of the switch's own addresses, a service's or a gateway's.
 
 control Ping(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // All steering state. It is touched in ingress only, which BMv2 runs in one thread, so no pass sees another's half-done
 // work. Zero everywhere means "no such instance". Nothing here is written by the control plane, since BMv2 cannot do
 // that over P4Runtime: intent lives in table entries.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Reports, in two steps with the service's intent (intent.p4) looked up in between:
 //
 //   Binding  whose report is it? Bound port, source and ids, or it goes no further.

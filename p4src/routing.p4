@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // IPv4 routing, for plain packets and for steered ones, which go to their node as over any routed hop: MACs set, TTL
 // less one, layer 4 untouched. The node owns the service's address and answers the client itself.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a report or a decision leaves behind: the changed leaf in the service's tree, one more round if the host must
 // move now, the entry of the packet's flow.
 

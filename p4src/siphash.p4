@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SipHash-2-4 (Aumasson and Bernstein, 2012) of the 44 bytes of a report before its tag. The paper reads key and message
 // as little-endian words; the tag is the resulting number.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A decision about new work: which instance, and is it alive? For a request, and for a report that went round because
 // the host must move: the new host is looked at as closely as by a request.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The steering program: it reads the reports that edge nodes send about their instances, and steers every request to
 // the best instance, at the next packet, with no controller in the loop.
 //

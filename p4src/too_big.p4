@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A packet too big for the tunnel to its instance. If it must not be fragmented, its sender is told how big a packet may
 // be (RFC 1191), in the name of the service; else it is dropped, since nobody would put the fragments together again.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The tournament: one changed leaf is compared with its rival on each level up to the root, which is the exact best of
 // the service.
 //

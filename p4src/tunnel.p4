@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The tunnel to an instance behind another switch: IPv4 in IPv4 (RFC 2003).
 //
 //   client -> [Encapsulation: outer header on] -> switches that route by it -> [Decapsulation: outer header off] -> node

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Widths, sizes and well-known values: the one place that knows them.
 
 typedef bit<48> mac_t;

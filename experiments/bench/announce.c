@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sends one report for each instance of some services, so that all are eligible.
  *
  *   announce INTERFACE FIRST COUNT MEMBERS

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counts what comes out of a switch while the rest of the program loads it, and then ends the program. */
 #ifndef ARRIVALS_H
 #define ARRIVALS_H

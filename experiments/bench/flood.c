@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sends requests to services at random, faster than a packet socket takes them: the kernel makes the frames (BPF_PROG_RUN with
  * live frames, Linux 5.18), and an XDP program writes the service into each and redirects it to the interface. The far end of
  * a veth pair takes such frames only with generic receive offload on (ethtool -K PEER gro on).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One-way latency through a switch: sends a request at a time, at a steady rate, and watches the nodes' interface.
  *
  *   latency INTERFACE FIRST COUNT NODES_NAMESPACE NODES_INTERFACE SECONDS RATE

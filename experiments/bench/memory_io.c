@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packet input and output in memory: softswitch's own packet thread, with no kernel between it and the packets. A library for
  * inside.py, which attaches its ports before the packet thread starts. */
 #define _GNU_SOURCE

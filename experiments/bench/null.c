@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The null forwarder: softswitch's own packet input and output with nothing in between but both MAC addresses rewritten.
  *
  *   null af_packet|af_xdp INTERFACE INTERFACE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sends requests to services, one after the other in turn, as fast as it can or as it is told.
  *
  *   sender INTERFACE FIRST COUNT NODES_NAMESPACE NODES_INTERFACE SECONDS RATE

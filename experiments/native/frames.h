@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frames of the programs that load a switch: addresses of the lab (lab.py), requests, answers and reports. */
 #ifndef FRAMES_H
 #define FRAMES_H

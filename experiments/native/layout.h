@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The program's headers in C, from their layouts in words.h: their fields' values, and where each field begins. */
 #ifndef LAYOUT_H
 #define LAYOUT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Open-loop load on one service: each request starts when the trace says, whatever has become of those before it.
  *
  *   client INTERFACE SERVICE START_NS PATIENCE_NS TRACE OUTPUT

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The nodes of a cell: each serves one request after the other, first come first served, for as long as the trace says.
  * Nothing is computed: a service ends by a timer, so a node costs no CPU and is as fast as it is said to be. Each node
  * reports what greengrass_agent's emitter would: the same smoothed service time, the same estimate of its backlog.

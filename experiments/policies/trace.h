@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The trace of a cell, drawn beforehand (trace.py): when each request starts and how long it takes. */
 #ifndef TRACE_H
 #define TRACE_H

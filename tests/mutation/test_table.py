@@ -42,7 +42,7 @@ def test_an_edit_elsewhere_leaves_a_verdict_as_it_is(tmp_path: Path) -> None:
     after = edited(tmp_path, "control Arp(", "// A comment: if (this) that.\n" + other + "control Arp(")
     assert after.keys() - before.keys() == {"arp.p4 Other: meta.drop == drop_t.NONE"}
     assert all(after[name].control == guard.control for name, guard in before.items())
-    after = edited(tmp_path, "@id(2) port_t home", "@id(2) @refers_to(routes, address) port_t  home // whose?")
+    after = edited(tmp_path, "@id(2) port_t home", "@id(2) @refers_to(routes, address) port_t  home")
     assert all(after[name].control == guard.control for name, guard in before.items())
 
 

@@ -35,7 +35,7 @@ def test_a_change_of_a_number_is_a_change_of_both_files(tmp_path: Path) -> None:
 
 
 def test_a_declaration_it_cannot_read_is_told_by_its_line(tmp_path: Path) -> None:
-    with pytest.raises(WordsError, match=r"p4src/types\.p4:3: expected a typedef, a constant or an enumeration"):
+    with pytest.raises(WordsError, match=r"p4src/types\.p4:5: expected a typedef, a constant or an enumeration"):
         changed(tmp_path, "typedef bit<48> mac_t;", "typedef int<48> mac_t;")
 
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the engine and a compiled program know of each other. */
 #ifndef SOFTSWITCH_ABI_H
 #define SOFTSWITCH_ABI_H

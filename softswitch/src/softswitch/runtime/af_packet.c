@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* AF_PACKET: a TPACKET_V2 receive ring (V3 holds packets back for a block timer) and sendmmsg. The transmit side goes through
  * the interface's queueing discipline like any socket. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* AF_XDP for what leaves, AF_PACKET for what comes in: a frame goes straight to the driver, in a third of the time less. The
  * price: queueing disciplines and tcpdump on the interface do not see it. Receiving by AF_XDP would take the frames from the
  * host's own stack and need a BPF program on the interface, which is more than a switch may ask for.

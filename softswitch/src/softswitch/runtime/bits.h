@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Integers of up to 128 bits: big-endian loads and stores, shifts and casts that P4 defines for every amount. */
 #ifndef SOFTSWITCH_BITS_H
 #define SOFTSWITCH_BITS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Serialized p4.v1.WriteRequests that INSERT, MODIFY or DELETE plain table entries, decoded, checked and packed in bulk.
  * Whatever is anything else, wrong, or only unusual ends it: Python then takes the request apart, and tells what is wrong. */
 #include "decode.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What Python says of tables to the decoder of WriteRequests, and what it hears (softswitch/engine/decoding.py). */
 #ifndef SOFTSWITCH_DECODE_H
 #define SOFTSWITCH_DECODE_H

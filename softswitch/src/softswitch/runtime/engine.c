@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A switch as Python holds it: made, started, given ports, packets and replication lists, and ended. */
 #define _GNU_SOURCE
 #include "engine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ring by which the packet path tells Python things without waiting for it. */
 #define _GNU_SOURCE
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* BMv2's hash algorithms (src/bm_sim/calculations.cpp), over a buffer of whole bytes. */
 #ifndef SOFTSWITCH_HASH_H
 #define SOFTSWITCH_HASH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The packet thread: packets in bursts, commands between bursts, sleep when there is neither. */
 #define _GNU_SOURCE
 #include <errno.h>

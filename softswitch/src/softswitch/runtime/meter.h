@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Meters, as BMv2 has them (src/bm_sim/meters.cpp): the two rate three color marker of RFC 2698 in colour-blind mode, and
  * for P4Runtime's single rate meters that of RFC 2697. A meter that nobody has configured marks everything green. */
 #ifndef SOFTSWITCH_METER_H

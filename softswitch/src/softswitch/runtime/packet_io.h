@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How packets come in and go out. One implementation per way; the switch knows only this. */
 #ifndef SOFTSWITCH_PACKET_IO_H
 #define SOFTSWITCH_PACKET_IO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ports and the interfaces behind them, which may vanish and come back at any time. */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changes of action profiles. Only the thread that runs packets calls these, between two packets. */
 #include "profile.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Action profiles: actions that entries of indirect tables refer to, alone or as groups of which a hash picks one. */
 #ifndef SOFTSWITCH_PROFILE_H
 #define SOFTSWITCH_PROFILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compiled programs: opened, given memory and their traced variant, closed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records what a port receives and sends in capture files, as BMv2 does. It stands around another way of packet I/O, so that a
  * port that is not recorded knows nothing of it. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a program remembers (`struct ss_state`), changed and read between two packets. */
 #define _GNU_SOURCE
 #include "engine.h"

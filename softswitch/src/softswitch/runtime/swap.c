@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A program takes the place of the running one, and may take over what that has counted. */
 #define _GNU_SOURCE
 #include "engine.h"

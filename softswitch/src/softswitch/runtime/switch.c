@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One packet to completion, in the order of BMv2's simple_switch: parser, ingress, then clone, digest, resubmit, multicast,
  * drop or unicast; egress, clone, drop, deparser, recirculate. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The switch once more, telling what happens to a packet, so that the one in switch.c need not ask whether it should. */
 #define SS_TRACED
 #include "switch.c"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Match-action tables. One structure serves every match kind: entries that share a mask form a group with a hash of its
  * own, groups are searched by falling priority and the search ends when no group left can win (Srinivasan, Suri, Varghese,
  * "Packet Classification using Tuple Space Search", 1999). An exact table is one group; an LPM table has one for each

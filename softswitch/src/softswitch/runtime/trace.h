@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a packet met, as a sequence of records; softswitch/engine/trace.py makes text of it. Only the traced variant of a program and
  * the engine include this. A record is a word (kind, number of words that follow, subject) and those words. */
 #ifndef SOFTSWITCH_TRACE_H

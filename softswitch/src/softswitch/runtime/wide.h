@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Integers of more than 128 bits in two's complement, low word first. A program sets SS_WIDE_WORDS to what its widest number
  * needs; every operation is modulo 2^(64 * SS_WIDE_WORDS). */
 #ifndef SOFTSWITCH_WIDE_H
