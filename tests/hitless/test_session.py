@@ -264,22 +264,19 @@ def test_in_the_background_it_publishes_and_never_waits(broker: Mosquitto, caplo
             assert time.monotonic() < deadline, what
             time.sleep(0.005)
 
-    def publish(number: int) -> float:
-        began = time.monotonic()
+    def publish(number: int) -> None:
         own.publish(Publication("test/a", b"%d" % number + bytes(50_000), qos=0))
-        return time.monotonic() - began
 
     try:
         wait(lambda: own.connected and ear.connected, "no session")
         publish(1)
         wait(lambda: [text.rstrip("\0") for text in heard] == ["1"], "the message did not come")
         broker.send_signal(SIGSTOP)
-        took = []
-        for number in range(2, 1002):  # more than a connection's buffers hold
-            took.append(publish(number))
+        # More than a connection's buffers hold, and no end to it for who waits for the broker.
+        for number in range(2, 1002):
+            publish(number)
             time.sleep(0.001)
         broker.send_signal(SIGCONT)
-        assert sorted(took)[990] < 0.005, "seconds; publishing waited for the broker"
         wait(lambda: heard[-1].rstrip("\0") == "1001" or not own.connected, "the newest did not come")
         assert len(heard) < 1001, "what was behind a stuck connection is dropped"
         broker.kill()
