@@ -4,6 +4,7 @@ A class is complete when it is in POLICIES: the fabric file takes it by its name
 its fields as parameters, and `policy_of` reads such an entry back. `docs/contributing.md` walks through adding one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
@@ -19,7 +20,7 @@ from hitless.wire.report import Report
 from hitless.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 
 
-class Policy:
+class Policy(ABC):
     """How instances are chosen for new work. A subclass is a frozen dataclass; its fields are in the switch's units."""
 
     __slots__ = ()
@@ -40,12 +41,12 @@ class Policy:
         one: Any = self
         return tuple((field.name, getattr(self, field.name)) for field in fields(one))
 
+    @abstractmethod
     def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
         """The rank that a report gives an instance that is ready and does not drain.
 
         `unseen`: pieces of work sent to it that it had not received when it reported.
         """
-        raise NotImplementedError
 
 
 class OneHost(Policy):
@@ -90,9 +91,9 @@ class Shared(Policy):
         """
         return SPREAD_BEST - min(_delay(report, unseen, path_cost), SPREAD_MAX_DELAY)
 
+    @abstractmethod
     def choose(self, tree: Tree, turn: int, draw: Draw) -> int:
         """One of the tree's eligible members, of which there is at least one; `turn` is the slot whose turn it is."""
-        raise NotImplementedError
 
 
 def _delay(report: Report, unseen: int, path_cost: int) -> int:

@@ -15,7 +15,8 @@ from softswitch.engine.abi import Result
 from softswitch.p4runtime.entities import counters, digests, meters, registers, replication, value_sets
 from softswitch.p4runtime.entities.effect import Effect
 from softswitch.p4runtime.entities.profiles import ProfileChange
-from softswitch.p4runtime.entities.tables import TableChange, set_timer
+from softswitch.p4runtime.entities.table_change import TableChange
+from softswitch.p4runtime.entities.tables import set_timer
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 
