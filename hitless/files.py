@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hitless.faults import faults
+
+log = logging.getLogger(__name__)
 
 _U32 = 1 << 32
 Document = TypeVar("Document")
@@ -77,6 +80,23 @@ class JsonFile(Generic[Document]):
             return self._type.validate_python(fields)
         except ValidationError as error:
             raise self._unexpected(faults(error, "document", quoted=False)) from None
+
+    def load_or_set_aside(self) -> Document | None:
+        """What was saved; None when there is no file, or none that can be used: that one is kept as `<name>.broken`.
+
+        For what can be made anew without harm. `unreadable` says what that means, and stands in the log.
+        """
+        try:
+            return self.load()
+        except StateError as error:
+            aside = self.path.with_name(f"{self.path.name}.broken")
+            try:
+                self.path.replace(aside)
+            except OSError as problem:
+                log.error("%s (it cannot be set aside: %s)", error, problem.strerror)
+            else:
+                log.error("%s (the file is kept as %s)", error, aside)
+            return None
 
     def save(self, document: Document) -> None:
         """Replace what was saved, and wait until it is on disk. Raises StateError."""

@@ -47,16 +47,16 @@ class Plan:
     remove: tuple[str, ...] = ()
     """Components that go; dependents first."""
     replace: tuple[str, ...] = ()
-    """Components whose version or content changes; dependencies first."""
+    """Components whose version or content changes, or that need one that does; dependencies first."""
     start: tuple[str, ...] = ()
     """Components that are new; dependencies first."""
     reconfigure: tuple[str, ...] = ()
-    """Components that keep running and get a new configuration."""
+    """Components that get a new configuration; each takes it as it can, live or by a restart."""
 
     @property
-    def touched(self) -> tuple[str, ...]:
-        """The components that end, or end and start anew."""
-        return self.remove + self.replace
+    def changed(self) -> tuple[str, ...]:
+        """The components that the plan does something to and that are there afterwards."""
+        return self.reconfigure + self.replace + self.start
 
 
 def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = None) -> Manifest:
@@ -108,14 +108,20 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
 
 
 def plan(current: Components, target: Components, broken: Collection[str] = ()) -> Plan:
-    """The steps from `current` to `target`. Nothing that stays the same is touched, unless it is broken."""
+    """The steps from `current` to `target`.
+
+    Nothing that stays the same is touched, unless it is broken or a HARD dependency of it is replaced.
+    """
     new_order = in_order({name: installed.recipe for name, installed in target.items()})
     old_order = in_order({name: installed.recipe for name, installed in current.items()})
-    replace, start, reconfigure = [], [], []
+    needs = hard_needs({name: installed.recipe for name, installed in target.items()})
+    replace: list[str] = []
+    start: list[str] = []
+    reconfigure: list[str] = []
     for name in new_order:
         if name not in current:
             start.append(name)
-        elif current[name].digest != target[name].digest or name in broken:
+        elif current[name].digest != target[name].digest or name in broken or not needs[name].isdisjoint(replace):
             replace.append(name)
         elif current[name].configuration != target[name].configuration:
             reconfigure.append(name)
@@ -133,6 +139,14 @@ def in_order(recipes: Mapping[str, Recipe]) -> list[str]:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise ResolveError(f"components depend on one another in a circle: {' -> '.join(error.args[1])}") from error
+
+
+def hard_needs(recipes: Mapping[str, Recipe]) -> dict[str, frozenset[str]]:
+    """For each component, the others among them without which it cannot run."""
+    return {
+        name: frozenset(needed for needed, one in recipe.dependencies.items() if one.kind == "HARD") & recipes.keys()
+        for name, recipe in recipes.items()
+    }
 
 
 def steps_of(recipe: Recipe) -> dict[str, Step]:
