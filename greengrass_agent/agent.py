@@ -59,7 +59,8 @@ class Agent:
         self._mqtt = Connection(
             config.thing,
             config.broker,
-            self._epoch(),
+            # Only presence is ordered by it: no reason not to start.
+            next_epoch(self._store.epoch("agent"), essential=False),
             on_connected=self._connected,
             on_message=self._message,
         )
@@ -148,17 +149,6 @@ class Agent:
     def _changed(self, component: str, state: ComponentState, reason: str | None) -> None:
         self._jobs.handle(Changed(component, state, reason))
         self._publish_health("COMPONENT_STATUS_CHANGE")
-
-    def _epoch(self) -> int:
-        """Counts this start. Only presence is ordered by it: the agent starts also when it cannot be counted."""
-        path = self._store.epoch("agent")
-        try:
-            return next_epoch(path)
-        except StateError as error:
-            log.error("%s (the agent starts nevertheless)", error)
-            with contextlib.suppress(OSError):
-                path.replace(path.with_name("agent.broken"))
-            return 1
 
     def _publish_health(self, trigger: str) -> None:
         self._health_sequence += 1

@@ -115,19 +115,28 @@ class _Starts:
     starts: Annotated[int, Field(ge=0, lt=_U32)]
 
 
-def next_epoch(path: Path) -> int:
-    """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0. Raises StateError."""
+def next_epoch(path: Path, *, essential: bool = True) -> int:
+    """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0.
+
+    Raises StateError when the file cannot be read or written; unless a wrong count does little harm, so that it is not
+    `essential`: then that is told in the log.
+    """
     file = JsonFile(
         path,
         _Starts,
         version=1,
         what="a counter of starts",
-        unreadable="remove it and raise the node's generation in the fabric file",
+        unreadable="remove it and raise the node's generation in the fabric file" if essential else "counting anew",
         unwritable="let it be written there, for starts that are not counted look like old ones",
     )
-    last = file.load()
+    last = file.load() if essential else file.load_or_set_aside()
     epoch = (last.starts + 1) % _U32 if last is not None else 1
-    file.save(_Starts(epoch))
+    try:
+        file.save(_Starts(epoch))
+    except StateError as error:
+        if essential:
+            raise
+        log.error("%s", error)
     return epoch
 
 

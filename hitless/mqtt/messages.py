@@ -179,6 +179,13 @@ class JobStatusDetails(Message):
     percent: int | None = Field(default=None, ge=0, le=100)
     """Of the file that is being downloaded."""
 
+    @property
+    def progress(self) -> str | None:
+        """How far a job in progress is, for people; None if the node has not said."""
+        if self.step is None or self.percent is None:
+            return self.step
+        return f"{self.step} {self.percent} %"
+
     def __str__(self) -> str:
         return ": ".join(part for part in (self.detailed_status, self.reason) if part)
 
