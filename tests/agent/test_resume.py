@@ -84,12 +84,15 @@ class Node:
                 self._live(Offered(job, wanted))
             except Killed:
                 continue
+            assert job in self.told, "the agent lives on, and the job has no result"
 
     def _live(self, offer: Offered) -> None:
         left = next(self.lives, 1 << 30)
         deployer = Deployer(self.disk)
         self.running = {name: one.version for name, one in deployer.current.items()}
-        events: deque[Event] = deque([*self._states(), Applied(0), Connected(), offer])
+        # Once it has merged, the job needs nobody to name it again.
+        offers = [offer] if deployer.record.under_way is None else []
+        events: deque[Event] = deque([*self._states(), Applied(0), Connected(), *offers])
         while events:
             for effect in deployer.handle(events.popleft()):
                 if left == 0:
@@ -153,6 +156,7 @@ def test_a_job_ends_as_it_would_have_without_the_kills(
     assert killed.disk.under_way is None
     if undisturbed.told[JOB].detail == "FAILED_ROLLBACK_COMPLETE":
         assert killed.running == first
+        assert killed.disk.deployment_id == document(first, policy).deployment_id
 
 
 @given(versions, versions)
