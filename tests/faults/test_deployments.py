@@ -95,12 +95,11 @@ def test_a_changed_configuration_reaches_script_and_environment_of_what_does_not
         defaults = {"greeting": "hello", "name": "nobody"}
         recipes = {NAME: one.shelf.recipe(NAME, "1.0.0", lifecycle, configuration=defaults)}
         one.start()
-        heard = ""
-        for name in ("world", "moon"):
-            one.offer(name, {NAME: "1.0.0"}, recipes, name=name)
-            assert one.result(name) == ("SUCCESSFUL", "")
-            heard += f"hello {name}\n"
-            until(lambda: said.exists() and said.read_text() == heard, "one more start")
+        for names in (["world"], ["world", "moon"]):
+            one.offer(names[-1], {NAME: "1.0.0"}, recipes, name=names[-1])
+            assert one.result(names[-1]) == ("SUCCESSFUL", "")
+            heard = [f"hello {name}" for name in names]
+            until(lambda heard=heard: said.exists() and said.read_text().splitlines() == heard, "one more start")
 
 
 def test_an_agent_with_broken_state_files_comes_up_and_says_so(tmp_path: Path) -> None:
