@@ -41,9 +41,32 @@ class Configure(BaseModel):
 
     command: Literal["configure"] = "configure"
     concurrency: int
+    """Workers wanted, and requests executed at a time."""
     queue_limit: int
     timeout_ms: int
+    idempotent: bool = False
+    """Whether a request whose worker died may be executed again."""
+    streamed: bool = False
+    """Whether the function takes request bodies as they come, in place of whole."""
     configuration: dict[str, Any]
+
+
+class Serve(BaseModel):
+    """New work goes to the workers of this launch from now on; those of others finish what they have and are shut down."""
+
+    model_config = _STRICT
+
+    command: Literal["serve"] = "serve"
+    launch: int
+
+
+class Suspend(BaseModel):
+    """The component is broken: requests are refused with 503 and this reason at once. None: no longer."""
+
+    model_config = _STRICT
+
+    command: Literal["suspend"] = "suspend"
+    reason: str | None
 
 
 class Role(BaseModel):
@@ -69,7 +92,7 @@ class Finish(BaseModel):
     command: Literal["finish"] = "finish"
 
 
-Command = Configure | Role | Finish
+Command = Configure | Serve | Suspend | Role | Finish
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
 
@@ -78,5 +101,6 @@ class Status(BaseModel):
 
     model_config = _STRICT
 
-    workers: int
+    workers: dict[int, int]
+    """Workers that are connected and warm, by launch; a launch without any is left out."""
     finished: bool = False

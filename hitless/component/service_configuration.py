@@ -32,6 +32,12 @@ class ServiceConfiguration(BaseModel):
     """Milliseconds until a request that has no answer yet is answered with an error."""
     queue_limit: int = Field(default=256, ge=1, lt=1 << 16)
     """Requests that may wait; one more is refused at once."""
+    idempotent: bool = False
+    """Whether a request may be executed again if the worker that had it died."""
+    streamed: bool = False
+    """Whether the handler takes HTTP request bodies as they come (`context.body`), in place of whole in the event."""
+    warm_up: dict[str, Any] | None = None
+    """An event that each new worker handles before it gets requests; None for no such call."""
     endpoints: dict[str, Annotated[ServiceEndpoint, PlainValidator(ServiceEndpoint.read)]]
     """By service name."""
 
