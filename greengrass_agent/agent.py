@@ -12,6 +12,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from greengrass_agent.components.isolation import EnvironmentBuildError
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment import machine as deployment
@@ -36,6 +37,7 @@ from greengrass_agent.deployment.machine import (
     Tell,
     Unreadable,
 )
+from greengrass_agent.deployment.plan import Components
 from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.mqtt import Connection
 from hitless.component.states import ComponentState
@@ -81,7 +83,12 @@ class Agent:
         self._store = Store(config.root)
         record = self._store.load()
         self._information = record.information
-        self._deployer = Deployer(current=record.components, deployment_id=record.deployment_id, results=record.results)
+        self._deployer = Deployer(
+            current=record.components,
+            deployment_id=record.deployment_id,
+            results=record.results,
+            allow_privilege=config.allow_privilege,
+        )
         self._runtime = NodeRuntime(config, self._store, self._changed)
         self._mqtt = Connection(
             config.thing,
@@ -190,9 +197,7 @@ class Agent:
             case FetchRecipes(job):
                 self._step(job, self._fetch_recipes(job))
             case FetchArtifacts(job, components):
-                assert self._downloader is not None
-                artifacts = self._downloader.artifacts(components)
-                self._step(job, self._then(artifacts, ArtifactsFetched(job)))
+                self._step(job, self._then(self._fetch_artifacts(components), ArtifactsFetched(job)))
             case Notify(job, components, timeout_s):
                 self._step(job, self._then(self._runtime.drain(components, timeout_s), Notified(job)))
             case Abandon():
@@ -209,7 +214,7 @@ class Agent:
         async def guarded() -> None:
             try:
                 await work
-            except DownloadError as error:
+            except (DownloadError, EnvironmentBuildError) as error:
                 self._handle(Failed(job, str(error)))
             except Exception as error:  # whatever it is, the deployment must not hang on it
                 log.exception("deployment %s", job)
@@ -227,6 +232,11 @@ class Agent:
         assert self._downloader is not None
         recipes = await self._downloader.recipes(self._documents[job].document)
         self._handle(RecipesFetched(job, recipes))
+
+    async def _fetch_artifacts(self, components: Components) -> None:
+        assert self._downloader is not None
+        await self._downloader.artifacts(components)
+        await self._runtime.isolation.build(components)
 
     async def _apply(self) -> None:
         """Carry out merges, one after the other: a rollback begins when the merge that it undoes is done."""
@@ -248,6 +258,7 @@ class Agent:
         )
         self._save()
         self._store.prune(self._deployer.current)
+        self._runtime.isolation.prune(self._deployer.current)
         self._publish_health("DEPLOYMENT")
 
     def _save(self) -> None:

@@ -187,6 +187,8 @@ class Deployer:
     """The deployment that brought `current` about."""
     results: dict[str, Result] = field(default_factory=dict)
     """Results of jobs by job id, oldest first."""
+    allow_privilege: bool = False
+    """Whether the node's owner lets scripts run as root."""
     states: dict[str, ComponentState] = field(default_factory=dict)
     """The last state of each component."""
     phase: Phase = Phase.IDLE
@@ -261,7 +263,7 @@ class Deployer:
 
     def _resolved(self, offer: Offered, recipes: Mapping[str, Recipe]) -> list[Effect]:
         try:
-            resolve(offer.document, recipes)
+            resolve(offer.document, recipes, self.allow_privilege)
             self._target = configure(offer.document, recipes, self.current)
         except ResolveError as error:
             return self._finish(Result("FAILED", "FAILED_NO_STATE_CHANGE", str(error)), abandon=True)

@@ -12,7 +12,7 @@ from greengrass_agent.deployment.configuration import Configuration, Configurati
 from greengrass_agent.deployment.interpolation import Context, interpolate
 from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
-from hitless.mqtt.messages import DeploymentDocument
+from hitless.mqtt.messages import DeploymentDocument, SystemResourceLimits
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
 """Greengrass's names of what uname calls the machine."""
@@ -30,6 +30,7 @@ class Installed:
     digest: str
     """Hexadecimal SHA-256 of the recipe file; with the digests in it, of the artefacts too."""
     configuration: Configuration
+    limits: SystemResourceLimits = SystemResourceLimits()
 
     @property
     def version(self) -> str:
@@ -51,7 +52,7 @@ class Plan:
     start: tuple[str, ...] = ()
     """Components that are new; dependencies first."""
     reconfigure: tuple[str, ...] = ()
-    """Components that keep running and get a new configuration."""
+    """Components that keep running and get a new configuration, or other limits."""
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -70,16 +71,21 @@ def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = N
     raise ResolveError(f"{recipe.name} {recipe.version}: no manifest for this platform ({told})")
 
 
-def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe]) -> None:
+def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe], allow_privilege: bool = False) -> None:
     """Check that the fetched recipes are what the document asks for and that every dependency is met.
 
-    Raises ResolveError naming the component.
+    `allow_privilege`: the node's owner lets scripts run as root. Raises ResolveError naming the component.
     """
     for name, component in document.components.items():
         recipe = recipes[name]
         if (recipe.name, recipe.version) != (name, component.component_version):
             raise ResolveError(f"{name} {component.component_version}: its recipe is of {recipe.name} {recipe.version}")
-        manifest_for(recipe)
+        if not allow_privilege and (
+            asking := [step for step, one in steps_of(recipe).items() if one.requires_privilege]
+        ):
+            raise ResolveError(
+                f"{name}: {', '.join(asking)} requires privilege, which this node does not allow (allow_privilege)"
+            )
         for needed, dependency in recipe.dependencies.items():
             if needed not in recipes:
                 if dependency.kind == "HARD":
@@ -103,7 +109,8 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
             _check_variables(recipe, configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
-        target[name] = Installed(recipe, document.recipes[name].sha256, configuration)
+        limits = component.run_with.system_resource_limits
+        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits)
     return target
 
 
@@ -117,7 +124,7 @@ def plan(current: Components, target: Components, broken: Collection[str] = ()) 
             start.append(name)
         elif current[name].digest != target[name].digest or name in broken:
             replace.append(name)
-        elif current[name].configuration != target[name].configuration:
+        elif current[name] != target[name]:
             reconfigure.append(name)
     remove = [name for name in reversed(old_order) if name not in target]
     return Plan(tuple(remove), tuple(replace), tuple(start), tuple(reconfigure))

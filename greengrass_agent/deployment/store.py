@@ -3,7 +3,9 @@
     <root>/deployment.json                                       in force, with each component's configuration
     <root>/packages/recipes/<component>-<version>-<digest>.yaml
     <root>/packages/artifacts[-unarchived]/<component>/<version>/<digest>/
+    <root>/packages/environments/<key>/                           Python environments, see host/environment.py
     <root>/work/<component>/                                      the component's own, kept through its versions
+    <root>/users.json                                             whom each component runs as
     <root>/epochs/, <root>/run/                                   start counters; sockets of the running agent
 
 Packages lie under the digest of their recipe, so that a new one never overwrites what is running.
@@ -20,7 +22,7 @@ from greengrass_agent.deployment.machine import Result
 from greengrass_agent.deployment.plan import Components, Installed
 from hitless.component.recipe import Recipe, RecipeError
 from hitless.files import JsonFile, StateError
-from hitless.mqtt.messages import DeploymentInformation
+from hitless.mqtt.messages import DeploymentInformation, SystemResourceLimits
 
 FORMAT = 1
 SHORT = 16
@@ -31,6 +33,7 @@ class _SavedComponent:
     version: str
     digest: str
     configuration: dict[str, Any]
+    limits: SystemResourceLimits = SystemResourceLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,16 @@ class Store:
         """Folder that belongs to a component."""
         return self.root / "work" / name
 
+    @property
+    def environments(self) -> Path:
+        """Folder of the Python environments."""
+        return self.root / "packages" / "environments"
+
+    @property
+    def users(self) -> Path:
+        """File of the users that components run as."""
+        return self.root / "users.json"
+
     def epoch(self, name: str) -> Path:
         """File of a start counter."""
         return self.root / "epochs" / name
@@ -93,7 +106,8 @@ class Store:
     def save(self, record: Record) -> None:
         """Save, and wait until it is on disk. Raises StateError."""
         components = {
-            name: _SavedComponent(one.version, one.digest, one.configuration) for name, one in record.components.items()
+            name: _SavedComponent(one.version, one.digest, one.configuration, one.limits)
+            for name, one in record.components.items()
         }
         self._file.save(_Document(record.deployment_id, components, record.results, record.information))
 
@@ -127,4 +141,4 @@ class Store:
         except (OSError, ValueError, RecipeError) as error:
             problem = error.strerror if isinstance(error, OSError) else error
             raise StateError(f"{file}: {problem}: remove {self._file.path} to begin anew") from error
-        return Installed(recipe, saved.digest, saved.configuration)
+        return Installed(recipe, saved.digest, saved.configuration, saved.limits)
