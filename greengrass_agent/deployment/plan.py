@@ -12,7 +12,7 @@ from greengrass_agent.deployment.configuration import Configuration, Configurati
 from greengrass_agent.deployment.interpolation import Context, interpolate
 from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
-from hitless.mqtt.messages import DeploymentDocument, SystemResourceLimits
+from hitless.mqtt.messages import UNLIMITED, DeploymentDocument, SystemResourceLimits
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
 """Greengrass's names of what uname calls the machine."""
@@ -30,7 +30,7 @@ class Installed:
     digest: str
     """Hexadecimal SHA-256 of the recipe file; with the digests in it, of the artefacts too."""
     configuration: Configuration
-    limits: SystemResourceLimits = SystemResourceLimits()
+    limits: SystemResourceLimits = UNLIMITED
 
     @property
     def version(self) -> str:
@@ -80,11 +80,11 @@ def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe], allow_p
         recipe = recipes[name]
         if (recipe.name, recipe.version) != (name, component.component_version):
             raise ResolveError(f"{name} {component.component_version}: its recipe is of {recipe.name} {recipe.version}")
-        if not allow_privilege and (
-            asking := [step for step, one in steps_of(recipe).items() if one.requires_privilege]
-        ):
+        asking = [step for step, one in steps_of(recipe).items() if one.requires_privilege]
+        if asking and not allow_privilege:
             raise ResolveError(
-                f"{name}: {', '.join(asking)} requires privilege, which this node does not allow (allow_privilege)"
+                f"{name}: {' and '.join(asking)} with RequiresPrivilege, which this node does not allow"
+                " (allow_privilege in its agent's configuration)"
             )
         for needed, dependency in recipe.dependencies.items():
             if needed not in recipes:

@@ -22,7 +22,7 @@ from greengrass_agent.deployment.machine import Result
 from greengrass_agent.deployment.plan import Components, Installed
 from hitless.component.recipe import Recipe, RecipeError
 from hitless.files import JsonFile, StateError
-from hitless.mqtt.messages import DeploymentInformation, SystemResourceLimits
+from hitless.mqtt.messages import UNLIMITED, DeploymentInformation, SystemResourceLimits
 
 FORMAT = 1
 SHORT = 16
@@ -33,7 +33,7 @@ class _SavedComponent:
     version: str
     digest: str
     configuration: dict[str, Any]
-    limits: SystemResourceLimits = SystemResourceLimits()
+    limits: SystemResourceLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

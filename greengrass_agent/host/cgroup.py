@@ -1,7 +1,8 @@
 """A CPU budget as a control group of v1 or v2: its size, its use, and the processes in it.
 
 On v1 the controllers cpu (quota) and cpuacct (use), and memory and pids where limits are wanted, are trees of their own
-in which a group has the same name; on v2 there is one tree. A group is a folder, so everything here can be tried on plain files.
+in which a group has the same name; on v2 there is one tree. A group is a folder, so everything here can be tried on
+plain files.
 Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, scheduler/sched-bwc and admin-guide/cgroup-v2.
 """
 

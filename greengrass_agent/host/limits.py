@@ -81,6 +81,5 @@ def _write(file: Path, value: int | str) -> None:
     try:
         file.write_text(f"{value}\n")
     except OSError as error:
-        raise CgroupError(
-            f"{file}: cannot be set to {value}: {error.strerror}: does the node's group pass it on?"
-        ) from error
+        reason = f"{error.strerror}: does the node's group pass this controller on?"
+        raise CgroupError(f"{file}: cannot be set to {value}: {reason}") from error

@@ -58,7 +58,7 @@ class Users:
         self._uids = document.uids if document is not None else {}
 
     def of(self, owner: str) -> User | None:
-        """The user of a component; None for an agent that may not change users, or is to use root. Raises StateError."""
+        """The user of a component; None: whom the agent runs as. Raises StateError."""
         if os.geteuid() != 0:
             return None
         if self._all is not None:
@@ -78,9 +78,7 @@ def free_uid(owner: str, taken: set[int]) -> int:
         uid = FIRST + (start + step) % (LAST - FIRST + 1)
         if uid not in taken and not _known(uid):
             return uid
-    raise StateError(
-        f"all user ids from {FIRST} to {LAST} are taken: name one with run_as in the agent's configuration"
-    )
+    raise StateError(f"user ids {FIRST} to {LAST} are all taken: name one with run_as in the agent's configuration")
 
 
 def _known(uid: int) -> bool:

@@ -89,10 +89,14 @@ class SystemResourceLimits(Message):
     """Cores."""
 
 
+UNLIMITED = SystemResourceLimits()
+"""A deployment that says nothing of them."""
+
+
 class RunWith(Message):
     """How a component's processes are run."""
 
-    system_resource_limits: SystemResourceLimits = SystemResourceLimits()
+    system_resource_limits: SystemResourceLimits = UNLIMITED
 
 
 class ComponentDeployment(Message):
