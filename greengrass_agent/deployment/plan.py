@@ -124,7 +124,7 @@ def plan(current: Components, target: Components, broken: Collection[str] = ()) 
             start.append(name)
         elif current[name].digest != target[name].digest or name in broken:
             replace.append(name)
-        elif current[name] != target[name]:
+        elif (current[name].configuration, current[name].limits) != (target[name].configuration, target[name].limits):
             reconfigure.append(name)
     remove = [name for name in reversed(old_order) if name not in target]
     return Plan(tuple(remove), tuple(replace), tuple(start), tuple(reconfigure))
