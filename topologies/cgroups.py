@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,9 @@ class Hierarchy:
     def remove(self, node: str) -> None:
         """Take a node's group away, with all that runs in it. A missing group is no error. Raises CgroupError."""
         self.node(node).remove()
-        if self.top.exists() and not self.top.children():
-            self.top.remove()
+        for path in self.top.paths.values():
+            with contextlib.suppress(OSError):  # not there, or another has a node
+                path.rmdir()
 
     def nodes(self) -> list[str]:
         """The nodes that have a group: after a clean end, none."""

@@ -104,7 +104,6 @@ class Component:
     async def start(self) -> None:
         """Begin the component's life. Raises CgroupError, NetworkError, OSError."""
         self._leaf.create()
-        self._context.isolation.limits(self.installed).apply(self._leaf)
         # What an agent that was killed has left behind.
         await asyncio.to_thread(self._leaf.kill)
         configuration = ServiceConfiguration.read(self.installed.configuration)
@@ -151,7 +150,7 @@ class Component:
     def _configure(self, installed: Installed) -> None:
         self.installed = installed
         try:
-            self._context.isolation.limits(installed).apply(self._leaf)
+            self._context.isolation.limit(installed, self._leaf)
         except CgroupError as error:  # v1 takes no memory limit below what is used
             log.error("%s keeps its limits: %s", self.name, error)
         configuration = ServiceConfiguration.read(installed.configuration)
@@ -279,6 +278,8 @@ class Component:
                 output=self._output,
                 exited=exited,
             )
+        except CgroupError as error:
+            self.give_up(str(error))
         except (OSError, ValueError, StateError) as error:
             log.error("%s: %s cannot be started: %s", self.name, step, error)
             self._tell(Exited(step, 127))

@@ -17,12 +17,14 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Installed
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host import environment
-from greengrass_agent.host.cgroup import Group
+from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.confine import Confinement, variables
 from greengrass_agent.host.environment import REQUIREMENTS, Environment, NodePython
 from greengrass_agent.host.limits import Limits
 from greengrass_agent.host.users import User, Users
 from greengrass_agent.host.view import View, own, view
+from hitless.files import StateError
+from hitless.mqtt.messages import UNLIMITED, SystemResourceLimits
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,14 @@ class Isolation:
         if os.geteuid() != 0:
             log.warning("not root: the scripts of components run as the agent's own user, and may read what it may")
 
-    def limits(self, installed: Installed) -> Limits:
-        """What a component may use: as its deployment says, or else the node's owner."""
-        config, wanted = self._config, installed.limits
+    def limit(self, installed: Installed, group: Group) -> None:
+        """Hold what runs of a component in the group, or in those below it, to its limits. Raises CgroupError."""
+        for one in group.children() or [group]:
+            self._limits(installed.limits).apply(one)
+
+    def _limits(self, wanted: SystemResourceLimits) -> Limits:
+        """What a script may use: as its component's deployment says, or else the node's owner."""
+        config = self._config
         default = None if config.component_memory_mb is None else config.component_memory_mb << 20
         return Limits(
             default if wanted.memory is None else wanted.memory << 10,
@@ -86,20 +93,23 @@ class Isolation:
             readable=[*artifacts, *([] if private else [place.venv]), *([gateway] if gateway is not None else [])],
             writable=[work, *([place.venv] if private else [])],
             work=work,
+            limits=self._limits(installed.limits),
         )
 
     async def build(self, components: Components) -> None:
-        """Build the environments of components that name requirements. Raises EnvironmentBuildError, OSError."""
+        """Build the environments of components that name requirements. Raises EnvironmentBuildError."""
         for name, installed in components.items():
             place, _ = self._environment(name, installed)
             if self._requirements(name, installed) is None or place.complete(self._python):
                 continue
             try:
                 await self._install(name, self._store.artifacts(name, installed) / REQUIREMENTS, place)
-            except BaseException:
-                shutil.rmtree(place.folder, ignore_errors=True)
-                raise
-            place.finish(self._python)
+                place.finish(self._python)
+            except (OSError, StateError, CgroupError) as error:
+                raise EnvironmentBuildError(f"{name}: no environment for its {REQUIREMENTS}: {error}") from error
+            finally:
+                if not place.complete(self._python):
+                    shutil.rmtree(place.folder, ignore_errors=True)
 
     def prune(self, components: Components) -> None:
         """Remove the environments that no component of `components` needs."""
@@ -127,27 +137,20 @@ class Isolation:
             own(place.venv, builder)
             own(home, builder)
         confinement = self._confinement(
-            builder, place, readable=[requirements.parent], writable=[place.venv, home], work=home
+            builder,
+            place,
+            readable=[requirements.parent],
+            writable=[place.venv, home],
+            work=home,
+            limits=self._limits(UNLIMITED),
         )
-        group = self._budget.child(_BUILDER)
-        group.create()
         script = f"exec python3 -m pip install --quiet --no-input --disable-pip-version-check -r '{requirements}'"
         log.info("%s: installing its %s", name, REQUIREMENTS)
-        process = await asyncio.create_subprocess_exec(
-            *confinement.command(script, group.join_files()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(confinement.variables),
-            start_new_session=True,
-        )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), BUILD_S)
+            code, output = await self._run(confinement, script)
         except TimeoutError:
             raise EnvironmentBuildError(f"{name}: pip has not installed {REQUIREMENTS} in {BUILD_S:.0f} s") from None
-        finally:
-            await asyncio.to_thread(group.remove)
-        if process.returncode != 0:
+        if code != 0:
             lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
             told = " / ".join(lines[-QUOTED_LINES:])[-QUOTED_BYTES:]
             raise EnvironmentBuildError(f"{name}: pip cannot install {REQUIREMENTS}: {told}")
@@ -155,8 +158,35 @@ class Isolation:
         if builder is not None:
             own(place.venv, _ROOT)
 
+    async def _run(self, confinement: Confinement, script: str) -> tuple[int | None, bytes]:
+        """Run a script to its end: exit code and output. Raises OSError, CgroupError, TimeoutError."""
+        group = self._budget.child(_BUILDER)
+        await asyncio.to_thread(group.remove)  # what an agent that was killed has left behind
+        group.create()
+        try:
+            confinement.limits.apply(group)
+            process = await asyncio.create_subprocess_exec(
+                *confinement.command(script, group.join_files()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(confinement.variables),
+                start_new_session=True,
+            )
+            output, _ = await asyncio.wait_for(process.communicate(), BUILD_S)
+        finally:
+            await asyncio.to_thread(group.remove)
+        return process.returncode, output
+
     def _confinement(
-        self, user: User | None, place: Environment, *, readable: Iterable[Path], writable: Iterable[Path], work: Path
+        self,
+        user: User | None,
+        place: Environment,
+        *,
+        readable: Iterable[Path],
+        writable: Iterable[Path],
+        work: Path,
+        limits: Limits,
     ) -> Confinement:
         config = self._config
         seen = View()
@@ -164,4 +194,4 @@ class Isolation:
             hidden = (config.root, config.log_dir)
             seen = view(user, readable=[*self._python.folders, *readable], writable=writable, hidden=hidden)
         own_variables = variables(os.environ, [place.programs], work, user)
-        return Confinement(user, seen, work, {**own_variables, "VIRTUAL_ENV": str(place.venv)})
+        return Confinement(user, seen, work, {**own_variables, "VIRTUAL_ENV": str(place.venv)}, limits)

@@ -47,10 +47,6 @@ class Group:
         """The group of that name below this one; it may not exist yet."""
         return Group(self.version, {tree: path / name for tree, path in self.paths.items()})
 
-    def parent(self) -> Group:
-        """The group above this one."""
-        return Group(self.version, {tree: path.parent for tree, path in self.paths.items()})
-
     def children(self) -> list[Group]:
         """The groups below this one."""
         names = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from greengrass_agent.host import launcher
+from greengrass_agent.host.limits import UNLIMITED, Limits
 from greengrass_agent.host.users import User
 from greengrass_agent.host.view import View
 
@@ -38,6 +39,8 @@ class Confinement:
     """Its working directory."""
     variables: Mapping[str, str]
     """Its environment."""
+    limits: Limits = UNLIMITED
+    """What it may use."""
 
     def command(self, script: str, join_files: Iterable[Path]) -> list[str]:
         """The command line that runs a shell script, confined and in the control groups of these files."""

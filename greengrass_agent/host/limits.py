@@ -1,12 +1,16 @@
-"""What a component may use at most, written to its control group (v1 or v2).
+"""What a script of a component may use at most, written to a control group (v1 or v2).
 
 Source of the file names: the kernel's admin-guide/cgroup-v1/{memory,pids}, scheduler/sched-bwc, admin-guide/cgroup-v2.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from typing import Final
 
 from greengrass_agent.host.cgroup import CgroupError, Group
 
@@ -32,13 +36,13 @@ class Limits:
         Where the node's groups have no controller of processes, these are not limited.
         """
         if group.version == 1:
-            self._apply_v1(group)
+            self._apply_v1(group.paths)
         else:
             self._apply_v2(group.paths["unified"])
 
-    def _apply_v1(self, group: Group) -> None:
-        if "memory" in group.paths:
-            folder = group.paths["memory"]
+    def _apply_v1(self, paths: Mapping[str, Path]) -> None:
+        if "memory" in paths:
+            folder = paths["memory"]
             with_swap = folder / "memory.memsw.limit_in_bytes"  # only where the kernel counts swap
             limit = -1 if self.memory_bytes is None else self.memory_bytes
             if with_swap.exists():
@@ -47,34 +51,63 @@ class Limits:
             if with_swap.exists():
                 _write(with_swap, limit)
         elif self.memory_bytes is not None:
-            raise CgroupError(f"{group}: no memory limit is possible: name the folder of the tree `memory` in `cgroup`")
-        period, quota = self._quota(group)
-        _write(group.paths["cpu"] / "cpu.cfs_quota_us", -1)  # so that the period may be anything
-        _write(group.paths["cpu"] / "cpu.cfs_period_us", period)
-        _write(group.paths["cpu"] / "cpu.cfs_quota_us", -1 if quota is None else quota)
-        if "pids" in group.paths:
-            _write(group.paths["pids"] / "pids.max", "max" if self.processes is None else self.processes)
+            raise CgroupError(
+                f"{paths['cpu']}: no limit of memory: name the folder in the tree `memory` in the agent's `cgroup`"
+            )
+        cpu = paths["cpu"]
+        period, quota = self._quota(_cores_above(cpu))
+        _write(cpu / "cpu.cfs_quota_us", -1)  # so that the period may be anything
+        _write(cpu / "cpu.cfs_period_us", period)
+        _write(cpu / "cpu.cfs_quota_us", -1 if quota is None else quota)
+        if "pids" in paths:
+            _write(paths["pids"] / "pids.max", "max" if self.processes is None else self.processes)
 
     def _apply_v2(self, folder: Path) -> None:
-        period, quota = self._quota(None)
+        period, quota = self._quota(inf)
         for name, value in (
             ("memory.max", self.memory_bytes),
             ("memory.swap.max", None if self.memory_bytes is None else 0),
             ("cpu.max", None if quota is None else f"{quota} {period}"),
             ("pids.max", self.processes),
         ):
-            # The files are there if the group above passes the controller on. The kernel may not count swap at all.
-            optional = value is None or name in ("memory.swap.max", "pids.max")
-            if (folder / name).exists() or not optional:
-                _write(folder / name, "max" if value is None else value)
+            file = folder / name
+            if value is not None and not file.exists():
+                _pass_down(folder.parent, name.partition(".")[0])
+            # Without a limit there may be no file, and the kernel may count neither swap nor processes.
+            if file.exists() or (value is not None and name in ("memory.max", "cpu.max")):
+                _write(file, "max" if value is None else value)
 
-    def _quota(self, above: Group | None) -> tuple[int, int | None]:
-        """Period and quota in µs. A quota above that of the group that `above` lies in is not taken by v1."""
+    def _quota(self, above: float) -> tuple[int, int | None]:
+        """Period and quota in µs, where no more than `above` cores can be had."""
         if self.cpus is None:
             return PERIOD_US, None
-        period = PERIOD_US if self.cpus * PERIOD_US >= 1000 else LONG_PERIOD_US
-        cores = self.cpus if above is None else min(self.cpus, above.parent().budget_cores())
+        cores = min(self.cpus, above)
+        period = PERIOD_US if cores * PERIOD_US >= 1000 else LONG_PERIOD_US
         return period, max(1000, int(cores * period))
+
+
+UNLIMITED: Final = Limits()
+"""As much as the node has."""
+
+
+def _cores_above(folder: Path) -> float:
+    """The least that the groups above `folder` have: v1 takes no quota beyond it."""
+    least = inf
+    for above in folder.parents:
+        try:
+            quota = int((above / "cpu.cfs_quota_us").read_text())
+            period = int((above / "cpu.cfs_period_us").read_text())
+        except FileNotFoundError:
+            break
+        if quota > 0:
+            least = min(least, quota / period)
+    return least
+
+
+def _pass_down(folder: Path, controller: str) -> None:
+    """Let the groups below have a controller (v2), if this group has it itself and no processes of its own."""
+    with contextlib.suppress(OSError):
+        (folder / "cgroup.subtree_control").write_text(f"+{controller}\n")
 
 
 def _write(file: Path, value: int | str) -> None:

@@ -124,7 +124,8 @@ class Script:
         output: Path,
         exited: Callable[[int], None],
     ) -> Script:
-        """Start it; `variables` are added to the confinement's. Raises OSError."""
+        """Start it in the group, which is held to its limits; `variables` are added. Raises OSError, CgroupError."""
+        confinement.limits.apply(leaf)
         with output.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 *confinement.command(script, leaf.join_files()),

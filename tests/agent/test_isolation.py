@@ -215,6 +215,10 @@ def test_limits_of_v1(tmp_path: Path) -> None:
     assert (tmp_path / "pids/n/c/pids.max").read_text() == "max\n"
     Limits(cpus=0.02).apply(group)
     assert group.budget_cores() == pytest.approx(0.02)
+    for tree in group.paths.values():
+        (tree / "launch").mkdir()
+    Limits(cpus=1.0).apply(group.child("launch"))
+    assert group.child("launch").budget_cores() == pytest.approx(0.02)
 
 
 def test_a_limit_that_the_nodes_groups_do_not_allow_is_an_error(tmp_path: Path) -> None:
@@ -239,6 +243,14 @@ def test_limits_of_v2(tmp_path: Path) -> None:
     }
     Limits().apply(group)
     assert {file.read_text() for file in tmp_path.iterdir()} == {"max\n"}
+
+
+def test_v2_asks_the_group_above_for_what_it_limits_by(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    with pytest.raises(CgroupError, match=r"memory.max"):
+        Limits(64 << 20).apply(Group.unified(tmp_path / "c" / "d"))
+    Limits(None, None, 100).apply(Group.unified(tmp_path / "c"))
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+pids\n"
 
 
 def recipe(**step: object) -> Recipe:

@@ -257,11 +257,19 @@ def test_a_function_that_takes_too_much_memory_is_all_that_ends(bench: Bench) ->
             return client.invoke(here, b"x", 5.0).result()
         return None
 
-    assert until(served, "a worker in place of the one that ended") != first
+    second = until(served, "a worker in place of the one that ended")
+    assert second != first
     assert bench.gateway() == gateway
     assert bench.agent.poll() is None
     group = Hierarchy.detect().node(BUDGET).child("Hungry")
-    assert group.budget_cores() == pytest.approx(0.5)
+
+    def cores() -> float:
+        return min(one.budget_cores() for one in (group, *group.children()))
+
+    assert cores() == pytest.approx(0.5)
+    bench.deploy({"Hungry": source}, systemResourceLimits={"memory": 96 << 10, "cpus": 0.4})
+    assert cores() == pytest.approx(0.4)
+    assert served() == second, "a change of limits needs no restart"
 
 
 def test_a_fork_bomb_is_bounded_and_can_be_removed(bench: Bench) -> None:
