@@ -13,6 +13,7 @@ import uvloop
 
 from greengrass_agent.agent import Agent
 from greengrass_agent.config import AgentConfig, ConfigError, load
+from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError
 from hitless.files import StateError
@@ -31,6 +32,9 @@ def main(node: str, config: Path, log_level: str) -> None:
         settings = load(config)
         if settings.thing != node:
             raise click.ClickException(f"{config}: thing is {settings.thing}, expected {node}")
+        if config.stat().st_mode & 0o077 and settings.broker.password is not None:
+            logging.warning("%s: has the broker's password, and others than its owner may read it", config)
+        priority.outlive_components()
         uvloop.run(_run(settings))
     except (ConfigError, StateError, CgroupError, NetworkError, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,14 @@ from hitless.mqtt.broker import BrokerSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Address = Annotated[str, AfterValidator(ipv4_text)]
+
+
+def _user(name: str) -> str:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ValueError("expected a user of this machine") from None
+    return name
 
 
 class ConfigError(LocatedError):
@@ -43,6 +52,16 @@ class AgentConfig(BaseModel):
     """The node's CPU budget, made beforehand."""
     memory_mb: Annotated[int, Field(ge=1)] | None = None
     """The node's memory budget; without it, the machine's memory."""
+    allow_privilege: bool = False
+    """Whether a recipe's steps that say RequiresPrivilege are run as root; otherwise such a deployment is refused."""
+    run_as: Annotated[str, AfterValidator(_user)] | None = None
+    """The user that components' scripts run as; without it, each component has one of its own."""
+    component_memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """What a component may use of memory at most, unless its deployment says otherwise."""
+    component_cpus: Annotated[float, Field(gt=0)] | None = None
+    """Cores that a component may use at most, unless its deployment says otherwise."""
+    component_processes: Annotated[int, Field(ge=8)] = 512
+    """Processes and threads that a component may have at a time."""
     metrics_over_mqtt: bool = False
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""

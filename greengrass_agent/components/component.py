@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greengrass_agent.components import lifecycle
+from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.lifecycle import (
     Action,
     CannotStart,
@@ -32,6 +33,7 @@ from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.processes import Script
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import ComponentState
+from hitless.files import StateError
 from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class ComponentContext:
     config: AgentConfig
     store: Store
     budget: Group
+    isolation: Isolation
 
 
 class Component:
@@ -146,6 +149,10 @@ class Component:
 
     def _configure(self, installed: Installed) -> None:
         self.installed = installed
+        try:
+            self._context.isolation.limit(installed, self._leaf)
+        except CgroupError as error:  # v1 takes no memory limit below what is used
+            log.error("%s keeps its limits: %s", self.name, error)
         configuration = ServiceConfiguration.read(installed.configuration)
         if self._service is not None and configuration is not None:
             self._service.configure(configuration, installed.configuration)
@@ -257,17 +264,23 @@ class Component:
             if self._service is not None:
                 await self._service.wait_open()
                 variables["HITLESS_GATEWAY"] = str(self._service.worker_socket)
-            store.work(self.name).mkdir(parents=True, exist_ok=True)
             config.log_dir.mkdir(parents=True, exist_ok=True)
+            gateway = self._service.worker_socket.parent if self._service is not None else None
+            privileged = description.requires_privilege
+            confinement = self._context.isolation.confine(
+                self.name, self.installed, privileged=privileged, gateway=gateway
+            )
             self._scripts[step] = await Script.start(
                 interpolate(description.script, context),
                 self._leaf,
+                confinement,
                 variables=variables,
-                folder=store.work(self.name),
                 output=self._output,
                 exited=exited,
             )
-        except (OSError, ValueError) as error:
+        except CgroupError as error:
+            self.give_up(str(error))
+        except (OSError, ValueError, StateError) as error:
             log.error("%s: %s cannot be started: %s", self.name, step, error)
             self._tell(Exited(step, 127))
 

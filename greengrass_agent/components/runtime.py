@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pydantic import BaseModel
 
 from greengrass_agent.components.component import Component, ComponentContext
+from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
@@ -48,7 +49,10 @@ class NodeRuntime:
         self._changing = asyncio.Lock()
         """Steps are taken one after the other: by a plan, or because a dependency runs now."""
         self._starts: set[asyncio.Task[None]] = set()
-        self._shared = ComponentContext(config, store, config.cgroup.group())
+        budget = config.cgroup.group()
+        self.isolation = Isolation(config, store, budget)
+        """What keeps the components from harming the node."""
+        self._shared = ComponentContext(config, store, budget, self.isolation)
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
         self._services: dict[str, Service] = {}
@@ -67,8 +71,9 @@ class NodeRuntime:
         """Prepare the node and start its emitter. Raises NetworkError, CgroupError, OSError."""
         if not self._shared.budget.exists():
             raise CgroupError(f"{self._shared.budget}: no such control group: make the node's CPU budget first")
-        for folder in (self._store.run("."), self._config.log_dir):
+        for folder in (self._store.root, self._store.run("."), self._config.log_dir):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._store.root.chmod(0o700)
         if self._network is not None:
             self._network.undo()
             self._network.set_up()

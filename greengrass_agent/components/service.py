@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,9 @@ class Service:
         self._role = Role()
         self._opened = asyncio.Event()
         self._finished = asyncio.Event()
-        self.worker_socket = store.run(f"{configuration.service}.sock")
+        # In a folder of its own: that is what workers see of the agent's folder, also when the gateway makes it anew.
+        self.worker_socket = store.run(f"{configuration.service}.workers") / "socket"
+        self.worker_socket.parent.mkdir(parents=True, exist_ok=True)
         if len(str(self.worker_socket)) > LONGEST_PATH:
             raise OSError(f"{self.worker_socket}: longer than {LONGEST_PATH} bytes: choose a shorter root")
         settings_file = store.run(f"{configuration.service}.json")
@@ -138,8 +141,9 @@ class Service:
         await self._gateway.stop()
         if self._network is not None:
             self._network.remove(self._configuration.own.address)
-        for name in ("sock", "json", "page"):
+        for name in ("json", "page"):
             self._store.run(f"{self._configuration.service}.{name}").unlink(missing_ok=True)
+        shutil.rmtree(self.worker_socket.parent, ignore_errors=True)
 
     def _settings(self, configuration: ServiceConfiguration) -> GatewaySettings:
         own, service = configuration.own, configuration.service

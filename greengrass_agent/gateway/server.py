@@ -63,6 +63,7 @@ class Gateway:
         path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._worker_server = await loop.create_unix_server(self._worker, path)
+        path.chmod(0o666)  # workers have a user of their own; who may see its folder is decided by the agent
         try:
             if "udp" in settings.protocols:
                 self.udp.open(settings.addresses, settings.port)
