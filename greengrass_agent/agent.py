@@ -63,7 +63,14 @@ class Agent:
             on_connected=self._connected,
             on_message=self._message,
         )
-        self._jobs = Jobs(config.thing, self._store, self._runtime, self._mqtt.publish, self._publish_health, allow_privilege=config.allow_privilege)
+        self._jobs = Jobs(
+            config.thing,
+            self._store,
+            self._runtime,
+            self._mqtt.publish,
+            self._publish_health,
+            allow_privilege=config.allow_privilege,
+        )
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
