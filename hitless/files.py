@@ -95,19 +95,34 @@ class _Starts:
     starts: Annotated[int, Field(ge=0, lt=_U32)]
 
 
+class Starts:
+    """A counter of starts on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JsonFile(
+            path,
+            _Starts,
+            version=1,
+            what="a counter of starts",
+            unreadable="remove it and raise the node's generation in the fabric file",
+            unwritable="let it be written there, for starts that are not counted look like old ones",
+        )
+
+    def load(self) -> int:
+        """The last start's number; 0 if there was none. Raises StateError."""
+        last = self._file.load()
+        return last.starts if last is not None else 0
+
+    def save(self, start: int) -> None:
+        """Keep a start's number, and wait until it is on disk. Raises StateError."""
+        self._file.save(_Starts(start))
+
+
 def next_epoch(path: Path) -> int:
     """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0. Raises StateError."""
-    file = JsonFile(
-        path,
-        _Starts,
-        version=1,
-        what="a counter of starts",
-        unreadable="remove it and raise the node's generation in the fabric file",
-        unwritable="let it be written there, for starts that are not counted look like old ones",
-    )
-    last = file.load()
-    epoch = (last.starts + 1) % _U32 if last is not None else 1
-    file.save(_Starts(epoch))
+    starts = Starts(path)
+    epoch = (starts.load() + 1) % _U32
+    starts.save(epoch)
     return epoch
 
 

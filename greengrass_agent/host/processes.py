@@ -17,6 +17,7 @@ from pydantic import BaseModel
 import hitless
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.pipes import LIMIT
+from greengrass_agent.logs.output import Output
 from hitless.backoff import Backoff
 from hitless.exits import describe_exit
 
@@ -122,11 +123,11 @@ class Script:
         *,
         variables: Mapping[str, str],
         folder: Path,
-        output: Path,
+        output: Output,
         exited: Callable[[int], None],
     ) -> Script:
         """Start it. Raises OSError."""
-        with output.open("ab") as file:
+        with output.pipe() as pipe:
             process = await asyncio.create_subprocess_exec(
                 *_DIE_WITH_US,
                 "/bin/sh",
@@ -136,8 +137,8 @@ class Script:
                 script,
                 *map(str, leaf.join_files()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                stdout=pipe,
+                stderr=pipe,
                 env={**environment(), **variables},
                 cwd=folder,
                 start_new_session=True,

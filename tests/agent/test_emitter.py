@@ -34,6 +34,7 @@ BUDGET = f"test-emitter-{os.getpid()}"
 CORES = 0.4
 BUSY = "import sys\nprint(flush=True)\nsys.stdin.read(1)\nwhile True: pass"
 INTERVAL_NS = 10_000_000
+BUSY_QUEUE = QueueNumbers(in_flight=1, concurrency=2, ready=True)
 SMOOTHING_NS = 100_000_000
 """Time constant of the average in the reports."""
 SO_RCVBUFFORCE = 33
@@ -54,9 +55,10 @@ class Bench:
         self.emitter.stdin.write(json.dumps(command).encode() + b"\n")
         self.emitter.stdin.flush()
 
-    def add(self) -> Page:
-        """Have an instance reported; its page."""
+    def add(self, epoch: int = 1) -> Page:
+        """Have an instance reported, which has work: a report at each point of the schedule. Its page."""
         page = self.stack.enter_context(Page(self.folder / "page", create=True))
+        page.write(BUSY_QUEUE)
         leaf = Hierarchy.detect().node(BUDGET).child("leaf")
         leaf.create()
         self.send(
@@ -65,7 +67,7 @@ class Bench:
             service_id=3,
             cgroup=cgroup_setting(leaf),
             page=str(self.folder / "page"),
-            epoch_file=str(self.folder / "epoch"),
+            epoch=epoch,
             log=str(self.folder / "reports.csv"),
         )
         return page
@@ -110,8 +112,11 @@ class Bench:
         until(lambda: (rows := self.rows()) and rows[-1]["emitted_ns"] > time_ns, "the log's rows")
 
     def rows(self) -> list[dict[str, int]]:
-        """The rows of the log."""
-        whole, _, _ = (self.folder / "reports.csv").read_text().rpartition("\n")
+        """The rows of the log; none before it is there."""
+        file = self.folder / "reports.csv"
+        if not file.exists() or not file.stat().st_size:
+            return []
+        whole, _, _ = file.read_text().rpartition("\n")
         names, *rows = (line.split(",") for line in whole.splitlines())
         return [dict(zip(names, map(int, row), strict=True)) for row in rows]
 
@@ -139,6 +144,7 @@ def bench() -> Iterator[Bench]:
             cgroup=cgroup_setting(Hierarchy.detect().node(BUDGET)),
             memory_bytes=1 << 30,
             interval_ms=10,
+            idle_interval_ms=50,
             reports={"address": "127.0.0.1", "port": ear.getsockname()[1]},
             broker=None,
             notify_socket=str(folder / "notify.sock"),
@@ -271,7 +277,7 @@ def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> Non
         service_id=4,
         cgroup=cgroup_setting(other),
         page=str(bench.folder / "other-page"),
-        epoch_file=str(bench.folder / "other-epoch"),
+        epoch=1,
         log=str(bench.folder / "other.csv"),
     )
     bench.until(lambda report: report.service_id == 4, "reports of the other one")
@@ -333,7 +339,7 @@ def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:
     bench.add()
     assert bench.report().epoch == 1
     bench.send(command="remove", service="echo")
-    bench.add()
+    bench.add(epoch=2)
     reports = bench.until(lambda report: report.epoch == 2, "a new epoch")
     assert reports[-1].sequence == 1
     bench.send(command="remove", service="echo")
@@ -359,7 +365,7 @@ def test_a_command_that_cannot_be_obeyed_ends_nothing(bench: Bench) -> None:
         service_id=4,
         cgroup={"version": 1, "paths": {"cpu": "/nowhere", "cpuacct": "/nowhere"}},
         page=str(bench.folder / "page"),
-        epoch_file=str(bench.folder / "epoch"),
+        epoch=1,
         log=str(bench.folder / "other.csv"),
     )
     bench.send(command="tag", service="echo", key={"id": 7, "secret": "ab" * 16})
