@@ -101,13 +101,18 @@ class Instance:
         """Whether there is something to report at this point of the schedule."""
         return self._rest.due(self._page.read(), (cpu, self._share.permille, memory), now_ns)
 
-    def rests(self) -> bool:
-        """Whether there is nothing new and, since before it was last looked at, the gateway wakes us when there is."""
-        resting, rested = self._rest.resting, self._woken_by_page
-        if resting != rested:
-            self._woken_by_page = resting
-            self._page.report(self._page.read().queue_depth, resting=resting)
-        return resting and rested
+    @property
+    def resting(self) -> bool:
+        """Whether there was nothing new when it was last looked at."""
+        return self._rest.resting
+
+    def rests_until(self) -> int | None:
+        """When it is to be reported again, if there was nothing new and, since before that was looked at, its gateway
+        wakes us when there is; None if it must be looked at until then."""
+        rested, self._woken_by_page = self._woken_by_page, self._rest.resting
+        if rested != self._rest.resting:
+            self._page.report(self._page.read().queue_depth, resting=self._rest.resting)
+        return self._rest.until_ns if rested and self._rest.resting else None
 
     def report(self, now_ns: int, cpu: int, memory: int) -> Report:
         """The next report; where a run wants it, it is noted."""

@@ -83,16 +83,11 @@ class Emitter:
                 schedule.wake(now_ns)
             if schedule.due(now_ns):
                 self._measure(now_ns)
-                cpu, memory = self._share.permille, self._memory
-                due = [one for one in self._instances.values() if one.due(now_ns, cpu, memory)]
-                self._report(due, now_ns)
+                self._report(self._due(now_ns), now_ns)
                 if now_ns - self._kept_ns >= HOUSEKEEPING_NS:
                     self._kept_ns = now_ns
                     self._housekeeping(now_ns)
-                # Each is asked. Who rests is looked at once more, since it may have changed just before it was told to
-                # wake us.
-                if all([one.rests() for one in self._instances.values()]) and self._woken:
-                    schedule.rest(self._settings.idle_interval_ms * 1_000_000)
+                self._rest(schedule, now_ns)
             elif notified:
                 self._measure(now_ns)
                 self._report([self._instances[name] for name in notified if name in self._instances], now_ns)
@@ -141,6 +136,19 @@ class Emitter:
                 self._drop(instance.added.service)
                 self._waiting.put(instance.added, now_ns, instance.sequence)
         self._used_ns, self._unused_until_ns = used_ns, now_ns
+
+    def _due(self, now_ns: int) -> list[Instance]:
+        """Those to report at this point of the schedule; where all rest, all together, so that we wake seldom."""
+        instances = list(self._instances.values())
+        due = [one for one in instances if one.due(now_ns, self._share.permille, self._memory)]
+        return instances if due and all(one.resting for one in instances) else due
+
+    def _rest(self, schedule: Schedule, now_ns: int) -> None:
+        """Leave out points of the schedule while all instances rest."""
+        until = [one.rests_until() for one in self._instances.values()]
+        known = [time_ns for time_ns in until if time_ns is not None]
+        if self._woken and len(known) == len(until):
+            schedule.rest(min(known, default=now_ns + self._settings.idle_interval_ms * 1_000_000))
 
     def _report(self, instances: Iterable[Instance], now_ns: int) -> None:
         cpu = self._share.permille

@@ -32,16 +32,24 @@ class Rest:
 
     def due(self, numbers: QueueNumbers, shares: tuple[int, int, int], now_ns: int) -> bool:
         """Whether to report these numbers and shares (cpu, cpu_own, memory in permille) at a point of the schedule."""
-        # Half an interval: points are met a little late, now more, now less.
-        almost = self.idle_interval_ns - self.interval_ns // 2
-        self.resting = now_ns - self._changed_ns >= almost and not self._changes(numbers, shares)
-        return not self.resting or now_ns - self._told_ns >= almost
+        self.resting = now_ns - self._changed_ns >= self._almost_ns and not self._changes(numbers, shares)
+        return not self.resting or now_ns >= self.until_ns
+
+    @property
+    def until_ns(self) -> int:
+        """When it is to be reported again at the latest."""
+        return self._told_ns + self._almost_ns
 
     def told(self, numbers: QueueNumbers, shares: tuple[int, int, int], now_ns: int) -> None:
         """A report has told these."""
         if self._changes(numbers, shares):
             self._changed_ns = now_ns
         self._numbers, self._shares, self._told_ns = numbers, shares, now_ns
+
+    @property
+    def _almost_ns(self) -> int:
+        # Half an interval less: points are met a little late, now more, now less.
+        return self.idle_interval_ns - self.interval_ns // 2
 
     def _changes(self, numbers: QueueNumbers, shares: tuple[int, int, int]) -> bool:
         """Whether there is work, or something else than was told last."""

@@ -16,9 +16,9 @@ class Schedule:
         self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
         return True
 
-    def rest(self, for_ns: int) -> None:
-        """Leave out the points until so long after the last one."""
-        self.next_ns += max(0, for_ns // self._interval_ns - 1) * self._interval_ns
+    def rest(self, until_ns: int) -> None:
+        """Leave out the points before that time."""
+        self.next_ns += max(0, -((self.next_ns - until_ns) // self._interval_ns)) * self._interval_ns
 
     def wake(self, now_ns: int) -> None:
         """Rest no more: the next point is the first one that is still ahead."""
