@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from greengrass_agent.logs.rotation import DAY_S, Limits
 from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.ipv4 import ipv4_text
 from hitless.located import LocatedError, read, validate
@@ -31,6 +32,23 @@ class ConfigError(LocatedError):
     """A configuration file that cannot be used; a line for each mistake."""
 
 
+class LogSettings(BaseModel):
+    """How much of a component's output stays on disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    megabytes: Annotated[int, Field(ge=1)] = 10
+    """Of a file (10^6 bytes) at most."""
+    files: Annotated[int, Field(ge=1, le=100)] = 3
+    """The file that is written and those before it (`.1`, `.2`, …)."""
+    days: Annotated[int, Field(ge=1)] = 7
+    """A file that was begun so long ago makes way to a new one."""
+
+    def limits(self) -> Limits:
+        """The same in bytes and seconds."""
+        return Limits(self.megabytes * 1_000_000, self.files, self.days * DAY_S)
+
+
 class AgentConfig(BaseModel):
     """A node and what it belongs to."""
 
@@ -47,7 +65,12 @@ class AgentConfig(BaseModel):
     root: Path
     """Folder of what must survive a restart: deployment, packages, start counters."""
     log_dir: Path
-    """Folder of execution and report logs, and of the components' output."""
+    """Folder of the components' output, and of the evidence."""
+    component_logs: LogSettings = LogSettings()
+    """For the output of each component."""
+    evidence: bool = False
+    """Whether each execution and each report is written down as a row in `log_dir`: a hundred rows a second for each
+    instance. For experiments, which read them."""
     cgroup: CgroupSettings
     """The node's CPU budget, made beforehand."""
     memory_mb: Annotated[int, Field(ge=1)] | None = None

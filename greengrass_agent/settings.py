@@ -42,3 +42,6 @@ class ReportSettings(BaseModel):
     address: str
     port: int = REPORT_PORT
     interval_ms: Annotated[int, Field(ge=1)] = 10
+    """Between two reports of an instance that has something new to say."""
+    idle_interval_ms: Annotated[int, Field(ge=1)] = 50
+    """Between two reports of an instance at rest; never shorter than `interval_ms`."""

@@ -50,6 +50,7 @@ class Testbed:
     runtime: Path
     credentials: Mapping[str, Credentials]
     hierarchy: cgroups.Hierarchy
+    evidence: bool
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -191,11 +192,13 @@ async def testbed(
     clients: Sequence[str],
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
+    evidence: bool = False,
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
-    ``budget_cores`` is each node's CPU budget. Raises Busy, FabricError, NotReady, ProcessEnded.
+    ``budget_cores`` is each node's CPU budget. With ``evidence`` the nodes write down each execution and each report,
+    below ``logs``. Raises Busy, FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
@@ -206,7 +209,7 @@ async def testbed(
         credentials = broker.make_credentials(fabric.nodes, clients)
         net = network.build(fabric, logs, target)
         bed = Testbed(
-            fabric, fabric_path.absolute(), mode, net, logs, runtime, credentials, cgroups.Hierarchy.detect(), []
+            fabric, fabric_path.absolute(), mode, net, logs, runtime, credentials, cgroups.Hierarchy.detect(), evidence
         )
         try:
             bed.record()
@@ -254,10 +257,14 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         gateway_address=str(fabric.gateway_for(node).address),
         broker=bed.broker_settings(node),
         reports=ReportSettings(
-            address=str(fabric.reports.address), port=fabric.reports.port, interval_ms=fabric.reports.interval_ms
+            address=str(fabric.reports.address),
+            port=fabric.reports.port,
+            interval_ms=fabric.reports.interval_ms,
+            idle_interval_ms=fabric.reports.idle_interval_ms,
         ),
         root=bed.runtime / "nodes" / node,
         log_dir=bed.logs / "nodes" / node,
+        evidence=bed.evidence,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
         metrics_over_mqtt=bed.mode == RECONFIGURATION,
         mode=bed.mode,

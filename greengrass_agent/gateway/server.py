@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
-from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
+from greengrass_agent.gateway.executions import ExecutionLog
 from greengrass_agent.gateway.http import HttpServer
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
@@ -23,8 +23,6 @@ from hitless.wire.worker_frames import Request, Response
 
 log = logging.getLogger(__name__)
 
-WAKING_GROWTH = 4
-"""Requests by which the queue must have grown beyond the last report to be reported at once."""
 TICK_S = 0.01
 """How exactly deadlines are kept."""
 NS_PER_MS = 1_000_000
@@ -45,7 +43,7 @@ class Gateway:
         """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
         over TCP connections, whose later requests are not steered."""
         self._workers: set[WorkerConnection] = set()
-        self._log = ExecutionLog(Path(settings.execution_log), settings.service, settings.node)
+        self._log = ExecutionLog(settings.execution_log, settings.service, settings.node)
         self._page = Page(Path(settings.page), create=True)
         self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._emitter.setblocking(False)
@@ -54,7 +52,6 @@ class Gateway:
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
-        self._flushed = 0.0
 
     async def open(self) -> None:
         """Listen for workers and clients. Raises OSError, naming the address."""
@@ -76,7 +73,7 @@ class Gateway:
             ) from error
 
     async def run(self) -> None:
-        """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
+        """Keep deadlines until all is finished (after `finish`), or cancelled."""
         while not (self._finishing and self._dispatcher.empty):
             now = time.monotonic_ns()
             refused, stuck = self._dispatcher.expire(now)
@@ -86,9 +83,7 @@ class Gateway:
                 worker.kill()
             if refused:
                 self._publish()
-            self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
-        self._log.flush()
         self._tell(Status(workers=self._dispatcher.workers, finished=True))
 
     async def finish(self) -> None:
@@ -185,13 +180,7 @@ class Gateway:
 
     def _publish(self, *, notify: bool = False) -> None:
         numbers = self._dispatcher.numbers(draining=self._role.draining, received=self._received)
-        self._page.write(numbers)
-        if notify or numbers.queue_depth >= self._page.reported() + WAKING_GROWTH:
+        if self._page.write(numbers) or notify:
             # No emitter, or one that has notifications enough: the report on schedule will do.
             with contextlib.suppress(OSError):
                 self._emitter.sendto(self._settings.service.encode(), self._settings.notify_socket)
-
-    def _flush(self, now: float) -> None:
-        if now - self._flushed >= FLUSH_S:
-            self._flushed = now
-            self._log.flush()

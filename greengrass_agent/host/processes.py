@@ -18,6 +18,7 @@ import hitless
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.confine import Confinement
 from greengrass_agent.host.pipes import LIMIT
+from greengrass_agent.logs.output import Output
 from hitless.backoff import Backoff
 from hitless.exits import describe_exit
 
@@ -121,17 +122,17 @@ class Script:
         confinement: Confinement,
         *,
         variables: Mapping[str, str],
-        output: Path,
+        output: Output,
         exited: Callable[[int], None],
     ) -> Script:
         """Start it in the group, which is held to its limits; `variables` are added. Raises OSError, CgroupError."""
         confinement.limits.apply(leaf)
-        with output.open("ab") as file:
+        with output.pipe() as pipe:
             process = await asyncio.create_subprocess_exec(
                 *confinement.command(script, leaf.join_files()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                stdout=pipe,
+                stderr=pipe,
                 env={**confinement.variables, **variables},
                 cwd="/",
                 start_new_session=True,

@@ -95,6 +95,8 @@ class Gateway:
             return page.read()
 
     def rows(self) -> list[dict[str, str]]:
+        if not (self.folder / "executions.csv").exists():
+            return []
         names, *rows = (line.split(",") for line in (self.folder / "executions.csv").read_text().splitlines())
         return [dict(zip(names, row, strict=True)) for row in rows]
 
