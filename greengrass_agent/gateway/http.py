@@ -13,7 +13,8 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from greengrass_agent.gateway.dispatch import Answer, Job
+from greengrass_agent.gateway.gathered import Gathered
+from greengrass_agent.gateway.job import Answer, Job
 from hitless.wire.worker_frames import HttpHead
 from hitless.words import INVOCATION_LAYOUT
 
@@ -96,18 +97,19 @@ class HttpServer:
             if not outcome.done():
                 outcome.set_result(value)
 
-        self._submit(
-            Job(
-                _number(request.headers, CLIENT_HEADER, _BITS["client_id"]) or 0,
-                _number(request.headers, REQUEST_HEADER, _BITS["request_id"]) or self._requests,
-                0,
-                body,
-                _head(request),
-                received_ns,
-                received_ns + self._timeout_ns(),
-                answer,
-            )
+        client = Gathered(answer, MAX_BODY)
+        client.job = Job(
+            _number(request.headers, CLIENT_HEADER, _BITS["client_id"]) or 0,
+            _number(request.headers, REQUEST_HEADER, _BITS["request_id"]) or self._requests,
+            0,
+            body,
+            _head(request),
+            received_ns,
+            received_ns + self._timeout_ns(),
+            client,
+            request.remote or "",
         )
+        self._submit(client.job)
         return self._response(await outcome)
 
     def _response(self, answer: Answer, *, close: bool = False) -> web.Response:

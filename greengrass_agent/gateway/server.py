@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
+from greengrass_agent.gateway.dispatch import Dispatcher, Execution
 from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
 from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.job import Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
@@ -88,7 +89,7 @@ class Gateway:
             self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
         self._log.flush()
-        self._tell(Status(workers=self._dispatcher.workers, finished=True))
+        self._tell(Status(workers={0: self._dispatcher.workers}, finished=True))
 
     async def finish(self) -> None:
         """Take nothing new; `run` returns when what is here has been answered."""
@@ -150,7 +151,7 @@ class Gateway:
                     job.request_id,
                     job.parent_id,
                     min(left_ms, U32),
-                    job.body,
+                    job.body or b"",
                     job.http,
                 )
             )
@@ -164,7 +165,7 @@ class Gateway:
         self._dispatcher.joined(worker)
         self._dispatch()
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _responded(self, worker: WorkerConnection, response: Response) -> None:
         self._note(self._dispatcher.done(worker, response))
@@ -176,7 +177,7 @@ class Gateway:
             return
         self._note(self._dispatcher.left(worker))
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _note(self, execution: Execution | None) -> None:
         if execution is not None:
