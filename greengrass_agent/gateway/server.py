@@ -13,7 +13,7 @@ from typing import Any
 
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution
 from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
-from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.http.server import HttpServer
 from greengrass_agent.gateway.job import Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
@@ -52,6 +52,7 @@ class Gateway:
         self._emitter.setblocking(False)
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
+        self.http.streamed = configure.streamed
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
@@ -77,7 +78,7 @@ class Gateway:
 
     async def run(self) -> None:
         """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
-        while not (self._finishing and self._dispatcher.empty):
+        while not (self._finishing and self._dispatcher.empty and not self.http.busy):
             now = time.monotonic_ns()
             refused, stuck = self._dispatcher.expire(now)
             for execution in refused:
@@ -111,6 +112,7 @@ class Gateway:
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
         self._configuration = configure.configuration
+        self.http.streamed = configure.streamed
         self._dispatcher.concurrency = configure.concurrency
         self._dispatcher.queue_limit = configure.queue_limit
         self._dispatcher.timeout_ns = configure.timeout_ms * NS_PER_MS
