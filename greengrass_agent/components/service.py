@@ -181,8 +181,9 @@ class Service:
             self._emit(self.reported())
         if status.finished:
             self._finished.set()
-        gained = status.workers > 0 and self.workers == 0
-        self.workers = status.workers
+        workers = sum(status.workers.values())
+        gained = workers > 0 and self.workers == 0
+        self.workers = workers
         if gained:
             self._on_ready()
 

@@ -70,7 +70,7 @@ async def _serve(settings: GatewaySettings, open_parts: AsyncExitStack) -> None:
     gateway = Gateway(settings, first, tell)
     open_parts.push_async_callback(gateway.close)
     await gateway.open()
-    tell(Status(workers=0))
+    tell(Status(workers={}))
     commands = asyncio.create_task(obey(gateway, reader))
     work = asyncio.create_task(gateway.run())
     try:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
+from greengrass_agent.gateway.dispatch import Dispatcher, Execution
 from greengrass_agent.gateway.executions import ExecutionLog
-from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.http.server import HttpServer
+from greengrass_agent.gateway.job import Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
@@ -49,6 +50,7 @@ class Gateway:
         self._emitter.setblocking(False)
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
+        self.http.streamed = configure.streamed
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
@@ -74,7 +76,7 @@ class Gateway:
 
     async def run(self) -> None:
         """Keep deadlines until all is finished (after `finish`), or cancelled."""
-        while not (self._finishing and self._dispatcher.empty):
+        while not (self._finishing and self._dispatcher.empty and not self.http.busy):
             now = time.monotonic_ns()
             refused, stuck = self._dispatcher.expire(now)
             for execution in refused:
@@ -84,7 +86,7 @@ class Gateway:
             if refused:
                 self._publish()
             await asyncio.sleep(TICK_S)
-        self._tell(Status(workers=self._dispatcher.workers, finished=True))
+        self._tell(Status(workers={0: self._dispatcher.workers}, finished=True))
 
     async def finish(self) -> None:
         """Take nothing new; `run` returns when what is here has been answered."""
@@ -106,6 +108,7 @@ class Gateway:
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
         self._configuration = configure.configuration
+        self.http.streamed = configure.streamed
         self._dispatcher.concurrency = configure.concurrency
         self._dispatcher.queue_limit = configure.queue_limit
         self._dispatcher.timeout_ns = configure.timeout_ms * NS_PER_MS
@@ -146,7 +149,7 @@ class Gateway:
                     job.request_id,
                     job.parent_id,
                     min(left_ms, U32),
-                    job.body,
+                    job.body or b"",
                     job.http,
                 )
             )
@@ -160,7 +163,7 @@ class Gateway:
         self._dispatcher.joined(worker)
         self._dispatch()
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _responded(self, worker: WorkerConnection, response: Response) -> None:
         self._note(self._dispatcher.done(worker, response))
@@ -172,7 +175,7 @@ class Gateway:
             return
         self._note(self._dispatcher.left(worker))
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _note(self, execution: Execution | None) -> None:
         if execution is not None:

@@ -54,7 +54,7 @@ class Configure(BaseModel):
 
 
 class Serve(BaseModel):
-    """New work goes to the workers of this launch from now on; others finish what they have and are shut down."""
+    """New work goes to this launch's workers from now on; those of others finish what they have and are shut down."""
 
     model_config = _STRICT
 

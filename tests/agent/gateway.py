@@ -148,5 +148,5 @@ def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gatew
         own = Gateway(folder, port, process, notifications, start_worker)
         if configured:
             own.configure(greeting="hello")
-            assert own.hear() == {"workers": 0, "finished": False}
+            assert own.hear() == {"workers": {}, "finished": False}
         yield own
