@@ -100,7 +100,7 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
         try:
             configuration = updated(own, recipe.configuration.default, component.configuration_update)
             ServiceConfiguration.read(configuration)
-            _check_variables(recipe, configuration)
+            with_configuration(recipe, configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
         target[name] = Installed(recipe, document.recipes[name].sha256, configuration)
@@ -161,11 +161,18 @@ def environment_of(recipe: Recipe, step: Step) -> dict[str, str]:
     return {**recipe.lifecycle.setenv, **manifest_for(recipe).lifecycle.setenv, **step.setenv}
 
 
-def _check_variables(recipe: Recipe, configuration: Configuration) -> None:
+def with_configuration(recipe: Recipe, configuration: Configuration) -> list[str]:
+    """What the recipe's scripts and their environments are with a configuration, all other variables blank.
+
+    Two configurations for which it is the same differ in nothing that a process got when it was started. Raises
+    ConfigurationError for a variable without a value, ResolveError.
+    """
     context = Context("", "", "", "", configuration)
-    for step in steps_of(recipe).values():
-        for text in (step.script, *environment_of(recipe, step).values()):
-            interpolate(text, context)
+    return [
+        interpolate(text, context)
+        for step in steps_of(recipe).values()
+        for text in (step.script, *environment_of(recipe, step).values())
+    ]
 
 
 def _fits(wanted: str, value: str | None) -> bool:

@@ -87,6 +87,21 @@ def test_without_room_a_deployment_fails_with_the_reason_and_the_next_one_works(
         one.end()
 
 
+def test_a_changed_configuration_reaches_script_and_environment_of_what_does_not_listen(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    script = {"Script": f"echo {{configuration:/greeting}} $NAME >>{said}; exec sleep 1000"}
+    lifecycle = {"setenv": {"NAME": "{configuration:/name}"}, "run": script}
+    with node(tmp_path) as one:
+        defaults = {"greeting": "hello", "name": "nobody"}
+        recipes = {NAME: one.shelf.recipe(NAME, "1.0.0", lifecycle, configuration=defaults)}
+        one.start()
+        for names in (["world"], ["world", "moon"]):
+            one.offer(names[-1], {NAME: "1.0.0"}, recipes, name=names[-1])
+            assert one.result(names[-1]) == ("SUCCESSFUL", "")
+            heard = [f"hello {name}" for name in names]
+            until(lambda heard=heard: said.exists() and said.read_text().splitlines() == heard, "one more start")
+
+
 def test_an_agent_with_broken_state_files_comes_up_and_says_so(tmp_path: Path) -> None:
     with node(tmp_path) as one:
         broken = [one.own.root / name for name in ("deployment.json", "keys.json", "epochs/agent")]
