@@ -209,8 +209,8 @@ class Jobs:
             job, phase = self._deployer.job, self._deployer.phase
             if job is None or self._downloader is None:
                 continue
-            progress = self._downloader.progress if phase in (Phase.RESOLVE, Phase.DOWNLOAD) else None
-            now = f"{job}: {phase}" + (f" {progress}" if progress is not None else "")
+            progress = self._downloader.progress if phase is Phase.DOWNLOAD else None
+            now = f"{job}: {phase}" + (f", {progress}" if progress is not None and progress.what else "")
             if now != told:
                 told = now
                 details = JobStatusDetails(step=phase, percent=progress.percent if progress is not None else None)

@@ -58,6 +58,7 @@ class Downloader:
 
     async def artifacts(self, components: Components) -> None:
         """The artefacts of all components. Raises DownloadError."""
+        self.progress = Progress()
         for name, installed in components.items():
             for artifact in manifest_for(installed.recipe).artifacts:
                 await self._artifact(name, installed, artifact)

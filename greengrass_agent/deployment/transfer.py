@@ -31,8 +31,8 @@ class Limits:
     connect_s: float = 5.0
     stall_s: float = 15.0
     """Longest time without a byte."""
-    attempts: int = 4
-    """Attempts in a row that bring nothing new."""
+    attempts: int = 6
+    """Attempts in a row that bring nothing new: a repository that is started again is waited for."""
     first_retry_s: float = 0.25
     last_retry_s: float = 5.0
 
