@@ -52,6 +52,7 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 .PHONY: bench
 bench: setup ## softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
+	@$(SUDO) $(PYTHON) -m experiments idle
 
 .PHONY: test
 test: setup ## run the tests on every target present

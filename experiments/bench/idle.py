@@ -1,6 +1,6 @@
-"""What a node costs while nothing is asked of it: CPU time of its emitter and its gateways.
+"""``python -m experiments idle``: what a node costs while nothing is asked of it.
 
-``python -m experiments.bench.idle [--instances N] [--seconds S]``; needs root for the control groups of a node.
+The CPU time of its emitter and its gateways; those of the functions' workers, which wait, are the components' own.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SETTLED_S = 3.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@click.command()
+@click.command("idle")
 @click.option("--instances", type=click.IntRange(1, 64), default=16, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True)
-def main(instances: int, seconds: float) -> None:
-    """Emitter and gateways of a node whose instances are at rest: percent of a core."""
+def idle_command(instances: int, seconds: float) -> None:
+    """CPU time of a node's emitter and gateways while nothing is asked of them (half a minute; wants root)."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="idle-", dir="/tmp")))
         ear = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -133,7 +133,3 @@ def used_s(pid: int) -> float:
     """Seconds of CPU time that a process has used: utime and stime of proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final
 
 from siphashc import siphash
@@ -30,6 +31,8 @@ KEY_SIZE = 16
 BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}
 """Width of each field of a Report, in the layout's order; one bit is a bool."""
 _BOOLS = tuple(name for name, bits in BITS.items() if bits == 1)
+_WHOLE = attrgetter(*(name for name in BITS if name not in _BOOLS))
+"""The other fields of a Report."""
 
 
 class ReportError(ValueError):
@@ -81,26 +84,7 @@ class Report:
         if self.ready > 1 or self.draining > 1:
             raise self._misfit()
         try:
-            return _STRUCT.pack(
-                REPORT_MAGIC,
-                REPORT_VERSION,
-                self.draining << 1 | self.ready,
-                self.service_id,
-                self.node_id,
-                self.epoch,
-                self.sequence,
-                self.cpu,
-                self.cpu_own,
-                self.memory,
-                self.queue_depth,
-                self.in_flight,
-                self.concurrency,
-                self.backlog,
-                self.service_interval,
-                self.received,
-                self.key_id,
-                self.tag,
-            )
+            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, self.draining << 1 | self.ready, *_WHOLE(self))
         except (struct.error, TypeError):
             raise self._misfit() from None
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greengrass_agent.host.cgroup import Group
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.wire.report import Report, decode
 from tests.agent.support import ROOT, cgroup_setting, child
@@ -44,7 +45,11 @@ class Bench:
         self.emitter.stdin.write(json.dumps(command).encode() + b"\n")
         self.emitter.stdin.flush()
 
-    def add(self, epoch: int = 1) -> Page:
+    def said(self) -> str:
+        """What it has told people."""
+        return (self.folder / "log").read_text()
+
+    def add(self, epoch: int = 1, log: Path | None = None) -> Page:
         """Have an instance reported, which has work: a report at each point of the schedule. Its page."""
         page = self.stack.enter_context(Page(self.folder / "page", create=True))
         page.write(BUSY_QUEUE)
@@ -57,9 +62,26 @@ class Bench:
             cgroup=cgroup_setting(leaf),
             page=str(self.folder / "page"),
             epoch=epoch,
-            log=str(self.folder / "reports.csv"),
+            log=str(log or self.folder / "reports.csv"),
         )
         return page
+
+    def add_other(self) -> Group:
+        """Have another instance reported, which is ready and has nothing to do; its control group."""
+        leaf = Hierarchy.detect().node(BUDGET).child("other-leaf")
+        leaf.create()
+        page = self.stack.enter_context(Page(self.folder / "other-page", create=True))
+        page.write(QueueNumbers(ready=True))
+        self.send(
+            command="add",
+            service="other",
+            service_id=4,
+            cgroup=cgroup_setting(leaf),
+            page=str(self.folder / "other-page"),
+            epoch=1,
+            log=str(self.folder / "other.csv"),
+        )
+        return leaf
 
     def busy(self, leaf: str) -> None:
         """A process that uses all the CPU it can get, in a leaf of the budget."""
@@ -118,9 +140,9 @@ class Bench:
         """Wait until the log has what was reported up to then: it is written ten times a second."""
         until(lambda: (rows := self.rows()) and rows[-1]["emitted_ns"] > time_ns, "the log's rows")
 
-    def rows(self) -> list[dict[str, int]]:
+    def rows(self, log: Path | None = None) -> list[dict[str, int]]:
         """The rows of the log; none before it is there."""
-        file = self.folder / "reports.csv"
+        file = log or self.folder / "reports.csv"
         if not file.exists() or not file.stat().st_size:
             return []
         whole, _, _ = file.read_text().rpartition("\n")
@@ -140,9 +162,10 @@ def running_emitter(**node: Any) -> Iterator[Bench]:
         ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)  # room for a minute's reports
         ear.bind(("127.0.0.1", 0))
         ear.settimeout(PATIENCE)
-        emitter = stack.enter_context(
-            child([sys.executable, "-m", "greengrass_agent.emitter"], stdin=subprocess.PIPE, cwd=ROOT)
-        )
+        output = stack.enter_context((folder / "log").open("w"))
+        stack.callback(lambda: print((folder / "log").read_text(), file=sys.stderr))
+        command = [sys.executable, "-m", "greengrass_agent.emitter"]
+        emitter = stack.enter_context(child(command, stdin=subprocess.PIPE, stderr=output, cwd=ROOT))
         own = Bench(folder, emitter, ear, stack)
         own.send(
             command="node",
