@@ -124,14 +124,16 @@ class Starts:
             _Starts,
             version=1,
             what="a counter of starts",
-            unreadable="remove it and raise the node's generation in the fabric file",
+            unreadable="counts go on from the time of day",
             unwritable="let it be written there, for starts that are not counted look like old ones",
         )
 
-    def load(self) -> int:
-        """The last start's number; 0 if there was none. Raises StateError."""
-        last = self._file.load()
-        return last.starts if last is not None else 0
+    def load(self) -> int | None:
+        """The last start's number, 0 if there was none; None if the file cannot tell: then it is set aside."""
+        if not self._file.path.exists():
+            return 0
+        last = self._file.load_or_set_aside()
+        return last.starts if last is not None else None
 
     def save(self, start: int) -> None:
         """Keep a start's number, and wait until it is on disk. Raises StateError."""

@@ -39,11 +39,11 @@ class Epochs:
         """The epoch of one more start."""
         starts = Starts(self._file(name))
         last = self._last.get(name)
-        try:
-            last = starts.load() if last is None else last
-        except StateError as error:
+        if last is None:
+            last = starts.load()
+        if last is None:
             last = int(self._clock()) - SINCE
-            log.error("%s begins at epoch %d, later than any before: %s", name, last + 1, error)
+            log.error("%s begins at epoch %d, later than any before", name, last + 1)
         epoch = self._last[name] = (last + 1) % U32
         try:
             starts.save(epoch)
