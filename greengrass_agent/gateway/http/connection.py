@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -16,6 +17,8 @@ from greengrass_agent.gateway.http.exchange import PLAIN, Exchange
 from greengrass_agent.gateway.http.requests import SLICE, Refusal, RequestParser
 from greengrass_agent.gateway.job import Answer, Flow, Job
 
+_RESETTING = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, no time (socket(7))."""
 NS = 1_000_000_000
 _TCP_CLOSE = 7
 """State of a TCP socket that was reset (include/net/tcp_states.h), first byte of TCP_INFO."""
@@ -202,9 +205,13 @@ class Connection(asyncio.Protocol):
                 self._advance()
 
     def cut(self) -> None:
-        """End it at once, with a reset."""
-        if self._transport is not None:
-            self._transport.abort()
+        """End it at once, with a reset: an orderly end could be taken for the end of an answer."""
+        transport = self._transport
+        if transport is None:
+            return
+        with contextlib.suppress(OSError):  # it was reset by the client
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
+        transport.abort()
 
     def body_wanted(self, exchange: Exchange) -> None:
         """Pass on what has come of the body, and read on or not."""
@@ -398,12 +405,10 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> bool:
         """Whether a client that has closed its half has closed the other one too."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if sock is None:
-            return False
-        with contextlib.suppress(OSError):
-            return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-        return True
+        if self._transport is None:
+            return True
+        sock = self._transport.get_extra_info("socket")
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
     def _close(self, *, linger: bool = False) -> None:
         """End it when what was written has been sent; `linger` where the client may be sending still."""
