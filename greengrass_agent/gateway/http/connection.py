@@ -19,6 +19,8 @@ from greengrass_agent.gateway.job import Answer, Flow, Job
 
 _RESETTING = struct.pack("ii", 1, 0)
 """SO_LINGER: on, no time (socket(7))."""
+STEPS = 16
+"""Requests started and pieces read before others have their turn: a client may send thousands at once."""
 NS = 1_000_000_000
 _TCP_CLOSE = 7
 """State of a TCP socket that was reset (include/net/tcp_states.h), first byte of TCP_INFO."""
@@ -160,6 +162,8 @@ class Connection(asyncio.Protocol):
                 self.cut()
             else:
                 self._settle(now)
+        elif exchange is not None and not self._reading:
+            self._refuse(Refusal(504, "the function did not take the body within its time limit"))
         elif parser is not None and (parser.in_head or parser.in_body):
             what = "the header section" if parser.in_head else "the body"
             self._refuse(Refusal(408, f"{what} did not come in time"))
@@ -229,8 +233,11 @@ class Connection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._start() or self._read():
-                pass
+            for _ in range(STEPS):
+                if not self._start() and not self._read():
+                    break
+            else:
+                asyncio.get_running_loop().call_soon(self._advance)
         finally:
             self._advancing = False
         if self._ended and self._current is None and not self._full:
@@ -347,8 +354,6 @@ class Connection(asyncio.Protocol):
             return
         body = message.parts[0] if len(message.parts) == 1 else b"".join(message.parts)
         message.parts.clear()
-        # The time limit counts from the whole body: until then, from the last of it.
-        job.deadline_ns = time.monotonic_ns() + self._host.timeout_ns()
         if message.complete:
             exchange.wanted = False
             self.due, self._clock = bounds.FOREVER, None
@@ -366,7 +371,9 @@ class Connection(asyncio.Protocol):
                 self._reading = False
                 transport.pause_reading()
                 if waits:
-                    self.due = bounds.FOREVER
+                    # In the queue it is the queue's time limit that counts, and with a worker the function's.
+                    taken = self._flow() is not None
+                    self.due = time.monotonic() + self._host.timeout_ns() / NS if taken else bounds.FOREVER
         elif not self._reading:
             self._reading = True
             transport.resume_reading()
