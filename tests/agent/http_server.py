@@ -96,7 +96,9 @@ def until_has(sock: socket.socket, wanted: bytes) -> bytes:
 
 
 @contextmanager
-def serving(submit: Callable[[Job], None] = mirror, *, streamed: bool = False) -> Iterator[Serving]:
+def serving(
+    submit: Callable[[Job], None] = mirror, *, streamed: bool = False, timeout_s: float = 10
+) -> Iterator[Serving]:
     """A server whose function is `submit`, called in the server's thread."""
     jobs: list[Job] = []
     connections: list[int] = []
@@ -109,7 +111,7 @@ def serving(submit: Callable[[Job], None] = mirror, *, streamed: bool = False) -
         submit(job)
 
     async def main() -> None:
-        server = HttpServer("n1", lambda: 10**10, take, lambda: connections.append(1))
+        server = HttpServer("n1", lambda: int(timeout_s * 1e9), take, lambda: connections.append(1))
         server.streamed = streamed
         await server.open(["127.0.0.1"], 0)
         stop.append(asyncio.Event())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -16,6 +17,10 @@ from greengrass_agent.gateway.http.exchange import PLAIN, Exchange
 from greengrass_agent.gateway.http.requests import SLICE, Refusal, RequestParser
 from greengrass_agent.gateway.job import Answer, Flow, Job
 
+_RESETTING = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, no time (socket(7))."""
+STEPS = 16
+"""Requests started and pieces read before others have their turn: a client may send thousands at once."""
 NS = 1_000_000_000
 _TCP_CLOSE = 7
 """State of a TCP socket that was reset (include/net/tcp_states.h), first byte of TCP_INFO."""
@@ -157,6 +162,8 @@ class Connection(asyncio.Protocol):
                 self.cut()
             else:
                 self._settle(now)
+        elif exchange is not None and not self._reading:
+            self._refuse(Refusal(504, "the function did not take the body within its time limit"))
         elif parser is not None and (parser.in_head or parser.in_body):
             what = "the header section" if parser.in_head else "the body"
             self._refuse(Refusal(408, f"{what} did not come in time"))
@@ -202,9 +209,13 @@ class Connection(asyncio.Protocol):
                 self._advance()
 
     def cut(self) -> None:
-        """End it at once, with a reset."""
-        if self._transport is not None:
-            self._transport.abort()
+        """End it at once, with a reset: an orderly end could be taken for the end of an answer."""
+        transport = self._transport
+        if transport is None:
+            return
+        with contextlib.suppress(OSError):  # it was reset by the client
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
+        transport.abort()
 
     def body_wanted(self, exchange: Exchange) -> None:
         """Pass on what has come of the body, and read on or not."""
@@ -222,8 +233,11 @@ class Connection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self._start() or self._read():
-                pass
+            for _ in range(STEPS):
+                if not self._start() and not self._read():
+                    break
+            else:
+                asyncio.get_running_loop().call_soon(self._advance)
         finally:
             self._advancing = False
         if self._ended and self._current is None and not self._full:
@@ -340,8 +354,6 @@ class Connection(asyncio.Protocol):
             return
         body = message.parts[0] if len(message.parts) == 1 else b"".join(message.parts)
         message.parts.clear()
-        # The time limit counts from the whole body: until then, from the last of it.
-        job.deadline_ns = time.monotonic_ns() + self._host.timeout_ns()
         if message.complete:
             exchange.wanted = False
             self.due, self._clock = bounds.FOREVER, None
@@ -359,7 +371,9 @@ class Connection(asyncio.Protocol):
                 self._reading = False
                 transport.pause_reading()
                 if waits:
-                    self.due = bounds.FOREVER
+                    # In the queue it is the queue's time limit that counts, and with a worker the function's.
+                    taken = self._flow() is not None
+                    self.due = time.monotonic() + self._host.timeout_ns() / NS if taken else bounds.FOREVER
         elif not self._reading:
             self._reading = True
             transport.resume_reading()
@@ -398,12 +412,10 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> bool:
         """Whether a client that has closed its half has closed the other one too."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if sock is None:
-            return False
-        with contextlib.suppress(OSError):
-            return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-        return True
+        if self._transport is None:
+            return True
+        sock = self._transport.get_extra_info("socket")
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
     def _close(self, *, linger: bool = False) -> None:
         """End it when what was written has been sent; `linger` where the client may be sending still."""

@@ -15,6 +15,8 @@ AT_A_TIME = 64
 """Connections accepted before other work has its turn."""
 PAUSE_S = 0.1
 """Without accepting, when the machine has no descriptor or no memory for a connection."""
+TOLD_S = 10.0
+"""Between two lines of log about that."""
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -28,6 +30,7 @@ class Listeners:
         self._sockets: list[socket.socket] = []
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
+        self._told = -TOLD_S
 
     def open(self, addresses: Sequence[str], port: int) -> None:
         """Listen. Raises OSError, also when an address is not the node's."""
@@ -74,7 +77,10 @@ class Listeners:
 
     def _wait(self, error: OSError) -> None:
         """Make room, and accept a little later: a socket that is watched would say at once that it is readable."""
-        log.warning("connections wait: %s", error)
+        now = self._loop.time()
+        if now - self._told >= TOLD_S:
+            self._told = now
+            log.warning("connections wait: %s", error)
         self._short()
         for sock in self._sockets:
             self._loop.remove_reader(sock)
