@@ -14,6 +14,10 @@ import time
 from greengrass_agent.logs.repeats import Repeats
 from greengrass_agent.logs.writer import BoundedWriter
 
+SAME = 10
+FROM_ONE_PLACE = 200
+"""Messages in `repeats.PERIOD_S`."""
+
 
 def log_to_stderr(level: int | str, layout: str) -> None:
     """Have the process's log on its standard error, in this layout (of `logging`). Once, when the process begins."""
@@ -35,24 +39,26 @@ class _Stderr:
 
 
 class _Handler(logging.Handler):
-    """Takes records, at most some of each kind (the place in the code) in a while."""
+    """Takes records: at most some that say the same in a while, and some more from the same place in the code."""
 
     def __init__(self) -> None:
         super().__init__()
         # Told in its own words, once they can be read again.
         self._writer = BoundedWriter("this log", _Stderr(), tell=self._tell, pause_s=0.0)
-        self._repeats = Repeats()
+        self._said = Repeats(SAME)
+        self._places = Repeats(FROM_ONE_PLACE)
 
     def emit(self, record: logging.LogRecord) -> None:
-        held_back = self._repeats.admit((record.pathname, record.lineno), time.monotonic())
-        if held_back is None:
-            return
         try:
-            line = self.format(record)
+            line, said = self.format(record), record.getMessage()
         except Exception as error:  # what somebody wanted to tell is not worth a process
-            line = f"{record.levelname} {record.name}: {record.msg!r} ({error})"
-        if held_back:
-            line += f" ({held_back} more like this were not told)"
+            line = said = f"{record.levelname} {record.name}: {record.msg!r} ({error})"
+        now, place = time.monotonic(), (record.pathname, record.lineno)
+        # By place first: it bounds how many messages of all kinds come here.
+        if (others := self._places.admit(place, now)) is None or (same := self._said.admit((place, said), now)) is None:
+            return
+        if same + others:
+            line += f" ({same + others} more like this were not told)"
         self._writer.add(f"{line}\n".encode(errors="replace"))
 
     def finish(self) -> None:

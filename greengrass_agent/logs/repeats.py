@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-MESSAGES = 10
-"""Messages of a kind that are told in a period."""
 PERIOD_S = 10.0
 KINDS = 256
 """Kinds that are told apart; the oldest give way."""
@@ -21,8 +19,10 @@ class _Kind:
 
 @dataclass(slots=True)
 class Repeats:
-    """Counts messages by kind."""
+    """Counts messages by kind: what they say, or where in the code they come from."""
 
+    limit: int
+    """Messages of a kind that are told in a period."""
     _kinds: dict[Hashable, _Kind] = field(default_factory=dict)
 
     def admit(self, kind: Hashable, now: float) -> int | None:
@@ -35,7 +35,7 @@ class Repeats:
                 del self._kinds[next(iter(self._kinds))]
             self._kinds[kind] = _Kind(now, told=1)
             return held_back
-        if known.told >= MESSAGES:
+        if known.told >= self.limit:
             known.held_back += 1
             return None
         known.told += 1
