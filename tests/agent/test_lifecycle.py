@@ -322,7 +322,7 @@ STEPS = ("bootstrap", "install", "startup", "run", "shutdown", "recover")
 
 
 def stories(editions: list[Edition]) -> st.SearchStrategy[list[Event | str]]:
-    launches = st.integers(1, 12)
+    launches = st.integers(1, 6)
     event: st.SearchStrategy[Event | str] = st.one_of(
         st.builds(Want, st.sampled_from(editions), st.booleans()),
         st.builds(Restart),
@@ -331,22 +331,28 @@ def stories(editions: list[Edition]) -> st.SearchStrategy[list[Event | str]]:
         st.builds(Unstartable, launches, st.sampled_from(STEPS), st.just("no room")),
         st.builds(Warm, st.dictionaries(launches, st.integers(1, 3))),
         st.just(CannotChange("no such thing")),
-        st.just("wait for the deadline"),
-        # What helps a launch to come up, so that stories get beyond the first one.
-        st.sampled_from(["the step ends well", "the workers get warm"]),
+        # Told by what is on its way, so that stories get beyond the first launch.
+        st.sampled_from(WORDS),
+        st.sampled_from(WORDS),
     )
-    return st.lists(event, max_size=40)
+    return st.lists(event, min_size=5, max_size=40).map(lambda story: [Want(editions[0]), *story])
+
+
+WORDS = ("time passes", "the step ends well", "the step fails", "workers get warm", "the one at work dies")
 
 
 def told(machine: Lifecycle, event: Event | str, now: float) -> tuple[Event, float]:
-    """The event itself: words are about what the machine has on its way."""
-    coming = machine.coming
-    if event == "the workers get warm" and coming is not None:
-        return Warm({launch.number: 3 for launch in machine.all()}), now
-    if event == "the step ends well" and coming is not None and coming._step is not None:
-        return Exited(coming.number, coming._step, 0), now
-    if isinstance(event, str):
-        return Elapsed(), max(now, machine.deadline or now)
+    """The event itself."""
+    coming, serving = machine.coming, machine.serving
+    match event:
+        case "workers get warm":
+            return Warm({launch.number: 3 for launch in machine.all()}), now
+        case "the step ends well" | "the step fails" if coming is not None and coming._step is not None:
+            return Exited(coming.number, coming._step, 0 if event == "the step ends well" else 1), now
+        case "the one at work dies" if serving is not None and serving._step is not None:
+            return Exited(serving.number, serving._step, 1), now
+        case str():
+            return Elapsed(), max(now, machine.deadline or now)
     return event, now
 
 
