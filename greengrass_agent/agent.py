@@ -16,6 +16,7 @@ from greengrass_agent.deployment.events import Changed, Connected, NothingOffere
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import Connection
+from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
 from hitless.files import StateError, next_epoch
 from hitless.mqtt import topics
@@ -64,6 +65,7 @@ class Agent:
             on_message=self._message,
         )
         self._jobs = Jobs(config.thing, self._store, self._runtime, self._mqtt.publish, self._publish_health)
+        self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
@@ -100,6 +102,9 @@ class Agent:
     def _message(self, topic: str, payload: bytes) -> None:
         if found := topics.SHADOW_UPDATE_DELTA.match(topic):
             self._delta(found["component"], payload)
+            return
+        if found := topics.RESTART.match(topic):
+            self._restarts.ask(found["component"], payload)
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)
