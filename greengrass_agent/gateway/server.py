@@ -11,11 +11,10 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Limits
 from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
-from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.http.server import HttpServer
 from greengrass_agent.gateway.job import Answer, Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 
 WAKING_GROWTH = 4
 """Requests by which the queue must have grown beyond the last report to be reported at once."""
+SENT_S = 0.01
+"""How often to look whether all answers have been sent, at the end."""
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -38,7 +39,10 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, configure: Configure, tell: Callable[[Status], None]) -> None:
         self._settings = settings
-        self._configuration: dict[str, Any] = configure.configuration
+        self._current = configure
+        """Of the launch that is served, and of those that have none of their own."""
+        self._prepared: dict[int, Configure] = {}
+        """Of launches that are to be served later."""
         self._tell = tell
         self._told: dict[int, int] = {}
         self._role = Role()
@@ -58,6 +62,7 @@ class Gateway:
         self._flushing: asyncio.TimerHandle | None = None
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
+        self.http.streamed = configure.streamed
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._finished = asyncio.Event()
@@ -84,6 +89,8 @@ class Gateway:
     async def run(self) -> None:
         """Wait until all is finished, after `finish`."""
         await self._finished.wait()
+        while self.http.busy:  # noqa: ASYNC110 - only at the end, when answers are being sent
+            await asyncio.sleep(SENT_S)
         self._log.flush()
         self._tell(Status(workers=self._dispatcher.workers, finished=True))
 
@@ -110,20 +117,27 @@ class Gateway:
 
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
-        self._configuration = configure.configuration
-        self._dispatcher.limits = _limits(configure)
+        if configure.launch is None or configure.launch == self._dispatcher.served:
+            self._apply(configure)
+        elif not self._dispatcher.retired(configure.launch):
+            self._prepared[configure.launch] = configure
+        for worker in self._workers:
+            if not self._dispatcher.retired(worker.launch):
+                worker.configure(self._configured(worker).configuration)
         for supervisor in self._supervisors:
             if not self._dispatcher.retired(supervisor.launch):
-                supervisor.want(configure.concurrency)
-        for worker in self._workers:
-            worker.configure(self._configuration)
+                supervisor.want(self._configured(supervisor).concurrency)
         self._shut_down(self._dispatcher.trim())
         self._changed(notify=True)
 
     def serve(self, launch: int) -> None:
         """Give new work to this launch from now on, and let those before it go."""
         log.info("launch %d serves", launch)
+        prepared = self._prepared.pop(launch, None)
+        if prepared is not None:
+            self._apply(prepared)
         self._shut_down(self._dispatcher.serve(launch))
+        self._prepared = {number: one for number, one in self._prepared.items() if not self._dispatcher.retired(number)}
         for supervisor in self._supervisors:
             if self._dispatcher.retired(supervisor.launch):
                 supervisor.shut_down()
@@ -150,12 +164,12 @@ class Gateway:
             if retired:
                 connection.shut_down()
             else:
-                connection.want(self._dispatcher.limits.concurrency)
+                connection.want(self._configured(connection).concurrency)
         elif retired:
             connection.shut_down()
         else:
             self._workers.add(connection)
-            connection.configure(self._configuration)
+            connection.configure(self._configured(connection).configuration)
 
     def ready(self, connection: WorkerConnection) -> None:
         """Give a warm worker requests, if its launch is served."""
@@ -204,6 +218,14 @@ class Gateway:
         if execution is not None:
             self._ended(connection, execution)
         self._changed(notify=True)
+
+    def _apply(self, configure: Configure) -> None:
+        self._current = configure
+        self._dispatcher.limits = _limits(configure)
+        self.http.streamed = configure.streamed
+
+    def _configured(self, connection: WorkerConnection) -> Configure:
+        return self._prepared.get(connection.launch, self._current)
 
     def _timeout_ns(self) -> int:
         return self._dispatcher.limits.timeout_ns
