@@ -50,6 +50,7 @@ class Testbed:
     runtime: Path
     credentials: Mapping[str, Credentials]
     hierarchy: cgroups.Hierarchy
+    components: Path
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -126,7 +127,7 @@ class Testbed:
         """Start (or start again) the controller."""
         host = network.controller_host_name(self.fabric)
         command = [sys.executable, "-m", "controller", "controller", str(self.fabric_path)]
-        command += ["--components", str(REPOSITORY_ROOT / "apps"), "--socket", str(self.socket)]
+        command += ["--components", str(self.components), "--socket", str(self.socket)]
         command += ["--credentials", str(self.runtime / "credentials" / f"{broker.CONTROLLER}.json")]
         command += ["--state", str(self.runtime / "controller"), "--mode", self.mode]
         command += ["--event-log", str(self.logs / "events.ndjson")]
@@ -191,11 +192,13 @@ async def testbed(
     clients: Sequence[str],
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
+    components: Path = REPOSITORY_ROOT / "apps",
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
-    ``budget_cores`` is each node's CPU budget. Raises Busy, FabricError, NotReady, ProcessEnded.
+    ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from. Raises Busy,
+    FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
@@ -205,8 +208,17 @@ async def testbed(
         logs.mkdir(parents=True, exist_ok=True)
         credentials = broker.make_credentials(fabric.nodes, clients)
         net = network.build(fabric, logs, target)
+        hierarchy = cgroups.Hierarchy.detect()
         bed = Testbed(
-            fabric, fabric_path.absolute(), mode, net, logs, runtime, credentials, cgroups.Hierarchy.detect(), []
+            fabric,
+            fabric_path.absolute(),
+            mode,
+            net,
+            logs,
+            runtime,
+            credentials,
+            hierarchy,
+            components,
         )
         try:
             bed.record()

@@ -51,6 +51,8 @@ class Execution:
     service: str
     node: str
     received_ns: int
+    status: int = 200
+    """What it was answered with: an HTTP status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def read_executions(nodes: Path) -> Iterator[Execution]:
                     row["service"],
                     row["node"],
                     int(row["received_ns"]),
+                    int(row["status"]),
                 )
 
 
