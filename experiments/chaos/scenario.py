@@ -156,7 +156,7 @@ async def one_fault(planned: Planned, stand: Stand) -> Fault:
     fault.recovered_ns, missing = await stand.recovered(KINDS[planned.kind].recovery_s)
     if fault.recovered_ns is None:
         fault.wrong.append(f"not recovered after {KINDS[planned.kind].recovery_s:g} s: {missing}")
-        stand.adopt()
+        await stand.repair()
     return fault
 
 
@@ -180,8 +180,11 @@ class Progress:
 
 def write_results(options: Options, results: Path, faults: Sequence[Fault]) -> dict[str, Any]:
     """Measure the raw rows and write requests.csv and summary.json."""
-    executions = list(records.read_executions(results / "logs" / "nodes"))
-    requests = measure.serving_nodes(records.read_requests(results / "load.csv"), executions)
+    requests = records.read_requests(results / "load.csv")
+    clients = {one.client for one in requests}
+    # Requests of other clients have no number but the gateway's own count, which begins anew with each gateway.
+    executions = [one for one in records.read_executions(results / "logs" / "nodes") if one.client_id in clients]
+    requests = measure.serving_nodes(requests, executions)
     patience_ns = int(PATIENCE_S * 1e9)
     troubles = verdict.troubles(requests, executions, faults, patience_ns)
     rows = verdict.rows(requests, troubles, faults, patience_ns)

@@ -31,6 +31,7 @@ CLIENT, STRANGER = "client", "stranger"
 POLL_S = 0.1
 AGREEING = 3
 """Looks in a row that must find everything there: one may come between a cause and its effect."""
+REPAIRED_S = 10.0
 FILL = "fill"
 """The file that takes up a disk's space."""
 CHUNK = bytes(1 << 20)
@@ -161,9 +162,25 @@ class Stand:
         """How many workers there should be."""
         return self._workers.get((service, node), self.releases.wanted[node, service].concurrency)
 
-    def adopt(self) -> None:
-        """Take what is there for what should be, so that the next faults are judged by what they do themselves."""
+    async def repair(self) -> None:
+        """Do what an operator would: deploy anew what does not run, and leave it at that.
+
+        What is there then is taken for what should be, so that the next faults are judged by what they do themselves.
+        """
         self.newer.clear()
+        status = await self.status()
+        for node in self.nodes if status is not None else ():
+            assert status is not None
+            broken = [
+                name
+                for name in self.services()
+                if status.nodes[node].components.get(self.service(name).component) != ComponentState.RUNNING
+            ]
+            for name in broken:
+                self.releases.wanted[node, name].component = self.releases.release(name)
+            if broken:
+                await self.deploy(node)
+        await self.recovered(REPAIRED_S)
         for node in self.nodes:
             parts = self.parts(node)
             for name in self.services():
