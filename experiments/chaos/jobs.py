@@ -16,7 +16,7 @@ from aiohttp import web
 from hitless.cancellation import until_one_ends
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
-from hitless.mqtt.messages import JobUpdate, MessageError, NextJob
+from hitless.mqtt.messages import Health, JobUpdate, MessageError, NextJob
 from hitless.mqtt.session import Publication, Session
 
 LINE_LIMIT = 1 << 20
@@ -27,32 +27,49 @@ class Jobs:
 
     def __init__(self, broker: BrokerSettings) -> None:
         self._waiting: dict[str, asyncio.Future[JobUpdate]] = {}
+        self._ids: dict[str, str] = {}
+        """The deployment that each node had first."""
         self._connected = asyncio.Event()
         self.session = Session(
             broker,
             without_broker="no job is given",
-            subscriptions=(topics.JOB_UPDATE.filter(),),
+            subscriptions=(topics.HEALTH.filter(), topics.JOB_UPDATE.filter()),
             on_connected=self._connected.set,
             on_message=self._heard,
         )
 
     def _heard(self, topic: str, payload: bytes, _: bool) -> None:
-        levels = topics.JOB_UPDATE.match(topic)
-        waiter = self._waiting.get(levels["job"]) if levels else None
-        if waiter is None or waiter.done():
-            return
         try:
-            update = JobUpdate.decode(payload)
+            if found := topics.HEALTH.match(topic):
+                self._health(found["node"], Health.decode(payload))
+            elif found := topics.JOB_UPDATE.match(topic):
+                self._update(found["job"], JobUpdate.decode(payload))
         except MessageError as error:
             print(f"{topic}: {error}", file=sys.stderr, flush=True)
-            return
-        if update.status != "IN_PROGRESS":
+
+    def _health(self, node: str, health: Health) -> None:
+        information = health.deployment_information
+        if information is not None and information.status == "SUCCEEDED":
+            self._ids.setdefault(node, information.deployment_id)
+
+    def _update(self, job: str, update: JobUpdate) -> None:
+        waiter = self._waiting.get(job)
+        if waiter is not None and not waiter.done() and update.status != "IN_PROGRESS":
             waiter.set_result(update)
+
+    def _numbered(self, node: str, job: NextJob) -> NextJob:
+        """The job, its deployment with the id of the one that the controller has given the node.
+
+        So the controller takes the node for one that has what it should; it would put back what it knows of otherwise.
+        """
+        assert job.execution is not None
+        document = job.execution.job_document.model_copy(update={"deployment_id": self._ids[node]})
+        return NextJob(execution=job.execution.model_copy(update={"job_document": document}))
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Give one job and tell how it ended; the caller's patience is its own."""
         node = (await reader.readline()).decode().strip()
-        job = NextJob.decode(await reader.readline())
+        job = self._numbered(node, NextJob.decode(await reader.readline()))
         assert job.execution is not None
         waiter = self._waiting[job.execution.job_id] = asyncio.get_running_loop().create_future()
         await self._connected.wait()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.fabric.file import Fabric
-from controller.nodes import deployments
 from controller.nodes.components import Component, base_url, pack
-from hitless.mqtt.messages import DeploymentDocument, JobExecution, NextJob
+from hitless.component.endpoint import ServiceEndpoint
+from hitless.component.service_configuration import ServiceConfiguration
+from hitless.mqtt.messages import (
+    ComponentDeployment,
+    ConfigurationUpdate,
+    DeploymentDocument,
+    JobExecution,
+    NextJob,
+    RecipeSource,
+)
 
 HANDLER = Path(__file__).with_name("handler.py")
 REPOSITORY_PORT = 8081
@@ -60,8 +67,6 @@ class Releases:
     folder: Path
     wanted: dict[tuple[str, str], OnNode] = field(default_factory=dict)
     """By (node, service)."""
-    _initial: dict[str, Component] = field(default_factory=dict)
-    _ids: dict[str, str] = field(default_factory=dict)
     _made: int = 0
 
     @property
@@ -79,11 +84,9 @@ class Releases:
         self.repository.mkdir(parents=True)
         for service, spec in self.fabric.services.items():
             source = self._write(self.initial / service, service, "1.0.0", broken=False)
-            self._initial[spec.component] = pack(source, base_url(self.fabric))
+            first = pack(source, base_url(self.fabric))
             for node in spec.instances:
-                self.wanted[node, service] = OnNode(self._initial[spec.component])
-        documents = deployments.documents(self.fabric, self._initial, None)
-        self._ids = {node: document.deployment_id for node, document in documents.items()}
+                self.wanted[node, service] = OnNode(first)
 
     def release(self, service: str, *, broken: bool = False) -> Component:
         """Make the next version of a function and put it into the repository."""
@@ -103,27 +106,21 @@ class Releases:
         return component
 
     def job(self, node: str) -> NextJob:
-        """A job that brings a node to what is wanted of it.
-
-        The deployment has the id of the controller's own, so that the controller takes the node for one that has what
-        it should; otherwise it would at once put back what it knows.
-        """
-        own = {spec.component: name for name, spec in self.fabric.services.items() if node in spec.instances}
-        components = {name: self.wanted[node, service].component for name, service in own.items()}
-        document = deployments.documents(self.fabric, self._initial | components, None)[node]
-        changed = {}
-        for name, deployed in document.components.items():
-            wanted, update = self.wanted[node, own[name]], deployed.configuration_update
-            assert update is not None and update.merge is not None
-            merge: Mapping[str, object] = {**update.merge, "concurrency": wanted.concurrency, "note": wanted.note}
-            changed[name] = deployed.model_copy(
-                update={"configuration_update": update.model_copy(update={"merge": merge})}
-            )
-        final: DeploymentDocument = document.model_copy(
-            update={"deployment_id": self._ids[node], "components": changed}
-        )
+        """A job that brings a node to what is wanted of it; `jobs` gives its deployment an id."""
+        components, recipes = {}, {}
+        for name, spec in self.fabric.services.items():
+            if node in spec.instances:
+                wanted = self.wanted[node, name]
+                endpoint = ServiceEndpoint(str(spec.address), spec.port, spec.service_id, spec.protocol)
+                served = ServiceConfiguration(service=name, concurrency=wanted.concurrency, endpoints={name: endpoint})
+                components[spec.component] = ComponentDeployment(
+                    component_version=wanted.component.recipe.version,
+                    configuration_update=ConfigurationUpdate(merge=served.written() | {"note": wanted.note}),
+                )
+                recipes[spec.component] = RecipeSource(uri=wanted.component.uri, sha256=wanted.component.sha256)
+        document = DeploymentDocument(deployment_id="", components=components, recipes=recipes)
         job_id = f"chaos-{secrets.token_hex(8)}"
-        return NextJob(execution=JobExecution(job_id=job_id, status="QUEUED", job_document=final))
+        return NextJob(execution=JobExecution(job_id=job_id, status="QUEUED", job_document=document))
 
     def _write(self, folder: Path, service: str, version: str, *, broken: bool) -> Path:
         """Write a component's folder."""

@@ -51,8 +51,8 @@ class Stand:
     """Size of a node's log disk; that of its state is fixed."""
     newer: dict[tuple[str, str], int] = field(default_factory=dict)
     """(service, node) whose reports must come from a later epoch than this before all is well again."""
-    _workers: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Workers expected of (service, node) where it is not what was asked for: what a fault left for good."""
+    _left: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Workers of (node, service) that a fault has left for good: they will do as well as those asked for."""
 
     # What there is
 
@@ -148,19 +148,15 @@ class Stand:
             return f"its component is {state or 'not deployed'}"
         if not processes.gateways(parts, name):
             return "there is no gateway"
-        wanted, there = self.workers_wanted(node, name), len(processes.workers(parts, component))
-        if there != wanted:
-            return f"{there} workers in place of {wanted}"
+        asked, there = self.releases.wanted[node, name].concurrency, len(processes.workers(parts, component))
+        if there not in (asked, self._left.get((node, name))):
+            return f"{there} workers in place of {asked}"
         instance = status.services[name].instances[node]
         if instance.status is not MemberStatus.READY:
             return "the switch does not take it for ready"
         if (name, node) in self.newer and instance.epoch <= self.newer[name, node]:
             return "it does not report in a new epoch"
         return ""
-
-    def workers_wanted(self, node: str, service: str) -> int:
-        """How many workers there should be."""
-        return self._workers.get((service, node), self.releases.wanted[node, service].concurrency)
 
     async def repair(self) -> None:
         """Do what an operator would: deploy anew what does not run, and leave it at that.
@@ -180,14 +176,11 @@ class Stand:
                 self.releases.wanted[node, name].component = self.releases.release(name)
             if broken:
                 await self.deploy(node)
-        await self.recovered(REPAIRED_S)
+                await self.recovered(REPAIRED_S)
         for node in self.nodes:
             parts = self.parts(node)
             for name in self.services():
-                count = len(processes.workers(parts, self.service(name).component))
-                wanted = self.releases.wanted[node, name].concurrency
-                if count != wanted:
-                    self._workers[name, node] = count
+                self._left[node, name] = len(processes.workers(parts, self.service(name).component))
 
     # What is done to it
 
@@ -195,7 +188,7 @@ class Stand:
         """Have a node brought to what the releases want of it; None if it did not say in time how that ended."""
         job = self.releases.job(node)
         for name in self.services():
-            self._workers.pop((name, node), None)
+            self._left.pop((node, name), None)
         reader, writer = await asyncio.open_unix_connection(self.bed.runtime / "jobs.sock")
         try:
             writer.write(node.encode() + b"\n" + job.encode() + b"\n")
