@@ -221,6 +221,7 @@ async def concurrency(stand: Stand, planned: Planned, fault: Fault) -> AsyncIter
     node, service = place(stand, planned)
     wanted = stand.releases.wanted[node, service]
     wanted.concurrency = CONCURRENCY if wanted.concurrency != CONCURRENCY else CONCURRENCY + (-1) ** planned.seed
+    stand.left.pop((node, service), None)
     began(fault, node, service)
     await deployed(stand, node, fault, f"{wanted.concurrency} workers")
     yield

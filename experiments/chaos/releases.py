@@ -24,8 +24,8 @@ HANDLER = Path(__file__).with_name("handler.py")
 REPOSITORY_PORT = 8081
 """Beside the controller's own repository, which has what it was started with."""
 CONCURRENCY = 2
-TIMEOUT_MS = 1000
-"""The functions' time limit: short, since `stuck` waits for it."""
+TIMEOUT_MS = 2500
+"""The functions' time limit: longer than it takes to start a worker, short enough that `stuck` can wait for it."""
 BROKEN = "raise SystemExit('this version cannot start')\n"
 RECIPE = """\
 RecipeFormatVersion: "2020-01-25"

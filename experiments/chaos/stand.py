@@ -51,7 +51,7 @@ class Stand:
     """Size of a node's log disk; that of its state is fixed."""
     newer: dict[tuple[str, str], int] = field(default_factory=dict)
     """(service, node) whose reports must come from a later epoch than this before all is well again."""
-    _left: dict[tuple[str, str], int] = field(default_factory=dict)
+    left: dict[tuple[str, str], int] = field(default_factory=dict)
     """Workers of (node, service) that a fault has left for good: they will do as well as those asked for."""
 
     # What there is
@@ -149,7 +149,7 @@ class Stand:
         if not processes.gateways(parts, name):
             return "there is no gateway"
         asked, there = self.releases.wanted[node, name].concurrency, len(processes.workers(parts, component))
-        if there not in (asked, self._left.get((node, name))):
+        if there not in (asked, self.left.get((node, name))):
             return f"{there} workers in place of {asked}"
         instance = status.services[name].instances[node]
         if instance.status is not MemberStatus.READY:
@@ -180,15 +180,13 @@ class Stand:
         for node in self.nodes:
             parts = self.parts(node)
             for name in self.services():
-                self._left[node, name] = len(processes.workers(parts, self.service(name).component))
+                self.left[node, name] = len(processes.workers(parts, self.service(name).component))
 
     # What is done to it
 
     async def deploy(self, node: str, patience_s: float = 30.0) -> JobUpdate | None:
         """Have a node brought to what the releases want of it; None if it did not say in time how that ended."""
         job = self.releases.job(node)
-        for name in self.services():
-            self._left.pop((node, name), None)
         reader, writer = await asyncio.open_unix_connection(self.bed.runtime / "jobs.sock")
         try:
             writer.write(node.encode() + b"\n" + job.encode() + b"\n")
