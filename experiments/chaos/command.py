@@ -90,7 +90,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
     if summary["compared"]:
         console.print(table.updates_table(summary["compared"]))
     if summary["wrk"]:
-        console.print(summary["wrk"].strip())
+        console.print(summary["wrk"]["output"].strip())
     for text in summary["wrong"]:
         console.print(f"wrong: {text}", soft_wrap=True)
     late = f"; a noisy run: {summary['generator_late_p99_ms']} ms late at its p99" if summary["noisy"] else ""

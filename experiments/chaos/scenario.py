@@ -22,9 +22,9 @@ from typing import Any
 from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
-from experiments.chaos import table, verdict
+from experiments.chaos import table, verdict, wrk
 from experiments.chaos.faults import FAULTS
-from experiments.chaos.kinds import KINDS
+from experiments.chaos.kinds import KINDS, Cost
 from experiments.chaos.load import CHANGES, Configuration, Target
 from experiments.chaos.releases import Releases
 from experiments.chaos.schedule import Planned, plan
@@ -43,7 +43,6 @@ BUDGET_CORES = 1.0
 WARM_S = 2.0
 """Load before the first fault, and after the last."""
 DISK_MB, DISK_MB_A_MINUTE = 32, 4
-WRK = ("wrk", "--threads", "1", "--connections", "4", "--duration", "86400s", "--latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,11 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
             await bed.ready(lambda text: console.print(f"  {text}"))
             console.print(f"up after {time.monotonic() - started:.1f} s")
             load = start_load(options, stand, results)
-            wrk = start_wrk(stand) if options.wrk else None
+            closed_loop = start_wrk(stand) if options.wrk else None
             faults = await make_faults(options, stand, load, results, console)
-            for process in filter(None, (load, wrk)):
+            for process in filter(None, (load, closed_loop)):
                 # wrk prints its report when it is interrupted.
-                process.signal(signal.SIGINT if process is wrk else signal.SIGTERM)
+                process.signal(signal.SIGINT if process is closed_loop else signal.SIGTERM)
                 await asyncio.to_thread(process.handle.wait, PATIENCE_S + 10)
         finally:
             for node in stand.nodes:
@@ -122,7 +121,7 @@ def start_wrk(stand: Stand) -> Process:
     """Start wrk on the client's host."""
     (name,) = stand.services("tcp")
     spec = stand.service(name)
-    return stand.bed.start("wrk", [*WRK, f"http://{spec.address}:{spec.port}/"], host=CLIENT)
+    return stand.bed.start("wrk", [*wrk.COMMAND, f"http://{spec.address}:{spec.port}/"], host=CLIENT)
 
 
 async def make_faults(options: Options, stand: Stand, load: Process, results: Path, console: Console) -> list[Fault]:
@@ -195,6 +194,9 @@ def write_results(options: Options, results: Path, faults: Sequence[Fault]) -> d
     later = [one for one in changes if one.service in seen or seen.add(one.service)]  # type: ignore[func-returns-value]
     compared = [compare(name, requests, later) for name in sorted({one.service for one in later})]
     late_ms = measure.late_p99_ms(requests)
+    closed_loop = wrk.read_wrk((results / "logs" / "wrk.log").read_text()) if options.wrk else None
+    # wrk does not say when: its errors tell something only where nothing is killed.
+    costly = any(KINDS[name].cost is not Cost.NOTHING for name in options.kinds)
     summary: dict[str, Any] = {
         "fabric": options.fabric.name,
         "target": options.target,
@@ -223,10 +225,10 @@ def write_results(options: Options, results: Path, faults: Sequence[Fault]) -> d
             for one in troubles
         ],
         "updates": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in compared],
-        "wrk": (results / "logs" / "wrk.log").read_text() if options.wrk else None,
+        "wrk": None if closed_loop is None else dataclasses.asdict(closed_loop),
         "generator_late_p99_ms": late_ms,
         "noisy": late_ms > measure.NOISY_LATE_MS,
-        "passed": verdict.passed(rows),
+        "passed": verdict.passed(rows) and (closed_loop is None or not closed_loop.errors or costly),
     }
     records.write_requests(results / "requests.csv", requests)
     (results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
