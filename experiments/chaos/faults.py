@@ -32,6 +32,10 @@ from topologies import network
 from topologies.processes import Process
 
 Context = AbstractAsyncContextManager[None]
+AT_THE_HOST = 0.75
+"""The share of faults that hit the node that serves."""
+ELSEWHERE_NS = 1_000_000_000
+"""Where another node can serve, new work must be there so soon after a node's death."""
 HOSTILE_PER_SECOND = {"udp": 500, "tcp": 100}
 GATEWAY_ANSWERS = {"end": 502, "sleep 3600": 504}
 """What a request with this body is answered with, since its handler answers nothing."""
@@ -39,9 +43,14 @@ CHANGED_WITHIN_S = 5.0
 """A changed configuration must show in answers so soon after its deployment succeeded."""
 
 
-def place(stand: Stand, planned: Planned, protocol: str | None = None) -> tuple[str, str]:
-    """The node and the service that a fault hits."""
-    return pick(planned.node, stand.nodes), pick(planned.target, stand.services(protocol))
+def place(stand: Stand, planned: Planned) -> tuple[str, str]:
+    """The node and the service that a fault hits: mostly where the service is served, since more is at stake there."""
+    service = pick(planned.target, stand.services())
+    host = stand.hosts.get(service)
+    others = [node for node in stand.nodes if node != host]
+    if host is not None and (planned.node < AT_THE_HOST or not others):
+        return host, service
+    return pick(planned.node, others), service
 
 
 def began(fault: Fault, node: str, target: str) -> None:
@@ -69,6 +78,7 @@ async def kill_function(supervisor: bool, stand: Stand, planned: Planned, fault:
 @asynccontextmanager
 async def kill_gateway(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
     """Kill the gateway of a service."""
+    give_way(stand, fault)
     node, service = place(stand, planned)
     pid = stand.pid(processes.gateways(stand.parts(node), service), f"gateway of {service} on {node}")
     await stand.await_new_epoch(node, [service])
@@ -91,6 +101,7 @@ async def kill_emitter(stand: Stand, planned: Planned, fault: Fault) -> AsyncIte
 @asynccontextmanager
 async def kill_agent(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
     """Kill an agent, with which everything on its node ends; its init system starts it again."""
+    give_way(stand, fault)
     node, _ = place(stand, planned)
     await stand.await_new_epoch(node, stand.services())
     process = stand.bed.process(f"agent-{node}")
@@ -112,6 +123,12 @@ async def kill_central(
         yield
     finally:
         start(stand)
+
+
+def give_way(stand: Stand, fault: Fault) -> None:
+    """Say how long what comes may be lost with a node."""
+    if len(stand.nodes) > 1:
+        fault.outage_ns = ELSEWHERE_NS
 
 
 def kill(stand: Stand, process: Process) -> None:
@@ -159,7 +176,7 @@ async def freeze_emitter(stand: Stand, planned: Planned, fault: Fault) -> AsyncI
 @asynccontextmanager
 async def freeze_process(name: str, stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
     """Stop the agent of a node, the broker or the controller."""
-    node = pick(planned.node, stand.nodes) if name == "agent" else network.controller_host_name(stand.bed.fabric)
+    node = place(stand, planned)[0] if name == "agent" else network.controller_host_name(stand.bed.fabric)
     process = stand.bed.process(f"agent-{node}" if name == "agent" else name)
     began(fault, node, name)
     with frozen(process.pid):
@@ -292,7 +309,7 @@ async def unwritable_state(
 @asynccontextmanager
 async def shaped(host: str | None, words: str, stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
     """Let a host's interface carry less, or nothing; None is a node."""
-    node = host or pick(planned.node, stand.nodes)
+    node = host or place(stand, planned)[0]
     interface = stand.bed.network.get(node).defaultIntf().name
     began(fault, node, "link")
     stand.run_on(node, "tc", "qdisc", "add", "dev", interface, "root", "tbf", *words.split())

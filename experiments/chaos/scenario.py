@@ -129,6 +129,7 @@ async def make_faults(options: Options, stand: Stand, load: Process, results: Pa
     start, faults = time.monotonic(), []
     progress = Progress(results / "load.csv")
     await asyncio.sleep(WARM_S)
+    await stand.recovered(WARM_S)
     for planned in itertools.islice(plan(options.seed, options.kinds), options.count):
         if options.minutes is not None and time.monotonic() - start >= 60 * options.minutes:
             break

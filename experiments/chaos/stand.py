@@ -51,6 +51,8 @@ class Stand:
     """Size of a node's log disk; that of its state is fixed."""
     newer: dict[tuple[str, str], int] = field(default_factory=dict)
     """(service, node) whose reports must come from a later epoch than this before all is well again."""
+    hosts: dict[str, str] = field(default_factory=dict)
+    """The node that serves each service, when last seen."""
     left: dict[tuple[str, str], int] = field(default_factory=dict)
     """Workers of (node, service) that a fault has left for good: they will do as well as those asked for."""
 
@@ -127,6 +129,7 @@ class Stand:
         """The first thing that is not as it must be; empty if all is."""
         if status is None:
             return "the controller does not answer"
+        self.hosts |= {name: one.host for name, one in status.services.items() if one.host is not None}
         if not status.broker.connected:
             return "the controller has no broker"
         for node in self.nodes:

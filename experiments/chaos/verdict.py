@@ -22,7 +22,7 @@ SETTLED_NS = 400_000_000
 WORKER_LOST = 502
 """The gateway's answer to a request whose worker has ended (`greengrass_agent.gateway.dispatch`)."""
 OUTAGE_NS = 10_000_000_000
-"""A node that does not serve for longer is no longer explained by the process that was killed."""
+"""A node that does not serve for longer is no longer explained by the process that was killed, where it is alone."""
 
 
 @dataclass(slots=True)
@@ -40,6 +40,8 @@ class Fault:
     """Everything is as it was; None if that took too long."""
     inside: int = 0
     """How many requests the processes that were killed may have had in hand."""
+    outage_ns: int = OUTAGE_NS
+    """For so long at most what comes to a node may be lost after what served there was killed."""
     wrong: list[str] = field(default_factory=list)
     """What did not come out as it must, beside requests."""
 
@@ -121,7 +123,7 @@ def _explains(fault: Fault, request: Request, status: int | None, spent: Counter
             return True
         case Cost.NODE:
             back = fault.settled_ns if fault.recovered_ns is None else fault.recovered_ns
-            return in_hand or fault.began_ns <= request.sent_ns <= min(back, fault.began_ns + OUTAGE_NS)
+            return in_hand or fault.began_ns <= request.sent_ns <= min(back, fault.began_ns + fault.outage_ns)
 
 
 def _owner(request: Request, faults: Sequence[Fault], patience_ns: int) -> Fault | None:
