@@ -112,6 +112,19 @@ async def kill_agent(stand: Stand, planned: Planned, fault: Fault) -> AsyncItera
 
 
 @asynccontextmanager
+async def kill_switch(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
+    """Kill a switch, and start it without a program: all is the controller's to put back."""
+    name = pick(planned.node, list(stand.bed.fabric.switches))
+    switch = stand.bed.network.get(name)
+    began(fault, name, "switch")
+    switch.process.signal(signal.SIGKILL)
+    switch.process.handle.wait()
+    switch.start(None)
+    stand.bed.record()
+    yield
+
+
+@asynccontextmanager
 async def kill_central(
     name: str, start: Callable[[Stand], object], stand: Stand, _: Planned, fault: Fault
 ) -> AsyncIterator[None]:
@@ -352,6 +365,7 @@ FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "kill-gateway": kill_gateway,
     "kill-emitter": kill_emitter,
     "kill-agent": kill_agent,
+    "kill-switch": kill_switch,
     "kill-broker": partial(kill_central, "broker", lambda stand: stand.bed.start_broker()),
     "kill-controller": partial(kill_central, "controller", lambda stand: stand.bed.start_controller()),
     "freeze-worker": freeze_worker,

@@ -12,7 +12,7 @@ class Cost(Enum):
 
     NOTHING = "nothing"
     WORKER = "what a killed worker had in hand"
-    NODE = "what the node had in hand, and what came until somebody served again"
+    NODE = "what the node or switch had in hand, and what came until somebody served again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "kill-gateway": Kind("SIGKILL to a gateway", Cost.NODE),
     "kill-emitter": Kind("SIGKILL to a node's emitter"),
     "kill-agent": Kind("SIGKILL to an agent, started again at once", Cost.NODE, recovery_s=40),
+    "kill-switch": Kind("SIGKILL to a switch, started again at once, empty", Cost.NODE, recovery_s=40),
     "kill-broker": Kind("SIGKILL to the broker, started again after a while", hold_s=(0.5, 3)),
     "kill-controller": Kind("SIGKILL to the controller, started again after a while", hold_s=(0.5, 3)),
     "freeze-worker": Kind("SIGSTOP to a worker, for less than the time limit", hold_s=(0.2, 0.6)),

@@ -132,6 +132,9 @@ class Stand:
         self.hosts |= {name: one.host for name, one in status.services.items() if one.host is not None}
         if not status.broker.connected:
             return "the controller has no broker"
+        for name, switch in status.switches.items():
+            if not switch.connected:
+                return f"switch {name} is not provisioned"
         for node in self.nodes:
             if not status.nodes[node].online:
                 return f"the agent on {node} is not connected"
