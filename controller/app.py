@@ -79,7 +79,7 @@ async def _main(settings: Settings) -> None:
             events,
         )
         place = fabric.repository
-        files = repository.application(components.values())
+        files = repository.application(components.all())
         calls = api.application(controller.status, controller.commands, events)
         try:
             async with (

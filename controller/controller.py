@@ -9,7 +9,7 @@ from controller.keys.files import KeyFile
 from controller.keys.ring import KeyRing
 from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments, shadows
-from controller.nodes.components import Component
+from controller.nodes.components import Library
 from controller.nodes.link import SUBSCRIPTIONS, NodeLink
 from controller.nodes.view import KeyUpdate, PresenceUpdate
 from controller.observe.log import EventLog
@@ -36,7 +36,7 @@ class Controller:
         self,
         fabric: Fabric,
         strategy: type[Steering],
-        components: dict[str, Component],
+        components: Library,
         broker: BrokerSettings,
         state_file: StateFile,
         key_file: KeyFile,

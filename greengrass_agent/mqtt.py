@@ -13,7 +13,7 @@ from hitless.mqtt.session import Announcement, Publication, Session
 class Connection:
     """A node's session.
 
-    `on_connected` states afresh all that holds; a job's result is told again when the controller names the job again.
+    `on_connected` states afresh all that holds, results of jobs that the controller has not confirmed among it.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Connection:
             subscriptions=(
                 topics.JOBS_NOTIFY_NEXT.of(node=node),
                 topics.JOBS_START_NEXT_ACCEPTED.of(node=node),
+                topics.JOB_UPDATE_ACCEPTED.filter(node=node),
                 topics.SHADOW_UPDATE_DELTA.filter(node=node),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hitless.faults import faults
+
+log = logging.getLogger(__name__)
 
 _U32 = 1 << 32
 Document = TypeVar("Document")
@@ -78,6 +81,23 @@ class JsonFile(Generic[Document]):
         except ValidationError as error:
             raise self._unexpected(faults(error, "document", quoted=False)) from None
 
+    def load_or_set_aside(self) -> Document | None:
+        """What was saved; None when there is no file, or none that can be used: that one is kept as `<name>.broken`.
+
+        For what can be made anew without harm. `unreadable` says what that means, and stands in the log.
+        """
+        try:
+            return self.load()
+        except StateError as error:
+            aside = self.path.with_name(f"{self.path.name}.broken")
+            try:
+                self.path.replace(aside)
+            except OSError as problem:
+                log.error("%s (it cannot be set aside: %s)", error, problem.strerror)
+            else:
+                log.error("%s (the file is kept as %s)", error, aside)
+            return None
+
     def save(self, document: Document) -> None:
         """Replace what was saved, and wait until it is on disk. Raises StateError."""
         fields = {"format": self._version, **self._type.dump_python(document, mode="json")}
@@ -95,19 +115,28 @@ class _Starts:
     starts: Annotated[int, Field(ge=0, lt=_U32)]
 
 
-def next_epoch(path: Path) -> int:
-    """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0. Raises StateError."""
+def next_epoch(path: Path, *, essential: bool = True) -> int:
+    """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0.
+
+    Raises StateError when the file cannot be read or written; unless a wrong count does little harm, so that it is not
+    `essential`: then that is told in the log.
+    """
     file = JsonFile(
         path,
         _Starts,
         version=1,
         what="a counter of starts",
-        unreadable="remove it and raise the node's generation in the fabric file",
+        unreadable="remove it and raise the node's generation in the fabric file" if essential else "counting anew",
         unwritable="let it be written there, for starts that are not counted look like old ones",
     )
-    last = file.load()
+    last = file.load() if essential else file.load_or_set_aside()
     epoch = (last.starts + 1) % _U32 if last is not None else 1
-    file.save(_Starts(epoch))
+    try:
+        file.save(_Starts(epoch))
+    except StateError as error:
+        if essential:
+            raise
+        log.error("%s", error)
     return epoch
 
 

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from controller.fabric.file import Fabric
+from controller.nodes import dependencies
 from hitless.component import recipe as recipes
 from hitless.component.recipe import Recipe, RecipeError
 from hitless.located import Mistake, Source, read
@@ -44,6 +45,35 @@ class Component:
     def sha256(self) -> str:
         """Digest of the published recipe, hexadecimal; through the digests in it, of every artefact too."""
         return hashlib.sha256(self.document).hexdigest()
+
+
+class Library(Mapping[str, Component]):
+    """Components by name: of each the newest version, and all others for those who need an older one."""
+
+    def __init__(self, components: Iterable[Component]) -> None:
+        self._versions = {(one.recipe.name, one.recipe.version): one for one in components}
+        recipes: dict[str, list[Recipe]] = {}
+        for one in self._versions.values():
+            recipes.setdefault(one.recipe.name, []).append(one.recipe)
+        self._recipes = {name: dependencies.newest_first(found) for name, found in recipes.items()}
+
+    def __getitem__(self, name: str) -> Component:
+        return self._versions[name, self._recipes[name][0].version]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+    def all(self) -> list[Component]:
+        """Every version of every component."""
+        return list(self._versions.values())
+
+    def resolve(self, wanted: Iterable[str]) -> dict[str, Component]:
+        """The wanted components and all that they need, by name. Raises DependencyError."""
+        chosen = dependencies.resolve(wanted, self._recipes)
+        return {name: self._versions[name, recipe.version] for name, recipe in sorted(chosen.items())}
 
 
 def base_url(fabric: Fabric) -> str:
@@ -82,9 +112,9 @@ def pack(folder: Path, base_url: str) -> Component:
     return Component(recipe, document, files, f"{base_url}/recipes/{recipe.name}-{recipe.version}.yaml")
 
 
-def pack_all(root: Path, base_url: str) -> dict[str, Component]:
-    """Every component below a folder, by name. Raises RecipeError, also when there is none or a name comes twice."""
-    components: dict[str, Component] = {}
+def pack_all(root: Path, base_url: str) -> Library:
+    """Every component below a folder. Raises RecipeError, also when there is none or a version comes twice."""
+    components: dict[tuple[str, str], Component] = {}
     folders = sorted(path.parent for path in root.glob("*/recipe.yaml"))
     if not folders:
         raise RecipeError([Mistake(root, 1, "", "expected folders with a recipe.yaml, found none")])
@@ -95,13 +125,14 @@ def pack_all(root: Path, base_url: str) -> dict[str, Component]:
         except RecipeError as error:
             mistakes.extend(error.mistakes)
             continue
-        if component.recipe.name in components:
-            problem = f"expected a name of its own, but another folder has {component.recipe.name} too"
+        own = component.recipe.name, component.recipe.version
+        if own in components:
+            problem = f"expected a name or version of its own, but another folder has {' '.join(own)} too"
             mistakes.append(read(folder / "recipe.yaml", RecipeError).mistake(("ComponentName",), problem))
-        components[component.recipe.name] = component
+        components[own] = component
     if mistakes:
         raise RecipeError(mistakes)
-    return components
+    return Library(components.values())
 
 
 def _fill_in_names(source: Source, folder: Path) -> Source:

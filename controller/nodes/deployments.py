@@ -1,10 +1,13 @@
-"""The deployment that each node should have: its services' components, configured to find other services. Pure."""
+"""The deployment that each node should have: its services' components, configured to find other services, and what
+those components need. Pure.
+"""
 
 import hashlib
 from collections.abc import Mapping
 
 from controller.fabric.schema import Fabric
-from controller.nodes.components import Component
+from controller.nodes.components import Component, Library
+from controller.nodes.dependencies import DependencyError
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
@@ -16,8 +19,8 @@ class DeploymentError(Exception):
     """The fabric file and the components do not fit; the message has a line for each mistake."""
 
 
-def check(fabric: Fabric, components: Mapping[str, Component], *, at_node_addresses: bool = False) -> None:
-    """Raises DeploymentError unless every service has a component, and no node one for two services.
+def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = False) -> None:
+    """Raises DeploymentError unless every service has a component and what it needs, and no node one for two services.
 
     `at_node_addresses`: no switch steers, so the services of a node must differ in port or protocol.
     """
@@ -36,12 +39,34 @@ def check(fabric: Fabric, components: Mapping[str, Component], *, at_node_addres
             if at_node_addresses and other != name:
                 place = f"{service.protocol} port {service.port} of {node}"
                 mistakes.append(f"service {name}: expected a port of its own, but {other} has {place} too")
+    if not mistakes:
+        mistakes = [mistake for node in fabric.nodes for mistake in _missing(fabric, components, node)]
     if mistakes:
         raise DeploymentError("\n".join(mistakes))
 
 
+def _missing(fabric: Fabric, components: Library, node: str) -> list[str]:
+    """What the components of a node need and cannot have there."""
+    deployed = _deployed(fabric, node)
+    try:
+        resolved = components.resolve(deployed)
+    except DependencyError as error:
+        return [f"node {node}: {error}"]
+    return [
+        f"node {node}: {name} is needed there and serves {one.recipe.configuration.default['service']}: "
+        "expected an instance of a service with it on this node"
+        for name, one in resolved.items()
+        if name not in deployed and one.recipe.configuration.default.get("service") is not None
+    ]
+
+
+def _deployed(fabric: Fabric, node: str) -> dict[str, str]:
+    """The components that serve on a node, with their services."""
+    return {service.component: name for name, service in fabric.services.items() if node in service.instances}
+
+
 def documents(
-    fabric: Fabric, components: Mapping[str, Component], hosts: Mapping[str, str | None] | None
+    fabric: Fabric, components: Library, hosts: Mapping[str, str | None] | None
 ) -> dict[str, DeploymentDocument]:
     """The deployment of every node.
 
@@ -51,32 +76,35 @@ def documents(
 
 
 def _document(
-    fabric: Fabric, components: Mapping[str, Component], hosts: Mapping[str, str | None] | None, node: str
+    fabric: Fabric, components: Library, hosts: Mapping[str, str | None] | None, node: str
 ) -> DeploymentDocument:
-    deployed = sorted(
-        (service.component, name) for name, service in fabric.services.items() if node in service.instances
-    )
+    deployed = _deployed(fabric, node)
+    resolved = components.resolve(deployed)
     content = DeploymentDocument(
         deployment_id="",
         components={
-            component: ComponentDeployment(
-                component_version=components[component].recipe.version,
-                configuration_update=ConfigurationUpdate(
-                    merge=ServiceConfiguration(
-                        service=own, endpoints=_endpoints(fabric, components[component], own, hosts, node)
-                    ).written()
-                ),
+            name: ComponentDeployment(
+                component_version=component.recipe.version,
+                configuration_update=_update(fabric, component, deployed[name], hosts, node)
+                if name in deployed
+                else None,
             )
-            for component, own in deployed
+            for name, component in resolved.items()
         },
         recipes={
-            component: RecipeSource(uri=components[component].uri, sha256=components[component].sha256)
-            for component, _ in deployed
+            name: RecipeSource(uri=component.uri, sha256=component.sha256) for name, component in resolved.items()
         },
     )
     # Equal content, equal id: that is how a node's word on what it has is compared with what it should have.
     digest = hashlib.sha256(content.encode()).hexdigest()[:ID_LENGTH]
     return content.model_copy(update={"deployment_id": digest})
+
+
+def _update(
+    fabric: Fabric, component: Component, own: str, hosts: Mapping[str, str | None] | None, node: str
+) -> ConfigurationUpdate:
+    endpoints = _endpoints(fabric, component, own, hosts, node)
+    return ConfigurationUpdate(merge=ServiceConfiguration(service=own, endpoints=endpoints).written())
 
 
 def _endpoints(

@@ -10,6 +10,9 @@ from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument, Health, JobExecution, JobUpdate, NextJob
 
+REMEMBERED = 16
+"""Superseded jobs of a node whose end is still awaited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -42,6 +45,10 @@ class _Node:
     online: bool = False
     offered: JobExecution | None = None
     """The job under way: sent, and not yet ended."""
+    step: str | None = None
+    """How far the node says it is with it."""
+    superseded: dict[str, str] = field(default_factory=dict)
+    """Jobs that another took the place of before the node told how they ended, with their deployments."""
     failed: str | None = None
     """The deployment that the node failed or refused; not offered again until another is wanted."""
 
@@ -91,7 +98,14 @@ class Rollout:
         """A node tells how a job goes: what ended, and what is to be done next. Duplicates return nothing."""
         state = self._node(node)
         offered = state.offered
-        if offered is None or offered.job_id != job_id or update.status == "IN_PROGRESS":
+        if update.status == "IN_PROGRESS":
+            if offered is not None and offered.job_id == job_id:
+                state.step = update.status_details.progress
+            return None, None
+        if (deployment := state.superseded.pop(job_id, None)) is not None:
+            # How it ended is worth knowing; what the node should have is another by now.
+            return Outcome(node, deployment, update.status, str(update.status_details)), None
+        if offered is None or offered.job_id != job_id:
             return None, None
         state.offered = None
         deployment = offered.job_document.deployment_id
@@ -116,6 +130,11 @@ class Rollout:
             return "failed"
         return "done" if wanted == state.reported else "waiting"
 
+    def step(self, node: str) -> str | None:
+        """How far the node says it is with the job under way."""
+        state = self._node(node)
+        return state.step if state.offered is not None else None
+
     def _node(self, node: str) -> _Node:
         return self._nodes.setdefault(node, _Node())
 
@@ -135,5 +154,10 @@ class Rollout:
             return None
         self._jobs += 1
         job_id = f"{wanted.deployment_id}-{self.term}-{self._jobs}"
+        if state.offered is not None:
+            state.superseded[state.offered.job_id] = state.offered.job_document.deployment_id
+            if len(state.superseded) > REMEMBERED:
+                del state.superseded[next(iter(state.superseded))]
+        state.step = None
         state.offered = JobExecution(job_id=job_id, status="QUEUED", job_document=wanted)
         return Job(node, NextJob(execution=state.offered), has, again=False)

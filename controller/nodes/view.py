@@ -17,6 +17,8 @@ class NodeView:
     online: bool
     components: Mapping[str, ComponentState]
     deployment: DeploymentProgress
+    step: str | None = None
+    """How far the node says it is with a deployment under way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def check(fabric: Path, components: Path | None) -> None:
         if components is not None:
             packed = packing.pack_all(components, packing.base_url(checked))
             deployments.check(checked, packed)
-            found += f"; {components}: {len(packed)} components"
+            found += f"; {components}: {len(packed.all())} components"
     except (LocatedError, deployments.DeploymentError) as error:
         _fail(str(error), NOT_DONE)
     click.echo(f"{found}; no mistake found")

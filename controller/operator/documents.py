@@ -68,6 +68,8 @@ class NodeStatus(Document):
 
     online: bool
     deployment: DeploymentProgress
+    step: str | None = None
+    """How far the node says it is with a deployment under way, such as "download 42 %"."""
     components: dict[str, ComponentState]
 
 

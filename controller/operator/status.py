@@ -61,7 +61,9 @@ def status(view: View) -> Status:
         ),
         switches={name: _switch(state) for name, state in view.switches.items()},
         nodes={
-            name: NodeStatus(online=node.online, deployment=node.deployment, components=dict(node.components))
+            name: NodeStatus(
+                online=node.online, deployment=node.deployment, step=node.step, components=dict(node.components)
+            )
             for name, node in view.nodes.items()
         },
         services={name: _service(view, name, service, steered) for name, service in fabric.services.items()},

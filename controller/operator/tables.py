@@ -75,5 +75,6 @@ def _nodes(document: Status) -> Table:
     for name, node in document.nodes.items():
         components = ", ".join(f"{component} {state}" for component, state in node.components.items())
         online = Text("online", "green") if node.online else Text("offline", "red")
-        table.add_row(name, online, node.deployment, components or "none known")
+        deployment = f"{node.deployment}: {node.step}" if node.step else node.deployment
+        table.add_row(name, online, deployment, components or "none known")
     return table

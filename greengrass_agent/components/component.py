@@ -26,7 +26,7 @@ from greengrass_agent.components.lifecycle import (
 from greengrass_agent.components.service import Service
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.interpolation import Context, interpolate
-from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
+from greengrass_agent.deployment.plan import Installed, environment_of, steps_of, with_configuration
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.processes import Script
@@ -135,14 +135,14 @@ class Component:
         await self.start()
 
     async def reconfigure(self, installed: Installed) -> None:
-        """Take another configuration, without a restart (unless the service's own address, port or id changes)."""
+        """Take another configuration: by a restart, unless it is a function, which is told, and its process fits."""
         after = ServiceConfiguration.read(installed.configuration)
-        if (self._service is None) is not (after is None) or (
-            self._service is not None and after is not None and not self._service.fits(after)
-        ):
-            await self.replace(installed)
-        else:
+        recipe, before = installed.recipe, self.installed.configuration
+        told = self._service is not None and after is not None and self._service.fits(after)
+        if told and with_configuration(recipe, before) == with_configuration(recipe, installed.configuration):
             self._configure(installed)
+        else:
+            await self.replace(installed)
 
     def _configure(self, installed: Installed) -> None:
         self.installed = installed

@@ -22,17 +22,17 @@ class Keys:
     """Keys by component. Only the owner may read the file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StateError when the file cannot be used."""
+        """A file that cannot be used is set aside."""
         self._file = JsonFile(
             path,
             _Document,
             version=FORMAT,
             what="a key file of the agent",
-            unreadable="remove it, and new keys will come",
-            unwritable="choose another root in the agent's configuration",
+            unreadable="reports have no tag until the controller sends the keys again",
+            unwritable="make room or let it be written there",
             mode=0o600,
         )
-        document = self._file.load()
+        document = self._file.load_or_set_aside()
         self._keys = {name: one.key() for name, one in document.keys.items()} if document is not None else {}
 
     def get(self, component: str) -> Key | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from pydantic import BaseModel
 
@@ -13,7 +13,8 @@ from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.deployment.plan import Components, Plan, in_order
+from greengrass_agent.deployment.order import StartOrder
+from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import EmitterSettings
 from greengrass_agent.host.cgroup import CgroupError
@@ -41,6 +42,12 @@ class NodeRuntime:
         self._config = config
         self._store = store
         self._changed = changed
+        self._order = StartOrder()
+        self._wanted: Components = {}
+        self._unstarted: set[str] = set()
+        self._changing = asyncio.Lock()
+        """Steps are taken one after the other: by a plan, or because a dependency runs now."""
+        self._starts: set[asyncio.Task[None]] = set()
         self._shared = ComponentContext(config, store, config.cgroup.group())
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
@@ -67,24 +74,78 @@ class NodeRuntime:
             self._network.set_up()
         self._emitter.start()
 
-    async def start(self, deployed: Components) -> None:
-        """Run the components of the deployment that is in force."""
-        for name in in_order({name: one.recipe for name, one in deployed.items()}):
-            await self._start(name, deployed)
+    async def start(self, deployed: Components, gone: Collection[str] = ()) -> None:
+        """Run the components of the deployment that is in force; end what an agent that was killed left of `gone`."""
+        async with self._changing:
+            for name in gone:
+                try:
+                    await asyncio.to_thread(self._shared.budget.child(name).remove)
+                except CgroupError as error:
+                    log.error("%s: %s", name, error)
+            order = self._want(deployed, deployed)
+            for name in order:
+                self._add(name)
+            await self._start_what_may()
 
     async def apply(self, plan: Plan, target: Components) -> None:
-        """Take a plan's steps. A component that cannot be started is BROKEN; the others go on."""
-        for name in plan.remove:
-            if (leaving := self.components.get(name)) is not None:
-                await leaving.stop(remove=True)
-                del self.components[name]
-                self._services.pop(name, None)
-        for name in plan.reconfigure:
-            await self.components[name].reconfigure(target[name])
-        for name in plan.replace:
-            await self._attempt(name, self.components[name].replace(target[name]))
-        for name in plan.start:
-            await self._start(name, target)
+        """Take a plan's steps; what needs a component that does not run yet starts later, when it does.
+
+        A component that cannot be started is BROKEN; the others go on.
+        """
+        async with self._changing:
+            self._want(target, plan.replace + plan.start)
+            for name in plan.remove:
+                if (leaving := self.components.get(name)) is not None:
+                    await self._attempt(name, leaving.stop(remove=True))
+                    del self.components[name]
+                    self._services.pop(name, None)
+                    self._unstarted.discard(name)
+            for name in plan.reconfigure:
+                component = self.components[name]
+                await self._attempt(name, component.reconfigure(target[name]))
+                self._component_changed(name, component.state, component.error)
+            for name in plan.start:
+                self._add(name)
+            await self._start_what_may()
+
+    def details(self, component: str) -> str | None:
+        """What a component waits for, or what went wrong with it last; for people."""
+        return self._order.waits(component) or self.components[component].error
+
+    def _want(self, wanted: Components, pending: Collection[str]) -> list[str]:
+        """Have the components of `pending` started as `wanted` says, in their order, which is returned."""
+        recipes = {name: one.recipe for name, one in wanted.items()}
+        order = [name for name in in_order(recipes) if name in pending]
+        self._wanted = wanted
+        self._order.begin(hard_needs(recipes), order)
+        return order
+
+    def _add(self, name: str) -> None:
+        component = Component(name, self._wanted[name], self._shared, self._make_service, self._component_changed)
+        component.take_role(self._roles.get(name, ShadowState()))
+        self.components[name] = component
+        self._unstarted.add(name)
+
+    async def _start_what_may(self) -> None:
+        while (name := self._order.next()) is not None:
+            component = self.components[name]
+            if name in self._unstarted:
+                self._unstarted.discard(name)
+                await self._attempt(name, component.start())
+            else:
+                await self._attempt(name, component.replace(self._wanted[name]))
+
+    def _component_changed(self, name: str, state: ComponentState, reason: str | None) -> None:
+        self._order.changed(name, state, reason)
+        task = asyncio.create_task(self._started_later())
+        self._starts.add(task)
+        task.add_done_callback(self._starts.discard)
+        if not self._order.pending(name):
+            self._changed(name, state, reason)
+
+    async def _started_later(self) -> None:
+        async with self._changing:
+            await self._start_what_may()
 
     async def drain(self, components: Sequence[str], timeout_s: float) -> None:
         """Have new work go elsewhere, and wait until it does, at most `timeout_s`."""
@@ -115,6 +176,9 @@ class NodeRuntime:
 
     async def close(self) -> None:
         """End everything: clients are steered elsewhere first, what is here is answered."""
+        for task in list(self._starts):
+            task.cancel()
+        self._order.begin({}, ())
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
         await self._emitter.stop()
@@ -124,16 +188,10 @@ class NodeRuntime:
             except NetworkError as error:
                 log.error("the node's network is not put back: %s", error)
 
-    async def _start(self, name: str, deployed: Components) -> None:
-        component = Component(name, deployed[name], self._shared, self._make_service, self._changed)
-        component.take_role(self._roles.get(name, ShadowState()))
-        self.components[name] = component
-        await self._attempt(name, component.start())
-
     async def _attempt(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
-        except (CgroupError, NetworkError, OSError) as error:
+        except (CgroupError, NetworkError, ResolveError, OSError, ValueError) as error:
             self.components[name].give_up(str(error))
 
     def _make_service(

@@ -1,22 +1,48 @@
 """A deployment from offer to result: Greengrass's phases as a state machine. Pure: it returns what is to be done.
 
 validate, resolve, download, configure, notify, merge, track; see `Phase`. Up to the merge a deployment leaves no trace
-and can be cancelled. A job that was carried out before is answered with its result and not carried out again.
+and can be cancelled. The merge begins with a record on disk, from which a new machine goes on after a crash. Every job
+gets a result, also one that another takes the place of; a job that was carried out before is answered with its result
+and not carried out again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from greengrass_agent.deployment.plan import Components, Installed, Plan, ResolveError, configure, plan, resolve
+from greengrass_agent.deployment.events import (
+    Abandon,
+    Applied,
+    Apply,
+    ArtifactsFetched,
+    Changed,
+    Commit,
+    Committed,
+    Confirmed,
+    Connected,
+    Effect,
+    Ended,
+    Event,
+    Failed,
+    FetchArtifacts,
+    FetchRecipes,
+    Keep,
+    NothingOffered,
+    Notified,
+    Notify,
+    Offered,
+    RecipesFetched,
+    Tell,
+    Unreadable,
+)
+from greengrass_agent.deployment.plan import Components, Installed, ResolveError, configure, plan, resolve
+from greengrass_agent.deployment.record import Record, Result, UnderWay
 from hitless.component.recipe import Recipe
-from hitless.component.states import ComponentState
-from hitless.mqtt.messages import DeploymentDocument, DetailedStatus, JobStatus, RecipeSource
+from hitless.component.states import READY, ComponentState
+from hitless.mqtt.messages import DeploymentInformation, JobStatusDetails
 
-SETTLED = frozenset({ComponentState.RUNNING, ComponentState.FINISHED})
-"""The states in which a deployment counts as carried out."""
 REMEMBERED = 16
 """Results kept for jobs that are offered again."""
 
@@ -28,176 +54,48 @@ class Phase(StrEnum):
     RESOLVE = "resolve"
     DOWNLOAD = "download"
     NOTIFY = "notify"
+    MERGE = "merge"
     TRACK = "track"
     ROLLBACK = "rollback"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a job went."""
-
-    status: JobStatus
-    detail: DetailedStatus | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """The controller names the node's next job."""
-
-    job: str
-    document: DeploymentDocument
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The controller names a job whose document is none."""
-
-    job: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NothingOffered:
-    """The controller has no job for the node: one that is under way was cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecipesFetched:
-    """The recipes are on the node, with their digests checked."""
-
-    job: str
-    recipes: Mapping[str, Recipe]
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactsFetched:
-    """The artefacts are on the node, with their digests checked."""
-
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A step that was asked for cannot be done."""
-
-    job: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Notified:
-    """The components that will go have finished what they had, or their time was up."""
-
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A component is in another state."""
-
-    component: str
-    state: ComponentState
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The steps of a plan have been taken: what had to go has gone, what had to start is starting."""
-
-    serial: int
-
-
-Event = (
-    Offered | Unreadable | NothingOffered | RecipesFetched | ArtifactsFetched | Failed | Notified | Changed | Applied
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell the controller how a job goes."""
-
-    job: str
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRecipes:
-    """Download recipes; answer with RecipesFetched or Failed."""
-
-    job: str
-    sources: Mapping[str, RecipeSource]
-
-
-@dataclass(frozen=True, slots=True)
-class FetchArtifacts:
-    """Download the artefacts of the components; answer with ArtifactsFetched or Failed."""
-
-    job: str
-    components: Components
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """Let components that will go finish their work; answer with Notified within `timeout_s`."""
-
-    job: str
-    components: tuple[str, ...]
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Undo what the deployment has begun: downloads under way, components notified."""
-
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Record `target` as what runs on the node, then take the plan's steps.
-
-    Answer with Applied once they have been taken, and tell each state of a component as Changed.
-    """
-
-    serial: int
-    deployment_id: str
-    plan: Plan
-    target: Components
-
-
-@dataclass(frozen=True, slots=True)
-class Remember:
-    """Keep the result, so that the job is not carried out again."""
-
-    job: str
-    result: Result
-
-
-Effect = Tell | FetchRecipes | FetchArtifacts | Notify | Abandon | Apply | Remember
+_CANCELLABLE = frozenset({Phase.RESOLVE, Phase.DOWNLOAD, Phase.NOTIFY})
 
 
 @dataclass(slots=True)
 class Deployer:
-    """The machine. One deployment at a time; one that is offered during the merge waits for its end."""
+    """The machine. One deployment at a time; one that is offered from the merge on waits for its end."""
 
-    current: Components = field(default_factory=dict)
-    """The components that run on the node, by the last merge."""
-    deployment_id: str = ""
-    """The deployment that brought `current` about."""
-    results: dict[str, Result] = field(default_factory=dict)
-    """Results of jobs by job id, oldest first."""
+    record: Record = field(default_factory=Record)
+    """What a new machine must be given to go on where this one stands."""
     states: dict[str, ComponentState] = field(default_factory=dict)
     """The last state of each component."""
     phase: Phase = Phase.IDLE
     _job: Offered | None = None
+    """The job under way, until its merge."""
     _waiting: Offered | None = None
-    _recipes: Mapping[str, Recipe] = field(default_factory=dict)
     _target: Mapping[str, Installed] = field(default_factory=dict)
-    _before: tuple[str, Components] = ("", {})
-    _reason: str = ""
+    _merged: Record | None = None
+    """What the record will be once it is on disk."""
     _applies: int = 0
     _applied: int = 0
+
+    def __post_init__(self) -> None:
+        if self.record.under_way is not None:
+            self.phase = Phase.TRACK if self.record.under_way.reason is None else Phase.ROLLBACK
+            self._applied = -1
+
+    @property
+    def current(self) -> Components:
+        """The components that are in force, by the last merge or rollback."""
+        return self.record.components
+
+    @property
+    def job(self) -> str | None:
+        """The job under way."""
+        if self.record.under_way is not None:
+            return self.record.under_way.job
+        return self._job.job if self._job is not None else None
 
     def handle(self, event: Event) -> list[Effect]:
         """Take an event and say what is to be done, in order."""
@@ -207,8 +105,12 @@ class Deployer:
             case Unreadable(job, reason):
                 return self._unreadable(job, reason)
             case NothingOffered():
-                self._waiting = None
-                return self._cancel()
+                return self._drop("cancelled by the controller")
+            case Connected():
+                return self._told_anew()
+            case Confirmed(job):
+                self.record = replace(self.record, untold=tuple(one for one in self.record.untold if one != job))
+                return []
             case Changed(component, state, reason):
                 self.states[component] = state
                 return self._judge(f"{component}: {reason}" if reason else f"{component} is {state}")
@@ -218,54 +120,62 @@ class Deployer:
         if self._job is None or event.job != self._job.job:
             return []
         match event:
-            case Failed(_, reason) if self._before_merge():
-                return self._finish(Result("FAILED", "FAILED_NO_STATE_CHANGE", reason), abandon=True)
+            case Failed(_, reason):
+                return self._not_merged(self._job, reason)
             case RecipesFetched(_, recipes) if self.phase is Phase.RESOLVE:
                 return self._resolved(self._job, recipes)
             case ArtifactsFetched() if self.phase is Phase.DOWNLOAD:
                 return self._configured(self._job)
             case Notified() if self.phase is Phase.NOTIFY:
                 return self._merge(self._job)
+            case Committed() if self.phase is Phase.MERGE:
+                return self._committed()
         return []
 
-    def _before_merge(self) -> bool:
-        return self.phase in (Phase.RESOLVE, Phase.DOWNLOAD, Phase.NOTIFY)
-
     def _offered(self, offer: Offered) -> list[Effect]:
-        if offer.job in self.results:
-            return [Tell(offer.job, self.results[offer.job])]
-        if self._job is not None and offer.job == self._job.job:
+        if offer.job in self.record.results:
+            return [Tell(offer.job, self.record.results[offer.job])]
+        if offer.job == self.job or (self._waiting is not None and offer.job == self._waiting.job):
             return []
-        if self.phase in (Phase.TRACK, Phase.ROLLBACK):
+        effects = self._drop(f"job {offer.job} came before its merge and takes its place")
+        if self.phase is not Phase.IDLE:
             self._waiting = offer
-            return []
-        return [*self._cancel(), *self._begin(offer)]
+            return effects
+        return [*effects, *self._begin(offer)]
 
     def _unreadable(self, job: str, reason: str) -> list[Effect]:
-        if job in self.results:
-            return [Tell(job, self.results[job])]
-        return self._conclude(job, Result("REJECTED", "REJECTED", reason))
+        if job in self.record.results:
+            return [Tell(job, self.record.results[job])]
+        return self._conclude(job, Result("REJECTED", "REJECTED", reason), deployment_id=job)
 
-    def _cancel(self) -> list[Effect]:
-        """Drop a deployment that has not merged: nobody waits for its result any more."""
-        if self._job is None or not self._before_merge():
-            return []
-        job = self._job.job
-        self._reset()
-        return [Abandon(job)]
+    def _drop(self, reason: str) -> list[Effect]:
+        """End with this reason what has not merged: the job that waits, and the one under way."""
+        result = Result("REJECTED", "REJECTED", reason)
+        effects: list[Effect] = []
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            effects += self._conclude(waiting.job, result)
+        if self._job is not None and self.phase in _CANCELLABLE:
+            job = self._job.job
+            self._reset()
+            effects += [Abandon(job), *self._conclude(job, result)]
+        return effects
+
+    def _told_anew(self) -> list[Effect]:
+        results: list[Effect] = [Tell(job, self.record.results[job]) for job in self.record.untold]
+        return results + ([Tell(self.job, Result("IN_PROGRESS"))] if self.job is not None else [])
 
     def _begin(self, offer: Offered) -> list[Effect]:
         self._job, self.phase = offer, Phase.RESOLVE
-        sources = {name: offer.document.recipes[name] for name in offer.document.components}
-        return [Tell(offer.job, Result("IN_PROGRESS")), FetchRecipes(offer.job, sources)]
+        return [Tell(offer.job, Result("IN_PROGRESS")), FetchRecipes(offer.job, offer.document)]
 
     def _resolved(self, offer: Offered, recipes: Mapping[str, Recipe]) -> list[Effect]:
         try:
             resolve(offer.document, recipes)
             self._target = configure(offer.document, recipes, self.current)
         except ResolveError as error:
-            return self._finish(Result("FAILED", "FAILED_NO_STATE_CHANGE", str(error)), abandon=True)
-        self._recipes, self.phase = recipes, Phase.DOWNLOAD
+            return self._not_merged(offer, str(error))
+        self.phase = Phase.DOWNLOAD
         return [FetchArtifacts(offer.job, self._target)]
 
     def _configured(self, offer: Offered) -> list[Effect]:
@@ -277,60 +187,98 @@ class Deployer:
         return [Notify(offer.job, going, policy.timeout_in_seconds)]
 
     def _merge(self, offer: Offered) -> list[Effect]:
-        self._before = (self.deployment_id, self.current)
-        self.phase = Phase.TRACK
-        return self._apply(offer.document.deployment_id, self._target)
+        document = offer.document
+        way = UnderWay(
+            job=offer.job,
+            deployment_id=document.deployment_id,
+            before_id=self.record.deployment_id,
+            before=self.current,
+            names=tuple(sorted({*self.current, *self._target})),
+            roll_back=document.deployment_policies.failure_handling_policy == "ROLLBACK",
+        )
+        self.phase = Phase.MERGE
+        self._merged = replace(
+            self.record, deployment_id=document.deployment_id, components=self._target, under_way=way
+        )
+        return [Commit(offer.job, self._merged)]
 
-    def _apply(self, deployment_id: str, target: Components) -> list[Effect]:
+    def _committed(self) -> list[Effect]:
+        assert self._merged is not None
+        before, self.record, self.phase = self.current, self._merged, Phase.TRACK
+        self._job, self._merged = None, None
+        return [self._apply(before)]
+
+    def _not_merged(self, offer: Offered, reason: str) -> list[Effect]:
+        result = Result("FAILED", "FAILED_NO_STATE_CHANGE", reason)
+        waiting = self._reset()
+        ended = self._conclude(offer.job, result, deployment_id=offer.document.deployment_id)
+        return [Abandon(offer.job), *ended, *self._next(waiting)]
+
+    def _apply(self, before: Components) -> Apply:
         broken = [name for name, state in self.states.items() if state is ComponentState.BROKEN]
-        steps = plan(self.current, target, broken)
-        self.deployment_id, self.current = deployment_id, target
-        # States from before the merge say nothing about what is started now.
-        for name in steps.touched + steps.start:
+        steps = plan(before, self.current, broken)
+        # States from before the merge say nothing about what becomes of them now.
+        for name in steps.remove + steps.changed:
             self.states.pop(name, None)
         self._applies += 1
-        return [Apply(self._applies, deployment_id, steps, target)]
+        return Apply(self._applies, steps, self.current)
 
     def _judge(self, reason: str) -> list[Effect]:
         """See whether the components' states decide a deployment that has merged."""
-        if self._job is None or self._before_merge():
+        way = self.record.under_way
+        if way is None:
             return []
         states = {name: self.states.get(name) for name in self.current}
         broken = sorted(name for name, state in states.items() if state is ComponentState.BROKEN)
-        settled = self._applied == self._applies and all(state in SETTLED for state in states.values())
-        if self.phase is Phase.TRACK and broken:
-            return self._failed(self._job, reason or f"{', '.join(broken)} broken")
-        if self.phase is Phase.TRACK and settled:
-            return self._finish(Result("SUCCEEDED", "SUCCESSFUL"))
-        if self.phase is Phase.ROLLBACK and broken:
-            return self._finish(Result("FAILED", "FAILED_UNABLE_TO_ROLLBACK", f"{self._reason}; back again: {reason}"))
-        if self.phase is Phase.ROLLBACK and settled:
-            return self._finish(Result("FAILED", "FAILED_ROLLBACK_COMPLETE", self._reason))
-        return []
+        settled = self._applied == self._applies and all(state in READY for state in states.values())
+        if broken:
+            return self._failed(way, reason or f"{', '.join(broken)} broken")
+        if not settled:
+            return []
+        if way.reason is None:
+            return self._finish(way, Result("SUCCEEDED", "SUCCESSFUL"))
+        return self._finish(way, Result("FAILED", "FAILED_ROLLBACK_COMPLETE", way.reason))
 
-    def _failed(self, offer: Offered, reason: str) -> list[Effect]:
-        if offer.document.deployment_policies.failure_handling_policy == "DO_NOTHING":
-            return self._finish(Result("FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason))
-        self.phase, self._reason = Phase.ROLLBACK, reason
-        return self._apply(*self._before)
+    def _failed(self, way: UnderWay, reason: str) -> list[Effect]:
+        if way.reason is not None:
+            reason = f"{way.reason}; back again: {reason}"
+            return self._finish(way, Result("FAILED", "FAILED_UNABLE_TO_ROLLBACK", reason))
+        if not way.roll_back:
+            return self._finish(way, Result("FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason))
+        target, self.phase = self.current, Phase.ROLLBACK
+        self.record = replace(
+            self.record,
+            deployment_id=way.before_id,
+            components=way.before,
+            under_way=replace(way, reason=reason),
+        )
+        return [Keep(self.record), self._apply(target)]
 
-    def _finish(self, result: Result, *, abandon: bool = False) -> list[Effect]:
-        assert self._job is not None
-        job, waiting = self._job.job, self._waiting
-        self._reset()
-        effects: list[Effect] = [Abandon(job)] if abandon else []
-        effects += self._conclude(job, result)
-        if waiting is not None:
-            effects += self._offered(waiting)
-        return effects
+    def _finish(self, way: UnderWay, result: Result) -> list[Effect]:
+        self.record = replace(self.record, under_way=None)
+        waiting = self._reset()
+        return [*self._conclude(way.job, result, deployment_id=way.deployment_id), *self._next(waiting)]
 
-    def _conclude(self, job: str, result: Result) -> list[Effect]:
-        self.results[job] = result
-        while len(self.results) > REMEMBERED:
-            del self.results[next(iter(self.results))]
-        return [Remember(job, result), Tell(job, result)]
+    def _next(self, waiting: Offered | None) -> list[Effect]:
+        return self._offered(waiting) if waiting is not None else []
 
-    def _reset(self) -> None:
-        self._job = self._waiting = None
-        self._recipes, self._target = {}, {}
+    def _conclude(self, job: str, result: Result, *, deployment_id: str | None = None) -> list[Effect]:
+        """`deployment_id` None: the node's health goes on telling of the deployment before."""
+        results = dict([*self.record.results.items(), (job, result)][-REMEMBERED:])
+        untold = tuple(one for one in (*self.record.untold, job) if one in results)
+        self.record = replace(self.record, results=results, untold=untold)
+        if deployment_id is not None:
+            information = DeploymentInformation(
+                deployment_id=deployment_id,
+                status=result.status,
+                status_details=JobStatusDetails(detailed_status=result.detail, reason=result.reason),
+            )
+            self.record = replace(self.record, information=information)
+        return [Keep(self.record), Ended(job, result), Tell(job, result)]
+
+    def _reset(self) -> Offered | None:
+        """Have nothing under way; returns the job that waited."""
+        waiting, self._waiting = self._waiting, None
+        self._job, self._merged, self._target = None, None, {}
         self.phase = Phase.IDLE
+        return waiting

@@ -47,16 +47,16 @@ class Plan:
     remove: tuple[str, ...] = ()
     """Components that go; dependents first."""
     replace: tuple[str, ...] = ()
-    """Components whose version or content changes; dependencies first."""
+    """Components whose version or content changes, or that need one that does; dependencies first."""
     start: tuple[str, ...] = ()
     """Components that are new; dependencies first."""
     reconfigure: tuple[str, ...] = ()
-    """Components that keep running and get a new configuration."""
+    """Components that get a new configuration; each takes it as it can, live or by a restart."""
 
     @property
-    def touched(self) -> tuple[str, ...]:
-        """The components that end, or end and start anew."""
-        return self.remove + self.replace
+    def changed(self) -> tuple[str, ...]:
+        """The components that the plan does something to and that are there afterwards."""
+        return self.reconfigure + self.replace + self.start
 
 
 def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = None) -> Manifest:
@@ -100,7 +100,7 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
         try:
             configuration = updated(own, recipe.configuration.default, component.configuration_update)
             ServiceConfiguration.read(configuration)
-            _check_variables(recipe, configuration)
+            with_configuration(recipe, configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
         target[name] = Installed(recipe, document.recipes[name].sha256, configuration)
@@ -108,14 +108,20 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
 
 
 def plan(current: Components, target: Components, broken: Collection[str] = ()) -> Plan:
-    """The steps from `current` to `target`. Nothing that stays the same is touched, unless it is broken."""
+    """The steps from `current` to `target`.
+
+    Nothing that stays the same is touched, unless it is broken or a HARD dependency of it is replaced.
+    """
     new_order = in_order({name: installed.recipe for name, installed in target.items()})
     old_order = in_order({name: installed.recipe for name, installed in current.items()})
-    replace, start, reconfigure = [], [], []
+    needs = hard_needs({name: installed.recipe for name, installed in target.items()})
+    replace: list[str] = []
+    start: list[str] = []
+    reconfigure: list[str] = []
     for name in new_order:
         if name not in current:
             start.append(name)
-        elif current[name].digest != target[name].digest or name in broken:
+        elif current[name].digest != target[name].digest or name in broken or not needs[name].isdisjoint(replace):
             replace.append(name)
         elif current[name].configuration != target[name].configuration:
             reconfigure.append(name)
@@ -135,6 +141,14 @@ def in_order(recipes: Mapping[str, Recipe]) -> list[str]:
         raise ResolveError(f"components depend on one another in a circle: {' -> '.join(error.args[1])}") from error
 
 
+def hard_needs(recipes: Mapping[str, Recipe]) -> dict[str, frozenset[str]]:
+    """For each component, the others among them without which it cannot run."""
+    return {
+        name: frozenset(needed for needed, one in recipe.dependencies.items() if one.kind == "HARD") & recipes.keys()
+        for name, recipe in recipes.items()
+    }
+
+
 def steps_of(recipe: Recipe) -> dict[str, Step]:
     """The lifecycle steps of the manifest that fits the node, completed by the recipe's own. Raises ResolveError."""
     own, common = manifest_for(recipe).lifecycle, recipe.lifecycle
@@ -147,11 +161,18 @@ def environment_of(recipe: Recipe, step: Step) -> dict[str, str]:
     return {**recipe.lifecycle.setenv, **manifest_for(recipe).lifecycle.setenv, **step.setenv}
 
 
-def _check_variables(recipe: Recipe, configuration: Configuration) -> None:
+def with_configuration(recipe: Recipe, configuration: Configuration) -> list[str]:
+    """What the recipe's scripts and their environments are with a configuration, all other variables blank.
+
+    Two configurations for which it is the same differ in nothing that a process got when it was started. Raises
+    ConfigurationError for a variable without a value, ResolveError.
+    """
     context = Context("", "", "", "", configuration)
-    for step in steps_of(recipe).values():
-        for text in (step.script, *environment_of(recipe, step).values()):
-            interpolate(text, context)
+    return [
+        interpolate(text, context)
+        for step in steps_of(recipe).values()
+        for text in (step.script, *environment_of(recipe, step).values())
+    ]
 
 
 def _fits(wanted: str, value: str | None) -> bool:

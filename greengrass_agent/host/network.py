@@ -87,7 +87,7 @@ class NodeNetwork:
             _ip("address", "del", f"{service_address}/32", "dev", "lo")
 
     def undo(self) -> None:
-        """Put everything back. Raises NetworkError, StateError."""
+        """Put everything back. Raises NetworkError."""
         for address in _addresses("lo"):
             if IPv4Address(address) in SERVICE_NETWORK:
                 self.remove(address)
@@ -99,7 +99,7 @@ class NodeNetwork:
                 _ip("rule", "del", "pref", str(place))
         if any(route.get("dst") for route in _routes(TABLE)):
             _ip("route", "flush", "table", str(TABLE))
-        if (before := self._file.load()) is not None:
+        if (before := self._file.load_or_set_aside()) is not None:
             for scope, values in before.settings.items():
                 for name, value in values.items():
                     self._write(scope, name, value)
@@ -112,8 +112,8 @@ class NodeNetwork:
             _Before,
             version=1,
             what="the kernel settings from before the agent",
-            unreadable="remove it, and look the settings over (sysctl net.ipv4.conf)",
-            unwritable="choose another root in the agent's configuration",
+            unreadable="the settings stay as the agent made them: look them over (sysctl net.ipv4.conf)",
+            unwritable="make room or let it be written there",
         )
 
     def _save_settings(self, interface: str) -> None:

@@ -16,3 +16,7 @@ class ComponentState(StrEnum):
     FINISHED = "FINISHED"
     UNINSTALLING = "UNINSTALLING"
     UNINSTALLED = "UNINSTALLED"
+
+
+READY = frozenset({ComponentState.RUNNING, ComponentState.FINISHED})
+"""The states in which a component counts as deployed, and those that need it may start."""

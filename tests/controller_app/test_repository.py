@@ -13,7 +13,7 @@ from aiohttp import web
 
 from controller.fabric.file import Fabric
 from controller.nodes import deployments, repository
-from controller.nodes.components import pack, pack_all
+from controller.nodes.components import Library, pack, pack_all
 from hitless.component.recipe import Recipe, RecipeError
 from tests.controller_app.support import write_component
 from tests.ports import free_port
@@ -85,7 +85,7 @@ def test_a_mistake_is_named_by_file_line_and_field(
 
 def test_a_name_that_comes_twice_is_a_mistake(components_path: Path) -> None:
     write_component(components_path, "org.example.Web", "again")
-    with pytest.raises(RecipeError, match=r"recipe.yaml:2: ComponentName: expected a name of its own"):
+    with pytest.raises(RecipeError, match=r"recipe.yaml:2: ComponentName: expected a name or version of its own"):
         pack_all(components_path, URL)
 
 
@@ -115,7 +115,7 @@ def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path
     web_component = components["org.example.Web"]
     answers = asyncio.run(
         _get(
-            repository.application(components.values()),
+            repository.application(components.all()),
             "/recipes/org.example.Web-1.0.0.yaml",
             "/artifacts/org.example.Web/1.0.0/main.py",
             "/artifacts/org.example.Web/1.0.0/../../../web/gdk-config.json",
@@ -130,11 +130,11 @@ def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path
 def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabric, components_path: Path) -> None:
     components = pack_all(components_path, URL)
     deployments.check(fabric, components)
-    del components["org.example.Web"]
+    without = Library(one for one in components.all() if one.recipe.name != "org.example.Web")
     with pytest.raises(
         deployments.DeploymentError, match=r"service web: expected one of .*Resize, got org\.example\.Web"
     ):
-        deployments.check(fabric, components)
+        deployments.check(fabric, without)
     both = fabric.services["web"].model_copy(update={"component": "org.example.Resize"})
     twice = fabric.model_copy(update={"services": {**fabric.services, "web": both}})
     with pytest.raises(deployments.DeploymentError, match=r"web: org\.example\.Resize already serves resize on edge1"):

@@ -117,17 +117,33 @@ def test_a_job_under_way_is_repeated_with_its_id_and_not_made_twice() -> None:
     assert job_id(rollout.remind("edge1")) == first
 
 
-def test_a_newer_deployment_replaces_the_job_and_the_older_ones_end_means_nothing() -> None:
+def test_a_newer_deployment_replaces_the_job_and_the_older_ones_end_is_only_told() -> None:
     rollout = Rollout(term=1)
     rollout.presence("edge1", True)
     first = job_id(rollout.want("edge1", deployment("a")))
     second = job_id(rollout.want("edge1", deployment("b")))
     assert first != second
-    assert rollout.update("edge1", first, update("SUCCEEDED")) == (None, None)
+    outcome, following = rollout.update("edge1", first, update("REJECTED", "another took its place"))
+    assert outcome is not None
+    assert (outcome.deployment, outcome.status, outcome.reason) == ("a", "REJECTED", "another took its place")
+    assert following is None
+    assert rollout.update("edge1", first, update("REJECTED")) == (None, None), "a duplicate"
     assert rollout.progress("edge1") == "under way"
     outcome, _ = rollout.update("edge1", second, update("SUCCEEDED"))
     assert outcome is not None
     assert outcome.deployment == "b"
+
+
+def test_a_node_says_how_far_it_is() -> None:
+    rollout = Rollout(term=1)
+    rollout.presence("edge1", True)
+    job = job_id(rollout.want("edge1", deployment("a")))
+    assert rollout.step("edge1") is None
+    details = JobStatusDetails(step="download", percent=42)
+    rollout.update("edge1", job, JobUpdate(status="IN_PROGRESS", status_details=details, client_token="t"))
+    assert rollout.step("edge1") == "download 42 %"
+    rollout.update("edge1", job, update("SUCCEEDED"))
+    assert rollout.step("edge1") is None
 
 
 def test_back_to_an_earlier_deployment_is_a_new_job() -> None:
