@@ -31,6 +31,7 @@ from experiments.migration.records import OK
 from hitless.client.asynchronous import Client
 from hitless.client.endpoints import Endpoints
 
+START_NS = 200_000_000
 FLUSH_S = 0.2
 SECOND_ANSWER_NS = 1_000_000_000
 """A request's row is written so long after its sending, so that a second answer has had time to show itself."""
@@ -70,6 +71,14 @@ class Configuration:
         """From JSON."""
         values: dict[str, Any] = json.loads(text)
         return cls(**{**values, "udp": Target(**values["udp"]), "http": Target(**values["http"])})
+
+
+def times(configuration: Configuration, start_ns: int) -> Iterator[tuple[int, bool]]:
+    """The intended starts after `start_ns` without end, in ns, each with whether it is a request over UDP."""
+    chances = random.Random(configuration.seed), random.Random(configuration.seed + 1)
+    udp = zip(poisson_times(start_ns, FOREVER_S, configuration.udp.per_second, chances[0]), repeat(True))
+    http = zip(poisson_times(start_ns, FOREVER_S, configuration.http.per_second, chances[1]), repeat(False))
+    return merge(udp, http)
 
 
 class Load:
@@ -112,8 +121,9 @@ class Load:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
             for client in clients:
                 await stack.enter_async_context(client)
+            plan = times(self._configuration, time.monotonic_ns() + START_NS)
             async with asyncio.TaskGroup() as calls:
-                for number, (at_ns, over_udp) in enumerate(self._times(), 1):
+                for number, (at_ns, over_udp) in enumerate(plan, 1):
                     with suppress(TimeoutError):
                         await asyncio.wait_for(ended.wait(), max(0.0, (at_ns - time.monotonic_ns()) / 1e9))
                     if ended.is_set():
@@ -123,14 +133,6 @@ class Load:
                         if over_udp
                         else self._http(session, http_client, number, at_ns)
                     )
-
-    def _times(self) -> Iterator[tuple[int, bool]]:
-        """The intended starts, in ns, each with whether it is a request over UDP."""
-        chance = random.Random(self._configuration.seed)
-        start_ns = time.monotonic_ns() + 200_000_000
-        udp = zip(poisson_times(start_ns, FOREVER_S, self._configuration.udp.per_second, chance), repeat(True))
-        http = zip(poisson_times(start_ns, FOREVER_S, self._configuration.http.per_second, chance), repeat(False))
-        return merge(udp, http)
 
     def _answered_again(self, header: Any, _: object) -> None:
         self._rows.answers[header.client_id, header.request_id] += 1

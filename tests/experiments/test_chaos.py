@@ -1,12 +1,13 @@
 """A chaos run is replayable from its seed, and each loss is explained by what was killed, or it is not."""
 
 import random
-from itertools import islice
+from itertools import islice, takewhile
 
 import pytest
 
 from experiments.chaos.hostile import connection_kinds, datagram_kinds
 from experiments.chaos.kinds import KINDS
+from experiments.chaos.load import Configuration, Target, times
 from experiments.chaos.processes import Part, gateways, supervisors, workers
 from experiments.chaos.schedule import pick, plan
 from experiments.chaos.updates import Change, compare
@@ -116,6 +117,18 @@ def test_the_time_after_a_change_is_compared_with_time_that_no_change_was_near()
     compared = compare("echo", requests, changes)
     assert (compared.changes, compared.after_ms, compared.steady_ms, compared.ratio) == (2, 40, 10, 4)
     assert compare("page", requests, changes).ratio is None
+
+
+def test_the_load_calls_both_services_at_their_rates_and_the_same_with_the_same_seed() -> None:
+    def first_minute(seed: int) -> list[tuple[int, bool]]:
+        udp, http = (Target("x", 1, "10.0.0.1", 9000, rate) for rate in (100.0, 25.0))
+        return list(takewhile(lambda one: one[0] < 60_000 * MS, times(Configuration("", "", seed, 5, udp, http), 0)))
+
+    found = first_minute(1)
+    assert found == first_minute(1) != first_minute(2)
+    assert [at for at, _ in found] == sorted(at for at, _ in found)
+    over_udp = sum(kind for _, kind in found)
+    assert (over_udp, len(found) - over_udp) == (pytest.approx(6000, rel=0.1), pytest.approx(1500, rel=0.1))
 
 
 def test_processes_of_a_function_are_told_apart() -> None:
