@@ -97,7 +97,13 @@ class NodeLink:
     def view(self, node: str) -> NodeView:
         """What is known of a node."""
         rollout = self._rollout
-        return NodeView(self.online(node), rollout.components(node), rollout.progress(node), rollout.step(node))
+        return NodeView(
+            self.online(node),
+            rollout.components(node),
+            rollout.progress(node),
+            rollout.step(node),
+            rollout.details(node),
+        )
 
     def online(self, node: str) -> bool:
         """Whether the node is connected to the broker, by its own word or its last will."""

@@ -120,6 +120,15 @@ class Rollout:
         health = self._node(node).health
         return {one.component_name: one.status for one in health.components} if health else {}
 
+    def details(self, node: str) -> dict[str, str]:
+        """What each component waits for or what has gone wrong with it, as the node last told."""
+        health = self._node(node).health
+        return (
+            {one.component_name: one.status_details for one in health.components if one.status_details}
+            if health
+            else {}
+        )
+
     def progress(self, node: str) -> DeploymentProgress:
         """How it stands with what the node should have."""
         state = self._node(node)

@@ -1,7 +1,7 @@
 """What is known of a node: typed values that the link fills and everything else reads. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hitless.component.states import ComponentState
@@ -19,6 +19,8 @@ class NodeView:
     deployment: DeploymentProgress
     step: str | None = None
     """How far the node says it is with a deployment under way."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """By component: what it waits for, or what went wrong with it last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class NodeStatus(Document):
     step: str | None = None
     """How far the node says it is with a deployment under way, such as "download 42 %"."""
     components: dict[str, ComponentState]
+    details: dict[str, str] = {}
+    """By component: what it waits for, or what went wrong with it last."""
 
 
 class InstanceStatus(Document):

@@ -62,7 +62,11 @@ def status(view: View) -> Status:
         switches={name: _switch(state) for name, state in view.switches.items()},
         nodes={
             name: NodeStatus(
-                online=node.online, deployment=node.deployment, step=node.step, components=dict(node.components)
+                online=node.online,
+                deployment=node.deployment,
+                step=node.step,
+                components=dict(node.components),
+                details=dict(node.details),
             )
             for name, node in view.nodes.items()
         },

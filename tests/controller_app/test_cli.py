@@ -72,7 +72,15 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
         "last_event": 4,
         "broker": {"address": "10.0.0.100:1883", "connected": False, "error": "Connection refused"},
         "switches": {"s1": {"connected": True, "target": "10.0.0.1:9559", "cookie": "00ab", "error": None}},
-        "nodes": {"edge1": {"online": True, "deployment": "done", "components": {"org.example.Web": "RUNNING"}}},
+        "nodes": {
+            "edge1": {
+                "online": True,
+                "deployment": "under way",
+                "step": "download 42 %",
+                "components": {"Web": "NEW", "Cache": "RUNNING"},
+                "details": {"Web": "waits for Disk, which is BROKEN", "Cache": "exited once"},
+            }
+        },
         "services": {
             "web": {
                 "policy": "single",
@@ -87,7 +95,7 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
             }
         },
     }
-    console = Console(width=100, record=True)
+    console = Console(width=120, record=True)
     console.print(tables.status(Status.model_validate(status)))
     lines = console.export_text().splitlines()
     assert "broker 10.0.0.100:1883 not connected: Connection refused" in lines[0]
@@ -97,3 +105,6 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
     assert first.split()[:6] == ["web", "held", "1.5", "s", "edge1", "host"]
     (second,) = (line for line in lines if "edge2" in line)
     assert second.split() == ["edge2", "draining", "1", "never", "3/17", "9"]
+    (node,) = (line for line in lines if line.startswith("edge1"))
+    assert "under way: download 42 %" in node
+    assert node.strip().endswith("Web NEW (waits for Disk, which is BROKEN), Cache RUNNING")
