@@ -51,8 +51,9 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
 
 .PHONY: bench
-bench: setup ## softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)
+bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
+	@$(SUDO) $(PYTHON) -m experiments idle
 
 .PHONY: chaos
 chaos: setup ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from pathlib import Path
 
 import click
@@ -13,8 +12,10 @@ import uvloop
 
 from greengrass_agent.agent import Agent
 from greengrass_agent.config import AgentConfig, ConfigError, load
+from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError
+from greengrass_agent.logs.diagnostics import log_to_stderr
 from hitless.files import StateError
 
 
@@ -24,13 +25,14 @@ from hitless.files import StateError
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def main(node: str, config: Path, log_level: str) -> None:
     """Carry out deployments and run functions on this node."""
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(log_level.upper(), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load(config)
         if settings.thing != node:
             raise click.ClickException(f"{config}: thing is {settings.thing}, expected {node}")
+        if config.stat().st_mode & 0o077 and settings.broker.password is not None:
+            logging.warning("%s: has the broker's password, and others than its owner may read it", config)
+        priority.outlive_components()
         uvloop.run(_run(settings))
     except (ConfigError, StateError, CgroupError, NetworkError, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 
+from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
@@ -17,7 +18,7 @@ from greengrass_agent.deployment.store import Store
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import Connection
 from hitless.component.states import ComponentState
-from hitless.files import StateError, next_epoch
+from hitless.files import StateError
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
     ComponentHealth,
@@ -58,12 +59,18 @@ class Agent:
         self._mqtt = Connection(
             config.thing,
             config.broker,
-            # Only presence is ordered by it: no reason not to start.
-            next_epoch(self._store.epoch("agent"), essential=False),
+            Epochs(self._store.epoch).next("agent"),
             on_connected=self._connected,
             on_message=self._message,
         )
-        self._jobs = Jobs(config.thing, self._store, self._runtime, self._mqtt.publish, self._publish_health)
+        self._jobs = Jobs(
+            config.thing,
+            self._store,
+            self._runtime,
+            self._mqtt.publish,
+            self._publish_health,
+            allow_privilege=config.allow_privilege,
+        )
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from greengrass_agent.logs.rotation import DAY_S, Limits
 from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.ipv4 import ipv4_text
 from hitless.located import LocatedError, read, validate
@@ -18,8 +20,33 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Address = Annotated[str, AfterValidator(ipv4_text)]
 
 
+def _user(name: str) -> str:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ValueError("expected a user of this machine") from None
+    return name
+
+
 class ConfigError(LocatedError):
     """A configuration file that cannot be used; a line for each mistake."""
+
+
+class LogSettings(BaseModel):
+    """How much of a component's output stays on disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    megabytes: Annotated[int, Field(ge=1)] = 10
+    """Of a file (10^6 bytes) at most."""
+    files: Annotated[int, Field(ge=1, le=100)] = 3
+    """The file that is written and those before it (`.1`, `.2`, …)."""
+    days: Annotated[int, Field(ge=1)] = 7
+    """A file that was begun so long ago makes way to a new one."""
+
+    def limits(self) -> Limits:
+        """The same in bytes and seconds."""
+        return Limits(self.megabytes * 1_000_000, self.files, self.days * DAY_S)
 
 
 class AgentConfig(BaseModel):
@@ -38,11 +65,26 @@ class AgentConfig(BaseModel):
     root: Path
     """Folder of what must survive a restart: deployment, packages, start counters."""
     log_dir: Path
-    """Folder of execution and report logs, and of the components' output."""
+    """Folder of the components' output, and of the evidence."""
+    component_logs: LogSettings = LogSettings()
+    """For the output of each component."""
+    evidence: bool = False
+    """Whether each execution and each report is written down as a row in `log_dir`: a hundred rows a second for each
+    instance. For experiments, which read them."""
     cgroup: CgroupSettings
     """The node's CPU budget, made beforehand."""
     memory_mb: Annotated[int, Field(ge=1)] | None = None
     """The node's memory budget; without it, the machine's memory."""
+    allow_privilege: bool = False
+    """Whether a recipe's steps that say RequiresPrivilege are run as root; otherwise such a deployment is refused."""
+    run_as: Annotated[str, AfterValidator(_user)] | None = None
+    """The user that components' scripts run as; without it, each component has one of its own."""
+    component_memory_mb: Annotated[int, Field(ge=1)] | None = None
+    """What a component may use of memory at most, unless its deployment says otherwise."""
+    component_cpus: Annotated[float, Field(gt=0)] | None = None
+    """Cores that a component may use at most, unless its deployment says otherwise."""
+    component_processes: Annotated[int, Field(ge=8)] = 512
+    """Processes and threads that a component may have at a time."""
     metrics_over_mqtt: bool = False
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""

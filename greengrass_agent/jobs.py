@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from greengrass_agent.components.isolation import EnvironmentBuildError
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.deployment import events
 from greengrass_agent.deployment.download import Downloader
@@ -34,6 +35,7 @@ from greengrass_agent.deployment.events import (
     Tell,
 )
 from greengrass_agent.deployment.machine import Deployer, Phase
+from greengrass_agent.deployment.plan import Components
 from greengrass_agent.deployment.record import Record, Result
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.deployment.transfer import DownloadError
@@ -67,14 +69,19 @@ class Jobs:
         runtime: NodeRuntime,
         publish: Callable[[str, Message], None],
         tell_health: Callable[[str], None],
+        *,
+        allow_privilege: bool,
     ) -> None:
-        """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger."""
+        """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger.
+
+        `allow_privilege`: whether the node's owner lets scripts run as root.
+        """
         self._node = node
         self._store = store
         self._runtime = runtime
         self._publish = publish
         self._tell_health = tell_health
-        self._deployer = Deployer(store.load())
+        self._deployer = Deployer(store.load(), allow_privilege=allow_privilege)
         self._events: deque[events.Event] = deque()
         self._handling = False
         self._steps: set[asyncio.Task[None]] = set()
@@ -141,9 +148,7 @@ class Jobs:
             case FetchRecipes(job, document):
                 self._step(job, self._fetch_recipes(job, document))
             case FetchArtifacts(job, components):
-                assert self._downloader is not None
-                artifacts = self._downloader.artifacts(components)
-                self._step(job, self._then(artifacts, ArtifactsFetched(job)))
+                self._step(job, self._then(self._fetch_artifacts(components), ArtifactsFetched(job)))
             case Notify(job, components, timeout_s):
                 self._step(job, self._then(self._runtime.drain(components, timeout_s), Notified(job)))
             case Abandon():
@@ -164,7 +169,7 @@ class Jobs:
         async def guarded() -> None:
             try:
                 await work
-            except DownloadError as error:
+            except (DownloadError, EnvironmentBuildError) as error:
                 self.handle(Failed(job, str(error)))
             except Exception as error:  # whatever it is, the deployment must not hang on it
                 log.exception("deployment %s", job)
@@ -182,6 +187,11 @@ class Jobs:
         assert self._downloader is not None
         recipes = await self._downloader.recipes(document)
         self.handle(RecipesFetched(job, recipes))
+
+    async def _fetch_artifacts(self, components: Components) -> None:
+        assert self._downloader is not None
+        await self._downloader.artifacts(components)
+        await self._runtime.isolation.build(components)
 
     async def _apply(self) -> None:
         """Carry out merges, one after the other: a rollback begins when the merge that it undoes is done."""
@@ -215,6 +225,7 @@ class Jobs:
         if self._deployer.job is None:
             try:
                 self._store.prune(self._deployer.current)
+                self._runtime.isolation.prune(self._deployer.current)
             except OSError as error:
                 log.error("%s: packages that nothing needs are kept: %s", self._store.root, error.strerror)
         self._tell_health("DEPLOYMENT")

@@ -14,12 +14,15 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class CgroupSettings(BaseModel):
-    """A control group: `paths` names its folder in the trees cpu and cpuacct (version 1), or unified (version 2)."""
+    """A control group: `paths` names its folder in the trees cpu and cpuacct (version 1), or unified (version 2).
+
+    With version 1, memory and pids are there where components shall be limited in these.
+    """
 
     model_config = _STRICT
 
     version: Literal[1, 2]
-    paths: dict[Literal["cpu", "cpuacct", "unified"], Path]
+    paths: dict[Literal["cpu", "cpuacct", "memory", "pids", "unified"], Path]
 
     @classmethod
     def of(cls, group: Group) -> CgroupSettings:
@@ -39,3 +42,6 @@ class ReportSettings(BaseModel):
     address: str
     port: int = REPORT_PORT
     interval_ms: Annotated[int, Field(ge=1)] = 10
+    """Between two reports of an instance that has something new to say."""
+    idle_interval_ms: Annotated[int, Field(ge=1)] = 50
+    """Between two reports of an instance at rest; never shorter than `interval_ms`."""

@@ -115,29 +115,29 @@ class _Starts:
     starts: Annotated[int, Field(ge=0, lt=_U32)]
 
 
-def next_epoch(path: Path, *, essential: bool = True) -> int:
-    """Count one start more than the file knows: 1 the first time, after 2^32 - 1 comes 0.
+class Starts:
+    """A counter of starts on disk."""
 
-    Raises StateError when the file cannot be read or written; unless a wrong count does little harm, so that it is not
-    `essential`: then that is told in the log.
-    """
-    file = JsonFile(
-        path,
-        _Starts,
-        version=1,
-        what="a counter of starts",
-        unreadable="remove it and raise the node's generation in the fabric file" if essential else "counting anew",
-        unwritable="let it be written there, for starts that are not counted look like old ones",
-    )
-    last = file.load() if essential else file.load_or_set_aside()
-    epoch = (last.starts + 1) % _U32 if last is not None else 1
-    try:
-        file.save(_Starts(epoch))
-    except StateError as error:
-        if essential:
-            raise
-        log.error("%s", error)
-    return epoch
+    def __init__(self, path: Path) -> None:
+        self._file = JsonFile(
+            path,
+            _Starts,
+            version=1,
+            what="a counter of starts",
+            unreadable="counts go on from the time of day",
+            unwritable="let it be written there, for starts that are not counted look like old ones",
+        )
+
+    def load(self) -> int | None:
+        """The last start's number, 0 if there was none; None if the file cannot tell: then it is set aside."""
+        if not self._file.path.exists():
+            return 0
+        last = self._file.load_or_set_aside()
+        return last.starts if last is not None else None
+
+    def save(self, start: int) -> None:
+        """Keep a start's number, and wait until it is on disk. Raises StateError."""
+        self._file.save(_Starts(start))
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""CPU budgets of the topology's nodes: a control group each, with a leaf per instance and one for competing work.
+"""Budgets of the topology's nodes: a control group each, with a leaf per instance and one for competing work.
 
 `<root>/hitless/<node>/` has the quota, its leaves have the processes. See greengrass_agent/host/cgroup.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ PERIOD_US = 10_000
 TOP = "hitless"
 OTHER = "other"
 """Leaf of a node for work that competes with its functions."""
-ROOT = Path("/sys/fs/cgroup")
+LIMITS = ("memory", "pids")
+"""Controllers by which an agent limits its components."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +29,25 @@ class Hierarchy:
     version: Literal[1, 2]
     root: Path
     """v1: the folder that holds the trees cpu and cpuacct; v2: the top of the one tree."""
+    limits: tuple[str, ...] = ()
+    """v1: which of the trees memory and pids are there too."""
 
     @classmethod
     def detect(cls, mounts: str | None = None) -> Hierarchy:
         """Find the hierarchy with a usable cpu controller. `mounts` is /proc/mounts by default. Raises CgroupError."""
         table = Path("/proc/mounts").read_text() if mounts is None else mounts
         unified: Path | None = None
+        trees: dict[str, Path] = {}
         for line in table.splitlines():
             _, where, kind, options, *_ = line.split()
-            # Debian mounts cpu and cpuacct together and links both names to it.
-            if kind == "cgroup" and "cpu" in options.split(","):
-                return cls(1, Path(where).parent)
+            if kind == "cgroup":
+                # Debian mounts cpu and cpuacct together and links both names to it.
+                trees |= dict.fromkeys(options.split(","), Path(where).parent)
             if kind == "cgroup2" and unified is None:
                 unified = Path(where)
+        if "cpu" in trees:
+            root = trees["cpu"]
+            return cls(1, root, tuple(name for name in LIMITS if trees.get(name) == root))
         if unified is None:
             raise CgroupError("no cgroup file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")
         return cls(2, unified)
@@ -48,7 +56,8 @@ class Hierarchy:
     def top(self) -> Group:
         """The group under which all nodes have theirs."""
         if self.version == 1:
-            return Group.split(self.root / "cpu" / TOP, self.root / "cpuacct" / TOP)
+            others = {name: self.root / name / TOP for name in self.limits}
+            return Group.split(self.root / "cpu" / TOP, self.root / "cpuacct" / TOP, **others)
         return Group.unified(self.root / TOP)
 
     def node(self, name: str) -> Group:
@@ -61,15 +70,15 @@ class Hierarchy:
         A group that is there already gets the new budget. Raises CgroupError.
         """
         if self.version == 2:
-            _delegate_cpu(self.root)
+            _delegate(self.root)
         self.top.create()
         if self.version == 2:
-            _delegate_cpu(self.top.paths["unified"])
+            _delegate(self.top.paths["unified"])
         group = self.node(node)
         group.create()
         _set_quota(group, cores)
         if self.version == 2:
-            _delegate_cpu(group.paths["unified"])
+            _delegate(group.paths["unified"])
         for leaf in leaves:
             group.child(leaf).create()
         return group
@@ -77,8 +86,9 @@ class Hierarchy:
     def remove(self, node: str) -> None:
         """Take a node's group away, with all that runs in it. A missing group is no error. Raises CgroupError."""
         self.node(node).remove()
-        if self.top.exists() and not self.top.children():
-            self.top.remove()
+        for path in self.top.paths.values():
+            with contextlib.suppress(OSError):  # not there, or another has a node
+                path.rmdir()
 
     def nodes(self) -> list[str]:
         """The nodes that have a group: after a clean end, none."""
@@ -101,11 +111,13 @@ def _set_quota(group: Group, cores: float) -> None:
         raise CgroupError(f"{group}: the quota cannot be set: {error.strerror}") from error
 
 
-def _delegate_cpu(folder: Path) -> None:
-    """Let the groups below `folder` have budgets (cgroup v2)."""
-    file = folder / "cgroup.subtree_control"
+def _delegate(folder: Path) -> None:
+    """Let the groups below `folder` have budgets, and limits where the kernel has these controllers (cgroup v2)."""
+    file, available = folder / "cgroup.subtree_control", folder / "cgroup.controllers"
     try:
-        if "cpu" not in file.read_text().split():
-            file.write_text("+cpu\n")
+        limits = [name for name in LIMITS if available.exists() and name in available.read_text().split()]
+        passed = file.read_text().split()
+        if missing := [f"+{name}" for name in ("cpu", *limits) if name not in passed]:
+            file.write_text(" ".join(missing) + "\n")
     except OSError as error:
-        raise CgroupError(f"{file}: the cpu controller cannot be passed down: {error.strerror}") from error
+        raise CgroupError(f"{file}: the controllers cannot be passed down: {error.strerror}") from error

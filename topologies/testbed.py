@@ -51,6 +51,7 @@ class Testbed:
     credentials: Mapping[str, Credentials]
     hierarchy: cgroups.Hierarchy
     components: Path
+    evidence: bool
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -193,12 +194,14 @@ async def testbed(
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
     components: Path = REPOSITORY_ROOT / "apps",
+    evidence: bool = False,
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
-    ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from. Raises Busy,
-    FabricError, NotReady, ProcessEnded.
+    ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from.
+    With ``evidence`` the nodes write down each execution and each report,
+    below ``logs``. Raises Busy, FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
@@ -219,6 +222,7 @@ async def testbed(
             credentials,
             hierarchy,
             components,
+            evidence,
         )
         try:
             bed.record()
@@ -266,10 +270,14 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         gateway_address=str(fabric.gateway_for(node).address),
         broker=bed.broker_settings(node),
         reports=ReportSettings(
-            address=str(fabric.reports.address), port=fabric.reports.port, interval_ms=fabric.reports.interval_ms
+            address=str(fabric.reports.address),
+            port=fabric.reports.port,
+            interval_ms=fabric.reports.interval_ms,
+            idle_interval_ms=fabric.reports.idle_interval_ms,
         ),
         root=bed.runtime / "nodes" / node,
         log_dir=bed.logs / "nodes" / node,
+        evidence=bed.evidence,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
         metrics_over_mqtt=bed.mode == RECONFIGURATION,
         mode=bed.mode,

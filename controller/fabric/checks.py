@@ -163,11 +163,11 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
             (*where, "dead_after_ms"),
             f"expected at least stale_after_ms ({service.stale_after_ms}), got {service.dead_after_ms}",
         )
-    if service.stale_after_ms < 2 * fabric.reports.interval_ms:
-        yield (
-            (*where, "stale_after_ms"),
-            f"expected at least two report intervals ({2 * fabric.reports.interval_ms}), got {service.stale_after_ms}",
-        )
+    least = 2 * max(fabric.reports.interval_ms, fabric.reports.idle_interval_ms)
+    if service.stale_after_ms < least:
+        longer = "interval_ms" if fabric.reports.interval_ms >= fabric.reports.idle_interval_ms else "idle_interval_ms"
+        expected = f"expected at least two report intervals ({least}: twice reports.{longer})"
+        yield (*where, "stale_after_ms"), f"{expected}, got {service.stale_after_ms}"
     yield from _instances(fabric, where, service)
     if service.steered_by is not None and service.steered_by not in fabric.switches:
         yield (*where, "steered_by"), _unknown("switch", service.steered_by, fabric.switches)

@@ -88,7 +88,9 @@ class Reports(Part):
     port: TransportPort = REPORT_PORT
     """UDP."""
     interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 10
-    """Between two reports of an instance."""
+    """Between two reports of an instance that works or has changed."""
+    idle_interval_ms: Annotated[int, Field(ge=1, le=60_000), Unit("ms")] = 50
+    """Between two reports of an instance at rest, if it is longer than `interval_ms`."""
     authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
     """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
 
@@ -286,7 +288,7 @@ class Service(Part):
     score: Score = Score()
     """What makes an instance worse, for the policies that go by load."""
     stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.stale_after // US_PER_MS
-    """An instance without a report for so long gets no new work. At least two report intervals."""
+    """An instance without a report for so long gets no new work. At least twice the longer interval of `reports`."""
     dead_after_ms: Annotated[int, Field(ge=1, le=3_600_000), Unit("ms")] = _USUAL.dead_after // US_PER_MS
     """Flows leave an instance without a report for so long. At least `stale_after_ms`."""
     idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS

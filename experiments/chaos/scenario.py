@@ -77,7 +77,13 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     releases = Releases(load_fabric(options.fabric), scratch)
     releases.begin()
     async with testbed(
-        options.fabric, logs, target=options.target, clients=[], budget_cores=BUDGET_CORES, components=releases.initial
+        options.fabric,
+        logs,
+        target=options.target,
+        clients=[],
+        budget_cores=BUDGET_CORES,
+        components=releases.initial,
+        evidence=True,
     ) as bed:
         disk_mb = DISK_MB + int(DISK_MB_A_MINUTE * options.longest_minutes)
         stand = Stand(bed, releases, disk_mb)

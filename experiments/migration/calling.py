@@ -14,7 +14,8 @@ from typing import TextIO
 import aiohttp
 
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
-from greengrass_agent.gateway.http import CLIENT_HEADER, NODE_HEADER, REQUEST_HEADER
+from greengrass_agent.gateway.http.answers import NODE_HEADER
+from greengrass_agent.gateway.http.exchange import CLIENT_HEADER, REQUEST_HEADER
 from hitless.client.asynchronous import Client
 from hitless.wire.calls import DeadlineExceeded
 

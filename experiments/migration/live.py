@@ -13,7 +13,7 @@ from rich.text import Text
 from controller.operator.documents import Status
 from experiments.migration.records import OK, Request, parse_request
 from greengrass_agent.gateway.executions import COLUMNS
-from greengrass_agent.logs import EXECUTIONS
+from greengrass_agent.logs.evidence import EXECUTIONS
 
 HEADING = ",".join(COLUMNS)
 """The first line of an execution log."""

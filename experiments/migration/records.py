@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controller.observe.events import DigestEvent, EndpointEvent, decode
 from controller.switches.view import reason_name
-from greengrass_agent.logs import EXECUTIONS, REPORTS
+from greengrass_agent.logs.evidence import EXECUTIONS, REPORTS
 
 OK = "ok"
 LOST = "lost"

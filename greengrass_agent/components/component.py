@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greengrass_agent.components import lifecycle
+from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.lifecycle import (
     Action,
     CannotStart,
@@ -30,14 +31,14 @@ from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.processes import Script
+from greengrass_agent.logs.output import Output
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import ComponentState
+from hitless.files import StateError
 from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
 
-QUOTED_OUTPUT = 300
-"""Bytes of a component's output that an error quotes at most."""
 ENDED = frozenset(
     {
         ComponentState.NEW,
@@ -56,6 +57,7 @@ class ComponentContext:
     config: AgentConfig
     store: Store
     budget: Group
+    isolation: Isolation
 
 
 class Component:
@@ -75,6 +77,7 @@ class Component:
         self._make_service = make_service
         self._changed = changed
         self._leaf = context.budget.child(name)
+        self._output = Output(context.config.log_dir / f"{name}.log", context.config.component_logs.limits())
         self._service: Service | None = None
         self._machine = Lifecycle({})
         self._scripts: dict[str, Script] = {}
@@ -122,6 +125,8 @@ class Component:
             self._service = None
         if remove:
             await asyncio.to_thread(self._leaf.remove)
+        self._output.stop_reading()
+        await asyncio.to_thread(self._output.close)
 
     async def replace(self, installed: Installed) -> None:
         """Run another version or content. Requests wait in the gateway meanwhile, unless the service itself changes."""
@@ -146,6 +151,10 @@ class Component:
 
     def _configure(self, installed: Installed) -> None:
         self.installed = installed
+        try:
+            self._context.isolation.limit(installed, self._leaf)
+        except CgroupError as error:  # v1 takes no memory limit below what is used
+            log.error("%s keeps its limits: %s", self.name, error)
         configuration = ServiceConfiguration.read(installed.configuration)
         if self._service is not None and configuration is not None:
             self._service.configure(configuration, installed.configuration)
@@ -188,23 +197,11 @@ class Component:
             )
             reason = self._machine.error if level == logging.ERROR else None
             if reason is not None and not isinstance(event, CannotStart):
-                reason += self._quoted_output()
+                reason += f" ({line})" if (line := self._output.last_line()) else ""
             log.log(level, "%s is %s%s", self.name, self._machine.state, f": {reason}" if reason else "")
             self._changed(self.name, self._machine.state, reason)
         if isinstance(event, Stop | Exited | lifecycle.Elapsed) and self._machine.state in ENDED:
             self._ended.set()
-
-    @property
-    def _output(self) -> Path:
-        return self._context.config.log_dir / f"{self.name}.log"
-
-    def _quoted_output(self) -> str:
-        """The last line that the component has written: usually what was wrong."""
-        with contextlib.suppress(OSError), self._output.open("rb") as file:
-            file.seek(max(0, self._output.stat().st_size - QUOTED_OUTPUT))
-            lines = file.read().decode(errors="replace").split("\n")
-            return next((f" ({line.strip()})" for line in reversed(lines) if line.strip()), "")
-        return ""
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -257,17 +254,22 @@ class Component:
             if self._service is not None:
                 await self._service.wait_open()
                 variables["HITLESS_GATEWAY"] = str(self._service.worker_socket)
-            store.work(self.name).mkdir(parents=True, exist_ok=True)
-            config.log_dir.mkdir(parents=True, exist_ok=True)
+            gateway = self._service.worker_socket.parent if self._service is not None else None
+            privileged = description.requires_privilege
+            confinement = self._context.isolation.confine(
+                self.name, self.installed, privileged=privileged, gateway=gateway
+            )
             self._scripts[step] = await Script.start(
                 interpolate(description.script, context),
                 self._leaf,
+                confinement,
                 variables=variables,
-                folder=store.work(self.name),
                 output=self._output,
                 exited=exited,
             )
-        except (OSError, ValueError) as error:
+        except CgroupError as error:
+            self.give_up(str(error))
+        except (OSError, ValueError, StateError) as error:
             log.error("%s: %s cannot be started: %s", self.name, step, error)
             self._tell(Exited(step, 127))
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pydantic import BaseModel
 
 from greengrass_agent.components.component import Component, ComponentContext
+from greengrass_agent.components.epochs import Epochs
+from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
@@ -48,9 +50,13 @@ class NodeRuntime:
         self._changing = asyncio.Lock()
         """Steps are taken one after the other: by a plan, or because a dependency runs now."""
         self._starts: set[asyncio.Task[None]] = set()
-        self._shared = ComponentContext(config, store, config.cgroup.group())
+        budget = config.cgroup.group()
+        self.isolation = Isolation(config, store, budget)
+        """What keeps the components from harming the node."""
+        self._shared = ComponentContext(config, store, budget, self.isolation)
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
+        self._epochs = Epochs(store.epoch)
         self._services: dict[str, Service] = {}
         self._network: NodeNetwork | None = None
         if config.in_network:
@@ -67,8 +73,13 @@ class NodeRuntime:
         """Prepare the node and start its emitter. Raises NetworkError, CgroupError, OSError."""
         if not self._shared.budget.exists():
             raise CgroupError(f"{self._shared.budget}: no such control group: make the node's CPU budget first")
-        for folder in (self._store.run("."), self._config.log_dir):
+        for folder in (self._store.root, self._store.run(".")):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._store.root.chmod(0o700)
+        try:
+            self._config.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            log.error("%s: %s: what components print is lost until it can be made", error.filename, error.strerror)
         if self._network is not None:
             self._network.undo()
             self._network.set_up()
@@ -207,6 +218,7 @@ class NodeRuntime:
             network=self._network,
             emit=self._emitter.send,
             key=self._keys.get(component),
+            epochs=self._epochs,
         )
         self._services[component] = service
         return service
@@ -220,6 +232,7 @@ class NodeRuntime:
             cgroup=config.cgroup,
             memory_bytes=config.memory_bytes,
             interval_ms=config.reports.interval_ms,
+            idle_interval_ms=config.reports.idle_interval_ms,
             reports=config.reports if config.in_network else None,
             broker=config.broker if config.metrics_over_mqtt else None,
             notify_socket=notify_socket(self._store),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import Add, Remove, Tag
@@ -17,7 +19,7 @@ from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
 from greengrass_agent.host.processes import Subprocess
-from greengrass_agent.logs import EXECUTIONS, REPORTS
+from greengrass_agent.logs.evidence import EXECUTIONS, REPORTS
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from greengrass_agent.settings import CgroupSettings
 from hitless.component.service_configuration import ServiceConfiguration
@@ -51,6 +53,7 @@ class Service:
         network: NodeNetwork | None,
         emit: Callable[[Add | Remove | Tag], None],
         key: Key | None,
+        epochs: Epochs,
     ) -> None:
         """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
         self.workers = 0
@@ -64,11 +67,14 @@ class Service:
         self._network = network
         self._emit = emit
         self._key = key
+        self._epochs = epochs
         self._component_configuration: dict[str, Any] = {}
         self._role = Role()
         self._opened = asyncio.Event()
         self._finished = asyncio.Event()
-        self.worker_socket = store.run(f"{configuration.service}.sock")
+        # In a folder of its own: that is what workers see of the agent's folder, also when the gateway makes it anew.
+        self.worker_socket = store.run(f"{configuration.service}.workers") / "socket"
+        self.worker_socket.parent.mkdir(parents=True, exist_ok=True)
         if len(str(self.worker_socket)) > LONGEST_PATH:
             raise OSError(f"{self.worker_socket}: longer than {LONGEST_PATH} bytes: choose a shorter root")
         settings_file = store.run(f"{configuration.service}.json")
@@ -138,8 +144,9 @@ class Service:
         await self._gateway.stop()
         if self._network is not None:
             self._network.remove(self._configuration.own.address)
-        for name in ("sock", "json", "page"):
+        for name in ("json", "page"):
             self._store.run(f"{self._configuration.service}.{name}").unlink(missing_ok=True)
+        shutil.rmtree(self.worker_socket.parent, ignore_errors=True)
 
     def _settings(self, configuration: ServiceConfiguration) -> GatewaySettings:
         own, service = configuration.own, configuration.service
@@ -155,7 +162,7 @@ class Service:
             worker_socket=str(self.worker_socket),
             page=str(self._store.run(f"{service}.page")),
             notify_socket=str(notify_socket(self._store)),
-            execution_log=str(EXECUTIONS.path(self._config.log_dir, service)),
+            execution_log=EXECUTIONS.path(self._config.log_dir, service) if self._config.evidence else None,
         )
 
     def _configure(self) -> Configure:
@@ -174,21 +181,22 @@ class Service:
             self._emit(self.reported())
         if status.finished:
             self._finished.set()
-        gained = status.workers > 0 and self.workers == 0
-        self.workers = status.workers
+        workers = sum(status.workers.values())
+        gained = workers > 0 and self.workers == 0
+        self.workers = workers
         if gained:
             self._on_ready()
 
     def reported(self) -> Add:
-        """The instance as the emitter must know it."""
+        """The instance as the emitter must know it, in an epoch of its own: a beginning of its reports."""
         service = self._configuration.service
         return Add(
             service=service,
             service_id=self._configuration.own.service_id,
             cgroup=CgroupSettings.of(self._leaf),
             page=self._store.run(f"{service}.page"),
-            epoch_file=self._store.epoch(service),
-            log=REPORTS.path(self._config.log_dir, service),
+            epoch=self._epochs.next(service),
+            log=REPORTS.path(self._config.log_dir, service) if self._config.evidence else None,
             key=SavedKey.of(self._key) if self._key else None,
         )
 

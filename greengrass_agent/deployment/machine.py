@@ -68,6 +68,8 @@ class Deployer:
 
     record: Record = field(default_factory=Record)
     """What a new machine must be given to go on where this one stands."""
+    allow_privilege: bool = False
+    """Whether the node's owner lets scripts run as root."""
     states: dict[str, ComponentState] = field(default_factory=dict)
     """The last state of each component."""
     phase: Phase = Phase.IDLE
@@ -171,7 +173,7 @@ class Deployer:
 
     def _resolved(self, offer: Offered, recipes: Mapping[str, Recipe]) -> list[Effect]:
         try:
-            resolve(offer.document, recipes)
+            resolve(offer.document, recipes, self.allow_privilege)
             self._target = configure(offer.document, recipes, self.current)
         except ResolveError as error:
             return self._not_merged(offer, str(error))

@@ -12,7 +12,7 @@ from greengrass_agent.deployment.configuration import Configuration, Configurati
 from greengrass_agent.deployment.interpolation import Context, interpolate
 from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
-from hitless.mqtt.messages import DeploymentDocument
+from hitless.mqtt.messages import UNLIMITED, DeploymentDocument, SystemResourceLimits
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
 """Greengrass's names of what uname calls the machine."""
@@ -30,6 +30,7 @@ class Installed:
     digest: str
     """Hexadecimal SHA-256 of the recipe file; with the digests in it, of the artefacts too."""
     configuration: Configuration
+    limits: SystemResourceLimits = UNLIMITED
 
     @property
     def version(self) -> str:
@@ -51,7 +52,7 @@ class Plan:
     start: tuple[str, ...] = ()
     """Components that are new; dependencies first."""
     reconfigure: tuple[str, ...] = ()
-    """Components that get a new configuration; each takes it as it can, live or by a restart."""
+    """Components that get a new configuration, or other limits; each takes it as it can, live or by a restart."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -70,16 +71,21 @@ def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = N
     raise ResolveError(f"{recipe.name} {recipe.version}: no manifest for this platform ({told})")
 
 
-def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe]) -> None:
+def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe], allow_privilege: bool = False) -> None:
     """Check that the fetched recipes are what the document asks for and that every dependency is met.
 
-    Raises ResolveError naming the component.
+    `allow_privilege`: the node's owner lets scripts run as root. Raises ResolveError naming the component.
     """
     for name, component in document.components.items():
         recipe = recipes[name]
         if (recipe.name, recipe.version) != (name, component.component_version):
             raise ResolveError(f"{name} {component.component_version}: its recipe is of {recipe.name} {recipe.version}")
-        manifest_for(recipe)
+        asking = [step for step, one in steps_of(recipe).items() if one.requires_privilege]
+        if asking and not allow_privilege:
+            raise ResolveError(
+                f"{name}: {' and '.join(asking)} with RequiresPrivilege, which this node does not allow"
+                " (allow_privilege in its agent's configuration)"
+            )
         for needed, dependency in recipe.dependencies.items():
             if needed not in recipes:
                 if dependency.kind == "HARD":
@@ -103,7 +109,8 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
             with_configuration(recipe, configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
-        target[name] = Installed(recipe, document.recipes[name].sha256, configuration)
+        limits = component.run_with.system_resource_limits
+        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits)
     return target
 
 
@@ -123,7 +130,7 @@ def plan(current: Components, target: Components, broken: Collection[str] = ()) 
             start.append(name)
         elif current[name].digest != target[name].digest or name in broken or not needs[name].isdisjoint(replace):
             replace.append(name)
-        elif current[name].configuration != target[name].configuration:
+        elif (current[name].configuration, current[name].limits) != (target[name].configuration, target[name].limits):
             reconfigure.append(name)
     remove = [name for name in reversed(old_order) if name not in target]
     return Plan(tuple(remove), tuple(replace), tuple(start), tuple(reconfigure))

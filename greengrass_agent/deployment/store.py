@@ -4,7 +4,9 @@
     <root>/packages/recipes/<component>-<version>-<digest>.yaml
     <root>/packages/artifacts[-unarchived]/<component>/<version>/<digest>/
     <root>/packages/**/.*.part                                   on the way here
+    <root>/packages/environments/<key>/                           Python environments, see host/environment.py
     <root>/work/<component>/                                      the component's own, kept through its versions
+    <root>/users.json                                             whom each component runs as
     <root>/epochs/, <root>/run/                                   start counters; sockets of the running agent
 
 Packages lie under the digest of their recipe, so that a new one never overwrites what is running.
@@ -23,7 +25,7 @@ from greengrass_agent.deployment.plan import Components, Installed
 from greengrass_agent.deployment.record import Record, Result, UnderWay
 from hitless.component.recipe import Recipe, RecipeError
 from hitless.files import JsonFile
-from hitless.mqtt.messages import DeploymentInformation
+from hitless.mqtt.messages import UNLIMITED, DeploymentInformation, SystemResourceLimits
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,11 @@ class _SavedComponent:
     version: str
     digest: str
     configuration: dict[str, Any]
+    limits: SystemResourceLimits = UNLIMITED
 
     @classmethod
     def all(cls, components: Components) -> dict[str, _SavedComponent]:
-        return {name: cls(one.version, one.digest, one.configuration) for name, one in components.items()}
+        return {name: cls(one.version, one.digest, one.configuration, one.limits) for name, one in components.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,16 @@ class Store:
     def work(self, name: str) -> Path:
         """Folder that belongs to a component."""
         return self.root / "work" / name
+
+    @property
+    def environments(self) -> Path:
+        """Folder of the Python environments."""
+        return self.root / "packages" / "environments"
+
+    @property
+    def users(self) -> Path:
+        """File of the users that components run as."""
+        return self.root / "users.json"
 
     def epoch(self, name: str) -> Path:
         """File of a start counter."""
@@ -181,5 +194,5 @@ class Store:
                 problem = error.strerror if isinstance(error, OSError) else error
                 log.error("%s: %s: %s is left out until the controller sends it again", file, problem, name)
                 continue
-            found[name] = Installed(recipe, one.digest, one.configuration)
+            found[name] = Installed(recipe, one.digest, one.configuration, one.limits)
         return found, len(found) == len(saved)

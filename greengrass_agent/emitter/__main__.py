@@ -14,6 +14,7 @@ from greengrass_agent.emitter.loop import Emitter
 from greengrass_agent.emitter.settings import COMMAND, EmitterSettings
 from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
+from greengrass_agent.logs.diagnostics import log_to_stderr
 from hitless.faults import faults
 
 log = logging.getLogger("greengrass_agent.emitter")
@@ -21,7 +22,7 @@ log = logging.getLogger("greengrass_agent.emitter")
 
 def main() -> None:
     """Report until the input ends or a SIGTERM comes."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = COMMAND.validate_json(_first_line())

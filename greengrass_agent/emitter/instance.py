@@ -1,18 +1,17 @@
-"""One reported instance: its readings become reports, its reports a log."""
+"""One reported instance: its readings become reports."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TextIO
-
-from greengrass_agent.emitter.settings import Add
-from greengrass_agent.host.cgroup import Usage
+from greengrass_agent.emitter.rest import Rest
+from greengrass_agent.emitter.settings import Add, EmitterSettings
+from greengrass_agent.host.cgroup import CgroupError, Usage
+from greengrass_agent.logs.evidence import Rows
 from greengrass_agent.measure.metrics import Share, backlog_us, saturated, service_interval_us
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
-from hitless.files import next_epoch
 from hitless.steering.arithmetic import U32
 from hitless.wire.report import Report, tagged
 
+NS_PER_MS = 1_000_000
 LOGGED = ("ready", "draining", "cpu", "cpu_own", "queue_depth", "in_flight", "backlog", "service_interval", "received")
 """What the log says of a report, beside which one it is."""
 COLUMNS = ("epoch", "sequence", "emitted_ns", *LOGGED)
@@ -55,62 +54,94 @@ def report_of(
 class Instance:
     """An instance under report."""
 
-    def __init__(self, added: Add, node_id: int, budget_cores: float) -> None:
-        """Begins a new epoch. Raises OSError, CgroupError, StateError."""
-        self.service = added.service
-        self._service_id = added.service_id
-        self._node_id = node_id
-        self._page = Page(added.page)
-        self._usage: Usage = added.cgroup.group().usage()
-        self._share = Share(budget_cores)
-        self._epoch = next_epoch(added.epoch_file)
-        self._sequence = 0
-        self._log = _open_log(added.log)
+    def __init__(self, added: Add, settings: EmitterSettings, budget_cores: float, sequence: int = 0) -> None:
+        """Goes on behind `sequence` where its epoch had reports already. Raises OSError, CgroupError, ReportError."""
+        self.added = added
+        """As the agent told it."""
         self.key = added.key.key() if added.key is not None else None
         """What the reports are tagged with; None: they are not."""
+        self.sequence = sequence
+        """Of the last report."""
+        self._node_id = settings.node_id
+        self._share = Share(budget_cores)
+        self._rest = Rest(settings.interval_ms * NS_PER_MS, settings.idle_interval_ms * NS_PER_MS)
+        self._woken_by_page = False
+        """Whether the gateway wakes us when its numbers change."""
+        self._used_ns: int | None = None
+        self._read_ns = 0
+        self._page = Page(added.page)
+        try:
+            self._usage: Usage = added.cgroup.group().usage()
+        except CgroupError:
+            self._page.close()
+            raise
+        self._rows = Rows(added.log, COLUMNS)
 
-    def read(self, now_ns: int) -> None:
-        """Take a reading of the CPU time that the instance has used. Raises CgroupError."""
-        self._share.add(self._usage.read_ns(), now_ns)
+    def read(self, now_ns: int, unused_until_ns: int) -> None:
+        """Take a reading of the CPU time that the instance has used; up to `unused_until_ns` it has used none.
+
+        Raises CgroupError.
+        """
+        self.rest(unused_until_ns)
+        self._used_ns, self._read_ns = self._usage.read_ns(), now_ns
+        self._share.add(self._used_ns, now_ns)
+
+    def rest(self, now_ns: int) -> None:
+        """Take it that no CPU time was used since the last reading, as nothing on the node has used any."""
+        if self._used_ns is not None and now_ns > self._read_ns:
+            self._share.add(self._used_ns, now_ns)
+            self._read_ns = now_ns
+
+    @property
+    def unread(self) -> bool:
+        """Whether there was no reading yet."""
+        return self._used_ns is None
+
+    def due(self, now_ns: int, cpu: int, memory: int) -> bool:
+        """Whether there is something to report at this point of the schedule."""
+        return self._rest.due(self._page.read(), (cpu, self._share.permille, memory), now_ns)
+
+    @property
+    def resting(self) -> bool:
+        """Whether there was nothing new when it was last looked at."""
+        return self._rest.resting
+
+    def rests_until(self) -> int | None:
+        """When it is to be reported again, if there was nothing new and, since before that was looked at, its gateway
+        wakes us when there is; None if it must be looked at until then."""
+        rested, self._woken_by_page = self._woken_by_page, self._rest.resting
+        if rested != self._rest.resting:
+            self._page.report(self._page.read().queue_depth, resting=self._rest.resting)
+        return self._rest.until_ns if rested and self._rest.resting else None
 
     def report(self, now_ns: int, cpu: int, memory: int) -> Report:
-        """The next report; it is in the log."""
-        self._sequence += 1
-        numbers = self._page.read()
+        """The next report; where a run wants it, it is noted."""
+        self.sequence += 1
+        numbers, own = self._page.read(), self._share.permille
         report = report_of(
             numbers,
             now_ns,
-            service_id=self._service_id,
+            service_id=self.added.service_id,
             node_id=self._node_id,
-            epoch=self._epoch,
-            sequence=self._sequence,
+            epoch=self.added.epoch,
+            sequence=self.sequence,
             cpu=cpu,
-            cpu_own=self._share.permille,
+            cpu_own=own,
             memory=memory,
         )
-        self._page.report(numbers.queue_depth)
-        row = (report.epoch, report.sequence, now_ns, *(int(getattr(report, name)) for name in LOGGED))
-        self._log.write(",".join(map(str, row)) + "\n")
+        self._page.report(numbers.queue_depth, resting=self._woken_by_page)
+        self._rest.told(numbers, (cpu, own, memory), now_ns)
+        if self._rows.wanted:
+            row = (report.epoch, report.sequence, now_ns, *(int(getattr(report, name)) for name in LOGGED))
+            self._rows.add(",".join(map(str, row)))
         return report
 
     def wire(self, report: Report) -> bytes:
         """A report as it goes to the switch."""
         return report.encode() if self.key is None else tagged(report, self.key)
 
-    def flush(self) -> None:
-        """Hand the log's rows to the operating system."""
-        self._log.flush()
-
-    def close(self) -> None:
-        """Close its files."""
-        self._log.close()
+    def close(self, within_s: float = 0.0) -> None:
+        """Close its files. Rows that wait are written; waits for that so long at most."""
+        self._rows.close(within_s)
         self._usage.close()
         self._page.close()
-
-
-def _open_log(path: Path) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a", buffering=1 << 16)
-    if file.tell() == 0:
-        file.write(",".join(COLUMNS) + "\n")
-    return file

@@ -1,4 +1,4 @@
-"""When reports are due. Pure: time is passed in."""
+"""When the emitter looks at its instances. Pure: time is passed in."""
 
 
 class Schedule:
@@ -15,3 +15,11 @@ class Schedule:
             return False
         self.next_ns += ((now_ns - self.next_ns) // self._interval_ns + 1) * self._interval_ns
         return True
+
+    def rest(self, until_ns: int) -> None:
+        """Leave out the points before that time."""
+        self.next_ns += max(0, -((self.next_ns - until_ns) // self._interval_ns)) * self._interval_ns
+
+    def wake(self, now_ns: int) -> None:
+        """Rest no more: the next point is the first one that is still ahead."""
+        self.next_ns -= max(0, self.next_ns - now_ns - 1) // self._interval_ns * self._interval_ns

@@ -27,6 +27,8 @@ class EmitterSettings(BaseModel):
     memory_bytes: int
     """The node's memory budget."""
     interval_ms: int
+    idle_interval_ms: int
+    """Between two reports of an instance at rest."""
     reports: ReportSettings | None
     """Where reports go by UDP; None where no switch takes them."""
     broker: BrokerSettings | None
@@ -36,7 +38,7 @@ class EmitterSettings(BaseModel):
 
 
 class Add(BaseModel):
-    """Report an instance from now on, beginning a new epoch."""
+    """Report an instance from now on, in this epoch."""
 
     model_config = _STRICT
 
@@ -47,8 +49,9 @@ class Add(BaseModel):
     """The instance's own leaf."""
     page: Path
     """The gateway's queue numbers."""
-    epoch_file: Path
-    log: Path
+    epoch: int
+    log: Path | None
+    """Where each report is noted; None: nowhere."""
     key: SavedKey | None = None
     """What its reports are tagged with; None: they are not."""
 

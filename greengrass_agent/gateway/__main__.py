@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from greengrass_agent.gateway.server import Gateway
 from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Status
 from greengrass_agent.host import pipes, priority
+from greengrass_agent.logs.diagnostics import log_to_stderr
 from hitless.faults import faults
 
 log = logging.getLogger("greengrass_agent.gateway")
@@ -29,7 +29,7 @@ log = logging.getLogger("greengrass_agent.gateway")
 @click.argument("settings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(settings: Path) -> None:
     """Serve the instance that the file SETTINGS describes."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
         known = GatewaySettings.model_validate_json(settings.read_bytes())
     except ValidationError as error:
@@ -70,7 +70,7 @@ async def _serve(settings: GatewaySettings, open_parts: AsyncExitStack) -> None:
     gateway = Gateway(settings, first, tell)
     open_parts.push_async_callback(gateway.close)
     await gateway.open()
-    tell(Status(workers=0))
+    tell(Status(workers={}))
     commands = asyncio.create_task(obey(gateway, reader))
     work = asyncio.create_task(gateway.run())
     try:

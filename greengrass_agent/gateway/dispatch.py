@@ -6,56 +6,17 @@ First come, first served, with a bound; a request leaves the queue when a worker
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from greengrass_agent.gateway.job import Answer, Job
 from greengrass_agent.measure.metrics import ServiceTime
 from greengrass_agent.measure.queue_page import QueueNumbers
-from hitless.wire.worker_frames import HttpHead, Response
+from hitless.wire.worker_frames import Response
 
 STUCK_AFTER_NS = 1_000_000_000
 """A worker that has not answered so long after the time limit will not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request is answered with."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is an error in place of a result."""
-        return self.status >= 500
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request on its way through the gateway. Times are time.monotonic_ns."""
-
-    client_id: int
-    request_id: int
-    parent_id: int
-    body: bytes
-    http: HttpHead | None
-    received_ns: int
-    deadline_ns: int
-    """The client waits no longer, or the service's time limit is reached."""
-    answer: Callable[[Answer], None]
-    """Called once, with the answer."""
-    number: int = 0
-    """The gateway's own, unique."""
-    dispatched_ns: int = 0
-    answered: bool = False
-
-    def conclude(self, answer: Answer) -> None:
-        """Answer the request, unless it was answered before."""
-        if not self.answered:
-            self.answered = True
-            self.answer(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +81,7 @@ class Dispatcher(Generic[Worker]):
         self._idle.append(worker)
         self.service_time.add(max(0, response.finished_ns - response.started_ns))
         job.conclude(Answer(response.status, response.body, response.headers))
-        return Execution(job, response.started_ns, response.finished_ns, response.status)
+        return Execution(job, response.started_ns, response.finished_ns, job.status)
 
     def left(self, worker: Worker) -> Execution | None:
         """A worker has gone; returns the end of the request that it had."""

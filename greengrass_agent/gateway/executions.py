@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from greengrass_agent.gateway.dispatch import Execution
+from greengrass_agent.logs.evidence import Rows
 
 COLUMNS = (
     "client_id",
@@ -18,33 +19,24 @@ COLUMNS = (
     "status",
 )
 """Of a row, in order. Times are of this machine's monotonic clock."""
-FLUSH_S = 0.1
 
 
 class ExecutionLog:
-    """Collects rows; `flush` writes them. The file goes on where an earlier gateway ended."""
+    """One instance's rows, where a run wants them: without a path there are none."""
 
-    def __init__(self, path: Path, service: str, node: str) -> None:
-        """Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", buffering=1 << 16)
+    def __init__(self, path: Path | None, service: str, node: str) -> None:
+        self._rows = Rows(path, COLUMNS)
         self._names = f"{service},{node}"
-        if self._file.tell() == 0:
-            self._file.write(",".join(COLUMNS) + "\n")
-        self._file.flush()
 
     def add(self, execution: Execution) -> None:
-        """Note the end of a request."""
-        job = execution.job
-        self._file.write(
-            f"{job.client_id},{job.request_id},{job.parent_id},{self._names},"
-            f"{job.received_ns},{execution.started_ns},{execution.finished_ns},{execution.status}\n"
-        )
-
-    def flush(self) -> None:
-        """Hand the rows to the operating system."""
-        self._file.flush()
+        """Note the end of a request. It is in the file some tenths of a second later."""
+        if self._rows.wanted:
+            job = execution.job
+            self._rows.add(
+                f"{job.client_id},{job.request_id},{job.parent_id},{self._names},"
+                f"{job.received_ns},{execution.started_ns},{execution.finished_ns},{execution.status}"
+            )
 
     def close(self) -> None:
-        """Write all and close."""
-        self._file.close()
+        """Write what is there."""
+        self._rows.close()

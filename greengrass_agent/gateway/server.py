@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Job
-from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
-from greengrass_agent.gateway.http import HttpServer
+from greengrass_agent.gateway.dispatch import Dispatcher, Execution
+from greengrass_agent.gateway.executions import ExecutionLog
+from greengrass_agent.gateway.http.server import HttpServer
+from greengrass_agent.gateway.job import Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
@@ -23,8 +24,6 @@ from hitless.wire.worker_frames import Request, Response
 
 log = logging.getLogger(__name__)
 
-WAKING_GROWTH = 4
-"""Requests by which the queue must have grown beyond the last report to be reported at once."""
 TICK_S = 0.01
 """How exactly deadlines are kept."""
 NS_PER_MS = 1_000_000
@@ -45,16 +44,16 @@ class Gateway:
         """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
         over TCP connections, whose later requests are not steered."""
         self._workers: set[WorkerConnection] = set()
-        self._log = ExecutionLog(Path(settings.execution_log), settings.service, settings.node)
+        self._log = ExecutionLog(settings.execution_log, settings.service, settings.node)
         self._page = Page(Path(settings.page), create=True)
         self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._emitter.setblocking(False)
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
+        self.http.streamed = configure.streamed
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
         self._closed = False
-        self._flushed = 0.0
 
     async def open(self) -> None:
         """Listen for workers and clients. Raises OSError, naming the address."""
@@ -63,6 +62,7 @@ class Gateway:
         path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._worker_server = await loop.create_unix_server(self._worker, path)
+        path.chmod(0o666)  # workers have a user of their own; who may see its folder is decided by the agent
         try:
             if "udp" in settings.protocols:
                 self.udp.open(settings.addresses, settings.port)
@@ -75,8 +75,8 @@ class Gateway:
             ) from error
 
     async def run(self) -> None:
-        """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
-        while not (self._finishing and self._dispatcher.empty):
+        """Keep deadlines until all is finished (after `finish`), or cancelled."""
+        while not (self._finishing and self._dispatcher.empty and not self.http.busy):
             now = time.monotonic_ns()
             refused, stuck = self._dispatcher.expire(now)
             for execution in refused:
@@ -85,10 +85,8 @@ class Gateway:
                 worker.kill()
             if refused:
                 self._publish()
-            self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
-        self._log.flush()
-        self._tell(Status(workers=self._dispatcher.workers, finished=True))
+        self._tell(Status(workers={0: self._dispatcher.workers}, finished=True))
 
     async def finish(self) -> None:
         """Take nothing new; `run` returns when what is here has been answered."""
@@ -110,6 +108,7 @@ class Gateway:
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
         self._configuration = configure.configuration
+        self.http.streamed = configure.streamed
         self._dispatcher.concurrency = configure.concurrency
         self._dispatcher.queue_limit = configure.queue_limit
         self._dispatcher.timeout_ns = configure.timeout_ms * NS_PER_MS
@@ -150,7 +149,7 @@ class Gateway:
                     job.request_id,
                     job.parent_id,
                     min(left_ms, U32),
-                    job.body,
+                    job.body or b"",
                     job.http,
                 )
             )
@@ -164,7 +163,7 @@ class Gateway:
         self._dispatcher.joined(worker)
         self._dispatch()
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _responded(self, worker: WorkerConnection, response: Response) -> None:
         self._note(self._dispatcher.done(worker, response))
@@ -176,7 +175,7 @@ class Gateway:
             return
         self._note(self._dispatcher.left(worker))
         self._publish(notify=True)
-        self._tell(Status(workers=self._dispatcher.workers))
+        self._tell(Status(workers={0: self._dispatcher.workers}))
 
     def _note(self, execution: Execution | None) -> None:
         if execution is not None:
@@ -184,13 +183,7 @@ class Gateway:
 
     def _publish(self, *, notify: bool = False) -> None:
         numbers = self._dispatcher.numbers(draining=self._role.draining, received=self._received)
-        self._page.write(numbers)
-        if notify or numbers.queue_depth >= self._page.reported() + WAKING_GROWTH:
+        if self._page.write(numbers) or notify:
             # No emitter, or one that has notifications enough: the report on schedule will do.
             with contextlib.suppress(OSError):
                 self._emitter.sendto(self._settings.service.encode(), self._settings.notify_socket)
-
-    def _flush(self, now: float) -> None:
-        if now - self._flushed >= FLUSH_S:
-            self._flushed = now
-            self._log.flush()

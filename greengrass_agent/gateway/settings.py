@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -31,7 +32,8 @@ class GatewaySettings(BaseModel):
     """File of the queue numbers that the emitter reads."""
     notify_socket: str
     """Unix datagram socket of the emitter, told when the queue jumps."""
-    execution_log: str
+    execution_log: Path | None
+    """Where each execution is noted; None: nowhere."""
 
 
 class Configure(BaseModel):
@@ -52,7 +54,7 @@ class Configure(BaseModel):
 
 
 class Serve(BaseModel):
-    """New work goes to the workers of this launch from now on; those of others finish what they have and are shut down."""
+    """New work goes to this launch's workers from now on; those of others finish what they have and are shut down."""
 
     model_config = _STRICT
 

@@ -1,7 +1,8 @@
 """A CPU budget as a control group of v1 or v2: its size, its use, and the processes in it.
 
-On v1 the controllers cpu (quota) and cpuacct (use) are trees of their own in which a group has the same name; on v2
-there is one tree. A group is a folder, so everything here can be tried on plain files.
+On v1 the controllers cpu (quota) and cpuacct (use), and memory and pids where limits are wanted, are trees of their own
+in which a group has the same name; on v2 there is one tree. A group is a folder, so everything here can be tried on
+plain files.
 Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, scheduler/sched-bwc and admin-guide/cgroup-v2.
 """
 
@@ -30,7 +31,7 @@ class Group:
 
     version: Literal[1, 2]
     paths: Mapping[str, Path]
-    """v1: the folders in the trees `cpu` and `cpuacct`; v2: one folder, `unified`."""
+    """v1: the folders in the trees `cpu` and `cpuacct`, maybe `memory` and `pids`; v2: one folder, `unified`."""
 
     @classmethod
     def unified(cls, path: Path) -> Group:
@@ -38,9 +39,9 @@ class Group:
         return cls(2, {"unified": path})
 
     @classmethod
-    def split(cls, cpu: Path, cpuacct: Path) -> Group:
-        """A group of cgroup v1."""
-        return cls(1, {"cpu": cpu, "cpuacct": cpuacct})
+    def split(cls, cpu: Path, cpuacct: Path, **others: Path) -> Group:
+        """A group of cgroup v1; `others` are its folders in the trees `memory` and `pids`."""
+        return cls(1, {"cpu": cpu, "cpuacct": cpuacct, **others})
 
     def child(self, name: str) -> Group:
         """The group of that name below this one; it may not exist yet."""

@@ -1,4 +1,4 @@
-"""Processes of the agent: none outlives it, its own are started again, scripts run inside a CPU budget."""
+"""Processes of the agent: none outlives it, its own are started again, scripts run confined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pydantic import BaseModel
 
 import hitless
 from greengrass_agent.host.cgroup import Group
+from greengrass_agent.host.confine import Confinement
 from greengrass_agent.host.pipes import LIMIT
+from greengrass_agent.logs.output import Output
 from hitless.backoff import Backoff
 from hitless.exits import describe_exit
 
@@ -28,8 +30,6 @@ LONG_RUN_S = 10.0
 """A process that ran so long is started again after the shortest wait."""
 TERMINATE_S = 3.0
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
-# A pid is written before the script begins: none of its work escapes the budget.
-_JOIN_AND_RUN = 'script=$1; shift; for group; do echo $$ >"$group" || exit 125; done; exec /bin/sh -c "$script"'
 PACKAGES = Path(hitless.__file__).resolve().parent.parent
 """Where the function runtime is imported from."""
 
@@ -107,7 +107,7 @@ class Subprocess:
 
 
 class Script:
-    """A lifecycle script of a component, running in its leaf of the CPU budget. `exited` is told the exit code."""
+    """A lifecycle script of a component, confined and in its leaf of the budget. `exited` is told the exit code."""
 
     def __init__(self, process: Process, exited: Callable[[int], None]) -> None:
         self._process = process
@@ -119,27 +119,22 @@ class Script:
         cls,
         script: str,
         leaf: Group,
+        confinement: Confinement,
         *,
         variables: Mapping[str, str],
-        folder: Path,
-        output: Path,
+        output: Output,
         exited: Callable[[int], None],
     ) -> Script:
-        """Start it. Raises OSError."""
-        with output.open("ab") as file:
+        """Start it in the group, which is held to its limits; `variables` are added. Raises OSError, CgroupError."""
+        confinement.limits.apply(leaf)
+        with output.pipe() as pipe:
             process = await asyncio.create_subprocess_exec(
-                *_DIE_WITH_US,
-                "/bin/sh",
-                "-c",
-                _JOIN_AND_RUN,
-                "sh",
-                script,
-                *map(str, leaf.join_files()),
+                *confinement.command(script, leaf.join_files()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env={**environment(), **variables},
-                cwd=folder,
+                stdout=pipe,
+                stderr=pipe,
+                env={**confinement.variables, **variables},
+                cwd="/",
                 start_new_session=True,
             )
         return cls(process, exited)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,13 @@ from typing import Self
 SIZE = 4096
 _SEQUENCE = struct.Struct("=Q")
 _NUMBERS = struct.Struct("=IIIBBxxQQQ")
+_LOWEST = 0 if sys.byteorder == "little" else 7
+"""Of a sequence's bytes."""
 _SLOTS_AT = (64, 192)
 _REPORTED_AT = 2048
-_REPORTED = struct.Struct("=I")
+_REPORTED = struct.Struct("=IB")
+WAKING_GROWTH = 4
+"""Requests by which the queue must have grown beyond the last report for the emitter to be woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +58,24 @@ class Page:
         file = os.open(path, flags, 0o600)
         try:
             if create:
-                os.ftruncate(file, SIZE)
+                # Not only a size: a page without a place on disk ends who writes to it (SIGBUS) when the disk is full.
+                os.posix_fallocate(file, 0, SIZE)
             self._map = mmap.mmap(file, SIZE)
         finally:
             os.close(file)
         self._count = 0
+        self._slot = b""
+        """Written last, or read last."""
+        self._numbers = QueueNumbers()
         if create:
             _SEQUENCE.pack_into(self._map, 0, 0)
             self.write(QueueNumbers())
             self.report(0)
 
-    def write(self, numbers: QueueNumbers) -> None:
-        """Gateway: publish the numbers."""
+    def write(self, numbers: QueueNumbers) -> bool:
+        """Gateway: publish the numbers. Whether the emitter should be woken, as they cannot wait until it looks."""
         self._count += 1
-        _NUMBERS.pack_into(
-            self._map,
-            _SLOTS_AT[self._count & 1],
+        packed = _NUMBERS.pack(
             numbers.queue_depth,
             numbers.in_flight,
             numbers.concurrency,
@@ -78,26 +85,35 @@ class Page:
             numbers.oldest_start_ns,
             numbers.received,
         )
+        begin = _SLOTS_AT[self._count & 1]
+        self._map[begin : begin + _NUMBERS.size] = packed
         _SEQUENCE.pack_into(self._map, 0, self._count)
+        changed, self._slot = packed != self._slot, packed
+        reported, resting = _REPORTED.unpack_from(self._map, _REPORTED_AT)
+        return numbers.queue_depth >= reported + WAKING_GROWTH or bool(resting and changed)
 
     def read(self) -> QueueNumbers:
-        """Emitter: the numbers as last published."""
+        """Emitter: the numbers as last published; the same object as before where they are the same."""
         while True:
-            (before,) = _SEQUENCE.unpack_from(self._map, 0)
-            fields = _NUMBERS.unpack_from(self._map, _SLOTS_AT[before & 1])
-            (after,) = _SEQUENCE.unpack_from(self._map, 0)
+            before = self._map[:8]
+            begin = _SLOTS_AT[before[_LOWEST] & 1]
+            slot = self._map[begin : begin + _NUMBERS.size]
             # Only a writer that has moved on since can have come back to this slot.
-            if before == after:
-                depth, in_flight, concurrency, ready, draining, *times = fields
-                return QueueNumbers(depth, in_flight, concurrency, bool(ready), bool(draining), *times)
+            if before == self._map[:8]:
+                break
+        if slot != self._slot:
+            depth, in_flight, concurrency, ready, draining, *times = _NUMBERS.unpack(slot)
+            self._numbers = QueueNumbers(depth, in_flight, concurrency, bool(ready), bool(draining), *times)
+            self._slot = slot
+        return self._numbers
 
-    def report(self, queue_depth: int) -> None:
-        """Emitter: say which queue depth the last report told."""
-        _REPORTED.pack_into(self._map, _REPORTED_AT, queue_depth)
+    def report(self, queue_depth: int, *, resting: bool = False) -> None:
+        """Emitter: say which queue depth the last report told; `resting`: it looks seldom and wants to be woken."""
+        _REPORTED.pack_into(self._map, _REPORTED_AT, queue_depth, resting)
 
     def reported(self) -> int:
         """Gateway: the queue depth that the last report told."""
-        (depth,) = _REPORTED.unpack_from(self._map, _REPORTED_AT)
+        depth, _ = _REPORTED.unpack_from(self._map, _REPORTED_AT)
         return int(depth)
 
     def close(self) -> None:

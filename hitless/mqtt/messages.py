@@ -80,11 +80,31 @@ class ConfigurationUpdate(Message):
         return None if value is None else json.dumps(value)
 
 
+class SystemResourceLimits(Message):
+    """What a component may use at most; None: what the node's owner lets it use."""
+
+    memory: int | None = Field(default=None, gt=0)
+    """Kilobytes."""
+    cpus: float | None = Field(default=None, gt=0)
+    """Cores."""
+
+
+UNLIMITED = SystemResourceLimits()
+"""A deployment that says nothing of them."""
+
+
+class RunWith(Message):
+    """How a component's processes are run."""
+
+    system_resource_limits: SystemResourceLimits = UNLIMITED
+
+
 class ComponentDeployment(Message):
     """One component of a deployment."""
 
     component_version: str
     configuration_update: ConfigurationUpdate | None = None
+    run_with: RunWith = RunWith()
 
 
 class ComponentUpdatePolicy(Message):

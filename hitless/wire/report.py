@@ -6,15 +6,19 @@ of the same name for each of those that are not the same in every report.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final
 
 from siphashc import siphash
 
-from hitless.wire.layout import FieldError, Header, offset
+from hitless.wire.layout import FieldError, Header, offset, struct_of
 from hitless.words import REPORT_LAYOUT, REPORT_MAGIC, REPORT_VERSION
 
 _HEADER = Header(REPORT_LAYOUT)
+_STRUCT = struct_of(REPORT_LAYOUT)
+"""The same, for the reports that a node sends all the time; in the layout's order."""
 _FIXED: Final = {"magic": REPORT_MAGIC, "version": REPORT_VERSION, "reserved_flags": 0, "reserved": 0}
 """Fields that have the same value in every report."""
 
@@ -27,6 +31,8 @@ KEY_SIZE = 16
 BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}
 """Width of each field of a Report, in the layout's order; one bit is a bool."""
 _BOOLS = tuple(name for name, bits in BITS.items() if bits == 1)
+_WHOLE = attrgetter(*(name for name in BITS if name not in _BOOLS))
+"""The other fields of a Report."""
 
 
 class ReportError(ValueError):
@@ -75,10 +81,20 @@ class Report:
 
         Raises ReportError when a value does not fit its field.
         """
+        if self.ready > 1 or self.draining > 1:
+            raise self._misfit()
         try:
-            return _HEADER.pack(_FIXED | {name: getattr(self, name) for name in BITS})
+            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, self.draining << 1 | self.ready, *_WHOLE(self))
+        except (struct.error, TypeError):
+            raise self._misfit() from None
+
+    def _misfit(self) -> ReportError:
+        """What is wrong with a report whose values do not fit."""
+        try:
+            _HEADER.pack(_FIXED | {name: getattr(self, name) for name in BITS})
         except FieldError as error:
-            raise ReportError(f"report {error}") from None
+            return ReportError(f"report {error}")
+        return ReportError("report fields are not all integers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,17 @@ class Gateway:
         with Page(self.folder / "page") as page:
             return page.read()
 
-    def rows(self) -> list[dict[str, str]]:
-        names, *rows = (line.split(",") for line in (self.folder / "executions.csv").read_text().splitlines())
+    def rows(self, log: Path | None = None) -> list[dict[str, str]]:
+        file = log or self.folder / "executions.csv"
+        if not file.exists() or not file.stat().st_size:
+            return []
+        names, *rows = (line.split(",") for line in file.read_text().splitlines())
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @contextmanager
-def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gateway]:
-    """A gateway of a service whose function has this source; it has no worker yet."""
+def running_gateway(function: str, *, configured: bool = True, log: Path | None = None) -> Iterator[Gateway]:
+    """A gateway of a service whose function has this source; it has no worker yet. `log`: of its executions."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="gateway-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder)
@@ -118,7 +121,7 @@ def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gatew
             "worker_socket": str(folder / "workers.sock"),
             "page": str(folder / "page"),
             "notify_socket": str(folder / "notify.sock"),
-            "execution_log": str(folder / "executions.csv"),
+            "execution_log": str(log or folder / "executions.csv"),
         }
         (folder / "settings.json").write_text(json.dumps(settings))
         notifications = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
@@ -146,5 +149,5 @@ def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gatew
         own = Gateway(folder, port, process, notifications, start_worker)
         if configured:
             own.configure(greeting="hello")
-            assert own.hear() == {"workers": 0, "finished": False}
+            assert own.hear() == {"workers": {}, "finished": False}
         yield own

@@ -91,6 +91,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
             "broker": {"host": "127.0.0.1", "port": broker_port},
             "reports": {"address": "127.0.0.1", "interval_ms": 10},
             "metrics_over_mqtt": True,
+            "evidence": True,
             "mode": "reconfiguration",
         },
     )

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.gateway.dispatch import STUCK_AFTER_NS, Answer, Dispatcher, Execution, Job
+from greengrass_agent.gateway.dispatch import STUCK_AFTER_NS, Dispatcher, Execution
+from greengrass_agent.gateway.gathered import Gathered
+from greengrass_agent.gateway.job import Answer, Job
 from hitless.wire.worker_frames import Response
 
 TIMEOUT = 1000
@@ -17,7 +19,7 @@ class Client:
 
     def job(self, request: int, deadline: int = 1 << 40) -> Job:
         self.answers[request] = []
-        return Job(1, request, 0, b"", None, 0, deadline, self.answers[request].append)
+        return Job(1, request, 0, b"", None, 0, deadline, Gathered(self.answers[request].append, 100))
 
     def statuses(self) -> dict[int, list[int]]:
         return {request: [answer.status for answer in answers] for request, answers in self.answers.items()}
@@ -72,7 +74,8 @@ def test_deadlines_in_the_queue_and_in_a_worker() -> None:
     assert client.statuses() == {1: [504], 2: [504]}
     late = queue.done("a", response(1))
     assert late is not None
-    assert late.status == 200, "it was executed, and the log must say so"
+    assert (late.started_ns, late.finished_ns) == (100, 110), "it was executed, and the log must say so"
+    assert late.status == 504, "and what the client was told"
     assert client.statuses()[1] == [504], "but it is answered once"
 
 

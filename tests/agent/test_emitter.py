@@ -1,148 +1,37 @@
 """An emitter process against this machine's control groups and a real busy process."""
 
 import itertools
-import json
 import math
 import os
-import shutil
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.wire.report import Report, decode, tag_of
-from tests.agent.support import ROOT, cgroup_setting, child
+from tests.agent.emitter import BUDGET, CORES, Bench, running_emitter
+from tests.agent.support import cgroup_setting
 from tests.patience import PATIENCE, until
 from topologies.cgroups import OTHER, Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
 
-BUDGET = f"test-emitter-{os.getpid()}"
-CORES = 0.4
-BUSY = "import sys\nprint(flush=True)\nsys.stdin.read(1)\nwhile True: pass"
 INTERVAL_NS = 10_000_000
 SMOOTHING_NS = 100_000_000
 """Time constant of the average in the reports."""
-SO_RCVBUFFORCE = 33
-"""socket(7); Python does not name it."""
-
-
-@dataclass
-class Bench:
-    """An emitter, the gateway's page, and the switch's ear."""
-
-    folder: Path
-    emitter: subprocess.Popen[bytes]
-    ear: socket.socket
-    stack: ExitStack
-
-    def send(self, **command: Any) -> None:
-        assert self.emitter.stdin is not None
-        self.emitter.stdin.write(json.dumps(command).encode() + b"\n")
-        self.emitter.stdin.flush()
-
-    def add(self) -> Page:
-        """Have an instance reported; its page."""
-        page = self.stack.enter_context(Page(self.folder / "page", create=True))
-        leaf = Hierarchy.detect().node(BUDGET).child("leaf")
-        leaf.create()
-        self.send(
-            command="add",
-            service="echo",
-            service_id=3,
-            cgroup=cgroup_setting(leaf),
-            page=str(self.folder / "page"),
-            epoch_file=str(self.folder / "epoch"),
-            log=str(self.folder / "reports.csv"),
-        )
-        return page
-
-    def busy(self, leaf: str) -> None:
-        """A process that uses all the CPU it can get, in a leaf of the budget."""
-        command, pipe = [sys.executable, "-c", BUSY], subprocess.PIPE
-        process = self.stack.enter_context(child(command, stdin=pipe, stdout=pipe))
-        assert process.stdin is not None and process.stdout is not None
-        process.stdout.readline()
-        Hierarchy.detect().node(BUDGET).child(leaf).add(process.pid)
-        process.stdin.write(b"g")
-        process.stdin.flush()
-
-    def report(self) -> Report:
-        return decode(self.ear.recv(100))
-
-    def reports(self, count: int) -> list[Report]:
-        return [self.report() for _ in range(count)]
-
-    def until(self, condition: Callable[[Report], bool], what: str) -> list[Report]:
-        """The reports up to the first one that is as wanted: those that came earlier may still wait to be read."""
-        end, found = time.monotonic() + PATIENCE, [self.report()]
-        while not condition(found[-1]):
-            assert time.monotonic() < end, what
-            found.append(self.report())
-        return found
-
-    def cpu_s(self) -> float:
-        """Seconds of CPU time that it has used."""
-        fields = Path(f"/proc/{self.emitter.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
-
-    def end(self) -> None:
-        """Have it end, so that its logs are whole."""
-        assert self.emitter.stdin is not None
-        self.emitter.stdin.close()
-        assert self.emitter.wait(PATIENCE) == 0
-
-    def until_logged(self, time_ns: int) -> None:
-        """Wait until the log has what was reported up to then: it is written ten times a second."""
-        until(lambda: (rows := self.rows()) and rows[-1]["emitted_ns"] > time_ns, "the log's rows")
-
-    def rows(self) -> list[dict[str, int]]:
-        """The rows of the log."""
-        whole, _, _ = (self.folder / "reports.csv").read_text().rpartition("\n")
-        names, *rows = (line.split(",") for line in whole.splitlines())
-        return [dict(zip(names, map(int, row), strict=True)) for row in rows]
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="emitter-", dir="/tmp"))
-        stack.callback(shutil.rmtree, folder)
-        Hierarchy.detect().create(BUDGET, CORES)
-        stack.callback(Hierarchy.detect().remove, BUDGET)
-        ear = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)  # room for a minute's reports
-        ear.bind(("127.0.0.1", 0))
-        ear.settimeout(PATIENCE)
-        emitter = stack.enter_context(
-            child([sys.executable, "-m", "greengrass_agent.emitter"], stdin=subprocess.PIPE, cwd=ROOT)
-        )
-        own = Bench(folder, emitter, ear, stack)
-        own.send(
-            command="node",
-            node="n1",
-            node_id=11,
-            node_address="127.0.0.1",
-            cgroup=cgroup_setting(Hierarchy.detect().node(BUDGET)),
-            memory_bytes=1 << 30,
-            interval_ms=10,
-            reports={"address": "127.0.0.1", "port": ear.getsockname()[1]},
-            broker=None,
-            notify_socket=str(folder / "notify.sock"),
-        )
+    with running_emitter() as own:
         yield own
 
 
@@ -261,19 +150,7 @@ def test_own_work_is_told_from_work_that_competes(bench: Bench) -> None:
 def test_an_instance_whose_group_has_gone_ends_nothing_else(bench: Bench) -> None:
     bench.add()
     bench.report()
-    other = Hierarchy.detect().node(BUDGET).child("other-leaf")
-    other.create()
-    page = bench.stack.enter_context(Page(bench.folder / "other-page", create=True))
-    page.write(QueueNumbers(ready=True))
-    bench.send(
-        command="add",
-        service="other",
-        service_id=4,
-        cgroup=cgroup_setting(other),
-        page=str(bench.folder / "other-page"),
-        epoch_file=str(bench.folder / "other-epoch"),
-        log=str(bench.folder / "other.csv"),
-    )
+    other = bench.add_other()
     bench.until(lambda report: report.service_id == 4, "reports of the other one")
     other.remove()
     gone = time.monotonic_ns()
@@ -329,11 +206,33 @@ def test_a_jump_is_reported_between_two_ticks(bench: Bench) -> None:
     assert notified < 0.4 * without, "without a notification, the next tick reports it"
 
 
+def test_an_instance_at_rest_is_reported_seldom_until_something_happens(bench: Bench) -> None:
+    page = bench.add()
+    bench.reports(5)
+    resting = QueueNumbers(concurrency=2, ready=True, received=5)
+    page.write(resting)
+    bench.until(lambda report: report.received == 5, "the last change")
+    bench.reports(10)
+    gaps = bench.gaps(20)
+    assert statistics.median(gaps) == pytest.approx(5 * INTERVAL_NS, rel=0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        delays = []
+        for received in range(6, 13):
+            until(lambda: bench.gaps(1)[0] > 3 * INTERVAL_NS, "it rests")
+            began = time.monotonic_ns()
+            assert page.write(replace(resting, received=received))
+            notifications.sendto(b"echo", str(bench.folder / "notify.sock"))
+            bench.until(lambda report, received=received: report.received == received, "the change")
+            delays.append(time.monotonic_ns() - began)
+    assert statistics.median(delays) < 2 * INTERVAL_NS
+    assert statistics.median(bench.gaps(3)) < 2 * INTERVAL_NS, "and some reports more soon, as one may get lost"
+
+
 def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:
     bench.add()
     assert bench.report().epoch == 1
     bench.send(command="remove", service="echo")
-    bench.add()
+    bench.add(epoch=2)
     reports = bench.until(lambda report: report.epoch == 2, "a new epoch")
     assert reports[-1].sequence == 1
     bench.send(command="remove", service="echo")
@@ -359,12 +258,32 @@ def test_a_command_that_cannot_be_obeyed_ends_nothing(bench: Bench) -> None:
         service_id=4,
         cgroup={"version": 1, "paths": {"cpu": "/nowhere", "cpuacct": "/nowhere"}},
         page=str(bench.folder / "page"),
-        epoch_file=str(bench.folder / "epoch"),
+        epoch=1,
         log=str(bench.folder / "other.csv"),
     )
     bench.send(command="tag", service="echo", key={"id": 7, "secret": "ab" * 16})
     reports = bench.until(partial(has_key, 7), "the command after them obeyed")
     assert {report.service_id for report in [*reports, *bench.reports(5)]} == {3}
+
+
+def test_an_instance_that_cannot_be_reported_yet_is_tried_again(bench: Bench) -> None:
+    page = bench.folder / "page"
+    leaf = Hierarchy.detect().node(BUDGET).child("leaf")
+    bench.send(
+        command="add", service="echo", service_id=3, cgroup=cgroup_setting(leaf), page=str(page), epoch=4, log=None
+    )
+    leaf.create()
+    bench.stack.enter_context(Page(page, create=True))
+    assert (bench.report().epoch, bench.report().sequence) == (4, 2)
+    page.unlink()
+    bench.reports(5)  # it is mapped
+    leaf.remove()
+    bench.stack.enter_context(Page(page, create=True)).write(QueueNumbers(received=9))
+    last = bench.drain()
+    leaf.create()
+    report = bench.until(lambda report: report.received == 9, "reports of the group that is there again")[-1]
+    assert report.epoch == 4
+    assert report.sequence > last, "they go on, for the agent knows of no new beginning"
 
 
 def test_its_end_is_the_end_of_its_input(bench: Bench) -> None:

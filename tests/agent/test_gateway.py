@@ -138,7 +138,7 @@ def test_a_worker_that_dies_fails_its_request_and_no_other(gateway: Gateway) -> 
     gateway.worker()
     answer = gateway.call(b"die")
     assert (answer.failed, answer.status) == (True, 502)
-    assert gateway.hear()["workers"] == 0
+    assert gateway.hear()["workers"] == {"0": 0}
     assert gateway.numbers().ready is False
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(gateway.call, b"abc")
@@ -229,7 +229,7 @@ def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
             assert select.select([gateway.process.stdout], [], [], 0.1)[0] == [], "not finished while it is executed"
         assert gateway.hear()["finished"] is True
         assert call.result().status == 200
-    assert gateway.rows()[-1]["status"] == "200"
+    assert until(gateway.rows, "its row in the log")[-1]["status"] == "200"
     with pytest.raises(CallError):
         gateway.call(b"late", deadline=0.3)
     assert (worker.poll(), gateway.process.poll()) == (None, None), "the agent ends them, in its own order"

@@ -1,19 +1,26 @@
 """From readings to report fields: shares, service times, backlog, the shared page, the schedule."""
 
 import json
+import shutil
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.emitter.instance import report_of
+from greengrass_agent.emitter.rest import Rest
 from greengrass_agent.emitter.schedule import Schedule
+from greengrass_agent.emitter.settings import Add
+from greengrass_agent.emitter.waiting import Waiting
 from greengrass_agent.measure.metrics import ServiceTime, Share, backlog_us, permille_of, service_interval_us
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
-from hitless.files import StateError, next_epoch
+from hitless.saved_key import SavedKey
+from hitless.steering.arithmetic import newer
 
 MS = 1_000_000
 
@@ -159,6 +166,101 @@ def test_a_page_is_readable_in_the_middle_of_a_write(tmp_path: Path) -> None:
         assert reader.read() == new
 
 
+def test_the_emitter_is_woken_by_a_jump_and_by_any_change_while_it_rests(tmp_path: Path) -> None:
+    busy, more = QueueNumbers(in_flight=1, received=1), QueueNumbers(in_flight=1, received=2)
+    with Page(tmp_path / "page", create=True) as gateway, Page(tmp_path / "page") as emitter:
+        emitter.report(3)
+        assert not any(gateway.write(numbers) for numbers in (busy, QueueNumbers(6), more))
+        assert gateway.write(QueueNumbers(7)), "four more wait than the last report told"
+        gateway.write(busy)
+        emitter.report(0, resting=True)
+        assert not gateway.write(busy), "the same once more"
+        assert gateway.write(more)
+        emitter.report(0)
+        assert not gateway.write(busy)
+
+
+def test_an_instance_at_rest_is_reported_seldom_and_each_change_at_once() -> None:
+    rest, resting, reported = Rest(10 * MS, 50 * MS), QueueNumbers(concurrency=1, ready=True), []
+    states = {20: (replace(resting, received=1), (0, 0, 0)), 45: (replace(resting, received=1), (4, 0, 0))}
+    state = (resting, (0, 0, 0))
+    late = 0
+    for point in range(80):
+        state = states.get(point, state)
+        late = (late + 7) % 4
+        now = 1000 * MS + point * 10 * MS + late * MS
+        if rest.due(*state, now):
+            rest.told(*state, now)
+            reported.append(point)
+    assert [(point, rest.resting) for point in reported[:6]] == [(point, True) for point in (0, 1, 2, 3, 4, 9)]
+    assert reported == [
+        *(0, 1, 2, 3, 4, 9, 14, 19),
+        *(20, 21, 22, 23, 24, 29, 34, 39, 44),
+        *(45, 46, 47, 48, 49, 54, 59, 64, 69, 74, 79),
+    ]
+
+
+def test_an_instance_at_work_is_reported_at_each_point() -> None:
+    rest, work = Rest(10 * MS, 50 * MS), QueueNumbers(in_flight=1, concurrency=1, ready=True)
+    for point in range(50):
+        assert rest.due(work, (500, 500, 10), point * 10 * MS)
+        assert not rest.resting
+        rest.told(work, (500, 500, 10), point * 10 * MS)
+
+
+def test_use_of_the_node_that_creeps_is_told() -> None:
+    rest, numbers = Rest(10 * MS, 50 * MS), QueueNumbers(concurrency=1, ready=True)
+    told, furthest = 0, 0
+    for point in range(1000):
+        cpu = point // 10
+        if rest.due(numbers, (cpu, 0, 0), point * 10 * MS):
+            rest.told(numbers, (cpu, 0, 0), point * 10 * MS)
+            told = cpu
+        furthest = max(furthest, cpu - told)
+    assert furthest <= 3
+
+
+def test_a_schedule_rests_and_wakes_on_its_points() -> None:
+    schedule = Schedule(10, 100)
+    assert schedule.due(103)
+    schedule.rest(148)
+    assert schedule.next_ns == 150
+    schedule.rest(150)
+    assert schedule.next_ns == 150
+    schedule.wake(104)
+    assert schedule.next_ns == 110
+    schedule.rest(151)
+    assert schedule.next_ns == 160
+    schedule.wake(130)
+    assert schedule.next_ns == 140
+    schedule.wake(165)
+    assert schedule.next_ns == 140, "it is late already"
+    schedule.rest(3)
+    assert schedule.next_ns == 140
+
+
+def test_what_cannot_be_reported_is_tried_again_with_pauses() -> None:
+    group = {"version": 2, "paths": {"unified": "/nowhere"}}
+    added = Add.model_validate(
+        {"service": "echo", "service_id": 3, "cgroup": group, "page": "/nowhere", "epoch": 1, "log": None}
+    )
+    waiting, tried = Waiting(), []
+    assert waiting.put(added, 0, sequence=7)
+    for second in range(60):
+        for again, sequence in waiting.due(second * 1000 * MS):
+            tried.append(second)
+            assert (again, sequence) == (added, 7)
+            assert not waiting.put(again, second * 1000 * MS, sequence)
+    assert tried == [1, 2, 4, 8, 16, 26, 36, 46, 56]
+    waiting.tag("echo", SavedKey(id=7, secret="ab" * 16))
+    ((again, _),) = waiting.due(100_000 * MS)
+    assert again.key is not None
+    assert again.key.id == 7
+    assert waiting.drop("echo")
+    assert not waiting.drop("echo")
+    assert waiting.due(100_000 * MS) == []
+
+
 def test_a_schedule_does_not_drift_and_leaves_out_what_was_missed() -> None:
     schedule = Schedule(10, 100)
     assert not schedule.due(99)
@@ -186,10 +288,30 @@ def test_a_service_time_is_the_mean_at_first_and_then_follows_slowly() -> None:
 
 def test_epochs_count_starts_and_survive(tmp_path: Path) -> None:
     file = tmp_path / "epochs" / "echo"
-    assert [next_epoch(file) for _ in range(3)] == [1, 2, 3]
+    started = [Epochs(lambda _: file).next("echo") for _ in range(3)]
+    assert started == [1, 2, 3]
     file.write_text(json.dumps({"format": 1, "starts": 0xFFFFFFFF}))
-    assert next_epoch(file) == 0
-    file.write_text("x")
-    with pytest.raises(StateError, match="generation"):
-        next_epoch(file)
+    assert Epochs(lambda _: file).next("echo") == 0
     assert [left.name for left in file.parent.iterdir()] == ["echo"]
+
+
+def test_epochs_go_on_where_the_disk_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "epochs"
+    epochs = Epochs(lambda service: folder / service, clock=lambda: 1_800_000_000.0)
+    assert [epochs.next("echo") for _ in range(2)] == [1, 2]
+    shutil.rmtree(folder)
+    folder.write_text("no folder: nothing can be written here")
+    assert [epochs.next("echo") for _ in range(2)] == [3, 4]
+    assert "epoch 4 of echo is not on disk" in caplog.text
+    folder.unlink()
+    assert epochs.next("echo") == 5
+    assert Epochs(lambda service: folder / service).next("echo") == 6, "on disk again"
+    (folder / "echo").write_text("x")
+    after = Epochs(lambda service: folder / service, clock=lambda: 1_800_000_000.0)
+    broken = after.next("echo")
+    assert newer(broken, 6)
+    assert newer(broken, 10_000_000), "than any count of starts"
+    assert "begins at epoch" in caplog.text
+    assert after.next("echo") == broken + 1
+    again = Epochs(lambda service: folder / service).next("echo")
+    assert again == broken + 2, "counted from there on"

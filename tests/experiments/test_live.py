@@ -6,15 +6,23 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.migration.live import Live
-from greengrass_agent.gateway.dispatch import Execution, Job
+from greengrass_agent.gateway.dispatch import Execution
 from greengrass_agent.gateway.executions import ExecutionLog
+from greengrass_agent.gateway.gathered import Gathered
+from greengrass_agent.gateway.job import Job
+from greengrass_agent.logs.evidence import EXECUTIONS
+from tests.patience import until
 
 
 def execute(log: ExecutionLog, number: int, received_ns: int) -> None:
     """Log a request that came at this time."""
-    job = Job(7, number, 0, b"", None, received_ns, received_ns + 10**9, lambda _: None)
+    job = Job(7, number, 0, b"", None, received_ns, received_ns + 10**9, Gathered(lambda _: None, 0))
     log.add(Execution(job, received_ns + 1, received_ns + 2, 200))
-    log.flush()
+
+
+def written(folder: Path) -> int:
+    """Rows in the files of all nodes, beside the first one of each."""
+    return sum(len(path.read_text().splitlines()) - 1 for _, _, path in EXECUTIONS.found(folder))
 
 
 def test_a_move_is_told_when_another_nodes_log_has_the_newest_request(tmp_path: Path) -> None:
@@ -25,10 +33,12 @@ def test_a_move_is_told_when_another_nodes_log_has_the_newest_request(tmp_path: 
     live = Live(Console(file=shown, width=200), tmp_path / "requests.csv", tmp_path, ("detect",), start_ns=1000)
     execute(logs["edge2"], 1, 500)  # before the run
     execute(logs["edge1"], 2, 2000)
+    until(lambda: written(tmp_path) == 2, "the rows")
     live.tick(10**9, None)
     assert "moved" not in shown.getvalue()
     assert " edge1 " in shown.getvalue()
     execute(logs["edge2"], 3, 3000)
+    until(lambda: written(tmp_path) == 3, "another row")
     live.tick(2 * 10**9, None)
     assert "detect moved: edge1 → edge2" in shown.getvalue()
     for log in logs.values():

@@ -174,6 +174,8 @@ def node(folder: Path) -> Iterator[Node]:
                 "broker": {"host": "127.0.0.1", "port": broker.port},
                 "reports": {"address": "127.0.0.1"},
                 "mode": "reconfiguration",
+                # Its scripts wait for files of the test.
+                "run_as": "root",
             },
         )
         made = Node(own, voice, files, folder / "agent.log")

@@ -37,7 +37,7 @@ def each_target() -> list[Any]:
 @asynccontextmanager
 async def fabric_up(target: str | None, logs: Path, fabric: Path = FABRIC) -> AsyncIterator[Testbed]:
     """A fabric, ready, with everything on edge1."""
-    async with testbed(fabric, logs, target=target, clients=["load"]) as bed:
+    async with testbed(fabric, logs, target=target, clients=["load"], evidence=True) as bed:
         await bed.ready(print)
         for service in bed.fabric.services:
             hitless(bed, "migrate", service, "edge1")

@@ -56,6 +56,8 @@ def tree_v2(root: Path) -> Hierarchy:
 def test_detects_the_hierarchy_that_has_the_cpu_controller() -> None:
     assert Hierarchy.detect(V1_MOUNTS) == Hierarchy(1, Path("/sys/fs/cgroup"))
     assert Hierarchy.detect(V2_MOUNTS) == Hierarchy(2, Path("/sys/fs/cgroup"))
+    limits = "".join(f"cgroup /sys/fs/cgroup/{tree} cgroup rw,{tree} 0 0\n" for tree in ("memory", "pids", "blkio"))
+    assert Hierarchy.detect(V1_MOUNTS + limits) == Hierarchy(1, Path("/sys/fs/cgroup"), ("memory", "pids"))
     with pytest.raises(CgroupError, match="mount -t cgroup2"):
         Hierarchy.detect("proc /proc proc rw 0 0\n")
 
@@ -83,6 +85,27 @@ def test_v2_budget_on_files(tmp_path: Path) -> None:
         assert (folder / "cgroup.subtree_control").read_text() == "+cpu\n"
     (node / "cpu.stat").write_text("usage_usec 1234\nuser_usec 1000\n")
     assert group.usage().read_ns() == 1_234_000
+
+
+def test_v2_passes_on_what_components_are_limited_by(tmp_path: Path) -> None:
+    tree = tree_v2(tmp_path)
+    for folder in (tmp_path, tmp_path / "hitless", tmp_path / "hitless/edge1"):
+        (folder / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    tree.create("edge1", 0.5)
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids\n", "memory is passed on already"
+    assert (tmp_path / "hitless/edge1/cgroup.subtree_control").read_text() == "+cpu +memory +pids\n"
+
+
+def test_v1_groups_of_memory_and_processes_are_made_with_the_others(tmp_path: Path) -> None:
+    for name in ("cpu", "cpuacct", "memory", "pids"):
+        (tmp_path / name).mkdir()
+    tree = Hierarchy(1, tmp_path, ("memory", "pids"))
+    fake_kernel(tree.top)
+    fake_kernel(tree.node("edge1"))
+    group = tree.create("edge1", 0.5)
+    assert (tmp_path / "memory/hitless/edge1/other").is_dir()
+    assert (tmp_path / "pids/hitless/edge1/other").is_dir()
+    assert CgroupSettings.of(group).group() == group
 
 
 def test_a_process_joins_every_tree(tmp_path: Path) -> None:

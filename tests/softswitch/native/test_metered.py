@@ -145,6 +145,15 @@ def test_colours_are_those_of_the_rfcs(
     assert got == mark(config, arrivals)
 
 
+def test_more_tokens_than_64_bits_of_millionths_all_overflow(metered: Engine) -> None:
+    # The committed bucket holds nothing: all that comes in 7 µs goes to the excess bucket, which it fills.
+    metered.configure_meters(BYTES, 3, [MeterConfig(2**63 - 1, 0, 2**63 - 1, 0, 60)])
+    assert colour(metered, 2, 3, 60) == YELLOW
+    assert colour(metered, 2, 3, 60) == RED
+    metered.freeze_clock(START_US + 7)
+    assert colour(metered, 2, 3, 60) == YELLOW
+
+
 def test_parts_of_a_token_add_up(metered: Engine) -> None:
     config = MeterConfig(3, 1, 3, 1)
     metered.configure_meters(PACKETS, 0, [config])

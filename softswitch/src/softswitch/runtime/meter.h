@@ -28,13 +28,15 @@ struct ss_meter {
 /* Adds the tokens of `us` microseconds. Returns what does not fit. */
 SS_INLINE uint64_t ss_bucket_fill(struct ss_bucket *b, uint64_t us)
 {
-    uint64_t credit;
+    uint64_t credit, room = b->size - b->tokens, tokens;
     if (__builtin_mul_overflow(us, b->rate, &credit) || __builtin_add_overflow(credit, b->fraction, &credit)) {
-        b->tokens = b->size;
-        return b->size;
+        u128 wide = (u128)us * b->rate + b->fraction, whole = wide / 1000000;
+        tokens = whole > UINT64_MAX ? UINT64_MAX : (uint64_t)whole;
+        b->fraction = (uint64_t)(wide % 1000000);
+    } else {
+        tokens = credit / 1000000;
+        b->fraction = credit % 1000000;
     }
-    uint64_t room = b->size - b->tokens, tokens = credit / 1000000;
-    b->fraction = credit % 1000000;
     b->tokens += tokens < room ? tokens : room;
     return tokens < room ? 0 : tokens - room;
 }

@@ -1,0 +1,1 @@
+"""What is written on the side: it is bounded, and neither stops nor fails who writes it."""
