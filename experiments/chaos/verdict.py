@@ -21,6 +21,8 @@ SETTLED_NS = 400_000_000
 """A fault's requests are those until so long after its recovery: less than the shortest pause before the next."""
 WORKER_LOST = 502
 """The gateway's answer to a request whose worker has ended (`greengrass_agent.gateway.dispatch`)."""
+FOLLOWING_NS = 100_000_000
+"""A supervisor's workers follow it within this time, and may take a request until then."""
 OUTAGE_NS = 10_000_000_000
 """A node that does not serve for longer is no longer explained by the process that was killed, where it is alone."""
 
@@ -117,7 +119,8 @@ def _explains(fault: Fault, request: Request, status: int | None, spent: Counter
             return False
         case Cost.WORKER:
             # The gateway lives and has a row of it; without one the request was not with the worker.
-            if not in_hand or status != WORKER_LOST or spent[fault.number] >= fault.inside:
+            held = request.sent_ns - FOLLOWING_NS <= fault.began_ns <= _end(request, patience_ns)
+            if not held or status != WORKER_LOST or spent[fault.number] >= fault.inside:
                 return False
             spent[fault.number] += 1
             return True

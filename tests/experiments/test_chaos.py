@@ -49,7 +49,7 @@ def test_the_same_seed_makes_the_same_faults_and_each_kind_comes_in_each_round()
 
 
 def test_a_killed_worker_explains_the_one_request_that_it_had() -> None:
-    requests = [request(n, 998, FAILED, latency_ms=3) for n in (1, 2)] + [request(3, 1005, FAILED)]
+    requests = [request(n, 998, FAILED, latency_ms=3) for n in (1, 2)] + [request(3, 1200, FAILED)]
     executions = [execution(n, 502) for n in (1, 2, 3)]
     assert explained(requests, executions, [fault("kill-worker", 1000, 1100, inside=1)]) == [1]
     assert explained(requests, executions, [fault("kill-supervisor", 1000, 1100, inside=2)]) == [1, 2]
