@@ -17,6 +17,7 @@ from greengrass_agent.deployment.events import Changed, Connected, NothingOffere
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import Connection
+from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
 from hitless.files import StateError
 from hitless.mqtt import topics
@@ -71,6 +72,7 @@ class Agent:
             self._publish_health,
             allow_privilege=config.allow_privilege,
         )
+        self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
@@ -107,6 +109,9 @@ class Agent:
     def _message(self, topic: str, payload: bytes) -> None:
         if found := topics.SHADOW_UPDATE_DELTA.match(topic):
             self._delta(found["component"], payload)
+            return
+        if found := topics.RESTART.match(topic):
+            self._restarts.ask(found["component"], payload)
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)

@@ -39,6 +39,7 @@ class Connection:
                 topics.JOBS_START_NEXT_ACCEPTED.of(node=node),
                 topics.JOB_UPDATE_ACCEPTED.filter(node=node),
                 topics.SHADOW_UPDATE_DELTA.filter(node=node),
+                topics.RESTART.filter(node=node),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,

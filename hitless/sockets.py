@@ -16,15 +16,21 @@ _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
 
 
-def udp_socket(address: str = "0.0.0.0", port: int = 0) -> socket.socket:
-    """A bound IPv4 socket with large buffers that never lets IP fragment. Raises OSError when it cannot be bound."""
+def udp_socket(address: str = "0.0.0.0", port: int = 0, *, receive: int = BUFFER) -> socket.socket:
+    """A bound IPv4 socket with large buffers that never lets IP fragment. Raises OSError when it cannot be bound.
+
+    `receive`: bytes asked for to receive in; without CAP_NET_ADMIN the system's limit holds (net.core.rmem_max).
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
-        for plain, force in ((socket.SO_RCVBUF, _SO_RCVBUFFORCE), (socket.SO_SNDBUF, _SO_SNDBUFFORCE)):
-            sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+        for plain, force, size in (
+            (socket.SO_RCVBUF, _SO_RCVBUFFORCE, receive),
+            (socket.SO_SNDBUF, _SO_SNDBUFFORCE, BUFFER),
+        ):
+            sock.setsockopt(socket.SOL_SOCKET, plain, size)
             with contextlib.suppress(PermissionError):
-                sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, force, size)
         sock.bind((address, port))
     except OSError:
         sock.close()

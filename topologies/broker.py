@@ -43,11 +43,13 @@ def access_list(nodes: Iterable[str], clients: Iterable[str]) -> str:
             topics.JOBS_START_NEXT_ACCEPTED,
             topics.JOB_UPDATE_ACCEPTED,
             topics.SHADOW_UPDATE_DELTA,
+            topics.RESTART,
         )
         writes = (
             topics.JOBS_START_NEXT,
             topics.JOB_UPDATE,
             topics.SHADOW_UPDATE,
+            topics.RESTART_ENDED,
             topics.PRESENCE,
             topics.HEALTH,
             topics.METRICS,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from controller.fabric.schema import Fabric
+from controller.nodes.restarts import Restarts
 from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
 from controller.nodes.view import KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
@@ -16,6 +17,8 @@ from hitless.mqtt.messages import (
     JobUpdateAccepted,
     Message,
     Presence,
+    Restart,
+    RestartEnded,
     ShadowDelta,
     ShadowState,
     ShadowUpdate,
@@ -36,6 +39,7 @@ SUBSCRIPTIONS = tuple(
         topics.JOBS_START_NEXT,
         topics.JOB_UPDATE,
         topics.SHADOW_UPDATE,
+        topics.RESTART_ENDED,
     )
 )
 
@@ -56,6 +60,7 @@ class NodeLink:
         self._publish = publish
         self._rollout = Rollout(term)
         self._shadows = Shadows(term)
+        self._restarts = Restarts()
         self._epochs: dict[str, int] = {}
         self._online: dict[str, bool] = {}
         self._handlers: tuple[tuple[Topic, type[Message], Callable[..., NodeUpdate | None]], ...] = (
@@ -63,6 +68,7 @@ class NodeLink:
             (topics.JOBS_START_NEXT, StartNext, self._start_next),
             (topics.JOB_UPDATE, JobUpdate, self._job_update),
             (topics.SHADOW_UPDATE, ShadowUpdate, self._shadow),
+            (topics.RESTART_ENDED, RestartEnded, self._restart_ended),
         )
 
     def deploy(self, documents: Mapping[str, DeploymentDocument]) -> None:
@@ -73,6 +79,14 @@ class NodeLink:
     def assign_roles(self, states: Mapping[Placement, ShadowState], secrets: Mapping[Placement, ReportKey]) -> None:
         """Set every component's role, draining and key of reports, and tell those that change."""
         self._send_deltas(self._shadows.want(states, secrets))
+
+    async def restart(self, node: str, component: str) -> str | None:
+        """Have a node launch a component anew; returns None when the new launch is up, or why it is not."""
+        token = self._restarts.begin(node)
+        message = Restart(client_token=token).encode()
+        if not self._publish(Publication(topics.RESTART.of(node=node, component=component), message)):
+            self._restarts.ended(token, "the broker is not connected")
+        return await self._restarts.end(token)
 
     def bus_connected(self) -> None:
         """Our session with the broker is new: who is there, the retained presences will tell."""
@@ -114,6 +128,8 @@ class NodeLink:
         if not presence.online and presence.epoch < self._epochs.get(node, 0):
             return None  # the last will of a connection that the node has replaced since
         self._epochs[node] = presence.epoch
+        if not presence.online:
+            self._restarts.lost(node)
         if self._online.get(node) != presence.online:
             self._online[node] = presence.online
             self._record(PresenceEvent(node=node, online=presence.online, epoch=presence.epoch))
@@ -160,6 +176,10 @@ class NodeLink:
         if delta is not None:
             self._send_deltas({(node, component): delta})
         return KeyUpdate(node, component, update.state.reported.report_key_id)
+
+    def _restart_ended(self, ended: RestartEnded, node: str, component: str) -> None:
+        log.info("restart of %s on %s: %s", component, node, ended.reason or "done")
+        self._restarts.ended(ended.client_token, ended.reason)
 
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:

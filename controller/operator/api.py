@@ -40,6 +40,11 @@ class _Drain(_Body):
     undo: bool = False
 
 
+class _Restart(_Body):
+    component: str
+    node: str | None = None
+
+
 class _RotateKeys(_Body):
     service: str | None = None
 
@@ -97,6 +102,10 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
         body = await _body(request, _Drain)
         return _answer(await commands.drain(body.service, body.node, undo=body.undo))
 
+    async def restart(request: web.Request) -> web.Response:
+        body = await _body(request, _Restart)
+        return _answer(await commands.restart(body.component, body.node))
+
     async def rotate_keys(request: web.Request) -> web.Response:
         body = await _body(request, _RotateKeys)
         return _answer(await commands.rotate_keys(body.service))
@@ -121,6 +130,7 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
     app.router.add_post("/v1/drain", drain)
+    app.router.add_post("/v1/restart", restart)
     app.router.add_post("/v1/rotate-keys", rotate_keys)
     return app
 

@@ -220,6 +220,23 @@ def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool)
     _done(Client(socket_path).drain(service, node, undo=undo), as_json)
 
 
+@main.command()
+@click.argument("component")
+@click.argument("node", required=False)
+@socket_option
+@json_option
+def restart(component: str, node: str | None, socket_path: Path, as_json: bool) -> None:
+    """Launch COMPONENT anew on NODE, or on all nodes that have it, one after the other.
+
+    A function's new launch comes up beside the one that serves, which then finishes what it has: no request is lost. A
+    component that is BROKEN is tried again at once. Waits until the new launches are up.
+    """
+    result = Client(socket_path).restart(component, node)
+    click.echo(result.encode() if as_json else result.message, err=result.error is not None and not as_json)
+    if result.error is not None:
+        sys.exit(NOT_DONE)
+
+
 @main.command("rotate-keys")
 @click.argument("service", required=False)
 @socket_option

@@ -18,6 +18,7 @@ from controller.operator.documents import (
     DrainResult,
     MigrateResult,
     ReleaseResult,
+    RestartResult,
     RotateKeysResult,
     Status,
 )
@@ -70,6 +71,11 @@ class Client:
     def drain(self, service: str, node: str, *, undo: bool = False) -> DrainResult:
         """Let an instance take no new work, or on `undo` take it again."""
         return self._post("/v1/drain", DrainResult, service=service, node=node, undo=undo)
+
+    def restart(self, component: str, node: str | None = None) -> RestartResult:
+        """Launch a component anew on a node, or on all that have it; waits until that is done, minutes if need be."""
+        body: dict[str, str | bool | None] = {"component": component, "node": node}
+        return self._read(self._request("POST", "/v1/restart", body, None), RestartResult)
 
     def rotate_keys(self, service: str | None = None) -> RotateKeysResult:
         """Give the instances of a service, or of all, new keys for their reports."""

@@ -8,7 +8,7 @@ from controller.keys.rotation import KeyKeeper
 from controller.nodes.link import NodeLink
 from controller.observe.events import CommandEvent, Event
 from controller.operator import sentences
-from controller.operator.documents import DrainResult, MigrateResult, ReleaseResult, RotateKeysResult
+from controller.operator.documents import DrainResult, MigrateResult, ReleaseResult, RestartResult, RotateKeysResult
 from controller.operator.overrides import CommandError, OperatorIntent
 from controller.steering.interface import Steering, SteeringError
 from hitless.files import StateError
@@ -82,6 +82,43 @@ class Commands:
         self._done("undrain" if undo else "drain", service, node, outcome)
         message = sentences.answer(outcome, service, node)
         return DrainResult(service=service, node=node, draining=not undo, message=message)
+
+    async def restart(self, component: str, node: str | None) -> RestartResult:
+        """Launch a component anew on a node, or on all that have it one after the other. Raises CommandError."""
+        targets = self._having(component, node)
+        if (problem := self._broker_error()) is not None:
+            raise CommandError(f"the broker is not connected ({problem}); {component} stays as it is")
+        offline = [one for one in targets if not self._nodes.online(one)]
+        if offline and (node is not None or offline == targets):
+            raise CommandError(f"{', '.join(offline)}: offline; {component} stays as it is")
+        done: list[str] = []
+        error = None
+        for target in targets:
+            if target in offline:
+                continue
+            # One at a time, and not on after a failure: the others go on serving.
+            if (reason := await self._nodes.restart(target, component)) is not None:
+                error = f"not on {target}: {reason}"
+                break
+            done.append(target)
+        if error is None and offline:
+            error = f"not on {', '.join(offline)}: offline"
+        outcome = sentences.restarted(done, error)
+        self._done("restart", component, node, outcome)
+        return RestartResult(component=component, nodes=done, error=error, message=f"{component}: {outcome}")
+
+    def _having(self, component: str, node: str | None) -> list[str]:
+        """The nodes that have a component, or the one of them that is meant. Raises CommandError."""
+        components = {name: self._nodes.view(name).components for name in self._intent.fabric.nodes}
+        if node is not None and node not in components:
+            raise CommandError(f"no node {node} in fabric {self._intent.fabric.name}; nodes: {', '.join(components)}")
+        having = [name for name, known in components.items() if component in known]
+        if not having:
+            known = ", ".join(sorted({name for one in components.values() for name in one})) or "none"
+            raise CommandError(f"no node has a component {component}; components: {known}")
+        if node is not None and node not in having:
+            raise CommandError(f"{node} has no component {component}; it is on: {', '.join(having)}")
+        return having if node is None else [node]
 
     async def rotate_keys(self, service: str | None) -> RotateKeysResult:
         """Give the instances of a service, or of all, new keys for their reports. Raises CommandError."""

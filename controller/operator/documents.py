@@ -155,6 +155,18 @@ class DrainResult(CommandResult):
     draining: bool
 
 
+class RestartResult(Document):
+    """A component was launched anew on nodes."""
+
+    component: str
+    nodes: list[str]
+    """Those where the new launch is up, in the order in which it was done."""
+    error: str | None
+    """Why it ended before all of them were done; None if it did not."""
+    message: str
+    """For people."""
+
+
 class RotateKeysResult(CommandResult):
     """Instances get new keys."""
 

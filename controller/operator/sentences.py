@@ -51,6 +51,12 @@ def drained_before(service: str, node: str, *, undo: bool) -> str:
     return f"{service} on {node} {'does not drain' if undo else 'drains already'}"
 
 
+def restarted(nodes: list[str], error: str | None) -> str:
+    """What came of restarting a component: the nodes where it was done, and why not on more."""
+    done = f"restarted on {', '.join(nodes)}" if nodes else "not restarted"
+    return f"{done}; {error}" if error else done
+
+
 def keys_rotated(begun: int, wanted: int) -> str:
     """What came of rotating keys: how many rotations have begun, of how many instances asked for."""
     outcome = f"new keys for {begun} instances"

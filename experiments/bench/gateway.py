@@ -147,7 +147,7 @@ def _gateway(folder: Path, port: int) -> Iterator[None]:
         worker_socket=str(folder / "workers.sock"),
         page=str(folder / "page"),
         notify_socket=str(folder / "notify.sock"),
-        execution_log=str(folder / "executions.csv"),
+        execution_log=None,
     )
     (folder / "settings.json").write_text(settings.model_dump_json())
     configure = Configure(concurrency=1, queue_limit=100, timeout_ms=10_000, configuration={})

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from greengrass_agent.components import lifecycle
+from greengrass_agent.components.edition import edition_of
 from greengrass_agent.components.isolation import Isolation
+from greengrass_agent.components.launch import Action, Kill, Launch, RunStep, Serve, Suspend, Terminate
 from greengrass_agent.components.lifecycle import (
-    Action,
-    CannotStart,
+    CannotChange,
+    Elapsed,
     Exited,
-    Kill,
     Lifecycle,
-    Ready,
-    RunStep,
-    Start,
+    Restart,
     Stop,
-    Terminate,
+    Unstartable,
+    Want,
+    Warm,
 )
 from greengrass_agent.components.service import Service
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.interpolation import Context, interpolate
-from greengrass_agent.deployment.plan import Installed, environment_of, steps_of, with_configuration
+from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
+from greengrass_agent.host.network import NetworkError
 from greengrass_agent.host.processes import Script
 from greengrass_agent.logs.output import Output
 from hitless.component.service_configuration import ServiceConfiguration
-from hitless.component.states import ComponentState
+from hitless.component.states import READY, ComponentState
 from hitless.files import StateError
 from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
 
-ENDED = frozenset(
-    {
-        ComponentState.NEW,
-        ComponentState.INSTALLED,
-        ComponentState.FINISHED,
-        ComponentState.BROKEN,
-        ComponentState.UNINSTALLED,
-    }
-)
+_WRONG = frozenset({ComponentState.ERRORED, ComponentState.BROKEN})
+_ENDED = frozenset({ComponentState.INSTALLED, ComponentState.UNINSTALLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +63,43 @@ class Component:
         name: str,
         installed: Installed,
         context: ComponentContext,
-        make_service: Callable[[str, ServiceConfiguration, Callable[[], None]], Service],
+        make_service: Callable[[str, ServiceConfiguration, Callable[[Mapping[int, int]], None]], Service],
         changed: Callable[[str, ComponentState, str | None], None],
     ) -> None:
         self.name = name
         self.installed = installed
+        """What is wanted."""
         self._context = context
         self._make_service = make_service
         self._changed = changed
         self._leaf = context.budget.child(name)
         self._output = Output(context.config.log_dir / f"{name}.log", context.config.component_logs.limits())
+        self._swept = False
+        self._preparing = asyncio.Lock()
         self._service: Service | None = None
-        self._machine = Lifecycle({})
-        self._scripts: dict[str, Script] = {}
+        self._machine = Lifecycle()
+        self._contents: dict[str, Installed] = {}
+        """What is behind each edition's key."""
+        self._scripts: dict[tuple[int, str], Script] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clearing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._ended = asyncio.Event()
+        self._news = asyncio.Event()
         self._role = ShadowState()
 
     @property
     def state(self) -> ComponentState:
-        """The component's state."""
+        """The state of what is wanted."""
         return self._machine.state
 
     @property
     def error(self) -> str | None:
-        """The last thing that went wrong."""
-        return self._machine.error
+        """What has gone wrong with what is wanted, and what works in its place."""
+        error, serving = self._machine.error, self._machine.serving
+        if error is None or serving is None or self._machine.state not in _WRONG:
+            return error
+        content = self._contents.get(serving.edition.key)
+        return f"{error}; {content.version} goes on" if content is not None else error
 
     @property
     def role(self) -> ShadowState:
@@ -102,66 +107,42 @@ class Component:
         return self._role
 
     async def start(self) -> None:
-        """Begin the component's life. Raises CgroupError, NetworkError, OSError."""
-        self._leaf.create()
-        # What an agent that was killed has left behind.
-        await asyncio.to_thread(self._leaf.kill)
-        configuration = ServiceConfiguration.read(self.installed.configuration)
-        if configuration is not None and self._service is None:
-            self._service = self._make_service(self.name, configuration, self._ready)
-            self._service.start(self.installed.configuration)
-            self._service.take_role(self._role)
-        limits = {step: recipe.timeout for step, recipe in steps_of(self.installed.recipe).items()}
-        self._machine = Lifecycle(limits, serves=configuration is not None)
-        self._tell(Start())
+        """Begin the component's life. Raises ResolveError, ValueError for a content that cannot be run."""
+        self._want(again=True)
 
     async def stop(self, *, remove: bool) -> None:
         """End the component: what it has is answered first. `remove` also gives back what it had on the node."""
-        if self._service is not None:
-            await self._service.finish()
-        await self._end(remove)
-        if self._service is not None:
-            await self._service.stop()
-            self._service = None
+        await self._stop_service_and_launches(remove=remove)
         if remove:
             await asyncio.to_thread(self._leaf.remove)
         self._output.stop_reading()
         await asyncio.to_thread(self._output.close)
 
     async def replace(self, installed: Installed) -> None:
-        """Run another version or content. Requests wait in the gateway meanwhile, unless the service itself changes."""
-        after = ServiceConfiguration.read(installed.configuration)
-        if self._service is not None and not (after and self._service.fits(after)):
-            await self._service.finish()
-            await self._service.stop()
-            self._service = None
-        await self._end(remove=False)
-        self._configure(installed)
-        await self.start()
+        """Run this, by a new launch that comes up beside the old one; unless that works and only another did not.
+
+        Requests wait in the gateway meanwhile only where its own address, port, protocol or id changes. Raises
+        NetworkError, ResolveError, ValueError.
+        """
+        await self._take(installed, again=True)
 
     async def reconfigure(self, installed: Installed) -> None:
-        """Take another configuration: by a restart, unless it is a function, which is told, and its process fits."""
-        after = ServiceConfiguration.read(installed.configuration)
-        recipe, before = installed.recipe, self.installed.configuration
-        told = self._service is not None and after is not None and self._service.fits(after)
-        if told and with_configuration(recipe, before) == with_configuration(recipe, installed.configuration):
-            self._configure(installed)
-        else:
-            await self.replace(installed)
+        """Take another configuration: live if a running process can have it, or else as `replace` does."""
+        await self._take(installed, again=False)
 
-    def _configure(self, installed: Installed) -> None:
-        self.installed = installed
-        try:
-            self._context.isolation.limit(installed, self._leaf)
-        except CgroupError as error:  # v1 takes no memory limit below what is used
-            log.error("%s keeps its limits: %s", self.name, error)
-        configuration = ServiceConfiguration.read(installed.configuration)
-        if self._service is not None and configuration is not None:
-            self._service.configure(configuration, installed.configuration)
+    async def restart(self) -> str | None:
+        """Launch it anew, at once; returns None when the new launch is up, or why it is not."""
+        self._tell(Restart())
+        while self.state not in (*READY, *_ENDED, ComponentState.BROKEN):
+            self._news.clear()
+            await self._news.wait()
+        if self.state in READY:
+            return None
+        return self.error or f"it is {self.state}"
 
     def give_up(self, reason: str) -> None:
-        """The component cannot be started, whatever is tried."""
-        self._tell(CannotStart(reason))
+        """What is wanted cannot be had; what works goes on."""
+        self._tell(CannotChange(reason))
 
     def take_role(self, role: ShadowState) -> None:
         """Take what the controller wants of the component."""
@@ -174,14 +155,46 @@ class Component:
         if self._service is not None:
             await self._service.drain(timeout_s)
 
-    async def _end(self, remove: bool) -> None:
-        self._ended.clear()
-        self._tell(Stop(remove))
-        await self._ended.wait()
+    async def _take(self, installed: Installed, *, again: bool) -> None:
+        after = ServiceConfiguration.read(installed.configuration)
+        before = self._service
+        if not ((before is None and after is None) or (before and after and before.fits(after))):
+            await self._stop_service_and_launches(remove=False)
+        self.installed = installed
+        try:
+            self._context.isolation.limit(installed, self._leaf)
+        except CgroupError as error:  # v1 takes no memory limit below what is used
+            log.error("%s keeps its limits: %s", self.name, error)
+        self._want(again=again)
 
-    def _ready(self) -> None:
-        """The gateway has a worker: requests can be executed."""
-        self._tell(Ready())
+    async def _stop_service_and_launches(self, *, remove: bool) -> None:
+        if self._service is not None:
+            await self._service.finish()
+        self._tell(Stop(remove))
+        while self._machine.ending:
+            self._news.clear()
+            await self._news.wait()
+        await asyncio.gather(*self._clearing)
+        if self._service is not None:
+            service, self._service = self._service, None
+            await service.stop()
+
+    def _want(self, *, again: bool) -> None:
+        edition = edition_of(self.installed)
+        running = {launch.edition.key for launch in self._machine.all()}
+        self._contents = {key: one for key, one in self._contents.items() if key in running}
+        self._contents[edition.key] = self.installed
+        self._tell(Want(edition, again))
+        for launch in self._machine.all():
+            if launch.edition.key == edition.key:
+                self._configure(launch)
+
+    def _configure(self, launch: Launch) -> None:
+        """Have a launch's workers know their configuration."""
+        installed = self._contents[launch.edition.key]
+        configuration = ServiceConfiguration.read(installed.configuration)
+        if self._service is not None and configuration is not None:
+            self._service.configure(launch.number, configuration, installed.configuration)
 
     def _tell(self, event: lifecycle.Event) -> None:
         before = self._machine.state
@@ -189,89 +202,140 @@ class Component:
         for action in self._machine.handle(event, now):
             self._act(action)
         self._arm()
-        if self._machine.state is not before:
-            level = (
-                logging.ERROR
-                if self._machine.state in (ComponentState.ERRORED, ComponentState.BROKEN)
-                else logging.INFO
-            )
-            reason = self._machine.error if level == logging.ERROR else None
-            if reason is not None and not isinstance(event, CannotStart):
-                reason += f" ({line})" if (line := self._output.last_line()) else ""
-            log.log(level, "%s is %s%s", self.name, self._machine.state, f": {reason}" if reason else "")
-            self._changed(self.name, self._machine.state, reason)
-        if isinstance(event, Stop | Exited | lifecycle.Elapsed) and self._machine.state in ENDED:
-            self._ended.set()
+        self._news.set()
+        # A component that is told what to be is in its state anew, also if that has the same name.
+        if self._machine.state is before and not isinstance(event, Want | Restart):
+            return
+        wrong = self._machine.state in _WRONG
+        reason = self.error if wrong else None
+        if reason is not None and not isinstance(event, CannotChange):
+            reason += f" ({line})" if (line := self._output.last_line()) else ""
+        level = logging.ERROR if wrong else logging.INFO
+        log.log(level, "%s is %s%s", self.name, self._machine.state, f": {reason}" if reason else "")
+        self._changed(self.name, self._machine.state, reason)
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._machine.deadline is not None:
+        if (deadline := self._machine.deadline) is not None:
             loop = asyncio.get_running_loop()
             # Just after the deadline: the machine compares with >=.
-            self._timer = loop.call_at(self._machine.deadline + 0.001, self._tell, lifecycle.Elapsed())
+            self._timer = loop.call_at(deadline + 0.001, self._tell, Elapsed())
 
     def _act(self, action: Action) -> None:
         match action:
-            case RunStep(step):
-                self._spawn(step)
-            case Terminate():
-                for script in self._scripts.values():
-                    script.terminate()
-            case Kill():
-                for script in self._scripts.values():
-                    script.forget()
-                self._scripts.clear()
-                with contextlib.suppress(CgroupError):
-                    self._leaf.kill()
+            case RunStep(number, step):
+                _keep(self._tasks, self._run(number, step))
+            case Terminate(number):
+                for (launch, _), script in self._scripts.items():
+                    if launch == number:
+                        script.terminate()
+            case Kill(number):
+                self._clear(number)
+            case Serve(number):
+                if self._service is not None:
+                    self._service.serve(number)
+            case Suspend(reason):
+                if self._service is not None:
+                    self._service.suspend(reason)
 
-    def _spawn(self, step: str) -> None:
-        task = asyncio.create_task(self._run(step))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _clear(self, number: int) -> None:
+        for key in [key for key in self._scripts if key[0] == number]:
+            self._scripts.pop(key).forget()
+        _keep(self._clearing, self._remove(self._group(number)))
 
-    async def _run(self, step: str) -> None:
+    async def _remove(self, group: Group) -> None:
+        try:
+            await asyncio.to_thread(group.remove)
+        except CgroupError as error:
+            log.error("%s: %s", self.name, error)
+
+    def _group(self, number: int) -> Group:
+        return self._leaf.child(f"launch-{number}")
+
+    async def _prepare(self) -> None:
+        """Have the node ready for a launch. Raises CgroupError, NetworkError, OSError."""
+        async with self._preparing:
+            self._leaf.create()
+            if not self._swept:
+                # What an agent that was killed has left behind.
+                for left in self._leaf.children():
+                    await asyncio.to_thread(left.remove)
+                await asyncio.to_thread(self._leaf.kill)
+                self._swept = True
+            configuration = ServiceConfiguration.read(self.installed.configuration)
+            if configuration is not None and self._service is None:
+                service = self._make_service(self.name, configuration, lambda workers: self._tell(Warm(workers)))
+                service.start(self.installed.configuration)
+                service.take_role(self._role)
+                service.suspend(self._machine.suspended)
+                self._service = service
+
+    async def _run(self, number: int, step: str) -> None:
+        try:
+            # A process that is being killed may hold what the next one needs.
+            await asyncio.gather(*self._clearing)
+            await self._prepare()
+            await self._run_script(number, step)
+        except (CgroupError, NetworkError, StateError, OSError, ValueError) as error:
+            log.error("%s: %s cannot be started: %s", self.name, step, error)
+            self._tell(Unstartable(number, step, str(error)))
+
+    async def _run_script(self, number: int, step: str) -> None:
         def exited(code: int) -> None:
-            self._scripts.pop(step, None)
-            self._tell(Exited(step, code))
+            self._scripts.pop((number, step), None)
+            self._tell(Exited(number, step, code))
 
-        config, store, recipe = self._context.config, self._context.store, self.installed.recipe
+        if (launch := self._machine.find(number)) is None:
+            return
+        installed = self._contents[launch.edition.key]
+        config, store, recipe = self._context.config, self._context.store, installed.recipe
         context = Context(
-            artifacts=str(store.artifacts(self.name, self.installed)),
-            decompressed=str(store.unarchived(self.name, self.installed)),
+            artifacts=str(store.artifacts(self.name, installed)),
+            decompressed=str(store.unarchived(self.name, installed)),
             work=str(store.work(self.name)),
             thing_name=config.thing,
-            configuration=self.installed.configuration,
+            configuration=installed.configuration,
         )
         description = steps_of(recipe)[step]
-        try:
-            if description.skip_if is not None and skips(description.skip_if):
-                self._tell(Exited(step, 0))
-                return
-            variables = {key: interpolate(value, context) for key, value in environment_of(recipe, description).items()}
-            variables |= {"HITLESS_COMPONENT": self.name, "HITLESS_NODE": config.thing}
-            if self._service is not None:
+        if description.skip_if is not None and skips(description.skip_if):
+            self._tell(Exited(number, step, 0))
+            return
+        variables = {key: interpolate(value, context) for key, value in environment_of(recipe, description).items()}
+        variables |= {"HITLESS_COMPONENT": self.name, "HITLESS_NODE": config.thing, "HITLESS_LAUNCH": str(number)}
+        if self._service is not None:
+            variables["HITLESS_GATEWAY"] = str(self._service.worker_socket)
+            if step in ("startup", "run"):
                 await self._service.wait_open()
-                variables["HITLESS_GATEWAY"] = str(self._service.worker_socket)
-            gateway = self._service.worker_socket.parent if self._service is not None else None
-            privileged = description.requires_privilege
-            confinement = self._context.isolation.confine(
-                self.name, self.installed, privileged=privileged, gateway=gateway
-            )
-            self._scripts[step] = await Script.start(
-                interpolate(description.script, context),
-                self._leaf,
-                confinement,
-                variables=variables,
-                output=self._output,
-                exited=exited,
-            )
-        except CgroupError as error:
-            self.give_up(str(error))
-        except (OSError, ValueError, StateError) as error:
-            log.error("%s: %s cannot be started: %s", self.name, step, error)
-            self._tell(Exited(step, 127))
+                self._configure(launch)
+        gateway = self._service.worker_socket.parent if self._service is not None else None
+        confinement = self._context.isolation.confine(
+            self.name, installed, privileged=description.requires_privilege, gateway=gateway
+        )
+        if self._machine.find(number) is None:
+            return
+        self._group(number).create()
+        script = await Script.start(
+            interpolate(description.script, context),
+            self._group(number),
+            confinement,
+            variables=variables,
+            output=self._output,
+            exited=exited,
+        )
+        if self._machine.find(number) is None:
+            # Killed while it was being started.
+            script.forget()
+            self._clear(number)
+        else:
+            self._scripts[number, step] = script
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def skips(condition: str) -> bool:

@@ -6,6 +6,7 @@ The parts are in `greengrass_agent.host`: users, environment, view, confine, lim
 from __future__ import annotations
 
 import asyncio
+import compileall
 import contextlib
 import logging
 import os
@@ -97,7 +98,16 @@ class Isolation:
         )
 
     async def build(self, components: Components) -> None:
-        """Build the environments of components that name requirements. Raises EnvironmentBuildError."""
+        """Build the environments of components that name requirements. Raises EnvironmentBuildError.
+
+        What components import and cannot write to is compiled, or each of their processes would do it again.
+        """
+        folders = [self._python.runtime]
+        for name, installed in components.items():
+            folders += [self._store.artifacts(name, installed), self._store.unarchived(name, installed)]
+        for folder in folders:
+            if folder.is_dir():
+                await asyncio.to_thread(compileall.compile_dir, folder, quiet=2)
         for name, installed in components.items():
             place, _ = self._environment(name, installed)
             if self._requirements(name, installed) is None or place.complete(self._python):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -24,6 +24,7 @@ from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import ComponentState
+from hitless.files import StateError
 from hitless.mqtt.messages import ShadowState
 from hitless.wire.report import Key
 
@@ -119,6 +120,15 @@ class NodeRuntime:
                 self._add(name)
             await self._start_what_may()
 
+    async def restart(self, name: str) -> str | None:
+        """Launch a component anew, at once; returns None when the new launch is up, or why it is not."""
+        component = self.components.get(name)
+        if component is None:
+            return f"the node has no component {name}; it has: {', '.join(sorted(self.components)) or 'none'}"
+        if name in self._unstarted:
+            return self._order.waits(name) or "it is being started"
+        return await component.restart()
+
     def details(self, component: str) -> str | None:
         """What a component waits for, or what went wrong with it last; for people."""
         return self._order.waits(component) or self.components[component].error
@@ -202,16 +212,19 @@ class NodeRuntime:
     async def _attempt(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
-        except (CgroupError, NetworkError, ResolveError, OSError, ValueError) as error:
+        except (CgroupError, NetworkError, ResolveError, StateError, OSError, ValueError) as error:
             self.components[name].give_up(str(error))
+        except Exception as error:  # whatever it is, one component must not end the others
+            log.exception("%s", name)
+            self.components[name].give_up(f"{type(error).__name__}: {error}")
 
     def _make_service(
-        self, component: str, configuration: ServiceConfiguration, on_ready: Callable[[], None]
+        self, component: str, configuration: ServiceConfiguration, on_workers: Callable[[Mapping[int, int]], None]
     ) -> Service:
         service = Service(
             component,
             configuration,
-            on_ready,
+            on_workers,
             config=self._config,
             store=self._store,
             leaf=self._shared.budget.child(component),

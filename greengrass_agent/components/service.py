@@ -7,15 +7,17 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import Add, Remove, Tag
-from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings, Role, Status
+from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings, Role, Serve, Status, Suspend
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -39,13 +41,13 @@ LONGEST_PATH = 107
 
 
 class Service:
-    """One service instance. `on_ready` is called when it has a worker to execute requests, and had none before."""
+    """One service instance. `on_workers` is told the warm workers by launch on each change; none without a gateway."""
 
     def __init__(
         self,
         component: str,
         configuration: ServiceConfiguration,
-        on_ready: Callable[[], None],
+        on_workers: Callable[[Mapping[int, int]], None],
         *,
         config: AgentConfig,
         store: Store,
@@ -56,11 +58,9 @@ class Service:
         epochs: Epochs,
     ) -> None:
         """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
-        self.workers = 0
-        """Workers connected to the gateway."""
         self._component = component
         self._configuration = configuration
-        self._on_ready = on_ready
+        self._on_workers = on_workers
         self._config = config
         self._store = store
         self._leaf = leaf
@@ -68,7 +68,11 @@ class Service:
         self._emit = emit
         self._key = key
         self._epochs = epochs
-        self._component_configuration: dict[str, Any] = {}
+        self._configured = Configure.of(configuration, {})
+        self._prepared: dict[int, Configure] = {}
+        """Of launches that are to serve later."""
+        self._serving: int | None = None
+        self._suspended = Suspend(reason=None)
         self._role = Role()
         self._opened = asyncio.Event()
         self._finished = asyncio.Event()
@@ -82,14 +86,14 @@ class Service:
         self._gateway = Subprocess(
             f"gateway of {configuration.service}",
             [sys.executable, "-m", "greengrass_agent.gateway", str(settings_file)],
-            first_commands=lambda: (self._configure(), self._role),
+            first_commands=self._first_commands,
             on_line=self._status_received,
             on_exit=self._gateway_ended,
         )
 
     def start(self, component_configuration: dict[str, Any]) -> None:
         """Serve. The workers get the component's configuration. Raises NetworkError."""
-        self._component_configuration = component_configuration
+        self._configured = Configure.of(self._configuration, component_configuration)
         if self._network is not None:
             self._network.add(self._configuration.own.address)
         self._gateway.start()
@@ -98,10 +102,29 @@ class Service:
         """Whether the gateway can go on with this configuration."""
         return self._settings(configuration) == self._settings(self._configuration)
 
-    def configure(self, configuration: ServiceConfiguration, component_configuration: dict[str, Any]) -> None:
-        """Take a changed configuration; the workers have it from their next request on."""
-        self._configuration, self._component_configuration = configuration, component_configuration
-        self._gateway.send(self._configure())
+    def configure(
+        self, launch: int, configuration: ServiceConfiguration, component_configuration: dict[str, Any]
+    ) -> None:
+        """Let a launch's workers have this configuration; while it serves, the gateway's own limits follow."""
+        configure = Configure.of(configuration, component_configuration)
+        if launch == self._serving:
+            self._configuration, self._configured = configuration, configure
+            self._gateway.send(configure)
+        elif self._prepared.get(launch) != (prepared := configure.model_copy(update={"launch": launch})):
+            self._prepared[launch] = prepared
+            self._gateway.send(prepared)
+
+    def serve(self, launch: int) -> None:
+        """Have new work go to a launch; its configuration holds for the gateway from now on."""
+        self._serving = launch
+        self._configured = self._prepared.get(launch, self._configured).model_copy(update={"launch": None})
+        self._prepared = {number: one for number, one in self._prepared.items() if number > launch}
+        self._gateway.send(Serve(launch=launch))
+
+    def suspend(self, reason: str | None) -> None:
+        """Refuse requests at once, with this reason; None: no longer."""
+        self._suspended = Suspend(reason=reason)
+        self._gateway.send(self._suspended)
 
     def take_role(self, role: ShadowState) -> None:
         """Take what the controller wants of the instance."""
@@ -165,13 +188,14 @@ class Service:
             execution_log=EXECUTIONS.path(self._config.log_dir, service) if self._config.evidence else None,
         )
 
-    def _configure(self) -> Configure:
-        return Configure(
-            concurrency=self._configuration.concurrency,
-            queue_limit=self._configuration.queue_limit,
-            timeout_ms=self._configuration.timeout_ms,
-            configuration=self._component_configuration,
-        )
+    def _first_commands(self) -> Iterator[BaseModel]:
+        yield self._configured
+        yield self._role
+        if self._suspended.reason is not None:
+            yield self._suspended
+        if self._serving is not None:
+            yield Serve(launch=self._serving)
+        yield from self._prepared.values()
 
     def _status_received(self, line: bytes) -> None:
         status = Status.model_validate_json(line)
@@ -181,11 +205,7 @@ class Service:
             self._emit(self.reported())
         if status.finished:
             self._finished.set()
-        workers = sum(status.workers.values())
-        gained = workers > 0 and self.workers == 0
-        self.workers = workers
-        if gained:
-            self._on_ready()
+        self._on_workers(status.workers)
 
     def reported(self) -> Add:
         """The instance as the emitter must know it, in an epoch of its own: a beginning of its reports."""
@@ -206,9 +226,12 @@ class Service:
         return self._opened.is_set()
 
     async def wait_open(self) -> None:
-        """Wait until the gateway listens, or it is clear that it will not soon."""
-        with contextlib.suppress(TimeoutError):
+        """Wait until the gateway listens. Raises OSError when it is clear that it will not soon."""
+        try:
             await asyncio.wait_for(self._opened.wait(), OPEN_S)
+        except TimeoutError:
+            service = self._configuration.service
+            raise OSError(f"the gateway of {service} does not listen: the agent's log tells why") from None
 
     def _gateway_ended(self) -> None:
         self._closed()
@@ -218,7 +241,7 @@ class Service:
         if self._opened.is_set():
             self._opened.clear()
             self._emit(Remove(service=self._configuration.service))
-        self.workers = 0
+        self._on_workers({})
 
     def _numbers(self) -> QueueNumbers | None:
         if not self._opened.is_set():

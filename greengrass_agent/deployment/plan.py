@@ -52,7 +52,7 @@ class Plan:
     start: tuple[str, ...] = ()
     """Components that are new; dependencies first."""
     reconfigure: tuple[str, ...] = ()
-    """Components that get a new configuration, or other limits; each takes it as it can, live or by a restart."""
+    """Components that get a new configuration or other limits; each takes it as it can, live or by a restart."""
 
     @property
     def changed(self) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
     <root>/deployment.json                                       in force, and under way, with configurations
     <root>/packages/recipes/<component>-<version>-<digest>.yaml
     <root>/packages/artifacts[-unarchived]/<component>/<version>/<digest>/
-    <root>/packages/**/.*.part                                   on the way here
     <root>/packages/environments/<key>/                           Python environments, see host/environment.py
+    <root>/packages/**/.*.part                                   on the way here
     <root>/work/<component>/                                      the component's own, kept through its versions
     <root>/users.json                                             whom each component runs as
     <root>/epochs/, <root>/run/                                   start counters; sockets of the running agent

@@ -139,8 +139,8 @@ class Emitter:
 
     def _due(self, now_ns: int) -> list[Instance]:
         """Those to report at this point of the schedule; where all rest, all together, so that we wake seldom."""
-        instances = list(self._instances.values())
-        due = [one for one in instances if one.due(now_ns, self._share.permille, self._memory)]
+        instances, cpu, memory = list(self._instances.values()), self._share.permille, self._memory
+        due = [one for one in instances if one.due(now_ns, cpu, memory)]
         return instances if due and all(one.resting for one in instances) else due
 
     def _rest(self, schedule: Schedule, now_ns: int) -> None:

@@ -9,18 +9,23 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from greengrass_agent.gateway import request_filter
 from greengrass_agent.gateway.gathered import Gathered
 from greengrass_agent.gateway.job import Answer, Job
 from hitless.alarm import Alarm
 from hitless.sockets import udp_socket
 from hitless.wire.invocation import MAX_PAYLOAD, Address, Datagram
-from hitless.wire.serving import Malformed, Requested, Route, Serving
+from hitless.wire.serving import Requested, Route, Serving
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
 """Datagrams read before other work has its turn."""
-_RECEIVE = 65535
+RECEIVE_BUFFER = 16 * 1024 * 1024
+"""Bytes asked for to receive in: some ten thousand small datagrams that come while the gateway does something else."""
+TELL_AFTER = 60.0
+"""Seconds between two lines in the log about what was dropped."""
+_LONGEST_DATAGRAM = 65535
 
 
 class UdpServer:
@@ -34,12 +39,23 @@ class UdpServer:
         self._sockets: dict[Address, socket.socket] = {}
         self._loop = asyncio.get_running_loop()
         self._reading = False
+        self._buffer = memoryview(bytearray(_LONGEST_DATAGRAM))
+        self._unsent = 0
+        """Datagrams that could not be sent."""
+        self._latest_unsent: tuple[Address, OSError] | None = None
+        self._told = (0, 0)
+        """How many malformed and unsent datagrams the log knows of."""
+        self._told_at = float("-inf")
         self._alarm = Alarm(self._due)
 
     def open(self, addresses: Sequence[str], port: int) -> None:
         """Listen. Raises OSError, also when an address is not the node's."""
         for address in addresses:
-            sock = udp_socket(address, port)
+            sock = udp_socket(address, port, receive=RECEIVE_BUFFER)
+            try:
+                request_filter.attach(sock)
+            except OSError as error:
+                log.info("no filter in the kernel for UDP: %s: what is no request is dropped here", error)
             sock.setblocking(False)
             local: Address = sock.getsockname()
             self._sockets[local] = sock
@@ -64,24 +80,22 @@ class UdpServer:
 
     def _readable(self, sock: socket.socket, local: Address) -> None:
         self._reading = True
+        serving, buffer = self._serving, self._buffer
         for _ in range(BATCH):
             try:
-                datagram, source = sock.recvfrom(_RECEIVE)
+                size, source = sock.recvfrom_into(buffer)
             except BlockingIOError:
                 break
             except OSError as error:
                 # An ICMP error for an answer that we sent: its client has gone.
                 log.debug("%s:%d: %s", *local, error)
                 continue
-            self._serving.datagram_received(datagram, source, local, time.monotonic())
-            while (event := self._serving.next_event()) is not None:
-                match event:
-                    case Requested():
-                        self._execute(event)
-                    case Malformed(sender, reason):
-                        log.debug("datagram from %s:%d dropped: %s", *sender, reason)
+            serving.datagram_received(buffer[:size], source, local, time.monotonic())
+            while (requested := serving.next_request()) is not None:
+                self._execute(requested)
         self._reading = False
         self._send()
+        self._tell(time.monotonic())
 
     def _execute(self, requested: Requested) -> None:
         request, received_ns = requested.request, time.monotonic_ns()
@@ -121,4 +135,24 @@ class UdpServer:
             try:
                 self._sockets[local].sendto(datagram, client)
             except OSError as error:
-                log.warning("answer to %s:%d not sent: %s", *client, error)
+                self._unsent += 1
+                self._latest_unsent = client, error
+
+    def _tell(self, now: float) -> None:
+        """Log what was dropped since the last time, if that is long enough ago: anybody can send what is dropped."""
+        malformed, unsent = self._serving.counts.malformed, self._unsent
+        known_malformed, known_unsent = self._told
+        if (malformed, unsent) == self._told or now < self._told_at + TELL_AFTER:
+            return
+        self._told, self._told_at = (malformed, unsent), now
+        for number, what, latest in (
+            (
+                malformed - known_malformed,
+                "malformed datagrams dropped, the latest from",
+                self._serving.latest_malformed,
+            ),
+            (unsent - known_unsent, "datagrams not sent, the latest to", self._latest_unsent),
+        ):
+            if number and latest is not None:
+                (address, port), reason = latest
+                log.warning("%d %s %s:%d: %s", number, what, address, port, reason)

@@ -1,1 +1,1 @@
-"""What the agent asks of the operating system: control groups, network, processes, priorities."""
+"""What the agent asks of the operating system: control groups, network, processes, and what confines scripts."""

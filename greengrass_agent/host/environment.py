@@ -85,7 +85,7 @@ def create(venv: Path, python: NodePython) -> None:
     )
     # The folders' own .pth files count, so a plain line with the folder would not do.
     lines = [f"import site; site.addsitedir({str(folder)!r})" for folder in python.packages]
-    (site / "zz-node.pth").write_text("\n".join([*lines, str(runtime)]) + "\n")
+    (site / "zz-node.pth").write_text("\n".join([str(runtime), *lines]) + "\n")
 
 
 def key(component: str, digest: str, requirements: bytes | None, python: NodePython) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import pwd
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from hitless.files import JsonFile, StateError
-
-log = logging.getLogger(__name__)
 
 FIRST: Final = 61184
 LAST: Final = 65519
@@ -39,7 +36,7 @@ class Users:
     """The users of a node's components. One that was given is kept, since the component's files are its own."""
 
     def __init__(self, file: Path, node: str, run_as: str | None) -> None:
-        """`run_as` names one user for all. A file that cannot be read counts as none: files get new owners then."""
+        """`run_as` names one user for all. A file that cannot be used is set aside."""
         self._node = node
         self._all = _named(run_as) if run_as is not None else None
         self._file = JsonFile(
@@ -47,14 +44,10 @@ class Users:
             _Document,
             version=1,
             what="the users of the node's components",
-            unreadable="it is written anew",
-            unwritable="choose another root in the agent's configuration",
+            unreadable="users are given anew, and what is the components' gets new owners",
+            unwritable="make room or let it be written there",
         )
-        try:
-            document = self._file.load()
-        except StateError as error:
-            log.error("%s", error)
-            document = None
+        document = self._file.load_or_set_aside()
         self._uids = document.uids if document is not None else {}
 
     def of(self, owner: str) -> User | None:

@@ -263,6 +263,23 @@ class ShadowUpdate(Message):
     """Version of the delta that brought the state about."""
 
 
+# Restarts.
+
+
+class Restart(Message):
+    """A component is to be launched anew, at once. One that came before, by its token, is not carried out again."""
+
+    client_token: str
+
+
+class RestartEnded(Message):
+    """The new launch is up, or will not come up."""
+
+    client_token: str
+    reason: str | None = None
+    """Why the component was not restarted; None: it was."""
+
+
 # Status.
 
 

@@ -71,6 +71,10 @@ SHADOW_UPDATE = Topic("things/{node}/shadow/name/{component}/update")
 """Node to controller: the state that the component has (messages.ShadowUpdate)."""
 SHADOW_UPDATE_DELTA = Topic("things/{node}/shadow/name/{component}/update/delta")
 """Controller to node: the state that the component should have (messages.ShadowDelta)."""
+RESTART = Topic("things/{node}/components/{component}/restart")
+"""Controller to node: launch the component anew, at once (messages.Restart), QoS 1, not retained."""
+RESTART_ENDED = Topic("things/{node}/components/{component}/restart/ended")
+"""Node to controller: what came of it (messages.RestartEnded)."""
 PRESENCE = Topic("things/{node}/presence")
 """Node to all, retained, also its last will (messages.Presence)."""
 HEALTH = Topic("things/{node}/greengrassv2/health/json")

@@ -7,10 +7,10 @@ them alike by client and request id. Fragments are of equal length, ceil(total /
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hitless.wire.fair import FairStore
 from hitless.wire.layout import offset, struct_of
 from hitless.words import (
     INVOCATION_BYTES,
@@ -32,6 +32,11 @@ MAX_PAYLOAD = 4 * 1024 * 1024
 Address = tuple[str, int]
 """IPv4 address and UDP port."""
 Datagram = bytes | bytearray | memoryview
+
+_PARTIAL_BYTES = 1280
+"""What an incomplete message takes beside its fragments and its place in the store: header, key, table of fragments."""
+_FRAGMENT_BYTES = 160
+"""What a fragment takes beside its payload, at most: while their table grows, the old one is there, too."""
 
 _LAYOUT = struct_of(INVOCATION_LAYOUT)
 _INDEX = struct.Struct("!H")
@@ -199,38 +204,32 @@ class ReassemblyCounts:
     timed_out: int = 0
     """Messages given up because fragments were missing."""
     evicted: int = 0
-    """Messages given up because too many were incomplete."""
+    """Messages given up because memory was short."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Partial:
     first: Header
     started: float
-    buffer: bytearray
-    missing: set[int]
-
-
-_Key = tuple[object, int, int, int]
+    fragments: dict[int, bytes] = field(default_factory=dict)
 
 
 class Reassembler:
     """Puts fragments together, in any order and with duplicates, within bounds of memory and time.
 
-    When the bound of memory is reached, the oldest incomplete message is given up: the one that is most likely to have
-    lost a fragment.
+    What is kept is what has arrived, whatever a fragment says that is to come. When the bound of memory is reached,
+    the oldest incomplete message of the address that holds most is given up (FairStore): a flood of fragments costs
+    the messages of its own address.
     """
 
-    def __init__(self, *, timeout: float = 2.0, max_bytes: int = 64 * 1024 * 1024, max_messages: int = 4096) -> None:
-        """`timeout`: seconds from a message's first fragment until it is given up."""
+    def __init__(self, *, timeout: float = 2.0, max_bytes: int = 64 * 1024 * 1024) -> None:
+        """`timeout`: seconds from a message's first fragment until it is given up. `max_bytes`: all that is kept."""
         self.counts = ReassemblyCounts()
         self._timeout = timeout
-        self._max_bytes = max_bytes
-        self._max_messages = max_messages
-        self._bytes = 0
-        self._partials: OrderedDict[_Key, _Partial] = OrderedDict()
+        self._partials: FairStore[_Partial] = FairStore(max_bytes)
 
-    def receive(self, datagram: Datagram, source: object, now: float) -> Message | None:
-        """Take one datagram from `source` (any hashable address); the message that it completes, if any.
+    def receive(self, datagram: Datagram, source: Address, now: float) -> Message | None:
+        """Take one datagram from `source`; the message that it completes, if any.
 
         Raises InvocationError for a malformed or contradicting datagram (it is counted and changes nothing).
         """
@@ -241,73 +240,63 @@ class Reassembler:
             raise
         return self.add(header, datagram, source, now)
 
-    def add(self, header: Header, datagram: Datagram, source: object, now: float) -> Message | None:
+    def add(self, header: Header, datagram: Datagram, source: Address, now: float) -> Message | None:
         """As `receive`, for a datagram whose header the caller has decoded."""
-        body = memoryview(datagram)[HEADER_SIZE:]
+        body = bytes(memoryview(datagram)[HEADER_SIZE:])
         if header.fragment_count == 1:
             self.counts.messages += 1
-            return _message(header, bytes(body))
+            return _message(header, body)
         key = (source, header.client_id, header.request_id, header.type)
-        partial = self._partials.get(key)
-        if partial is None:
-            partial = self._open(key, header, now)
-        elif (header.service_id, header.fragment_count, header.total_length) != (
-            partial.first.service_id,
-            partial.first.fragment_count,
-            partial.first.total_length,
+        kept = self._partials.get(key)
+        if kept is None:
+            kept = self._partials.add(source[0], key, _Partial(header, now), _PARTIAL_BYTES)
+        partial = kept.value
+        first = partial.first
+        if (header.service_id, header.fragment_count, header.total_length) != (
+            first.service_id,
+            first.fragment_count,
+            first.total_length,
         ):
             self.counts.inconsistent += 1
             raise InvocationError(
                 f"request {header.request_id}: a fragment says count {header.fragment_count}, {header.total_length} "
-                f"bytes, an earlier one {partial.first.fragment_count} and {partial.first.total_length}"
+                f"bytes, an earlier one {first.fragment_count} and {first.total_length}"
             )
-        if header.fragment_index not in partial.missing:
+        if header.fragment_index in partial.fragments:
             self.counts.duplicates += 1
             return None
-        start = header.fragment_index * -(-header.total_length // header.fragment_count)
-        partial.buffer[start : start + len(body)] = body
-        partial.missing.discard(header.fragment_index)
-        if partial.missing:
-            return None
-        self._close(key)
-        self.counts.messages += 1
-        return _message(partial.first, bytes(partial.buffer))
+        partial.fragments[header.fragment_index] = body
+        if len(partial.fragments) == header.fragment_count:
+            self._partials.remove(kept)
+            self.counts.messages += 1
+            return _message(first, b"".join(map(partial.fragments.__getitem__, range(header.fragment_count))))
+        self._partials.grow(kept, _FRAGMENT_BYTES + len(body))
+        while self._partials.give_way() is not None:
+            self.counts.evicted += 1
+        return None
 
     def expire(self, now: float) -> list[Header]:
         """Give up messages whose first fragment came longer than the timeout ago; the first header of each."""
         expired = []
-        while self._partials:
-            key, partial = next(iter(self._partials.items()))
-            if now < partial.started + self._timeout:
-                break
-            self._close(key)
+        while (kept := self._partials.oldest()) is not None and now >= kept.value.started + self._timeout:
+            self._partials.remove(kept)
             self.counts.timed_out += 1
-            expired.append(partial.first)
+            expired.append(kept.value.first)
         return expired
 
     def next_timer(self) -> float | None:
         """When `expire` has something to give up; None when no message is incomplete."""
-        if not self._partials:
-            return None
-        return next(iter(self._partials.values())).started + self._timeout
+        oldest = self._partials.oldest()
+        return None if oldest is None else oldest.value.started + self._timeout
 
     def __len__(self) -> int:
         """Incomplete messages."""
         return len(self._partials)
 
-    def _open(self, key: _Key, header: Header, now: float) -> _Partial:
-        while self._partials and (
-            len(self._partials) >= self._max_messages or self._bytes + header.total_length > self._max_bytes
-        ):
-            self._close(next(iter(self._partials)))
-            self.counts.evicted += 1
-        partial = _Partial(header, now, bytearray(header.total_length), set(range(header.fragment_count)))
-        self._partials[key] = partial
-        self._bytes += header.total_length
-        return partial
-
-    def _close(self, key: _Key) -> None:
-        self._bytes -= len(self._partials.pop(key).buffer)
+    @property
+    def size(self) -> int:
+        """Bytes that incomplete messages take, with all that is kept about them."""
+        return self._partials.size
 
 
 def _message(header: Header, payload: bytes) -> Message:

@@ -7,7 +7,7 @@ of the same name for each of those that are not the same in every report.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
@@ -31,8 +31,8 @@ KEY_SIZE = 16
 BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}
 """Width of each field of a Report, in the layout's order; one bit is a bool."""
 _BOOLS = tuple(name for name, bits in BITS.items() if bits == 1)
-_WHOLE = attrgetter(*(name for name in BITS if name not in _BOOLS))
-"""The other fields of a Report."""
+_WHOLE = attrgetter(*(name for name in BITS if name not in (*_BOOLS, "key_id", "tag")))
+"""The other fields of a Report, before its key and tag."""
 
 
 class ReportError(ValueError):
@@ -81,10 +81,15 @@ class Report:
 
         Raises ReportError when a value does not fit its field.
         """
+        return self.packed(self.key_id, self.tag)
+
+    def packed(self, key_id: int, tag: int) -> bytes:
+        """The same with another key and tag. Raises ReportError."""
         if self.ready > 1 or self.draining > 1:
             raise self._misfit()
+        flags = self.draining << 1 | self.ready
         try:
-            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, self.draining << 1 | self.ready, *_WHOLE(self))
+            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, flags, *_WHOLE(self), key_id, tag)
         except (struct.error, TypeError):
             raise self._misfit() from None
 
@@ -122,8 +127,8 @@ def tag_of(payload: bytes, secret: bytes) -> int:
 
 def tagged(report: Report, key: Key) -> bytes:
     """The report as it goes on the wire, authenticated by a key. Raises ReportError as `Report.encode` does."""
-    payload = replace(report, key_id=key.id, tag=0).encode()
-    return payload[:TAGGED] + tag_of(payload, key.secret).to_bytes(8)
+    payload = report.packed(key.id, 0)[:TAGGED]
+    return payload + tag_of(payload, key.secret).to_bytes(8)
 
 
 def decode(payload: bytes | bytearray | memoryview) -> Report:

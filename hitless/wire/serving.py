@@ -1,7 +1,7 @@
 """The node's side of the invocation protocol: requests taken at most once and answered. Sans-I/O.
 
 A shell around `Serving` owns the sockets and a clock. It hands over each datagram (`datagram_received`), executes what
-`next_event` says was requested and gives the result to `answer`, sends what `datagrams_to_send` gives, and calls
+`next_request` gives and gives the result to `answer`, sends what `datagrams_to_send` gives, and calls
 `handle_timer` when `next_timer` is due. All times are seconds of one clock that does not step.
 """
 
@@ -25,6 +25,9 @@ from hitless.wire.invocation import (
 from hitless.wire.pacing import Outbox
 from hitless.words import InvocationType
 
+MAX_WAITING = 32 * 1024 * 1024
+"""Bytes of answers that wait to leave from one address: what it sends in three seconds at the pacer's rate."""
+
 
 class Requested(NamedTuple):
     """A request to execute, once; its result goes to `Serving.answer`."""
@@ -38,15 +41,14 @@ class Requested(NamedTuple):
     """When the client stops waiting; None if it did not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """A datagram that is not the protocol's, or contradicts an earlier one; it changed nothing."""
+@dataclass(slots=True)
+class ServingCounts:
+    """What came beside requests to execute."""
 
-    source: Address
-    reason: str
-
-
-Event = Requested | Malformed
+    malformed: int = 0
+    """Datagrams that are not the protocol's, or contradict an earlier one; they changed nothing."""
+    repeated: int = 0
+    """Requests that had come before."""
 
 
 Route = tuple[Address, Address]
@@ -56,15 +58,20 @@ Route = tuple[Address, Address]
 class Serving:
     """One service at one or more addresses. A request is executed once, whichever of them it comes to, however often.
 
-    What comes again is acknowledged while the request is executed and gets the same answer afterwards.
+    What comes again is acknowledged while the request is executed and gets the same answer afterwards. All that is kept
+    is bounded, and shared fairly by the address of the client.
     """
 
     def __init__(self, service_id: int) -> None:
+        self.counts = ServingCounts()
+        """For metrics and the log."""
+        self.latest_malformed: tuple[Address, InvocationError] | None = None
+        """Where the latest malformed datagram came from, and what was wrong with it."""
         self._service_id = service_id
         self._table = RequestTable()
         self._reassembler = Reassembler()
         self._outboxes: dict[Address, Outbox[Route]] = {}
-        self._events: deque[Event] = deque()
+        self._requested: deque[Requested] = deque()
 
     def datagram_received(self, datagram: Datagram, source: Address, local: Address, now: float) -> None:
         """Take what the socket at `local` received from `source`."""
@@ -74,7 +81,8 @@ class Serving:
                 return
             request = self._reassembler.add(header, datagram, source, now)
         except InvocationError as error:
-            self._events.append(Malformed(source, str(error)))
+            self.counts.malformed += 1
+            self.latest_malformed = (source, error)
             return
         if request is not None:
             self._take(request, source, local, now)
@@ -86,7 +94,7 @@ class Serving:
             datagrams: Sequence[Datagram] = fragments(request.answer(status, payload, error=failed))
         except InvocationError as error:
             datagrams = _error(request, 500, f"the function's result cannot be sent: {error}")
-        self._table.finish(request.client_id, request.request_id, datagrams, now)
+        self._table.finish(requested.source[0], request.client_id, request.request_id, datagrams, now)
         self._send(datagrams, requested.source, requested.local)
 
     def datagrams_to_send(self, now: float) -> list[tuple[Datagram, Route]]:
@@ -113,33 +121,41 @@ class Serving:
         """Give up requests of which fragments are missing."""
         self._reassembler.expire(now)
 
-    def next_event(self) -> Event | None:
-        """What has happened since, oldest first; None when all has been told."""
-        return self._events.popleft() if self._events else None
+    def next_request(self) -> Requested | None:
+        """The next request to execute, in the order of their arrival; None when all have been told."""
+        return self._requested.popleft() if self._requested else None
+
+    @property
+    def size(self) -> int:
+        """Bytes that all takes which is kept."""
+        return self._table.size + self._reassembler.size + sum(outbox.size for outbox in self._outboxes.values())
 
     def _take(self, request: Message, source: Address, local: Address, now: float) -> None:
         if request.service_id != self._service_id:
             reason = f"service {request.service_id} is not served here, {self._service_id} is"
             self._send(_error(request, 404, reason), source, local)
             return
-        match self._table.admit(request.client_id, request.request_id, now):
-            case Verdict.EXECUTE:
-                deadline = now + request.deadline_ms / 1000 if request.deadline_ms else None
-                self._events.append(Requested(request, source, local, deadline))
+        ids = source[0], request.client_id, request.request_id
+        verdict = self._table.admit(*ids, now)
+        if verdict is Verdict.EXECUTE:
+            deadline = now + request.deadline_ms / 1000 if request.deadline_ms else None
+            self._requested.append(Requested(request, source, local, deadline))
+            return
+        self.counts.repeated += 1
+        match verdict:
             case Verdict.RUNNING:
                 self._send(fragments(request.ack()), source, local)
             case Verdict.ANSWERED:
-                self._send(self._table.answer(request.client_id, request.request_id), source, local)
+                if (answer := self._table.answer(*ids, len(request.payload), now)) is not None:
+                    self._send(answer, source, local)
             case Verdict.FORGOTTEN:
                 self._send(_error(request, 410, "the request was taken before and its answer is gone"), source, local)
-            case Verdict.REFUSED:
-                self._send(_error(request, 503, "too many clients"), source, local)
 
     def _send(self, datagrams: Sequence[Datagram], destination: Address, local: Address) -> None:
         outbox = self._outboxes.get(local)
         if outbox is None:
-            outbox = self._outboxes[local] = Outbox()
-        outbox.put(datagrams, (destination, local))
+            outbox = self._outboxes[local] = Outbox(max_bytes=MAX_WAITING)
+        outbox.put(datagrams, (destination, local), destination[0])
 
 
 def _error(request: Message, status: int, reason: str) -> Sequence[Datagram]:

@@ -20,6 +20,8 @@ from hitless.mqtt.messages import (
     Metrics,
     NextJob,
     Presence,
+    Restart,
+    RestartEnded,
     ShadowDelta,
     ShadowState,
     StartNext,
@@ -39,6 +41,10 @@ class FakeNode:
     jobs: list[str] = field(default_factory=list)
     """Ids of the jobs it was given, each once."""
     deployment: DeploymentDocument | None = None
+    restarts: list[str] = field(default_factory=list)
+    """Components that it was asked to launch anew."""
+    cannot_restart: str | None = None
+    """Why it does not."""
     shadows: dict[str, ShadowState] = field(default_factory=dict)
     """The newest state of each component."""
     _versions: dict[str, int] = field(default_factory=dict)
@@ -142,6 +148,10 @@ class FakeNode:
             assert isinstance(payload, bytes)
             if topics.JOBS_NOTIFY_NEXT.match(topic) or topics.JOBS_START_NEXT_ACCEPTED.match(topic):
                 await self._carry_out(NextJob.decode(payload))
+            elif levels := topics.RESTART.match(topic):
+                self.restarts.append(levels["component"])
+                ended = RestartEnded(client_token=Restart.decode(payload).client_token, reason=self.cannot_restart)
+                await self._client.publish(topics.RESTART_ENDED.of(**levels), ended.encode(), 1)
             elif levels := topics.SHADOW_UPDATE_DELTA.match(topic):
                 delta = ShadowDelta.decode(payload)
                 if delta.version > self._versions.get(levels["component"], -1):

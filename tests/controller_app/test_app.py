@@ -95,6 +95,45 @@ def test_nodes_get_their_deployment_once_also_over_a_restart(
     asyncio.run(scenario())
 
 
+def test_a_component_is_restarted_on_one_node_after_the_other(
+    running: Running, fabric: Fabric, broker: Mosquitto
+) -> None:
+    async def scenario() -> None:
+        async with FakeNode(fabric, "edge1") as edge1:
+            async with FakeNode(fabric, "edge2") as edge2:
+                running.start()
+                await until_async(
+                    lambda: all("org.example.Web" in one["components"] for one in running.status()["nodes"].values()),
+                    "not both nodes have it",
+                )
+                client = running.client
+                both = await asyncio.to_thread(client.restart, "org.example.Web")
+                assert (both.nodes, both.error) == (["edge1", "edge2"], None)
+                assert both.message == "org.example.Web: restarted on edge1, edge2"
+                one = await asyncio.to_thread(client.restart, "org.example.Web", "edge2")
+                assert one.nodes == ["edge2"]
+                assert edge1.restarts == ["org.example.Web"]
+                assert edge2.restarts == ["org.example.Web"] * 2
+
+                edge1.cannot_restart = "run exited with code 1"
+                failed = await asyncio.to_thread(client.restart, "org.example.Web")
+                assert (failed.nodes, failed.error) == ([], "not on edge1: run exited with code 1")
+                assert len(edge2.restarts) == 2, "not on after a failure"
+                edge1.cannot_restart = None
+            await until_async(lambda: not running.status()["nodes"]["edge2"]["online"], "not seen to go")
+            rest = await asyncio.to_thread(client.restart, "org.example.Web")
+            assert (rest.nodes, rest.error) == (["edge1"], "not on edge2: offline")
+            for wrong, told in (
+                (("org.example.Wep",), "components: org.example.Resize, org.example.Web"),
+                (("org.example.Web", "edge9"), "nodes: edge1, edge2"),
+                (("org.example.Web", "edge2"), "edge2: offline; org.example.Web stays as it is"),
+            ):
+                with pytest.raises(RefusedError, match=told):
+                    await asyncio.to_thread(client.restart, *wrong)
+
+    asyncio.run(scenario())
+
+
 async def _nothing_new(node: FakeNode, jobs: int) -> None:
     await node.tell_health()
     await asyncio.sleep(0.3)

@@ -21,10 +21,12 @@ from controller.operator.documents import (
     DrainResult,
     MigrateResult,
     ReleaseResult,
+    RestartResult,
     RotateKeysResult,
     Status,
 )
 from controller.operator.sentences import describe
+from tests.controller_app.fake_node import FakeNode
 from tests.controller_app.support import ROOT, Running
 from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE, until_async
@@ -37,6 +39,7 @@ ANSWERS: dict[str, type[Document]] = {
     "POST /v1/migrate": MigrateResult,
     "POST /v1/release": ReleaseResult,
     "POST /v1/drain": DrainResult,
+    "POST /v1/restart": RestartResult,
     "POST /v1/rotate-keys": RotateKeysResult,
 }
 
@@ -129,6 +132,23 @@ def test_the_curl_line_that_migrates_runs(running: Running, fabric: Fabric, brok
     result = MigrateResult.model_validate(answer(running, "POST /v1/migrate"))
     assert (result.service, result.node, result.held) == ("web", "edge2", False)
     assert running.status()["services"]["web"]["held_on"] == "edge2"
+
+
+@needs_curl
+def test_the_curl_line_that_restarts_runs(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        async with FakeNode(fabric, "edge1") as node:
+            running.start()
+            await until_async(lambda: running.status()["nodes"]["edge1"]["components"], "no components told")
+            (line,) = blocks("POST /v1/restart", "sh")
+            line = line.replace("org.hitless.examples.Thumbnail", "org.example.Web")
+            code, text = await asyncio.to_thread(curl, running, line)
+            assert code == 0
+            result = RestartResult.model_validate_json(text)
+            assert (result.nodes, result.error) == (["edge1"], None)
+            assert node.restarts == ["org.example.Web"]
+
+    asyncio.run(scenario())
 
 
 @needs_curl

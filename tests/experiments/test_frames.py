@@ -74,7 +74,7 @@ def test_a_report(frames: ctypes.CDLL) -> None:
 def test_a_request(frames: ctypes.CDLL) -> None:
     header = ctypes.create_string_buffer(128)
     length = frames.request(header, ctypes.c_uint64(0x0102030405060708))
-    message = invocation.Reassembler().receive(header.raw[:length] + b"x", None, 0.0)
+    message = invocation.Reassembler().receive(header.raw[:length] + b"x", ("10.0.0.1", 1), 0.0)
     assert message is not None
     assert (message.type, message.service_id, message.client_id) == (InvocationType.REQUEST, 1003, 1)
     assert (message.request_id, message.payload) == (0x0102030405060708, b"x")

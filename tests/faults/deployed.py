@@ -174,8 +174,7 @@ def node(folder: Path) -> Iterator[Node]:
                 "broker": {"host": "127.0.0.1", "port": broker.port},
                 "reports": {"address": "127.0.0.1"},
                 "mode": "reconfiguration",
-                # Its scripts wait for files of the test.
-                "run_as": "root",
+                "run_as": "root",  # the scripts write into the tests' own folders
             },
         )
         made = Node(own, voice, files, folder / "agent.log")

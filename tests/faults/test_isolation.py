@@ -210,12 +210,16 @@ def test_a_component_sees_and_touches_only_its_own(bench: Bench) -> None:
     ]
     script = "; ".join(f"{command} && echo HARMED-{number}" for number, command in enumerate(forbidden))
     script += "; env; id -u; grep -E 'NoNewPrivs|CapBnd' /proc/self/status; cat {artifacts:path}/note.txt;"
+    script += " ls {artifacts:path}/__pycache__;"
     script += " echo mine >{work:path}/note; cat {work:path}/note; cat /proc/self/oom_score_adj; echo end; "
     privileged = {"Script": "id -u >{work:path}/uid", "RequiresPrivilege": True}
-    source = bench.publish("Curious", {"install": privileged, "run": {"Script": script}}, {"note.txt": b"read me\n"})
+    source = bench.publish(
+        "Curious", {"install": privileged, "run": {"Script": script}}, {"note.txt": b"read me\n", "sentence.py": b""}
+    )
     assert bench.deploy({"Curious": source})["status"] == "SUCCEEDED"
     output = bench.output("Curious", "\nend\n")
     assert "HARMED" not in output
+    assert "sentence.cpython" in output, "what it cannot compile is compiled"
     assert SECRET not in output
     lines = output.splitlines()
     assert {"read me", "mine", "500", f"HOME={root}/work/Curious", "NoNewPrivs:\t1"} <= set(lines)
@@ -261,6 +265,9 @@ def test_a_function_that_takes_too_much_memory_is_all_that_ends(bench: Bench) ->
     assert second != first
     assert bench.gateway() == gateway
     assert bench.agent.poll() is None
+    for pid in (bench.agent.pid, gateway):
+        # Less than nothing needs a right that a container may lack.
+        assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) <= 0, "the node's own go last"
     group = Hierarchy.detect().node(BUDGET).child("Hungry")
 
     def cores() -> float:

@@ -78,9 +78,8 @@ class Peer:
             if self._drop(self._arrived):
                 continue
             self._serving.datagram_received(datagram, source, self.address, time.monotonic())
-            while (event := self._serving.next_event()) is not None:
-                if isinstance(event, Requested):
-                    self._execute(event)
+            while (requested := self._serving.next_request()) is not None:
+                self._execute(requested)
             self._send()
 
     def _send(self) -> None:

@@ -116,9 +116,8 @@ class World:
                     case Acknowledged():
                         self.acknowledged += 1
         for number, node in enumerate(self.nodes):
-            while (event := node.next_event()) is not None:
-                if isinstance(event, Requested):
-                    self._execute(number, event)
+            while (requested := node.next_request()) is not None:
+                self._execute(number, requested)
 
     def _end(self, client: int, request_id: int, response: Response | None) -> None:
         assert (client, request_id) not in self.outcomes, "a call ends once"

@@ -106,7 +106,7 @@ def one_call(**options: float) -> tuple[Calls, Message]:
     assert destination == NODE
     node = Serving(3)
     node.datagram_received(datagram, CLIENT, NODE, 10.0)
-    requested = node.next_event()
+    requested = node.next_request()
     assert isinstance(requested, Requested)
     return calls, requested.request
 
@@ -212,8 +212,7 @@ def answers_of(node: Serving, now: float) -> list[tuple[Message, Address]]:
 def ask(node: Serving, message: Message, local: Address, now: float) -> list[Requested]:
     for datagram in fragments(message):
         node.datagram_received(datagram, CLIENT, local, now)
-    events = list(iter(node.next_event, None))
-    return [event for event in events if isinstance(event, Requested)]
+    return list(iter(node.next_request, None))
 
 
 def test_one_request_to_two_addresses_is_executed_once_and_answered_from_where_it_was_asked() -> None:
@@ -271,3 +270,30 @@ def test_fragments_that_are_no_request_take_no_room_at_a_node() -> None:
     assert node.next_timer() == 2.0
     node.handle_timer(2.0)
     assert node.next_timer() is None
+
+
+def test_repeating_a_request_does_not_draw_its_large_answer_over_and_over() -> None:
+    node = Serving(3)
+    request = Message(InvocationType.REQUEST, 3, 7, 1, b"?")
+    (requested,) = ask(node, request, NODE, 0.0)
+    node.answer(requested, 200, bytes(1_000_000), 0.0)
+    drawn = 0
+    for number in range(10_000):
+        now = number / 10_000
+        assert ask(node, request, NODE, now) == []
+        drawn += len(node.datagrams_to_send(now))
+    assert node.size < 40_000_000
+    # 20 repeats of 1 MB would be due in that second; the pacer lets 8000 datagrams through.
+    assert drawn <= 8_016
+    assert node.counts.repeated == 10_000
+
+
+def test_many_requests_of_one_client_do_not_delay_the_answer_to_another() -> None:
+    node = Serving(3)
+    for number in range(2_000):
+        datagram = fragments(Message(InvocationType.REQUEST, 4, 7, number, b""))[0]
+        node.datagram_received(datagram, ("10.0.0.66", number), NODE, 0.0)
+    (requested,) = ask(node, Message(InvocationType.REQUEST, 3, 7, 1, b""), NODE, 0.0)
+    node.answer(requested, 200, b"done", 0.0)
+    left = node.datagrams_to_send(0.001)
+    assert CLIENT in [client for _, (client, _) in left]

@@ -1,6 +1,8 @@
 """Fragmentation and reassembly: any order, duplicates, losses, interleaving, and what is refused."""
 
 import random
+import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -125,16 +127,58 @@ def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
     reassembler = Reassembler(max_bytes=10_000)
     for number in range(1, 6):
         reassembler.receive(fragments(request(bytes(3000), number))[0], SOURCE, float(number))
+        assert reassembler.size <= 10_000
     assert len(reassembler) == 3 and reassembler.counts.evicted == 2
     for datagram in fragments(request(bytes(3000), 5))[1:]:
         whole = reassembler.receive(datagram, SOURCE, 6.0)
     assert whole is not None and whole.request_id == 5
     for datagram in fragments(request(bytes(3000), 1))[1:]:
         assert reassembler.receive(datagram, SOURCE, 6.0) is None
-    many = Reassembler(max_messages=2)
-    for number in range(5):
-        many.receive(fragments(request(bytes(3000), number))[0], SOURCE, 0.0)
-    assert len(many) == 2
+
+
+def first_of_many(number: int, index: int = 0) -> bytes:
+    """43 bytes that say that 65,534 more fragments are to come."""
+    whole = Message(InvocationType.REQUEST, 1, number, number << 20, bytes(4))
+    datagram = bytearray(fragments(whole, 1)[0])
+    struct.pack_into("!HHI", datagram, HEADER_SIZE - 8, index, 0xFFFF, 0xFFFF)
+    return bytes(datagram)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_memory_is_what_arrived_not_what_is_announced(forged: bool) -> None:
+    """Thousands of first fragments of 65,535, from one address or each from its own."""
+    flood = [first_of_many(number) for number in range(500)]
+    tracemalloc.start()
+    try:
+        reassembler = Reassembler(max_bytes=1 << 20)
+        for number in range(10_000):
+            address = f"10.{number >> 16}.{number >> 8 & 0xFF}.{number & 0xFF}" if forged else "10.0.0.66"
+            assert reassembler.receive(flood[number % 500], (address, number), 0.0) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    assert reassembler.size <= 1 << 20
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(1, 0xFFFE)), max_size=120), st.randoms())
+def test_a_source_within_its_share_gets_its_messages_through_any_flood(
+    flood: list[tuple[int, int, int]], order: random.Random
+) -> None:
+    """Three addresses flood a small reassembler; a fourth sends one message of ten fragments after another."""
+    reassembler = Reassembler(max_bytes=100_000)
+    datagrams = [(first_of_many(number, index), (f"10.0.0.{60 + at}", 9)) for at, number, index in flood * 5]
+    wanted = [request(bytes(14_000), number) for number in range(5)]
+    for message in wanted:
+        pieces = fragments(message)
+        order.shuffle(pieces)
+        whole = None
+        for piece in pieces:
+            for datagram, source in order.sample(datagrams, len(datagrams) // 10):
+                reassembler.receive(datagram, source, 0.0)
+            whole = reassembler.receive(piece, SOURCE, 0.0)
+        assert whole == message
 
 
 @pytest.mark.parametrize(

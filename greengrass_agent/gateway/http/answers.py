@@ -19,6 +19,8 @@ _HOP_BY_HOP = frozenset(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNLAWFUL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_DIGITS = 18
+_SHORT = 1024
+"""Characters of an answer's header values up to which what was made of them is kept for the next one like it."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -44,10 +46,13 @@ def fault(status: int, headers: Mapping[str, str]) -> str | None:
         return f"status {status!r} is no final status of HTTP"
     if not headers:
         return None
-    try:
-        return _fields_fault(tuple(headers.items()))
-    except TypeError:  # not even hashable
-        return "a header is no text"
+    for name, value in headers.items():
+        if not _is_name(name):
+            return f"{name!r:.80} is no header name"
+        # What is printable has no control characters; a tab is allowed, and is none that is printable.
+        if not isinstance(value, str) or (not value.isprintable() and _UNLAWFUL.search(value)):
+            return f"the value of header {name} is no text of one line"
+    return None
 
 
 def whole(method: str, status: int, headers: Mapping[str, str], length: int) -> Framing:
@@ -82,7 +87,8 @@ def declared_length(headers: Mapping[str, str]) -> int | None:
 
 def head(status: int, headers: Mapping[str, str], framing: Framing, node: str, connection: str, now: float) -> bytes:
     """The header section. `connection` is its Connection field's value, "" for none; `now` is the time since 1970."""
-    fields = _fields(status, tuple(headers.items()), node)
+    make = _fields if sum(map(len, headers.values())) <= _SHORT else _fields.__wrapped__
+    fields = make(status, tuple(headers.items()), node)
     if framing.length is not None:
         length = f"Content-Length: {framing.length}\r\n"
     elif framing.chunked:
@@ -99,13 +105,8 @@ def chunk(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 @functools.lru_cache(maxsize=256)
-def _fields_fault(fields: tuple[tuple[str, str], ...]) -> str | None:
-    for name, value in fields:
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            return f"{name!r:.80} is no header name"
-        if not isinstance(value, str) or _UNLAWFUL.search(value):
-            return f"the value of header {name} is no text of one line"
-    return None
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and len(text) <= 256 and _TOKEN.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=256)

@@ -117,7 +117,8 @@ class Connection(asyncio.Protocol):
         """Answer what was asked; a client may close its half of the connection and wait."""
         self._ended = True
         exchange = self._current
-        if self._lingering or (not exchange and not self._full) or (exchange and not exchange.message.complete):
+        asked = exchange is not None or self._full or bool(self._unread)
+        if self._lingering or not asked or (exchange is not None and not exchange.message.complete):
             return False
         if exchange is not None and exchange.message.modern and not exchange.begun:
             # A client that has closed both halves answers this with a reset, which `_reset` sees.
@@ -235,12 +236,14 @@ class Connection(asyncio.Protocol):
         try:
             for _ in range(STEPS):
                 if not self._start() and not self._read():
+                    done = self._ended and self._current is None and not self._full
                     break
             else:
+                done = False
                 asyncio.get_running_loop().call_soon(self._advance)
         finally:
             self._advancing = False
-        if self._ended and self._current is None and not self._full:
+        if done:
             self._close()
         else:
             self._pause_reading()
@@ -255,7 +258,8 @@ class Connection(asyncio.Protocol):
         if refusal is None and not message.complete and not self._host.streamed:
             if message.expects:
                 message.expects = False
-                self.write(CONTINUE)
+                if not message.received:
+                    self.write(CONTINUE)
             return False
         parser.messages.popleft()
         exchange = self._current = Exchange(message, self)
@@ -397,7 +401,9 @@ class Connection(asyncio.Protocol):
         if self._full or self._lingering:
             return
         parser, exchange = self._parser, self._current
-        if exchange is not None:
+        if exchange is not None and not exchange.message.complete:
+            self.due = self._clock.due if self._clock is not None and self._reading else bounds.FOREVER
+        elif exchange is not None:
             # A half-closed connection is looked at with each sweep: nothing tells when its client has gone.
             self.due = now if self._ended else bounds.FOREVER
         elif parser is not None and parser.in_head:

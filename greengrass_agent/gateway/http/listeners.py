@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 import socket
 from collections.abc import Callable, Sequence
 
@@ -70,7 +71,8 @@ class Listeners:
             except OSError as error:
                 if error.errno not in _SHORT:
                     continue  # of one connection, which has gone again (accept(2))
-                self._wait(error)
+                if _is_readable(sock):  # the kernel looks for a descriptor first, and then whether anybody waits
+                    self._wait(error)
                 return
             accepted.setblocking(False)
             self._connect(accepted)
@@ -85,3 +87,9 @@ class Listeners:
         for sock in self._sockets:
             self._loop.remove_reader(sock)
         self._again = self._loop.call_later(PAUSE_S, self._watch)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

@@ -7,6 +7,7 @@ but `chunked`, several Hosts or none, versions other than 1.0 and 1.1, and anyth
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ class RequestParser:
         if host is None:
             if message.modern:
                 self._stop(400, "no Host")
-        elif not _HOST.fullmatch(host):
+        elif not _is_host(host):
             self._stop(400, "Host is not a host")
         self._take_framing(message)
         self._unaccounted = self._fields = self._section = 0
@@ -226,12 +227,14 @@ class RequestParser:
         if message.method == "CONNECT":
             self._stop(501, "this is no proxy: CONNECT is not implemented")
         target = self._target.decode("ascii")
-        if absolute := _ABSOLUTE.fullmatch(target):
+        if target.startswith("/"):
+            pass
+        elif absolute := _ABSOLUTE.fullmatch(target):
             if message.modern and "host" not in message.headers:
                 self._stop(400, "no Host")
             message.headers["host"] = absolute[1].rpartition("@")[2]
             target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
-        elif not target.startswith("/") and (target, message.method) != ("*", "OPTIONS"):
+        elif (target, message.method) != ("*", "OPTIONS"):
             self._stop(400, "the request target is neither a path nor a URI")
         if "#" in target:
             self._stop(400, "the request target has a fragment")
@@ -288,6 +291,11 @@ class RequestParser:
 
     def _refuse(self, status: int, reason: str) -> None:
         self.refuse(Refusal(status, reason))
+
+
+@functools.lru_cache(maxsize=64)
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
 
 
 def _has_body(message: Message) -> bool:
