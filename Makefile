@@ -26,6 +26,7 @@ help: ## list the targets
 	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC"
+	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
 setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
@@ -53,6 +54,12 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 	@$(SUDO) $(PYTHON) -m experiments idle
+
+.PHONY: chaos
+chaos: setup ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
+	@$(SUDO) $(PYTHON) -m experiments chaos --target $(TARGET) $(if $(filter file,$(origin FABRIC)),,--fabric $(FABRIC)) \
+	  --minutes $(or $(MINUTES),5) --seed $(SEED) $(if $(COUNT),--count $(COUNT)) $(if $(KINDS),--kinds "$(KINDS)") \
+	  $(if $(WRK),--wrk) $(ARGS)
 
 .PHONY: test
 test: setup ## run the tests on every target present

@@ -50,6 +50,7 @@ class Testbed:
     runtime: Path
     credentials: Mapping[str, Credentials]
     hierarchy: cgroups.Hierarchy
+    components: Path
     evidence: bool
     processes: list[Process] = field(default_factory=list)
 
@@ -127,7 +128,7 @@ class Testbed:
         """Start (or start again) the controller."""
         host = network.controller_host_name(self.fabric)
         command = [sys.executable, "-m", "controller", "controller", str(self.fabric_path)]
-        command += ["--components", str(REPOSITORY_ROOT / "apps"), "--socket", str(self.socket)]
+        command += ["--components", str(self.components), "--socket", str(self.socket)]
         command += ["--credentials", str(self.runtime / "credentials" / f"{broker.CONTROLLER}.json")]
         command += ["--state", str(self.runtime / "controller"), "--mode", self.mode]
         command += ["--event-log", str(self.logs / "events.ndjson")]
@@ -192,12 +193,14 @@ async def testbed(
     clients: Sequence[str],
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
+    components: Path = REPOSITORY_ROOT / "apps",
     evidence: bool = False,
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
-    ``budget_cores`` is each node's CPU budget. With ``evidence`` the nodes write down each execution and each report,
+    ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from.
+    With ``evidence`` the nodes write down each execution and each report,
     below ``logs``. Raises Busy, FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
@@ -208,8 +211,18 @@ async def testbed(
         logs.mkdir(parents=True, exist_ok=True)
         credentials = broker.make_credentials(fabric.nodes, clients)
         net = network.build(fabric, logs, target)
+        hierarchy = cgroups.Hierarchy.detect()
         bed = Testbed(
-            fabric, fabric_path.absolute(), mode, net, logs, runtime, credentials, cgroups.Hierarchy.detect(), evidence
+            fabric,
+            fabric_path.absolute(),
+            mode,
+            net,
+            logs,
+            runtime,
+            credentials,
+            hierarchy,
+            components,
+            evidence,
         )
         try:
             bed.record()

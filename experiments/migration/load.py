@@ -8,31 +8,26 @@ outcome is known.
 from __future__ import annotations
 
 import asyncio
-import csv
 import gc
 import heapq
 import json
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import aiohttp
 import uvloop
 
 from apps.frames import Camera
-from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
-from greengrass_agent.gateway.http.answers import NODE_HEADER
-from greengrass_agent.gateway.http.exchange import REQUEST_HEADER
+from experiments.migration.calling import Rows, call_http, call_udp, poisson_times
 from hitless.client.asynchronous import Client
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.broker import BrokerSettings
-from hitless.wire.calls import DeadlineExceeded
 
 FLUSH_S = 0.1
 HTTP_CLIENT = 0
@@ -40,45 +35,11 @@ FRAMES_OF_A_CAMERA = 8
 FIRST_ENDPOINT_S = 20.0
 
 
-class Rows:
-    """The rows of finished requests, written in batches."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._writer = csv.writer(file)
-        self._file = file
-        self._writer.writerow(REQUEST_COLUMNS)
-        self._waiting: list[Request] = []
-        self.answers: Counter[tuple[int, int]] = Counter()
-
-    def add(self, request: Request) -> None:
-        """Take a finished request."""
-        self._waiting.append(request)
-
-    def flush(self, *, finished_before_ns: int) -> None:
-        """Write the requests that were sent long enough ago for a second answer to have shown itself."""
-        ready = [one for one in self._waiting if one.sent_ns < finished_before_ns]
-        self._waiting = [one for one in self._waiting if one.sent_ns >= finished_before_ns]
-        for one in ready:
-            extra = self.answers.pop((one.client, one.id), 0)
-            self._writer.writerow([*request_row(one)[:-1], one.answers + extra])
-        self._file.flush()
-
-
 def camera_times(start_ns: int, duration_s: float, rate: float, phase: float) -> Iterator[int]:
     """The intended starts of a camera: ``rate`` a second, ``phase`` (0 to 1) of an interval after the start, in ns."""
     interval = 1e9 / rate
     for number in range(int(duration_s * rate)):
         yield start_ns + int((number + phase) * interval)
-
-
-def poisson_times(start_ns: int, duration_s: float, rate: float, chance: random.Random) -> Iterator[int]:
-    """The intended starts of independent callers: exponential gaps, ``rate`` a second on average, in ns; 0: none."""
-    if rate == 0:
-        return
-    at = chance.expovariate(rate)
-    while at < duration_s:
-        yield start_ns + int(at * 1e9)
-        at += chance.expovariate(rate)
 
 
 class Load:
@@ -157,51 +118,13 @@ class Load:
         self.rows.answers[header.client_id, header.request_id] += 1
 
     async def _send_frame(self, client: Client, frame: bytes, intended_ns: int) -> None:
-        try:
-            answer = await client.invoke(self.application, frame, self.patience_s)
-        except DeadlineExceeded as lost:
-            number, sent_ns, received_ns, outcome = lost.request_id, lost.sent_ns, None, LOST
-        else:
-            number, sent_ns, received_ns = answer.request_id, answer.sent_ns, answer.received_ns
-            outcome = FAILED if answer.failed or answer.status >= 400 else OK
-        answers = int(received_ns is not None)
-        self.rows.add(
-            Request(
-                number, client.client_id, self.application, intended_ns, sent_ns, received_ns, None, outcome, answers
-            )
-        )
+        self.rows.add((await call_udp(client, self.application, frame, intended_ns, self.patience_s)).request)
 
     async def _call(self, session: aiohttp.ClientSession, number: int, intended_ns: int) -> None:
         endpoint = self.endpoints.current(self.http_service)
         url = f"http://{endpoint.address}:{endpoint.port}/?width=64"
-        sent_ns = time.monotonic_ns()
-        received_ns, node, outcome = None, None, LOST
-        try:
-            # POST, because aiohttp sends a GET again where its kept connection has died, and a request is sent once.
-            async with session.post(
-                url, headers={REQUEST_HEADER: str(number)}, timeout=aiohttp.ClientTimeout(total=self.patience_s)
-            ) as answer:
-                await answer.read()
-                received_ns, node = time.monotonic_ns(), answer.headers.get(NODE_HEADER)
-                outcome = OK if answer.status < 400 else FAILED
-        except TimeoutError:
-            pass
-        except aiohttp.ClientError as error:
-            print(f"HTTP request {number}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            received_ns, outcome = time.monotonic_ns(), FAILED
-        self.rows.add(
-            Request(
-                number,
-                HTTP_CLIENT,
-                self.http_service,
-                intended_ns,
-                sent_ns,
-                received_ns,
-                node,
-                outcome,
-                int(received_ns is not None),
-            )
-        )
+        outcome = await call_http(session, self.http_service, url, HTTP_CLIENT, number, intended_ns, self.patience_s)
+        self.rows.add(outcome.request)
 
 
 def main() -> None:

@@ -51,6 +51,8 @@ class Execution:
     service: str
     node: str
     received_ns: int
+    status: int = 200
+    """What it was answered with: an HTTP status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +119,17 @@ def read_requests(path: Path) -> list[Request]:
 
 
 def read_executions(nodes: Path) -> Iterator[Execution]:
-    """Every execution that the gateways logged, in the folders of nodes below ``nodes``."""
+    """Every execution that the gateways logged, in the folders of nodes below ``nodes``.
+
+    A row that a full disk has torn is left out.
+    """
     for _, _, path in EXECUTIONS.found(nodes):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
-                yield Execution(
-                    int(row["client_id"]),
-                    int(row["request_id"]),
-                    row["service"],
-                    row["node"],
-                    int(row["received_ns"]),
-                )
+                numbers = (row["client_id"], row["request_id"], row["received_ns"], row["status"])
+                if all(text is not None and text.isdecimal() for text in numbers):
+                    client, request, received, status = map(int, numbers)
+                    yield Execution(client, request, row["service"], row["node"], received, status)
 
 
 def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], int]]:

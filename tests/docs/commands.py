@@ -57,6 +57,8 @@ RUNNERS = (
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
+    Runner("docs/operations.md", "make ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/operations.md", r"(\.venv/bin/hitless |curl )", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
     Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),
     Runner("softswitch/README.md", "pip install ", f"{INSTALL}::test_it_brings_at_most_ten_packages"),

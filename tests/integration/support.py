@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +78,3 @@ async def connections(bed: Testbed, node: str, port: int) -> int:
     """How many TCP connections to a port a node has."""
     output = await on_host(bed, node, "ss", "-Htn", "state", "established", f"sport = :{port}")
     return len(output.splitlines())
-
-
-@dataclass(frozen=True)
-class WrkResult:
-    """What wrk said: requests that were answered, and every kind of error it knows."""
-
-    requests: int
-    errors: int
-    output: str
-
-
-def read_wrk(output: str) -> WrkResult:
-    """Read wrk's report; it prints an error line only where there were errors."""
-    total = re.search(r"(\d+) requests in", output)
-    assert total is not None, output
-    errors = sum(
-        int(number) for line in re.findall(r"Socket errors: (.*)", output) for number in re.findall(r"\d+", line)
-    )
-    errors += sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
-    return WrkResult(int(total[1]), errors, output)

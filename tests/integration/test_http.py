@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.chaos.wrk import read_wrk
 from experiments.migration.scenario import disturb
 from tests.integration.support import (
     FABRIC,
@@ -17,7 +18,6 @@ from tests.integration.support import (
     hitless,
     needs_root,
     on_host,
-    read_wrk,
 )
 from tests.patience import until_async
 from topologies.processes import in_namespace
