@@ -50,7 +50,7 @@ experiment: setup ## compare the steering policies on a real switch (a quarter o
 	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
 
 .PHONY: bench
-bench: setup ## softswitch beside BMv2 and a null forwarder: packets a second, latency, table entries (five minutes)
+bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 
 .PHONY: test

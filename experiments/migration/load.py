@@ -26,7 +26,8 @@ import uvloop
 
 from apps.frames import Camera
 from experiments.migration.records import FAILED, LOST, OK, REQUEST_COLUMNS, Request, request_row
-from greengrass_agent.gateway.http import NODE_HEADER, REQUEST_HEADER
+from greengrass_agent.gateway.http.answers import NODE_HEADER
+from greengrass_agent.gateway.http.exchange import REQUEST_HEADER
 from hitless.client.asynchronous import Client
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints

@@ -82,4 +82,24 @@ class Job:
     dispatched_ns: int = 0
     answered: bool = False
     """Whether the client was told an answer, or its beginning."""
+    status: int = 0
+    """Of that answer. A client that has to send another one sets it, so that the execution log says what was sent."""
     flow: Flow | None = None
+    again: bool = False
+    """Whether it is executed a second time, since the worker that had it died."""
+
+    def conclude(self, answer: Answer) -> None:
+        """Answer the request, unless it was answered before."""
+        if not self.answered:
+            self.answered = True
+            self.status = answer.status
+            self.client.answer(answer)
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Begin an answer in parts, unless the request was answered before. Returns whether it is this one."""
+        if self.answered:
+            return False
+        self.answered = True
+        self.status = status
+        self.client.begin(status, headers)
+        return True

@@ -9,10 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from greengrass_agent.gateway.dispatch import Answer, Job
+from greengrass_agent.gateway.gathered import Gathered
+from greengrass_agent.gateway.job import Answer, Job
 from hitless.alarm import Alarm
 from hitless.sockets import udp_socket
-from hitless.wire.invocation import Address, Datagram
+from hitless.wire.invocation import MAX_PAYLOAD, Address, Datagram
 from hitless.wire.serving import Malformed, Requested, Route, Serving
 
 log = logging.getLogger(__name__)
@@ -87,18 +88,19 @@ class UdpServer:
         deadline_ns = received_ns + self._timeout_ns()
         if requested.deadline is not None:
             deadline_ns = min(deadline_ns, round(requested.deadline * 1e9))
-        self._submit(
-            Job(
-                request.client_id,
-                request.request_id,
-                request.parent_id,
-                request.payload,
-                None,
-                received_ns,
-                deadline_ns,
-                functools.partial(self._answer, requested),
-            )
+        client = Gathered(functools.partial(self._answer, requested), MAX_PAYLOAD)
+        client.job = Job(
+            request.client_id,
+            request.request_id,
+            request.parent_id,
+            request.payload,
+            None,
+            received_ns,
+            deadline_ns,
+            client,
+            requested.source[0],
         )
+        self._submit(client.job)
 
     def _answer(self, requested: Requested, answer: Answer) -> None:
         self._serving.answer(requested, answer.status, answer.body, time.monotonic(), failed=answer.failed)

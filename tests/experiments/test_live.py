@@ -6,13 +6,15 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.migration.live import Live
-from greengrass_agent.gateway.dispatch import Execution, Job
+from greengrass_agent.gateway.dispatch import Execution
 from greengrass_agent.gateway.executions import ExecutionLog
+from greengrass_agent.gateway.gathered import Gathered
+from greengrass_agent.gateway.job import Job
 
 
 def execute(log: ExecutionLog, number: int, received_ns: int) -> None:
     """Log a request that came at this time."""
-    job = Job(7, number, 0, b"", None, received_ns, received_ns + 10**9, lambda _: None)
+    job = Job(7, number, 0, b"", None, received_ns, received_ns + 10**9, Gathered(lambda _: None, 0))
     log.add(Execution(job, received_ns + 1, received_ns + 2, 200))
     log.flush()
 

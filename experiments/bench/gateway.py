@@ -1,0 +1,182 @@
+"""A node's gateway beside a bare aiohttp server with the same handler: requests a second, and what the gateway adds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from greengrass_agent.gateway.settings import Configure, GatewaySettings
+from greengrass_agent.host.processes import environment
+from topologies.testbed import REPOSITORY_ROOT
+
+GATEWAY, FRONT, BARE = "gateway", "front", "bare"
+"""The gateway with a worker; its HTTP server alone, before a function that answers at once; aiohttp."""
+CONNECTIONS = 8
+PORT = 18480
+"""On loopback; the servers have this one and the next ones."""
+HANDLER = """
+def lambda_handler(event, context):
+    return {"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "ok"}
+"""
+START_S = 30.0
+
+Figures = Mapping[str, float]
+Round = Mapping[str, Figures]
+"""A round's figures by server: `a_second` with all connections; `p50_ms` and `p99_ms` with one."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of wrk found."""
+
+    a_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+class WrkFailed(RuntimeError):
+    """wrk met an error, or its report cannot be read."""
+
+
+def bench_gateway(rounds: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Measure the servers in alternation; the part of the summary about them. Raises WrkFailed, OSError."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
+        stack.enter_context(_gateway(scratch, PORT))
+        for number, name in enumerate((FRONT, BARE), start=1):
+            command = [sys.executable, "-m", "experiments.bench.gateway_servers", name, str(PORT + number)]
+            stack.enter_context(_process(command))
+        urls = {name: f"http://127.0.0.1:{PORT + number}/" for number, name in enumerate((GATEWAY, FRONT, BARE))}
+        for url in urls.values():
+            _until_it_serves(url)
+        done: list[Round] = []
+        for number in range(rounds):
+            one = {name: _measure(url, seconds) for name, url in urls.items()}
+            done.append(one)
+            shown = ", ".join(
+                f"{name} {found['a_second']:.0f}/s {found['p50_ms']:.2f} ms" for name, found in one.items()
+            )
+            tell(f"gateway, round {number + 1} of {rounds}: {shown}")
+    return summary(done)
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Medians of the rounds' ratios to the bare server and of the milliseconds added to it, the worst round beside."""
+    found: dict[str, float] = {}
+    for name in (GATEWAY, FRONT):
+        ratios = [one[name]["a_second"] / one[BARE]["a_second"] for one in rounds]
+        found |= {f"{name}_vs_bare": median(ratios), f"{name}_vs_bare_worst": min(ratios)}
+        for quantile in ("p50_ms", "p99_ms"):
+            added = [one[name][quantile] - one[BARE][quantile] for one in rounds]
+            found |= {f"{name}_adds_{quantile}": median(added), f"{name}_adds_{quantile}_worst": max(added)}
+    return {
+        "ratios": {name: round(value, 3) for name, value in found.items()},
+        "medians": {
+            name: {figure: round(median(one[name][figure] for one in rounds), 3) for figure in rounds[0][name]}
+            for name in rounds[0]
+        },
+        "rounds": [dict(one) for one in rounds],
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The summary's ratios and milliseconds in Markdown."""
+    ratios = found["ratios"]
+    lines = [f"| {'':32} | median | worst |", f"|{'-' * 34}|-------:|------:|"]
+    for name in ratios:
+        if f"{name}_worst" in ratios:
+            lines.append(f"| {f'`{name}`':32} | {ratios[name]:6.2f} | {ratios[f'{name}_worst']:5.2f} |")
+    return "\n".join(lines)
+
+
+def read_wrk(output: str) -> Measured:
+    """The figures in a report of `wrk --latency`. Raises WrkFailed, also if a request failed."""
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    quantiles = {
+        share: _ms(value, unit) for share, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", output)
+    }
+    if rate is None or set(quantiles) != {"50", "99"} or "Non-2xx" in output or "Socket errors" in output:
+        raise WrkFailed(f"not a report of requests that were all served: {output.strip()}")
+    return Measured(float(rate[1]), quantiles["50"], quantiles["99"])
+
+
+def _ms(value: str, unit: str) -> float:
+    return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+
+def _measure(url: str, seconds: float) -> Figures:
+    many, one = _wrk(url, CONNECTIONS, seconds), _wrk(url, 1, seconds)
+    return {"a_second": many.a_second, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
+
+
+def _wrk(url: str, connections: int, seconds: float) -> Measured:
+    whole = max(1, round(seconds))  # wrk takes no fractions
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--latency", url]
+    return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _until_it_serves(url: str) -> None:
+    deadline = time.monotonic() + START_S
+    while subprocess.run(["curl", "-sf", "-o", "/dev/null", url], check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            raise OSError(f"{url} does not answer {START_S:g} s after its start")
+        time.sleep(0.05)
+
+
+@contextmanager
+def _gateway(folder: Path, port: int) -> Iterator[None]:
+    """A gateway and a function, as the agent starts them."""
+    (folder / "trivial.py").write_text(HANDLER)
+    settings = GatewaySettings(
+        node="bench",
+        component="trivial",
+        service="trivial",
+        service_id=1,
+        addresses=("127.0.0.1",),
+        port=port,
+        protocols=("tcp",),
+        worker_socket=str(folder / "workers.sock"),
+        page=str(folder / "page"),
+        notify_socket=str(folder / "notify.sock"),
+        execution_log=str(folder / "executions.csv"),
+    )
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    configure = Configure(concurrency=1, queue_limit=100, timeout_ms=10_000, configuration={})
+    gateway = [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")]
+    function = [sys.executable, "-m", "hitless.function", "--handler", "trivial.lambda_handler"]
+    with _process(gateway) as process:
+        assert process.stdin is not None
+        process.stdin.write(configure.model_dump_json() + "\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + START_S
+        while not (folder / "workers.sock").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise OSError("the gateway has not started")
+            time.sleep(0.01)
+        own = {"HITLESS_GATEWAY": settings.worker_socket, "HITLESS_COMPONENT": "trivial"}
+        with _process([*function, "--artifacts", str(folder)], {**environment(), **own}):
+            yield
+
+
+@contextmanager
+def _process(command: list[str], variables: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended with the block; its output is no part of the bench's."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, cwd=REPOSITORY_ROOT, env=variables, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,49 @@
+"""The gateway's bench compares figures of one round only, and takes no report of failed requests."""
+
+import pytest
+
+from experiments.bench.gateway import BARE, FRONT, GATEWAY, Measured, Round, WrkFailed, read_wrk, summary, table
+
+REPORT = """Running 1s test @ http://127.0.0.1:18480/
+  Latency Distribution
+     50%  284.00us
+     75%  310.00us
+     90%    1.02ms
+     99%    2.32ms
+  25574 requests in 1.00s, 5.1MB read
+Requests/sec:  25574.74
+"""
+
+
+def one(slower: float = 1.0) -> Round:
+    return {
+        name: {"a_second": a_second / slower, "p50_ms": p50_ms, "p99_ms": 2 * p50_ms}
+        for name, a_second, p50_ms in ((GATEWAY, 6000.0, 0.3), (FRONT, 15_000.0, 0.1), (BARE, 10_000.0, 0.2))
+    }
+
+
+def test_a_slow_moment_of_the_machine_changes_no_ratio() -> None:
+    ratios = summary([one(), one(3), one()])["ratios"]
+    assert (ratios["gateway_vs_bare"], ratios["gateway_vs_bare_worst"], ratios["front_vs_bare"]) == (0.6, 0.6, 1.5)
+    assert (ratios["gateway_adds_p50_ms"], ratios["gateway_adds_p99_ms"]) == (0.1, 0.2)
+
+
+def test_the_worst_round_is_beside_the_median() -> None:
+    slow = {**one(), GATEWAY: {"a_second": 3000.0, "p50_ms": 0.9, "p99_ms": 5.0}}
+    found = summary([one(), one(), slow])
+    ratios = found["ratios"]
+    assert (ratios["gateway_vs_bare"], ratios["gateway_vs_bare_worst"]) == (0.6, 0.3)
+    assert (ratios["gateway_adds_p50_ms"], ratios["gateway_adds_p50_ms_worst"]) == (0.1, 0.7)
+    assert "| `gateway_vs_bare`                |   0.60 |  0.30 |" in table(found)
+
+
+def test_a_report_of_wrk_is_read() -> None:
+    assert read_wrk(REPORT) == Measured(25574.74, pytest.approx(0.284), 2.32)
+
+
+@pytest.mark.parametrize(
+    "line", ["  Non-2xx or 3xx responses: 7", "  Socket errors: connect 0, read 1, write 0, timeout 0"]
+)
+def test_failed_requests_are_no_result(line: str) -> None:
+    with pytest.raises(WrkFailed, match="not a report"):
+        read_wrk(REPORT + line)
