@@ -78,7 +78,7 @@ class Gateway:
 
     async def run(self) -> None:
         """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
-        while not (self._finishing and self._dispatcher.empty and not self.http.busy):
+        while not (self._finishing and self._dispatcher.empty):
             now = time.monotonic_ns()
             refused, stuck = self._dispatcher.expire(now)
             for execution in refused:
@@ -89,6 +89,7 @@ class Gateway:
                 self._publish()
             self._flush(now / 1e9)
             await asyncio.sleep(TICK_S)
+        await self.http.settled()
         self._log.flush()
         self._tell(Status(workers={0: self._dispatcher.workers}, finished=True))
 
