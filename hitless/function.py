@@ -1,24 +1,24 @@
 """The function runtime: `python -m hitless.function --handler detect.lambda_handler --artifacts DIR`.
 
-Runs a Lambda handler in worker processes behind the gateway whose Unix socket HITLESS_GATEWAY names. Handlers import
-`invoke` from here to call other services.
+Keeps worker processes, each of which runs a Lambda handler, behind the gateway whose Unix socket HITLESS_GATEWAY names.
+Handlers import `invoke` from here to call other services.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 
 import click
 
+from hitless.runtime.gateway import GatewayConnection
 from hitless.runtime.handler import HandlerError, load
+from hitless.runtime.slots import Slot
+from hitless.runtime.supervisor import Supervisor
 from hitless.runtime.upstream import invoke
-from hitless.runtime.worker import GatewayLost, Worker
-from hitless.wire.worker_frames import WorkerProtocolError
+from hitless.runtime.worker import Worker
 
 __all__ = ["invoke"]
 
@@ -28,7 +28,12 @@ __all__ = ["invoke"]
 @click.option(
     "--artifacts", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the module lies."
 )
-@click.option("--workers", default=1, type=click.IntRange(1, 64), help="Processes, each with one request at a time.")
+@click.option(
+    "--workers",
+    default=1,
+    type=click.IntRange(1, 64),
+    help="Processes, each with one request at a time, until the gateway says how many the configuration wants.",
+)
 def main(handler: str, artifacts: Path, workers: int) -> None:
     """Serve a function's requests until the gateway or a SIGTERM says to stop."""
     gateway = os.environ.get("HITLESS_GATEWAY")
@@ -37,54 +42,26 @@ def main(handler: str, artifacts: Path, workers: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    if workers == 1:
-        _serve(handler, artifacts, gateway)
-    else:
-        _supervise(handler, artifacts, gateway, workers)
-
-
-def _serve(handler: str, artifacts: Path, gateway: str) -> None:
+    launch = os.environ.get("HITLESS_LAUNCH", "0")
+    if not (launch.isascii() and launch.isdecimal()):
+        raise click.ClickException(f"HITLESS_LAUNCH is {launch!r}, expected a number")
     try:
-        function = load(handler, artifacts)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.connect(gateway)
-            Worker(connection, function, handler, os.environ.get("HITLESS_COMPONENT", handler)).run()
-    except (HandlerError, GatewayLost, WorkerProtocolError) as error:
-        raise click.ClickException(str(error)) from None
+        ended = Supervisor(GatewayConnection(gateway), handler, int(launch), workers).run()
     except OSError as error:
         raise click.ClickException(f"gateway {gateway}: {error}") from None
+    if isinstance(ended, int):
+        sys.exit(ended)
+    _serve(handler, artifacts, gateway, int(launch), ended)
 
 
-def _supervise(handler: str, artifacts: Path, gateway: str, workers: int) -> None:
-    """Fork the workers and wait. The failure of one ends the others, so that the component fails as a whole."""
-    children: set[int] = set()
-    for _ in range(workers):
-        child = os.fork()
-        if child == 0:
-            _serve(handler, artifacts, gateway)
-            return
-        children.add(child)
-
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children:
-            os.kill(child, signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
-    failure = 0
-    while children:
-        child, status = os.wait()
-        children.discard(child)
-        code = os.waitstatus_to_exitcode(status)
-        if code == 0 or (stopping and code == -signal.SIGTERM):
-            continue
-        failure = failure or (code if code > 0 else 128 - code)
-        if not stopping:
-            stop()
-    sys.exit(failure)
+def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:
+    """In a worker: load the handler and serve."""
+    try:
+        function = load(handler, artifacts)
+    except HandlerError as error:
+        raise click.ClickException(str(error)) from None
+    component = os.environ.get("HITLESS_COMPONENT", handler)
+    Worker(GatewayConnection(gateway), function, handler, component, launch, slot).run()
 
 
 if __name__ == "__main__":

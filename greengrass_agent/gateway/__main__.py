@@ -18,7 +18,7 @@ import uvloop
 from pydantic import ValidationError
 
 from greengrass_agent.gateway.server import Gateway
-from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Status
+from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Serve, Status, Suspend
 from greengrass_agent.host import pipes, priority
 from hitless.faults import faults
 
@@ -91,6 +91,10 @@ async def obey(gateway: Gateway, reader: asyncio.StreamReader) -> None:
         match COMMAND.validate_json(line):
             case Configure() as configure:
                 gateway.configure(configure)
+            case Serve(launch=launch):
+                gateway.serve(launch)
+            case Suspend(reason=reason):
+                gateway.suspend(reason)
             case Role() as role:
                 gateway.take_role(role)
             case Finish():

@@ -1,25 +1,43 @@
-"""The gateway's queue: which request goes to which worker, and when one has waited too long. Pure: time is passed in.
+"""Which request goes to which worker, and when one has waited too long. Pure: time is passed in.
 
-First come, first served, with a bound; a request leaves the queue when a worker takes it or its deadline passes.
+Workers belong to launches, the starts of the component's script. One launch is served: new work goes to its workers.
+Those of an earlier one are retired: they finish what they have. Those of a later one wait until it is served.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from greengrass_agent.gateway.deadlines import Deadlines
 from greengrass_agent.gateway.job import Answer, Job
+from greengrass_agent.gateway.waiting import Waiting
 from greengrass_agent.measure.metrics import ServiceTime
 from greengrass_agent.measure.queue_page import QueueNumbers
-from hitless.wire.worker_frames import Response
+from hitless.wire.worker_frames import Response, ResponseEnd, ResponseHead
 
 STUCK_AFTER_NS = 1_000_000_000
 """A worker that has not answered so long after the time limit will not."""
+CLIENT_GONE = 499
+"""In the execution log: the client left without an answer. (No RFC has a status for it; nginx calls it this.)"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Limits:
+    """What the component's configuration says of its queue; may be replaced at any time."""
+
+    concurrency: int
+    """Requests executed at a time, if there are as many workers."""
+    queue_limit: int
+    timeout_ns: int
+    """A request's time limit, also if its client would wait longer."""
+    idempotent: bool = False
+    """Whether a request whose worker died may be executed again."""
+
+
+@dataclass(slots=True)
 class Execution:
     """A request's fate, as the execution log has it; started and finished are 0 if no worker finished it."""
 
@@ -27,6 +45,7 @@ class Execution:
     started_ns: int
     finished_ns: int
     status: int
+    """What the client was told."""
 
 
 Worker = TypeVar("Worker", bound=Hashable)
@@ -34,100 +53,254 @@ Worker = TypeVar("Worker", bound=Hashable)
 
 
 class Dispatcher(Generic[Worker]):
-    """The queue of one instance."""
+    """The queue of one instance and its workers.
 
-    def __init__(self, concurrency: int, queue_limit: int, timeout_ns: int) -> None:
-        self.concurrency = concurrency
-        """Requests executed at a time, if there are as many workers."""
-        self.queue_limit = queue_limit
-        self.timeout_ns = timeout_ns
-        """A request's time limit, also if its client would wait longer."""
+    What a method returns as executions has left; workers that it returns are to be shut down. `assign` says afterwards
+    what to send.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.served = 0
+        """The launch that new work goes to; 0 is that of workers that nobody has numbered."""
+        self.suspended: str | None = None
+        """Why requests are refused at once; None: they are not."""
         self.service_time = ServiceTime()
-        self._queue: deque[Job] = deque()
+        self._retired: set[int] = set()
+        self._launches: dict[Worker, int] = {}
+        """Workers that are warm and not shut down."""
+        self._waiting = Waiting()
         self._idle: deque[Worker] = deque()
-        self._running: OrderedDict[Worker, Job] = OrderedDict()
+        """Of the launch that is served."""
+        self._running: dict[Worker, Job] = {}
+        """Of the launch that is served, in the order in which they got their requests."""
+        self._leaving: dict[Worker, Job] = {}
+        """Workers that leave with their answer."""
+        self._started: dict[Worker, int] = {}
+        """When the handler began on an answer that comes in parts."""
+        self._deadlines = Deadlines()
+        """By job number: first of the client, then of the worker."""
+        self._workers_of: dict[int, Worker] = {}
+        """By the number of the job that they have."""
+        self._jobs: dict[int, Job] = {}
+        """Those that wait or are executed."""
         self._numbers = 0
 
     def submit(self, job: Job) -> Execution | None:
-        """Take a request. Returns its end if it was refused because the queue is full."""
-        if len(self._queue) >= self.queue_limit:
-            job.conclude(Answer(503, f"queue of {self.queue_limit} requests is full".encode(), {"retry-after": "1"}))
-            return Execution(job, 0, 0, 503)
-        self._numbers += 1
-        job.number = self._numbers
-        self._queue.append(job)
-        return None
+        """Take a request. Returns the end of that which is refused, if one has to be."""
+        if self.suspended is not None:
+            return self._refuse(job, self.suspended)
+        self._numbers = job.number = self._numbers + 1
+        self._jobs[job.number] = job
+        self._deadlines.set(job.number, job.deadline_ns)
+        refused = self._waiting.add(job, self.limits.queue_limit)
+        if refused is None:
+            return None
+        self._forget(refused)
+        return self._refuse(refused, f"queue of {self.limits.queue_limit} requests is full")
 
-    def joined(self, worker: Worker) -> None:
-        """A worker can take requests."""
-        self._idle.append(worker)
+    def ready(self, worker: Worker, launch: int) -> list[Worker]:
+        """A worker is warm."""
+        if worker in self._launches:
+            return []
+        if self.retired(launch) or (launch == self.served and self._serving() >= self.limits.concurrency):
+            return [worker]
+        self._launches[worker] = launch
+        if launch == self.served:
+            self._idle.append(worker)
+        return []
+
+    def retired(self, launch: int) -> bool:
+        """Whether a launch gets no more work."""
+        return launch in self._retired or launch < self.served
+
+    def serve(self, launch: int) -> list[Worker]:
+        """New work goes to this launch from now on."""
+        if launch == self.served:
+            return []
+        self._retired.add(self.served)
+        self._retired.discard(launch)
+        self.served = launch
+        self._leaving.update(self._running)
+        self._running.clear()
+        gone = [one for one, own in self._launches.items() if self.retired(own) and one not in self._leaving]
+        for worker in gone:
+            del self._launches[worker]
+        self._idle = deque(one for one, own in self._launches.items() if own == launch and one not in self._leaving)
+        return gone + self.trim()
+
+    def trim(self) -> list[Worker]:
+        """Let go of workers beyond the concurrency; busy ones leave with their answer."""
+        gone: list[Worker] = []
+        surplus = self._serving() - self.limits.concurrency
+        while surplus > 0 and self._idle:
+            gone.append(self._idle.pop())
+            del self._launches[gone[-1]]
+            surplus -= 1
+        for worker in list(self._running)[: max(0, surplus)]:
+            self._leaving[worker] = self._running.pop(worker)
+        return gone
+
+    def suspend(self, reason: str | None) -> list[Execution]:
+        """Refuse what waits and what comes, for this reason; None: no longer."""
+        self.suspended = reason
+        if reason is None:
+            return []
+        refused = self._waiting.clear()
+        for job in refused:
+            self._forget(job)
+        return [self._refuse(job, reason) for job in refused]
 
     def assign(self, now_ns: int) -> list[tuple[Worker, Job]]:
         """The requests to send now, each with its worker."""
         assigned = []
-        while self._queue and self._idle and len(self._running) < self.concurrency:
-            worker, job = self._idle.popleft(), self._queue.popleft()
+        while self._idle and self._waiting:
+            worker, job = self._idle.popleft(), self._waiting.take()
             job.dispatched_ns = now_ns
             self._running[worker] = job
+            self._workers_of[job.number] = worker
+            if job.body is None:
+                # Its time is counted from the last byte of the body, and how long that may take is the server's matter.
+                self._deadlines.clear(job.number)
             assigned.append((worker, job))
         return assigned
 
-    def done(self, worker: Worker, response: Response) -> Execution | None:
-        """A worker has answered; None if it answered what nobody asked it."""
-        job = self._running.get(worker)
-        if job is None or job.number != response.id:
-            return None
-        del self._running[worker]
-        self._idle.append(worker)
-        self.service_time.add(max(0, response.finished_ns - response.started_ns))
-        job.conclude(Answer(response.status, response.body, response.headers))
-        return Execution(job, response.started_ns, response.finished_ns, job.status)
+    def job_of(self, worker: Worker) -> Job | None:
+        """The request that a worker has."""
+        return self._running.get(worker) or self._leaving.get(worker)
 
-    def left(self, worker: Worker) -> Execution | None:
-        """A worker has gone; returns the end of the request that it had."""
-        job = self._running.pop(worker, None)
-        if worker in self._idle:
+    def whole(self, job: Job, now_ns: int) -> None:
+        """The last byte of a streamed body has come."""
+        if job.number in self._jobs and not job.answered:
+            job.deadline_ns = now_ns + self.limits.timeout_ns
+            self._deadlines.set(job.number, job.deadline_ns)
+
+    def began(self, worker: Worker, head: ResponseHead) -> Job | None:
+        """A worker begins an answer that comes in parts. Returns the request; None if its client does not get them."""
+        job = self.job_of(worker)
+        if job is None or job.number != head.id or worker in self._started:
+            return None
+        self._started[worker] = head.started_ns
+        if not job.begin(head.status, head.headers):
+            return None
+        self._deadlines.clear(job.number)
+        return job
+
+    def cancelled(self, job: Job, now_ns: int) -> bool:
+        """The client has gone. Returns whether a worker is to be told; without an answer in time, it is stuck."""
+        if job.number not in self._workers_of:
+            return False
+        if not job.answered:
+            job.answered, job.status = True, CLIENT_GONE
+        self._deadlines.set(job.number, now_ns + self.limits.timeout_ns + STUCK_AFTER_NS)
+        return True
+
+    def done(self, worker: Worker, end: Response | ResponseEnd) -> tuple[Execution | None, list[Worker]]:
+        """A worker has answered, or ended an answer in parts; no execution if nobody had asked for it."""
+        job = self.job_of(worker)
+        if job is None or job.number != end.id:
+            return None, []
+        if isinstance(end, Response):
+            started_ns = end.started_ns
+            job.conclude(Answer(end.status, end.body, end.headers))
+        else:
+            started_ns = self._started.pop(worker, end.finished_ns)
+            job.conclude(Answer(502, b"the function's worker ended an answer that it had not begun"))
+        self.service_time.add(min(max(0, end.finished_ns - started_ns), self.limits.timeout_ns))
+        self._forget(job)
+        execution = Execution(job, started_ns, end.finished_ns, job.status)
+        if self._running.pop(worker, None) is not None:
+            self._idle.append(worker)
+            return execution, []
+        del self._leaving[worker]
+        del self._launches[worker]
+        return execution, [worker]
+
+    def left(self, worker: Worker, now_ns: int) -> Execution | None:
+        """A worker has gone. Returns the end of the request that it had, if it is not executed again."""
+        job = self._running.pop(worker, None) or self._leaving.pop(worker, None)
+        if self._launches.pop(worker, None) == self.served and job is None:
             self._idle.remove(worker)
+        began = self._started.pop(worker, None) is not None
         if job is None:
             return None
-        job.conclude(Answer(502, b"the function's worker ended while it had the request"))
-        return Execution(job, 0, 0, 502)
+        self._workers_of.pop(job.number, None)
+        repeatable = self.limits.idempotent and job.body is not None and not job.again
+        if repeatable and not job.answered and job.deadline_ns > now_ns and self.suspended is None:
+            job.again = True
+            self._waiting.put_back(job)
+            return None
+        self._forget(job)
+        reason = "the function's worker ended while it had the request"
+        if began:
+            job.client.broken(reason)
+        job.conclude(Answer(502, reason.encode(), {"content-type": "text/plain"}))
+        return Execution(job, 0, 0, job.status)
 
     def expire(self, now_ns: int) -> tuple[list[Execution], list[Worker]]:
         """Answer requests whose time is up. Returns those that leave the queue, and workers that are stuck."""
-        expired = [job for job in self._queue if job.deadline_ns <= now_ns]
-        if expired:
-            self._queue = deque(job for job in self._queue if job.deadline_ns > now_ns)
-        for job in expired:
-            job.conclude(Answer(504, b"the deadline passed while the request waited for a worker"))
-        stuck = []
-        for worker, job in self._running.items():
-            if job.deadline_ns <= now_ns:
-                job.conclude(Answer(504, b"the deadline passed while the request was executed"))
-            if job.dispatched_ns + self.timeout_ns + STUCK_AFTER_NS <= now_ns:
+        expired, stuck = [], []
+        for number in self._deadlines.due(now_ns):
+            job, worker = self._jobs[number], self._workers_of.get(number)
+            if worker is None:
+                self._waiting.remove(job)
+                del self._jobs[number]
+                job.conclude(_late("waited for a worker"))
+                expired.append(Execution(job, 0, 0, job.status))
+                continue
+            kill_ns = max(job.dispatched_ns + self.limits.timeout_ns, job.deadline_ns) + STUCK_AFTER_NS
+            if not job.answered:
+                job.conclude(_late("was executed"))
+                self._deadlines.set(number, max(kill_ns, now_ns))
+            else:
                 stuck.append(worker)
-        return [Execution(job, 0, 0, 504) for job in expired], stuck
+        return expired, stuck
+
+    def next_deadline(self) -> int | None:
+        """When `expire` has something to do next."""
+        return self._deadlines.next()
 
     @property
-    def workers(self) -> int:
-        """Workers that are connected."""
-        return len(self._idle) + len(self._running)
+    def workers(self) -> dict[int, int]:
+        """How many workers each launch has that are warm."""
+        counts: dict[int, int] = {}
+        for launch in self._launches.values():
+            counts[launch] = counts.get(launch, 0) + 1
+        return counts
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing left to do."""
-        return not self._queue and not self._running
+        return not self._jobs
 
     def numbers(self, *, draining: bool, received: int) -> QueueNumbers:
         """The queue in numbers, with those two that are not its own."""
-        oldest = next(iter(self._running.values())).dispatched_ns if self._running else 0
+        running = self._running or self._leaving
+        oldest = next(iter(running.values())).dispatched_ns if running else 0
+        serving = self._serving()
         return QueueNumbers(
-            queue_depth=len(self._queue),
-            in_flight=len(self._running),
-            concurrency=min(self.workers, self.concurrency),
-            ready=self.workers > 0,
+            queue_depth=len(self._waiting),
+            in_flight=len(self._running) + len(self._leaving),
+            concurrency=serving,
+            ready=serving > 0 and self.suspended is None,
             draining=draining,
             service_time_ns=int(self.service_time.average_ns),
             oldest_start_ns=oldest,
             received=received,
         )
+
+    def _serving(self) -> int:
+        return len(self._idle) + len(self._running)
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.number]
+        self._workers_of.pop(job.number, None)
+        self._deadlines.clear(job.number)
+
+    def _refuse(self, job: Job, reason: str) -> Execution:
+        job.conclude(Answer(503, reason.encode(), {"content-type": "text/plain", "retry-after": "1"}))
+        return Execution(job, 0, 0, job.status)
+
+
+def _late(when: str) -> Answer:
+    return Answer(504, f"the deadline passed while the request {when}".encode(), {"content-type": "text/plain"})

@@ -11,7 +11,7 @@ class Gathered:
     """Puts the parts of an answer together, up to a limit, and hands on whole answers."""
 
     def __init__(self, answer: Callable[[Answer], None], limit: int) -> None:
-        """`answer` is called once. An answer in parts of more than `limit` bytes becomes a 500 that says so."""
+        """`answer` is called once. An answer of more than `limit` bytes becomes a 500 that says so."""
         self.job: Job | None = None
         """The job that this is the client of, to be set by whoever makes both: its worker is stopped at the limit."""
         self._answer = answer
@@ -23,6 +23,9 @@ class Gathered:
 
     def answer(self, answer: Answer) -> None:
         """Hand it on."""
+        if len(answer.body) > self._limit:
+            self._too_long()
+            return
         self.job = None  # no circle is left to be collected
         self._answer(answer)
 
@@ -38,7 +41,7 @@ class Gathered:
         if len(self._body) > self._limit:
             self._body.clear()
             flow = self.job.flow if self.job is not None else None
-            self._fail(500, f"the function's answer is longer than the {self._limit} bytes that this protocol carries")
+            self._too_long()
             if flow is not None:
                 flow.cancel()
 
@@ -55,6 +58,9 @@ class Gathered:
 
     def body_wanted(self, wanted: bool) -> None:
         """Nothing: the request came whole."""
+
+    def _too_long(self) -> None:
+        self._fail(500, f"the function's answer is longer than the {self._limit} bytes that this protocol carries")
 
     def _fail(self, status: int, reason: str) -> None:
         self._over = True

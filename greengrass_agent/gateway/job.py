@@ -85,6 +85,8 @@ class Job:
     status: int = 0
     """Of that answer. A client that has to send another one sets it, so that the execution log says what was sent."""
     flow: Flow | None = None
+    again: bool = False
+    """Whether it is executed a second time, since the worker that had it died."""
 
     def conclude(self, answer: Answer) -> None:
         """Answer the request, unless it was answered before."""

@@ -5,30 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from greengrass_agent.gateway.dispatch import Dispatcher, Execution
+from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Limits
 from greengrass_agent.gateway.executions import FLUSH_S, ExecutionLog
 from greengrass_agent.gateway.http.server import HttpServer
-from greengrass_agent.gateway.job import Job
+from greengrass_agent.gateway.job import Answer, Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
 from greengrass_agent.measure.queue_page import Page
+from hitless.alarm import Alarm
 from hitless.steering.arithmetic import U32
-from hitless.wire.worker_frames import Request, Response
+from hitless.wire.worker_frames import Response, ResponseEnd, ResponseHead, WorkerProtocolError
 
 log = logging.getLogger(__name__)
 
 WAKING_GROWTH = 4
 """Requests by which the queue must have grown beyond the last report to be reported at once."""
-TICK_S = 0.01
-"""How exactly deadlines are kept."""
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 
 
 class Gateway:
@@ -36,27 +37,34 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, configure: Configure, tell: Callable[[Status], None]) -> None:
         self._settings = settings
-        self._configuration: dict[str, Any] = configure.configuration
+        self._current = configure
+        """Of the launch that is served, and of those that have none of their own."""
+        self._prepared: dict[int, Configure] = {}
+        """Of launches that are to be served later."""
         self._tell = tell
+        self._told: dict[int, int] = {}
         self._role = Role()
-        self._dispatcher: Dispatcher[WorkerConnection] = Dispatcher(
-            configure.concurrency, configure.queue_limit, configure.timeout_ms * NS_PER_MS
-        )
+        self._dispatcher: Dispatcher[WorkerConnection] = Dispatcher(_limits(configure))
         self._received = 0
         """Pieces of new work that came since start, as the switch counts what it sent: requests, refused ones included;
         over TCP connections, whose later requests are not steered."""
         self._workers: set[WorkerConnection] = set()
+        self._supervisors: set[WorkerConnection] = set()
         self._log = ExecutionLog(Path(settings.execution_log), settings.service, settings.node)
         self._page = Page(Path(settings.page), create=True)
         self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._emitter.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._expire)
+        self._publishing = False
+        self._flushing: asyncio.TimerHandle | None = None
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
         self.http.streamed = configure.streamed
         self._worker_server: asyncio.Server | None = None
         self._finishing = False
+        self._finished = asyncio.Event()
         self._closed = False
-        self._flushed = 0.0
 
     async def open(self) -> None:
         """Listen for workers and clients. Raises OSError, naming the address."""
@@ -77,27 +85,18 @@ class Gateway:
             ) from error
 
     async def run(self) -> None:
-        """Keep deadlines and the log until all is finished (after `finish`), or cancelled."""
-        while not (self._finishing and self._dispatcher.empty):
-            now = time.monotonic_ns()
-            refused, stuck = self._dispatcher.expire(now)
-            for execution in refused:
-                self._log.add(execution)
-            for worker in stuck:
-                worker.kill()
-            if refused:
-                self._publish()
-            self._flush(now / 1e9)
-            await asyncio.sleep(TICK_S)
+        """Wait until all is finished, after `finish`."""
+        await self._finished.wait()
         await self.http.settled()
         self._log.flush()
-        self._tell(Status(workers={0: self._dispatcher.workers}, finished=True))
+        self._tell(Status(workers=self._dispatcher.workers, finished=True))
 
     async def finish(self) -> None:
         """Take nothing new; `run` returns when what is here has been answered."""
         self.udp.pause()
         await self.http.pause()
         self._finishing = True
+        self._changed()
 
     async def close(self) -> None:
         """Close everything."""
@@ -106,20 +105,46 @@ class Gateway:
             self._worker_server.close()
         self.udp.close()
         await self.http.close()
+        self._alarm.cancel()
+        if self._flushing is not None:
+            self._flushing.cancel()
         self._log.close()
         self._emitter.close()
         self._page.close()
 
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
-        self._configuration = configure.configuration
-        self.http.streamed = configure.streamed
-        self._dispatcher.concurrency = configure.concurrency
-        self._dispatcher.queue_limit = configure.queue_limit
-        self._dispatcher.timeout_ns = configure.timeout_ms * NS_PER_MS
+        if configure.launch is None or configure.launch == self._dispatcher.served:
+            self._apply(configure)
+        elif not self._dispatcher.retired(configure.launch):
+            self._prepared[configure.launch] = configure
         for worker in self._workers:
-            worker.configure()
-        self._dispatch()
+            if not self._dispatcher.retired(worker.launch):
+                worker.configure(self._configured(worker).configuration)
+        for supervisor in self._supervisors:
+            if not self._dispatcher.retired(supervisor.launch):
+                supervisor.want(self._configured(supervisor).concurrency)
+        self._shut_down(self._dispatcher.trim())
+        self._changed(notify=True)
+
+    def serve(self, launch: int) -> None:
+        """Give new work to this launch from now on, and let those before it go."""
+        log.info("launch %d serves", launch)
+        prepared = self._prepared.pop(launch, None)
+        if prepared is not None:
+            self._apply(prepared)
+        self._shut_down(self._dispatcher.serve(launch))
+        self._prepared = {number: one for number, one in self._prepared.items() if not self._dispatcher.retired(number)}
+        for supervisor in self._supervisors:
+            if self._dispatcher.retired(supervisor.launch):
+                supervisor.shut_down()
+        self._changed(notify=True)
+
+    def suspend(self, reason: str | None) -> None:
+        """Refuse requests for this reason; None: no longer."""
+        for execution in self._dispatcher.suspend(reason):
+            self._note(execution)
+        self._changed(notify=True)
 
     def take_role(self, role: Role) -> None:
         """Take what the controller wants of the instance, and let the switch know at once."""
@@ -128,8 +153,79 @@ class Gateway:
         self.http.closing = role.closes_connections
         self._publish(notify=changed)
 
+    def connected(self, connection: WorkerConnection) -> None:
+        """Tell a worker the configuration, a supervisor how many workers are wanted."""
+        retired = self._dispatcher.retired(connection.launch)
+        if connection.hello is not None and connection.hello.role == "supervisor":
+            self._supervisors.add(connection)
+            if retired:
+                connection.shut_down()
+            else:
+                connection.want(self._configured(connection).concurrency)
+        elif retired:
+            connection.shut_down()
+        else:
+            self._workers.add(connection)
+            connection.configure(self._configured(connection).configuration)
+
+    def ready(self, connection: WorkerConnection) -> None:
+        """Give a warm worker requests, if its launch is served."""
+        self._shut_down(self._dispatcher.ready(connection, connection.launch))
+        self._changed(notify=True)
+
+    def began(self, connection: WorkerConnection, head: ResponseHead) -> Job | None:
+        """Let the client of an answer in parts have its beginning."""
+        job = self._dispatcher.began(connection, head)
+        if job is None and (late := self._dispatcher.job_of(connection)) is not None:
+            connection.cancel(late)
+        return job
+
+    def responded(self, connection: WorkerConnection, end: Response | ResponseEnd) -> None:
+        """Let the client have its answer, and the worker its next request."""
+        streaming = connection.streaming
+        if streaming is not None and streaming.number == end.id and isinstance(end, ResponseEnd):
+            if end.failure:
+                streaming.client.broken(end.failure)
+            else:
+                streaming.client.end()
+        execution, leaving = self._dispatcher.done(connection, end)
+        if execution is not None:
+            self._ended(connection, execution)
+        self._shut_down(leaving)
+        self._changed()
+
+    def whole(self, job: Job) -> None:
+        """Count a request's time limit from now on: its body is complete."""
+        self._dispatcher.whole(job, time.monotonic_ns())
+        self._changed()
+
+    def cancelled(self, job: Job) -> bool:
+        """Give a worker the time limit to stop."""
+        told = self._dispatcher.cancelled(job, time.monotonic_ns())
+        self._changed()
+        return told
+
+    def left(self, connection: WorkerConnection) -> None:
+        """Answer for a worker that has gone."""
+        self._workers.discard(connection)
+        self._supervisors.discard(connection)
+        if self._closed:
+            return
+        execution = self._dispatcher.left(connection, time.monotonic_ns())
+        if execution is not None:
+            self._ended(connection, execution)
+        self._changed(notify=True)
+
+    def _apply(self, configure: Configure) -> None:
+        self._current = configure
+        self._dispatcher.limits = _limits(configure)
+        self.http.streamed = configure.streamed
+
+    def _configured(self, connection: WorkerConnection) -> Configure:
+        return self._prepared.get(connection.launch, self._current)
+
     def _timeout_ns(self) -> int:
-        return self._dispatcher.timeout_ns
+        return self._dispatcher.limits.timeout_ns
 
     def _count(self) -> None:
         self._received += 1
@@ -141,52 +237,81 @@ class Gateway:
     def _submit(self, job: Job) -> None:
         refused = self._dispatcher.submit(job)
         if refused is not None:
-            self._log.add(refused)
-        self._dispatch()
+            self._note(refused)
+        self._changed()
 
-    def _dispatch(self) -> None:
-        for worker, job in self._dispatcher.assign(time.monotonic_ns()):
-            left_ms = max(0, job.deadline_ns - job.dispatched_ns) // NS_PER_MS
-            worker.send(
-                Request(
-                    job.number,
-                    job.client_id,
-                    job.request_id,
-                    job.parent_id,
-                    min(left_ms, U32),
-                    job.body or b"",
-                    job.http,
-                )
-            )
-        self._publish()
+    def _changed(self, *, notify: bool = False) -> None:
+        """Send what can be sent, and let everyone know how things are."""
+        dispatcher = self._dispatcher
+        now_ns = time.monotonic_ns()
+        for worker, job in dispatcher.assign(now_ns):
+            try:
+                worker.execute(job, min(max(0, job.deadline_ns - now_ns) // NS_PER_MS, U32))
+            except WorkerProtocolError as error:
+                job.conclude(Answer(400, f"no worker can be given this request: {error}".encode()))
+                done, leaving = dispatcher.done(worker, Response(job.number, 400, now_ns, now_ns, b""))
+                if done is not None:
+                    self._note(done)
+                self._shut_down(leaving)
+                self._loop.call_soon(self._changed)
+        deadline_ns = dispatcher.next_deadline()
+        if deadline_ns is not None:
+            self._alarm.set(deadline_ns / NS_PER_S, now_ns / NS_PER_S)
+        if notify:
+            self._publish(notify=True)
+            workers = dispatcher.workers
+            if workers != self._told:
+                self._told = workers
+                self._tell(Status(workers=workers))
+        elif not self._publishing:
+            # Once for all that this turn of the loop brings.
+            self._publishing = True
+            self._loop.call_soon(self._publish)
+        if self._finishing and dispatcher.empty:
+            self._finished.set()
+
+    def _expire(self) -> None:
+        refused, stuck = self._dispatcher.expire(time.monotonic_ns())
+        for execution in refused:
+            self._note(execution)
+        for worker in stuck:
+            self._end(worker)
+        self._changed()
+
+    def _end(self, worker: WorkerConnection) -> None:
+        log.error("worker %d has not answered within the time limit: it is ended", worker.pid)
+        supervisors = [one for one in self._supervisors if one.launch == worker.launch]
+        for supervisor in supervisors:
+            supervisor.end(worker.pid)
+        if not supervisors:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _shut_down(self, workers: list[WorkerConnection]) -> None:
+        for worker in workers:
+            worker.shut_down()
 
     def _worker(self) -> WorkerConnection:
-        return WorkerConnection(lambda: self._configuration, self._joined, self._responded, self._left)
+        return WorkerConnection(self)
 
-    def _joined(self, worker: WorkerConnection) -> None:
-        self._workers.add(worker)
-        self._dispatcher.joined(worker)
-        self._dispatch()
-        self._publish(notify=True)
-        self._tell(Status(workers={0: self._dispatcher.workers}))
+    def _ended(self, connection: WorkerConnection, execution: Execution) -> None:
+        connection.forget(execution.job)
+        execution.job.flow = None
+        self._note(execution)
 
-    def _responded(self, worker: WorkerConnection, response: Response) -> None:
-        self._note(self._dispatcher.done(worker, response))
-        self._dispatch()
+    def _note(self, execution: Execution) -> None:
+        self._log.add(execution)
+        if self._flushing is None:
+            self._flushing = self._loop.call_later(FLUSH_S, self._flush)
 
-    def _left(self, worker: WorkerConnection) -> None:
-        self._workers.discard(worker)
-        if self._closed:
-            return
-        self._note(self._dispatcher.left(worker))
-        self._publish(notify=True)
-        self._tell(Status(workers={0: self._dispatcher.workers}))
-
-    def _note(self, execution: Execution | None) -> None:
-        if execution is not None:
-            self._log.add(execution)
+    def _flush(self) -> None:
+        self._flushing = None
+        self._log.flush()
 
     def _publish(self, *, notify: bool = False) -> None:
+        self._publishing = False
+        if self._closed:
+            return
         numbers = self._dispatcher.numbers(draining=self._role.draining, received=self._received)
         self._page.write(numbers)
         if notify or numbers.queue_depth >= self._page.reported() + WAKING_GROWTH:
@@ -194,7 +319,6 @@ class Gateway:
             with contextlib.suppress(OSError):
                 self._emitter.sendto(self._settings.service.encode(), self._settings.notify_socket)
 
-    def _flush(self, now: float) -> None:
-        if now - self._flushed >= FLUSH_S:
-            self._flushed = now
-            self._log.flush()
+
+def _limits(configure: Configure) -> Limits:
+    return Limits(configure.concurrency, configure.queue_limit, configure.timeout_ms * NS_PER_MS, configure.idempotent)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from hitless.component.endpoint import ServiceProtocol
+from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import InstanceRole
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,8 @@ class Configure(BaseModel):
     model_config = _STRICT
 
     command: Literal["configure"] = "configure"
+    launch: int | None = None
+    """Only the workers of this launch get it, and the limits follow when that launch is to serve. None: at once."""
     concurrency: int
     """Workers wanted, and requests executed at a time."""
     queue_limit: int
@@ -49,6 +52,18 @@ class Configure(BaseModel):
     streamed: bool = False
     """Whether the function takes request bodies as they come, in place of whole."""
     configuration: dict[str, Any]
+
+    @classmethod
+    def of(cls, configuration: ServiceConfiguration, component_configuration: dict[str, Any]) -> Self:
+        """The command for a component's configuration: `configuration` is what hitless reads of it."""
+        return cls(
+            concurrency=configuration.concurrency,
+            queue_limit=configuration.queue_limit,
+            timeout_ms=configuration.timeout_ms,
+            idempotent=configuration.idempotent,
+            streamed=configuration.streamed,
+            configuration=component_configuration,
+        )
 
 
 class Serve(BaseModel):

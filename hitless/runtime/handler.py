@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import base64
 import importlib
-import json
 import sys
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from hitless.wire.worker_frames import HttpHead, Request
@@ -34,7 +32,17 @@ class HandlerError(Exception):
     """A handler that cannot be loaded, or a result that is none."""
 
 
-@dataclass(frozen=True, slots=True)
+class Readable(Protocol):
+    """A request body that is read as it comes."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, as soon as there are any; all that comes for a negative size. Empty at the end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The parts, as they come."""
+
+
+@dataclass(slots=True)
 class Context:
     """What a handler is told about its invocation, beside the event."""
 
@@ -46,19 +54,12 @@ class Context:
     """The component's configuration as it is for this request."""
     deadline: float
     """time.monotonic when the client stops waiting."""
+    body: Readable | None = None
+    """The request's body, where the configuration says `streamed`; else it is in the event."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the client stops waiting, at least 0."""
         return max(0, int((self.deadline - time.monotonic()) * 1000))
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A handler's result as it is sent."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 def load(name: str, artifacts: Path) -> Handler:
@@ -86,16 +87,18 @@ def load(name: str, artifacts: Path) -> Handler:
 
 
 def request_uuid(request: Request) -> str:
-    """The `aws_request_id` of a request."""
-    return str(uuid.UUID(int=request.client_id << 64 | request.request_id))
+    """The `aws_request_id` of a request: a UUID made of client id and request id."""
+    client, own = f"{request.client_id:016x}", f"{request.request_id:016x}"
+    return f"{client[:8]}-{client[8:12]}-{client[12:]}-{own[:4]}-{own[4:]}"
 
 
-def event_of(request: Request) -> dict[str, Any]:
+def event_of(request: Request, *, with_body: bool = True) -> dict[str, Any]:
     """The event for a request. One that came over the invocation protocol is a POST of octets to /."""
     http = request.http or HttpHead("POST", "/", headers={"content-type": "application/octet-stream"})
-    is_text = http.headers.get("content-type", "").startswith(_TEXT_TYPES)
     body: str | None = None
-    if request.body:
+    is_text = False
+    if request.body and with_body:
+        is_text = http.headers.get("content-type", "").startswith(_TEXT_TYPES)
         try:
             body = request.body.decode() if is_text else None
         except UnicodeDecodeError:
@@ -127,36 +130,3 @@ def event_of(request: Request) -> dict[str, Any]:
     if body is not None:
         event["body"] = body
     return event
-
-
-def result_of(value: object) -> Result:
-    """What a handler's return value means: a response if it has a `statusCode`, else a JSON value (or a text) and 200.
-
-    Raises HandlerError when it is neither.
-    """
-    if not (isinstance(value, dict) and "statusCode" in value):
-        return Result(200, {"content-type": "application/json"}, _text(value).encode())
-    status = value["statusCode"]
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        raise HandlerError(f"handler returned statusCode {status!r}, expected 100 to 599")
-    headers = value.get("headers") or {}
-    if not isinstance(headers, dict):
-        raise HandlerError(f"handler returned headers of type {type(headers).__name__}, expected a dict")
-    body = value.get("body", "")
-    try:
-        content = base64.b64decode(body, validate=True) if value.get("isBase64Encoded") else _text(body).encode()
-    except (ValueError, TypeError) as error:
-        raise HandlerError(f"handler returned isBase64Encoded and a body that is not base64: {error}") from None
-    lower = {str(name).lower(): str(header) for name, header in headers.items()}
-    return Result(status, {"content-type": "application/json"} | lower, content)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError) as error:
-        raise HandlerError(f"handler returned a {type(value).__name__}, which is not JSON: {error}") from None

@@ -5,83 +5,244 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
-import sys
 import time
 import traceback
-from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from hitless.client.blocking import BlockingClient
 from hitless.runtime import upstream
-from hitless.runtime.handler import Context, Handler, Result, event_of, request_uuid, result_of
-from hitless.wire.worker_frames import Configure, Decoder, Frame, Hello, Request, Response, Shutdown, encode
+from hitless.runtime.body import BodyStream, WholeBody
+from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
+from hitless.runtime.handler import Context, Handler, Readable, event_of
+from hitless.runtime.result import IllegalAnswer, Parts, Result, result_of
+from hitless.runtime.slots import Slot
+from hitless.wire.worker_frames import (
+    PART,
+    WHOLE,
+    Body,
+    Cancel,
+    Configure,
+    Frame,
+    Hello,
+    Ready,
+    Request,
+    Response,
+    ResponseBody,
+    ResponseEnd,
+    ResponseHead,
+    Shutdown,
+    encode,
+)
 
-_READ = 256 * 1024
-
-
-class GatewayLost(Exception):
-    """The gateway closed the connection, or sent what a gateway does not send."""
+WARM_UP_MS = 60_000
+"""What a warm-up event is told that its client waits."""
 
 
 class Worker:
     """One connection to the gateway, one request at a time."""
 
-    def __init__(self, gateway: socket.socket, handler: Handler, handler_name: str, function_name: str) -> None:
+    def __init__(
+        self,
+        gateway: GatewayConnection,
+        handler: Handler,
+        handler_name: str,
+        function_name: str,
+        launch: int,
+        slot: Slot,
+    ) -> None:
         self._gateway = gateway
         self._handler = handler
         self._handler_name = handler_name
         self._function_name = function_name
+        self._launch = launch
+        self._slot = slot
         self._configuration: dict[str, Any] = {}
-        self._decoder = Decoder()
-        self._frames: deque[Frame] = deque()
+        self._warm = False
+        """Whether the event to warm up with was handled."""
+        self._ready = False
+        """Whether this connection was told so."""
         self._upstream = BlockingClient()
+        self._pid = os.getpid()
 
     def run(self) -> None:
-        """Say hello and serve until the gateway says Shutdown or SIGTERM comes; what was sent before is finished first.
+        """Serve until the gateway says Shutdown or SIGTERM comes; what was sent before is finished first.
 
-        Must run in the main thread. Raises GatewayLost, WorkerProtocolError and OSError.
+        Must run in the main thread. A gateway that is gone is waited for.
         """
-        wake_read, wake_write = socket.socketpair()
-        wake_write.setblocking(False)
-        signal.set_wakeup_fd(wake_write.fileno())
-        signal.signal(signal.SIGTERM, lambda *_: None)  # the wake-up descriptor tells, between two requests
-        self._gateway.sendall(encode(Hello(os.getpid(), self._handler_name)))
-        while (frame := self._next(wake_read)) is not None:
-            match frame:
-                case Request():
-                    self._gateway.sendall(encode(self._execute(frame)))
-                case Configure():
-                    self._configuration = frame.configuration
-                case Shutdown():
+        wake = Wake(signal.SIGTERM, signal.SIGINT)
+        os.register_at_fork(after_in_child=lambda: self._forked(wake))
+        while True:
+            try:
+                if not self._connect(wake):
+                    break
+                self._serve(wake)
+                break
+            except GatewayLost as error:
+                complain(f"worker {self._pid}: {error}: connecting again")
+                self._gateway.close()
+        self._slot.leaving()
+        self._gateway.close()
+
+    def _connect(self, wake: Wake) -> bool:
+        """Connect and say hello. Returns whether it is connected; else it is to end."""
+        while (again_at := self._gateway.connect_again(time.monotonic())) is not None:
+            select.select([wake.readable], [], [], max(0.0, again_at - time.monotonic()))
+            if wake.taken():
+                return False
+        self._ready = False
+        self._gateway.send(Hello(self._pid, self._handler_name, self._launch))
+        return True
+
+    def _serve(self, wake: Wake) -> None:
+        poll = select.poll()
+        poll.register(self._gateway.fileno(), select.POLLIN)
+        poll.register(wake.readable, select.POLLIN)
+        own = self._gateway.fileno()
+        while True:
+            while self._gateway.pending:
+                if not self._take(self._gateway.next()):
                     return
-                case _:
-                    raise GatewayLost(f"gateway sent a {type(frame).__name__}, expected a request")
-
-    def _next(self, wake: socket.socket) -> Frame | None:
-        while not self._frames:
-            ready, _, _ = select.select((self._gateway, wake), (), ())
-            if self._gateway in ready:
-                data = self._gateway.recv(_READ)
-                if not data:
-                    raise GatewayLost("gateway closed the connection")
-                self._frames.extend(self._decoder.feed(data))
+            # A request that is here already comes before a signal.
+            if any(descriptor == own for descriptor, _ in poll.poll()):
+                self._gateway.read()
             else:
-                return None
-        return self._frames.popleft()
+                return
 
-    def _execute(self, request: Request) -> Response:
+    def _take(self, frame: Frame) -> bool:
+        """Do what a frame says. Returns whether to go on."""
+        match frame:
+            case Request():
+                self._execute(frame)
+            case Configure():
+                self._configuration = frame.configuration
+                if not self._ready:
+                    self._warm_up()
+            case Shutdown():
+                return False
+            case Body() | Cancel():
+                pass  # of a request that has been answered
+            case _:
+                raise GatewayLost(f"gateway sent a {type(frame).__name__}, expected a request")
+        return True
+
+    def _warm_up(self) -> None:
+        """Say Ready, once for each connection; before it, handle the event for it, once for each worker."""
+        event = self._configuration.get("warm_up")
+        if not self._warm and event is not None:
+            context = Context("warm-up", self._function_name, self._configuration, time.monotonic() + WARM_UP_MS / 1000)
+            with upstream.invocation(self._upstream, context, 0):
+                result = result_of(self._handler(event, context))
+            if isinstance(result.body, Parts):
+                for _ in result.body:
+                    pass
+                result.body.close()
+        self._warm = self._ready = True
+        self._slot.ready()
+        self._gateway.send(Ready())
+
+    def _execute(self, request: Request) -> None:
+        body: Readable | None = None
+        if request.body is None:
+            body = BodyStream(self._gateway, request.id)
+        elif self._configuration.get("streamed"):
+            body = WholeBody(request.body)
+        event = event_of(request, with_body=body is None)
         context = Context(
-            request_uuid(request),
+            event["requestContext"]["requestId"],
             self._function_name,
             self._configuration,
             time.monotonic() + request.deadline_ms / 1000,
+            body,
         )
         started_ns = time.monotonic_ns()
         try:
             with upstream.invocation(self._upstream, context, request.request_id):
-                result = result_of(self._handler(event_of(request), context))
-        except (Exception, SystemExit) as error:
-            traceback.print_exc(file=sys.stderr)
-            result = Result(500, {"content-type": "text/plain"}, f"{type(error).__name__}: {error}".encode())
-        return Response(request.id, result.status, started_ns, time.monotonic_ns(), result.body, result.headers)
+                result = result_of(self._handler(event, context))
+                whole = result.body
+                if isinstance(whole, Parts):
+                    self._send_parts(request, result, whole, started_ns)
+                    return
+        except GatewayLost:
+            raise
+        except BaseException as error:  # the handler's, which ends its own request only
+            result, whole = _failure(error)
+        self._end_if_forked()
+        if len(whole) > WHOLE:
+            result.headers["content-length"] = str(len(whole))
+            self._send_parts(request, result, Parts(_pieces(whole)), started_ns)
+            return
+        finished_ns = time.monotonic_ns()
+        self._answered(encode(Response(request.id, result.status, started_ns, finished_ns, whole, result.headers)))
+
+    def _send_parts(self, request: Request, result: Result, body: Parts, started_ns: int) -> None:
+        """Send an answer as it comes. What fails before its first part is an answer of its own: raises that."""
+        parts = iter(body)
+        failure = ""
+        begun = False
+        try:
+            # The first part before the head: a generator's code runs here, and may fail.
+            part = next(parts, None)
+            self._end_if_forked()
+            self._gateway.send(ResponseHead(request.id, result.status, started_ns, result.headers))
+            begun = True
+            while part is not None and not self._cancelled(request):
+                for piece in _pieces(part):
+                    self._gateway.send(ResponseBody(request.id, piece))
+                part = next(parts, None)
+                self._end_if_forked()
+        except GatewayLost:
+            with suppress(BaseException):
+                body.close()
+            raise
+        except BaseException as error:
+            if not begun:
+                raise
+            traceback.print_exc()
+            failure = _said(error)
+        try:
+            body.close()
+        except BaseException:
+            traceback.print_exc()
+        self._answered(encode(ResponseEnd(request.id, time.monotonic_ns(), failure)))
+
+    def _cancelled(self, request: Request) -> bool:
+        return any(isinstance(frame, Cancel) and frame.id == request.id for frame in self._gateway.arrived())
+
+    def _answered(self, frame: bytes) -> None:
+        self._gateway.write(frame)
+        self._slot.answered()
+
+    def _forked(self, wake: Wake) -> None:
+        """Let a process that the handler forks have nothing of this one's: connection and signals are the worker's."""
+        wake.close()
+        self._gateway.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _end_if_forked(self) -> None:
+        """End a process that the handler forked and that came back from it: the connection is its parent's."""
+        if os.getpid() != self._pid:
+            os._exit(0)
+
+
+def _failure(error: BaseException) -> tuple[Result, bytes]:
+    said = _said(error).encode("utf-8", "replace")
+    if isinstance(error, IllegalAnswer):
+        complain(_said(error))
+        return Result(502, {"content-type": "text/plain"}, said), said
+    traceback.print_exception(error)
+    return Result(500, {"content-type": "text/plain"}, said), said
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # of the exception's own text
+        return type(error).__name__
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    if len(data) <= PART:
+        return [data]
+    return [data[start : start + PART] for start in range(0, len(data), PART)]

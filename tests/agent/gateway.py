@@ -32,7 +32,12 @@ class Gateway:
     port: int
     process: subprocess.Popen[bytes]
     notifications: socket.socket
-    start_worker: Callable[[], subprocess.Popen[bytes]]
+    start_function: Callable[[int], subprocess.Popen[bytes]]
+    start_process: Callable[[], subprocess.Popen[bytes]]
+
+    def start_again(self) -> None:
+        """Start another in place of one that has ended."""
+        self.process = self.start_process()
 
     def send(self, **command: Any) -> None:
         assert self.process.stdin is not None
@@ -49,6 +54,7 @@ class Gateway:
             "concurrency": configuration.pop("concurrency", 1),
             "queue_limit": configuration.pop("queue_limit", 8),
             "timeout_ms": configuration.pop("timeout_ms", PATIENCE_MS),
+            "idempotent": configuration.pop("idempotent", False),
         }
         self.send(command="configure", configuration=configuration, **limits)
 
@@ -68,11 +74,28 @@ class Gateway:
             self.send(command="role", **role | {"draining": state})
             until(lambda state=state: self.numbers().draining == state, "the role is taken")
 
-    def worker(self) -> subprocess.Popen[bytes]:
-        """Start a worker and wait until it has joined."""
-        process = self.start_worker()
-        self.hear()
+    def launch(self, number: int = 1, workers: int = 1) -> subprocess.Popen[bytes]:
+        """Start the function and wait until so many of its workers are warm."""
+        process = self.start_function(number)
+        self.hear_until(lambda warm: warm.get(number, 0) == workers)
         return process
+
+    def serve(self, number: int = 1, workers: int = 1) -> subprocess.Popen[bytes]:
+        """Start the function, and give new work to it when so many of its workers are warm."""
+        process = self.launch(number, workers)
+        self.send(command="serve", launch=number)
+        self.take_role()
+        return process
+
+    def hear_until(self, condition: Callable[[dict[int, int]], bool]) -> None:
+        """Wait until the gateway says that it has such workers, by launch."""
+        while not condition({int(launch): count for launch, count in self.hear()["workers"].items()}):
+            pass
+
+    @property
+    def answering(self) -> int:
+        """Process of the worker that answers now."""
+        return int(self.call(b"pid").result())
 
     def call(self, payload: bytes, address: str = "127.0.0.1", deadline: float = PATIENCE) -> Response:
         with BlockingClient() as client:
@@ -126,24 +149,35 @@ def running_gateway(function: str, *, configured: bool = True) -> Iterator[Gatew
         notifications.settimeout(PATIENCE)
         output = stack.enter_context((folder / "log").open("w"))
         stack.callback(lambda: print((folder / "log").read_text(), file=sys.stderr))
-        process = stack.enter_context(
-            child(
-                [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                cwd=ROOT,
-            )
-        )
 
-        def start_worker() -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "hitless.function", "--handler", "function.lambda_handler"]
-            variables = {"HITLESS_GATEWAY": str(folder / "workers.sock"), "HITLESS_COMPONENT": "c"}
+        def start_process() -> subprocess.Popen[bytes]:
             return stack.enter_context(
-                child([*command, "--artifacts", str(folder)], env={**environment(), **variables}, cwd=ROOT)
+                child(
+                    [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    cwd=ROOT,
+                )
             )
 
-        own = Gateway(folder, port, process, notifications, start_worker)
+        def start_function(launch: int) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "hitless.function", "--handler", "function.lambda_handler"]
+            variables = {
+                "HITLESS_GATEWAY": str(folder / "workers.sock"),
+                "HITLESS_COMPONENT": "c",
+                "HITLESS_LAUNCH": str(launch),
+            }
+            return stack.enter_context(
+                child(
+                    [*command, "--artifacts", str(folder)],
+                    env={**environment(), **variables},
+                    cwd=ROOT,
+                    stderr=output,
+                )
+            )
+
+        own = Gateway(folder, port, start_process(), notifications, start_function, start_process)
         if configured:
             own.configure(greeting="hello")
             assert own.hear() == {"workers": {}, "finished": False}

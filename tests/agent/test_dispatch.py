@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.gateway.dispatch import STUCK_AFTER_NS, Dispatcher, Execution
+from greengrass_agent.gateway.dispatch import STUCK_AFTER_NS, Dispatcher, Execution, Limits
 from greengrass_agent.gateway.gathered import Gathered
 from greengrass_agent.gateway.job import Answer, Job
-from hitless.wire.worker_frames import Response
+from greengrass_agent.gateway.waiting import Waiting
+from hitless.wire.worker_frames import Response, ResponseEnd, ResponseHead
 
 TIMEOUT = 1000
 
@@ -17,9 +18,9 @@ class Client:
     def __init__(self) -> None:
         self.answers: dict[int, list[Answer]] = {}
 
-    def job(self, request: int, deadline: int = 1 << 40) -> Job:
+    def job(self, request: int, deadline: int = 1 << 40, source: str = "", body: bytes | None = b"") -> Job:
         self.answers[request] = []
-        return Job(1, request, 0, b"", None, 0, deadline, Gathered(self.answers[request].append, 100))
+        return Job(1, request, 0, body, None, 0, deadline, Gathered(self.answers[request].append, 100), source)
 
     def statuses(self) -> dict[int, list[int]]:
         return {request: [answer.status for answer in answers] for request, answers in self.answers.items()}
@@ -27,7 +28,7 @@ class Client:
 
 def queue_of(concurrency: int, limit: int) -> Dispatcher[str]:
     """A queue whose workers are letters."""
-    return Dispatcher(concurrency, limit, TIMEOUT)
+    return Dispatcher(Limits(concurrency, limit, TIMEOUT))
 
 
 def response(number: int, status: int = 200, took: int = 10) -> Response:
@@ -39,16 +40,15 @@ def test_first_come_first_served_by_idle_workers() -> None:
     for request in (1, 2, 3):
         queue.submit(client.job(request))
     assert queue.assign(5) == []
-    for worker in "abc":
-        queue.joined(worker)
+    assert [queue.ready(worker, 0) for worker in "abc"] == [[], [], ["c"]], "c is one more than wanted"
     assert [(worker, job.request_id) for worker, job in queue.assign(5)] == [("a", 1), ("b", 2)]
     numbers = queue.numbers(draining=False, received=0)
     assert (numbers.queue_depth, numbers.in_flight, numbers.concurrency) == (1, 2, 2)
     assert numbers.oldest_start_ns == 5
-    done = queue.done("b", response(2))
+    done, _ = queue.done("b", response(2))
     assert done is not None
     assert (done.job.request_id, done.started_ns, done.finished_ns, done.status) == (2, 100, 110, 200)
-    assert [(worker, job.request_id) for worker, job in queue.assign(6)] == [("c", 3)]
+    assert [(worker, job.request_id) for worker, job in queue.assign(6)] == [("b", 3)]
     assert queue.numbers(draining=True, received=0).service_time_ns == 10
 
 
@@ -62,7 +62,7 @@ def test_a_full_queue_refuses_at_once() -> None:
 
 def test_deadlines_in_the_queue_and_in_a_worker() -> None:
     queue, client = queue_of(1, 10), Client()
-    queue.joined("a")
+    queue.ready("a", 0)
     queue.submit(client.job(1, deadline=50))
     queue.assign(0)
     queue.submit(client.job(2, deadline=60))
@@ -72,7 +72,7 @@ def test_deadlines_in_the_queue_and_in_a_worker() -> None:
     expired, _ = queue.expire(60)
     assert [execution.job.request_id for execution in expired] == [2]
     assert client.statuses() == {1: [504], 2: [504]}
-    late = queue.done("a", response(1))
+    late, _ = queue.done("a", response(1))
     assert late is not None
     assert (late.started_ns, late.finished_ns) == (100, 110), "it was executed, and the log must say so"
     assert late.status == 504, "and what the client was told"
@@ -81,26 +81,151 @@ def test_deadlines_in_the_queue_and_in_a_worker() -> None:
 
 def test_a_worker_that_never_answers_is_found() -> None:
     queue, client = queue_of(1, 10), Client()
-    queue.joined("a")
+    queue.ready("a", 0)
     queue.submit(client.job(1, deadline=5))
     queue.assign(0)
+    assert queue.next_deadline() == 5
+    assert queue.expire(5) == ([], [])
+    assert queue.next_deadline() == TIMEOUT + STUCK_AFTER_NS
     assert queue.expire(TIMEOUT + STUCK_AFTER_NS - 1)[1] == []
     assert queue.expire(TIMEOUT + STUCK_AFTER_NS)[1] == ["a"]
-    gone = queue.left("a")
+    gone = queue.left("a", 0)
     assert gone is not None
-    assert gone.status == 502
-    assert queue.workers == 0
+    assert gone.status == 504, "what its client was told"
+    assert queue.workers == {}
     assert queue.numbers(draining=False, received=0).ready is False
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
     queue, client = queue_of(1, 10), Client()
-    queue.joined("a")
-    assert queue.done("a", response(1)) is None
+    queue.ready("a", 0)
+    assert queue.done("a", response(1)) == (None, [])
     queue.submit(client.job(1))
     queue.assign(0)
-    assert queue.done("a", response(99)) is None
+    assert queue.done("a", response(99)) == (None, [])
     assert client.statuses() == {1: []}
+
+
+def test_new_work_goes_to_the_launch_that_is_served_and_the_others_leave() -> None:
+    queue, client = queue_of(2, 10), Client()
+    for worker in "ab":
+        queue.ready(worker, 1)
+    queue.submit(client.job(1))
+    assert queue.assign(0) == [], "not served yet"
+    assert queue.serve(1) == []
+    assert [worker for worker, _ in queue.assign(0)] == ["a"]
+    queue.ready("c", 2)
+    queue.ready("d", 2)
+    assert queue.workers == {1: 2, 2: 2}
+    queue.submit(client.job(2))
+    assert queue.serve(2) == ["b"], "idle: it leaves at once"
+    assert [(worker, job.request_id) for worker, job in queue.assign(1)] == [("c", 2)]
+    done, leaving = queue.done("a", response(1))
+    assert done is not None and leaving == ["a"], "busy: it leaves with its answer"
+    assert queue.workers == {2: 2}
+    assert queue.ready("e", 1) == ["e"], "it comes up too late"
+    assert client.statuses() == {1: [200], 2: []}
+
+
+def test_fewer_workers_are_kept_when_fewer_are_wanted() -> None:
+    queue, client = queue_of(3, 10), Client()
+    for worker in "abc":
+        queue.ready(worker, 0)
+    for request in (1, 2):
+        queue.submit(client.job(request))
+    queue.assign(0)
+    queue.limits = Limits(1, 10, TIMEOUT)
+    assert queue.trim() == ["c"]
+    assert queue.done("a", response(1))[1] == ["a"]
+    assert queue.done("b", response(2))[1] == []
+    assert queue.numbers(draining=False, received=0).concurrency == 1
+
+
+def test_a_request_whose_worker_died_is_executed_again_once_if_it_may_be() -> None:
+    queue, client = Dispatcher[str](Limits(3, 10, TIMEOUT, idempotent=True)), Client()
+    for worker in "abc":
+        queue.ready(worker, 0)
+    queue.submit(client.job(1))
+    queue.assign(0)
+    queue.submit(client.job(2))
+    assert queue.left("a", 1) is None
+    assert [(worker, job.request_id) for worker, job in queue.assign(1)] == [("b", 1), ("c", 2)], "in front of all"
+    gone = queue.left("b", 2)
+    assert gone is not None and gone.status == 502
+    queue.ready("d", 0)
+    queue.submit(client.job(3, deadline=5))
+    queue.assign(3)
+    assert queue.left("d", 6) is not None, "nobody waits for it any more"
+    assert client.statuses() == {1: [502], 2: [], 3: [502]}
+
+
+def test_a_suspended_queue_answers_what_waits_and_what_comes() -> None:
+    queue, client = queue_of(1, 10), Client()
+    queue.submit(client.job(1))
+    assert [execution.status for execution in queue.suspend("broken")] == [503]
+    assert queue.submit(client.job(2)) is not None
+    queue.ready("a", 0)
+    assert queue.numbers(draining=False, received=0).ready is False
+    queue.suspend(None)
+    queue.submit(client.job(3))
+    assert len(queue.assign(0)) == 1
+    assert client.answers[1][0].body == b"broken"
+    assert client.statuses() == {1: [503], 2: [503], 3: []}
+
+
+def test_an_answer_in_parts_has_no_deadline_once_it_has_begun() -> None:
+    queue, client = queue_of(1, 10), Client()
+    queue.ready("a", 0)
+    queue.submit(client.job(1, deadline=50))
+    ((_, job),) = queue.assign(0)
+    assert queue.began("a", ResponseHead(job.number, 206, 5)) is job
+    assert queue.next_deadline() is None
+    job.client.part(b"half")
+    gone = queue.left("a", 99)
+    assert gone is not None and client.answers[1][0].body.startswith(b"the function's worker ended")
+    queue.ready("b", 0)
+    queue.submit(client.job(2, deadline=50))
+    ((_, job),) = queue.assign(0)
+    queue.began("b", ResponseHead(job.number, 206, 5))
+    done, _ = queue.done("b", ResponseEnd(job.number, 9))
+    assert done is not None and (done.status, done.started_ns, done.finished_ns) == (206, 5, 9)
+
+
+def test_a_client_that_has_gone_gives_its_worker_the_time_limit() -> None:
+    queue, client = queue_of(1, 10), Client()
+    queue.ready("a", 0)
+    job = client.job(1)
+    queue.submit(job)
+    assert queue.cancelled(job, 0) is False
+    queue.assign(0)
+    assert queue.cancelled(job, 10) is True
+    assert queue.expire(10 + TIMEOUT + STUCK_AFTER_NS) == ([], ["a"])
+
+
+def test_the_time_of_a_streamed_request_begins_with_its_last_byte() -> None:
+    queue, client = queue_of(1, 10), Client()
+    queue.ready("a", 0)
+    job = client.job(1, deadline=50, body=None)
+    queue.submit(job)
+    queue.assign(0)
+    assert queue.next_deadline() is None
+    queue.whole(job, 10_000)
+    assert queue.next_deadline() == 10_000 + TIMEOUT
+
+
+def test_sources_take_turns_and_the_greediest_gives_way() -> None:
+    waiting, client = Waiting(), Client()
+    jobs = [client.job(number, source=source) for number, source in enumerate(["a", "a", "a", "b"])]
+    for number, job in enumerate(jobs):
+        job.number = number
+        assert waiting.add(job, 4) is None
+    newcomer = client.job(9, source="c")
+    newcomer.number = 9
+    assert waiting.add(newcomer, 4) is jobs[2], "the newest of the source that has most"
+    another = client.job(10, source="a")
+    another.number = 10
+    assert waiting.add(another, 4) is another
+    assert [waiting.take().source for _ in range(len(waiting))] == ["a", "b", "c", "a"]
 
 
 moves = st.lists(
@@ -124,13 +249,13 @@ def test_each_request_is_answered_once_and_executed_at_most_once(
                 queue.submit(client.job(request, deadline=now + 20))
             case "join":
                 workers += 1
-                queue.joined(f"w{workers}")
+                queue.ready(f"w{workers}", 0)
             case "leave" if running:
                 worker, _ = running.popitem()
-                queue.left(worker)
+                queue.left(worker, now)
             case "done" if running:
                 worker, job = running.popitem()
-                assert queue.done(worker, response(job.number)) is not None
+                assert queue.done(worker, response(job.number))[0] is not None
             case "expire":
                 queue.expire(now)
             case int():
@@ -145,7 +270,7 @@ def test_each_request_is_answered_once_and_executed_at_most_once(
     assert len(executed) == len(set(executed))
     assert executed == sorted(executed), "first come, first served"
     for worker in list(running):
-        queue.left(worker)
+        queue.left(worker, now)
     queue.expire(now + 100)
     assert all(len(answers) == 1 for answers in client.answers.values())
     assert queue.empty

@@ -24,7 +24,7 @@ from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
 from tests.patience import PATIENCE, until
 
 FUNCTION = """
-import base64, json, os, time
+import base64, contextlib, json, os, time
 
 HELD = os.path.join(os.path.dirname(__file__), "held")
 
@@ -36,6 +36,14 @@ def lambda_handler(event, context):
         time.sleep(0.005)
     if body == b"die":
         os._exit(3)
+    if body == b"die once":
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(os.path.dirname(__file__), "dies"))
+            os._exit(3)
+    if body == b"pid":
+        return os.getpid()
+    if body == b"long":
+        return (bytes(100_000) for _ in range(50))
     if body == b"raise":
         raise RuntimeError("not today")
     if body == b"configuration":
@@ -53,7 +61,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def test_udp_serves_on_each_address_and_answers_from_it(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     picture = bytes(range(256)) * 300
     assert gateway.call(picture).result() == picture[::-1]
     assert gateway.call(b"ab", address="127.0.0.2").result() == b"ba"
@@ -71,7 +79,7 @@ def test_udp_serves_on_each_address_and_answers_from_it(gateway: Gateway) -> Non
 
 
 def test_http_serves_the_same_function(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     answer = gateway.curl("-i", "-H", "X-Request-Id: 77", "-d", "x=1", path="/teapot?q=1")
     head, body = answer.split("\n\n")
     assert head.startswith("HTTP/1.1 418 ")
@@ -84,7 +92,7 @@ def test_http_serves_the_same_function(gateway: Gateway) -> None:
 
 
 def test_received_counts_what_a_switch_steers_requests_over_udp_and_connections_over_tcp(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     url = f"http://127.0.0.1:{gateway.port}/"
     assert gateway.curl("-d", "ab", url, url) == "bababa"
     until(lambda: gateway.numbers().received == 1, "one connection with three requests is counted once")
@@ -95,7 +103,7 @@ def test_received_counts_what_a_switch_steers_requests_over_udp_and_connections_
 
 
 def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     request = fragments(Message(InvocationType.REQUEST, SERVICE_ID, 9, 1, b"held " + b"-" * 3000))
     reassembler = Reassembler()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -125,7 +133,7 @@ def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -
 
 
 def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     answer = gateway.call(b"raise")
     assert (answer.failed, answer.status, answer.payload) == (True, 500, b"RuntimeError: not today")
     with BlockingClient() as client:
@@ -135,16 +143,21 @@ def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
 
 
 def test_a_worker_that_dies_fails_its_request_and_no_other(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     answer = gateway.call(b"die")
     assert (answer.failed, answer.status) == (True, 502)
-    assert gateway.hear()["workers"] == {"0": 0}
-    assert gateway.numbers().ready is False
-    with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(gateway.call, b"abc")
-        until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
-        gateway.worker()
-        assert waiting.result().result() == b"cba"
+    assert gateway.call(b"abc").result() == b"cba", "what comes now waits for the worker that takes its place"
+
+
+def test_a_request_of_an_idempotent_function_is_executed_again_where_its_worker_died(gateway: Gateway) -> None:
+    gateway.configure(idempotent=True)
+    gateway.serve()
+    (gateway.folder / "dies").touch()
+    assert gateway.call(b"die once").result() == b"ecno eid"
+    row = until(lambda: gateway.rows() and gateway.rows()[0], "a row in the log")
+    assert row["status"] == "200"
+    twice = gateway.call(b"die")
+    assert twice.status == 502, "once more, and not for ever"
 
 
 def test_a_full_queue_and_a_passed_deadline_are_said(gateway: Gateway) -> None:
@@ -160,7 +173,7 @@ def test_a_full_queue_and_a_passed_deadline_are_said(gateway: Gateway) -> None:
         full = gateway.call(b"y")
         assert (full.failed, full.status) == (True, 503)
         assert gateway.curl("-o", "/dev/null", "-w", "%{http_code}") == "503"
-        gateway.worker()
+        gateway.serve()
         assert waiting.result().status == 200
     rows = until(lambda: len(gateway.rows()) == 4 and gateway.rows(), "four rows in the log")
     assert [(row["status"], row["started_ns"] == "0") for row in rows] == [
@@ -173,19 +186,24 @@ def test_a_full_queue_and_a_passed_deadline_are_said(gateway: Gateway) -> None:
 
 def test_a_configuration_change_reaches_workers_between_requests(gateway: Gateway) -> None:
     gateway.configure(greeting="hello", concurrency=2)
-    first, second = gateway.worker(), gateway.worker()
+    function = gateway.serve(workers=2)
     assert json.loads(gateway.call(b"configuration").result()) == {"greeting": "hello"}
     assert gateway.numbers().concurrency == 2
     gateway.configure(greeting="bonjour", concurrency=1)
     until(lambda: gateway.numbers().concurrency == 1, "the new concurrency")
     for _ in range(4):
         assert json.loads(gateway.call(b"configuration").result()) == {"greeting": "bonjour"}
-    assert (first.poll(), second.poll()) == (None, None)
+    gateway.configure(greeting="bonjour", concurrency=3)
+    gateway.hear_until(lambda warm: warm == {1: 3})
+    until(lambda: gateway.numbers().concurrency == 3, "workers are added while it serves")
+    assert function.poll() is None
 
 
 def test_a_jump_of_the_queue_wakes_the_emitter(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     assert gateway.notifications.recv(100) == b"echo", "a worker has come"
+    while select.select([gateway.notifications], [], [], 0)[0]:
+        gateway.notifications.recv(100)
     with Page(gateway.folder / "page") as page, ThreadPoolExecutor() as pool:
         with gateway.holding():
             calls = [pool.submit(gateway.call, b"held") for _ in range(5)]
@@ -198,7 +216,7 @@ def test_a_jump_of_the_queue_wakes_the_emitter(gateway: Gateway) -> None:
 def test_open_connections_end_with_their_next_answer_when_the_service_moves(
     gateway: Gateway, state: dict[str, Any]
 ) -> None:
-    gateway.worker()
+    gateway.serve()
     with ExitStack() as stack:
         connection = stack.enter_context(closing(HTTPConnection("127.0.0.1", gateway.port, PATIENCE)))
         connection.request("GET", "/")
@@ -218,7 +236,7 @@ def test_open_connections_end_with_their_next_answer_when_the_service_moves(
 
 
 def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
-    worker = gateway.worker()
+    worker = gateway.serve()
     with ThreadPoolExecutor() as pool:
         with gateway.holding():
             call = pool.submit(gateway.call, b"held")
@@ -235,17 +253,47 @@ def test_it_finishes_what_it_has_and_says_so(gateway: Gateway) -> None:
     assert (worker.poll(), gateway.process.poll()) == (None, None), "the agent ends them, in its own order"
 
 
-def test_a_stuck_worker_is_ended(gateway: Gateway) -> None:
-    worker = gateway.worker()
-    gateway.configure(timeout_ms=200)
-    gateway.take_role(role="host")
-    stuck = gateway.call(b"sleep 60")
-    assert (stuck.failed, stuck.status) == (True, 504)
-    assert worker.wait(PATIENCE) == -signal.SIGKILL
+def test_an_answer_too_long_for_datagrams_is_said(gateway: Gateway) -> None:
+    gateway.serve()
+    answer = gateway.call(b"long")
+    assert answer.status == 500 and b"longer than the 4194304 bytes" in answer.payload
+    row = until(lambda: gateway.rows() and gateway.rows()[0], "a row in the log")
+    assert row["status"] == "500"
+
+
+def test_a_suspended_component_refuses_at_once_and_says_why(gateway: Gateway) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gateway.call, b"abc")
+        until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
+        gateway.send(command="suspend", reason="component c is BROKEN")
+        answer = waiting.result()
+        assert (answer.status, answer.payload) == (503, b"component c is BROKEN")
+    assert gateway.call(b"abc").status == 503
+    gateway.serve()
+    assert gateway.numbers().ready is False
+    gateway.send(command="suspend", reason=None)
+    assert until(lambda: gateway.numbers().ready, "it takes requests again")
+    assert gateway.call(b"abc").result() == b"cba"
+
+
+def test_an_idle_gateway_sleeps(gateway: Gateway) -> None:
+    gateway.serve()
+    gateway.call(b"abc")
+
+    def switches() -> int:
+        status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+        return sum(map(int, re.findall(r"ctxt_switches:\s*(\d+)", status)))
+
+    def woken() -> bool:
+        before = switches()
+        time.sleep(0.3)
+        return switches() - before > 2
+
+    until(lambda: not woken(), "nothing wakes it")
 
 
 def test_rubbish_does_no_harm(gateway: Gateway) -> None:
-    gateway.worker()
+    gateway.serve()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for rubbish in (b"", b"\0" * 41, b"HI" * 30, bytes(fragments(Message(InvocationType.ACK, 7, 1, 1, b""))[0])):
             sock.sendto(rubbish, ("127.0.0.1", gateway.port))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitless.wire.worker_frames import Configure, Decoder, Frame, Hello, HttpHead, Request, Response, encode
+from hitless.wire.worker_frames import Configure, Decoder, Frame, Hello, HttpHead, Ready, Request, Response, encode
 from tests.patience import PATIENCE
 
 PATIENCE_MS = int(1000 * PATIENCE)
@@ -36,6 +36,11 @@ class Connection:
         assert isinstance(hello, Hello)
         self.hello = hello
 
+    def warm(self) -> None:
+        """Give a worker an empty configuration, and wait until it is warm."""
+        self.configure()
+        assert isinstance(self.receive(), Ready)
+
     def send(self, frame: Frame) -> None:
         """Write a frame."""
         self.socket.sendall(encode(frame))
@@ -43,7 +48,10 @@ class Connection:
     def receive(self) -> Frame | None:
         """The next frame; None when the worker has closed the connection."""
         while not self._frames:
-            data = self.socket.recv(65536)
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:  # it has ended without having read all that it was sent
+                return None
             if not data:
                 return None
             self._frames.extend(self._decoder.feed(data))
@@ -77,10 +85,34 @@ class Connection:
 
 @dataclass
 class Runtime:
-    """A started `python -m hitless.function` and its workers."""
+    """A started `python -m hitless.function`: its supervisor, and its workers."""
 
     process: subprocess.Popen[str]
-    workers: list[Connection]
+    listener: socket.socket
+    connections: list[Connection] = field(default_factory=list)
+
+    def accept(self, count: int = 1) -> list[Connection]:
+        """Wait until so many more processes have said hello."""
+        new = [Connection(self.listener.accept()[0]) for _ in range(count)]
+        self.connections += new
+        return new
+
+    def warm_worker(self) -> Connection:
+        """Wait for another worker, and make it warm."""
+        (worker,) = self.accept()
+        assert worker.hello.role == "worker"
+        worker.warm()
+        return worker
+
+    @property
+    def supervisor(self) -> Connection:
+        """The connection of the parent."""
+        return next(one for one in self.connections if one.hello.role == "supervisor")
+
+    @property
+    def workers(self) -> list[Connection]:
+        """Those of the workers."""
+        return [one for one in self.connections if one.hello.role == "worker"]
 
     @property
     def worker(self) -> Connection:
@@ -96,34 +128,47 @@ class Runtime:
 
 def start(handler: str, artifacts: Path, gateway: Path, *options: str) -> subprocess.Popen[str]:
     """Start the runtime."""
+    names = {
+        "HITLESS_GATEWAY": str(gateway),
+        "HITLESS_COMPONENT": "org.Test",
+        "HITLESS_NODE": "edge1",
+        "HITLESS_LAUNCH": "3",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "hitless.function", "--handler", handler, "--artifacts", str(artifacts), *options],
-        env=os.environ | {"HITLESS_GATEWAY": str(gateway), "HITLESS_COMPONENT": "org.Test", "HITLESS_NODE": "edge1"},
+        env=os.environ | names,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
 @contextmanager
-def runtime(handler: str, artifacts: Path, folder: Path, workers: int = 1) -> Iterator[Runtime]:
-    """A runtime whose workers have said hello; ended at the end."""
-    path = folder / f"{handler}.sock"
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A gateway's socket."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(PATIENCE)
+        yield listener
+
+
+@contextmanager
+def runtime(handler: str, artifacts: Path, folder: Path, workers: int = 1) -> Iterator[Runtime]:
+    """A runtime whose workers are warm; ended at the end."""
+    path = folder / f"{handler}.sock"
+    with listening(path) as listener:
         options = ("--workers", str(workers)) if workers > 1 else ()
-        process = start(handler, artifacts, path, *options)
-        connections: list[Connection] = []
+        running = Runtime(start(handler, artifacts, path, *options), listener)
         try:
-            for _ in range(workers):
-                connections.append(Connection(listener.accept()[0]))
-            yield Runtime(process, connections)
+            running.accept(1 + workers)
+            for worker in running.workers:
+                worker.warm()
+            yield running
         finally:
-            for connection in connections:
+            for connection in running.connections:
                 connection.socket.close()
-            if process.poll() is None:
-                process.terminate()
-                process.communicate(timeout=PATIENCE)
-            assert process.stderr is not None
-            process.stderr.close()
+            if running.process.poll() is None:
+                running.process.terminate()
+                running.process.communicate(timeout=PATIENCE)
+            assert running.process.stderr is not None
+            running.process.stderr.close()

@@ -11,17 +11,48 @@ from pathlib import Path
 
 import pytest
 
-from hitless.wire.worker_frames import HttpHead, Request, Response, Shutdown
-from tests.hitless.gateway import Runtime, runtime, start
+from hitless.wire.worker_frames import (
+    PART,
+    WHOLE,
+    Body,
+    Cancel,
+    End,
+    Hello,
+    HttpHead,
+    Ready,
+    Request,
+    Response,
+    ResponseBody,
+    ResponseEnd,
+    ResponseHead,
+    Shutdown,
+    Workers,
+)
+from tests.hitless.gateway import PATIENCE_MS, Runtime, listening, runtime, start
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE
 from tests.ports import free_port
 
 HANDLER = """
-import base64, os, pathlib, sys, time
+import base64, io, os, pathlib, sys, time
 from hitless.function import invoke
 
+def broken(what):
+    if what == "broken parts":
+        yield "one"
+    raise RuntimeError("half way")
+
+def endless(marker):
+    try:
+        while True:
+            yield b"x" * 1000
+            time.sleep(0.001)
+    finally:
+        marker.touch()
+
 def lambda_handler(event, context):
+    if context.body is not None:
+        return iter(context.body) if event["rawPath"] == "/echo" else "unread"
     what = base64.b64decode(event["body"]).decode() if "body" in event else event["rawPath"]
     if what == "raise":
         raise KeyError("nothing here")
@@ -29,6 +60,32 @@ def lambda_handler(event, context):
         sys.exit("bye")
     if what == "die":
         os._exit(7)
+    if what == "fault":
+        import ctypes
+        ctypes.string_at(0)
+    if what == "hang":
+        time.sleep(1000)
+    if what == "fork":
+        os.fork()
+        return os.getpid()
+    if what == "fork parts":
+        return (str(os.fork()) for _ in range(1))
+    if what == "huge":
+        return "x" * (16 * 1024 * 1024 + 1)
+    if what.startswith("touch "):
+        pathlib.Path(what[6:]).touch()
+    if what == "parts":
+        return {"statusCode": 201, "headers": {"X-A": "1"}, "body": iter([b"one ", "zwölf"])}
+    if what == "file":
+        return io.BytesIO(bytes(1_000_000))
+    if what.startswith("broken"):
+        return broken(what)
+    if what.startswith("endless "):
+        return endless(pathlib.Path(what[8:]))
+    if what.startswith("illegal"):
+        return {"statusCode": 200, "headers": {"X-A": "1\\r\\nSet-Cookie: a=b"}}
+    if what == "interrupt":
+        raise KeyboardInterrupt("now")
     if what == "unjson":
         return object()
     if what.startswith("meet "):
@@ -70,7 +127,8 @@ def running(artifacts: Path, tmp_path: Path) -> Iterator[Runtime]:
 
 def test_request_and_context(running: Runtime) -> None:
     worker = running.worker
-    assert worker.hello.pid == running.process.pid and worker.hello.handler == "fn.lambda_handler"
+    assert (worker.hello.handler, worker.hello.launch) == ("fn.lambda_handler", 3)
+    assert running.supervisor.hello.pid == running.process.pid != worker.hello.pid
     worker.configure(size=3)
     before = time.monotonic_ns()
     response = worker.call(b"hello", deadline_ms=400_000, request_id=0xABC)
@@ -93,6 +151,8 @@ def test_http_request(running: Runtime) -> None:
     [
         (b"raise", 500, b"KeyError: 'nothing here'"),
         (b"exit", 500, b"SystemExit: bye"),
+        (b"interrupt", 500, b"KeyboardInterrupt: now"),
+        (b"illegal", 502, b"IllegalAnswer: handler returned header X-A"),
         (b"unjson", 500, b"HandlerError: handler returned a object, which is not JSON"),
         (b"call", 500, b"UnknownEndpoint: the component's configuration has no endpoints.up"),
     ],
@@ -102,7 +162,7 @@ def test_a_failing_handler_is_answered_and_the_worker_lives(
 ) -> None:
     response = running.worker.call(what)
     assert response.status == status and response.body.startswith(body)
-    assert json.loads(running.worker.call(b"alive").body)["pid"] == running.process.pid
+    assert json.loads(running.worker.call(b"alive").body)["pid"] == running.worker.hello.pid
 
 
 def test_requests_are_taken_in_order_and_configuration_changes_between_them(running: Runtime) -> None:
@@ -117,7 +177,7 @@ def test_requests_are_taken_in_order_and_configuration_changes_between_them(runn
     assert bodies[0] == b"slept"
     seen = [json.loads(body) for body in bodies[1:]]
     assert [one["configuration"] for one in seen] == [{"version": 1}, {"version": 2}]
-    assert seen[0]["pid"] == seen[1]["pid"] == running.process.pid
+    assert seen[0]["pid"] == seen[1]["pid"] == running.worker.hello.pid
 
 
 def test_upstream_calls_carry_the_parent_and_follow_the_configuration(running: Runtime) -> None:
@@ -150,6 +210,7 @@ def test_requests_that_were_sent_are_finished(running: Runtime, how: str) -> Non
     sent.append(worker.request(b"slow"))  # waits in the socket while the first one runs
     if how == "shutdown":
         worker.send(Shutdown())
+        running.supervisor.send(Shutdown())
     else:
         running.process.send_signal(signal.SIGTERM)
     for request in sent:
@@ -165,10 +226,17 @@ def test_sigterm_when_idle(running: Runtime) -> None:
     assert running.end() == (0, "")
 
 
-def test_losing_the_gateway_ends_it(running: Runtime) -> None:
-    running.worker.socket.close()
-    code, errors = running.end()
-    assert code == 1 and "gateway closed the connection" in errors
+def test_a_gateway_that_is_lost_is_found_again(running: Runtime) -> None:
+    before = json.loads(running.worker.call(b"x").body)["pid"]
+    for connection in running.connections:
+        connection.socket.close()
+    running.connections.clear()
+    running.accept(2)
+    assert running.supervisor.hello.pid == running.process.pid
+    running.worker.warm()
+    assert json.loads(running.worker.call(b"x").body)["pid"] == before, "nothing was started anew"
+    running.process.terminate()
+    assert running.end()[0] == 0
 
 
 def test_several_workers(artifacts: Path, tmp_path: Path) -> None:
@@ -185,13 +253,153 @@ def test_several_workers(artifacts: Path, tmp_path: Path) -> None:
         assert running.end()[0] == 0
 
 
-def test_one_worker_that_dies_ends_all(artifacts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("death", [b"die", b"fault"])
+def test_a_worker_that_dies_is_replaced_and_its_sibling_notices_nothing(
+    artifacts: Path, tmp_path: Path, death: bytes
+) -> None:
     with runtime("fn.lambda_handler", artifacts, tmp_path, workers=2) as running:
         first, second = running.workers
-        first.send(Request(1, 1, 1, 0, 1000, b"die"))
-        assert first.receive() is None
-        assert second.receive() is None
-        assert running.end()[0] == 7
+        for _ in range(3):
+            first.request(death)
+            assert first.receive() is None
+            assert second.call(b"alive").status == 200
+            first = running.warm_worker()
+        assert first.call(b"alive").status == 200
+        running.process.terminate()
+        code, errors = running.end()
+        assert code == 0 and "starting another" in errors
+
+
+def test_a_function_that_never_serves_gives_up(artifacts: Path, tmp_path: Path) -> None:
+    with runtime("fn.lambda_handler", artifacts, tmp_path) as running:
+        worker = running.worker
+        for again in range(3):
+            worker.request(b"die")
+            assert worker.receive() is None
+            if again < 2:
+                worker = running.warm_worker()
+        code, errors = running.end()
+        assert code == 7 and "3 workers in a row ended" in errors and "Traceback" not in errors
+
+
+def test_the_gateway_says_how_many_workers_there_are(running: Runtime) -> None:
+    running.supervisor.send(Workers(2))
+    second = running.warm_worker()
+    running.supervisor.send(Workers(1))
+    second.send(Shutdown())
+    assert second.receive() is None
+    running.supervisor.send(Workers(2))
+    assert running.warm_worker().call(b"alive").status == 200
+
+
+def test_a_worker_that_is_stuck_is_killed_and_that_does_not_count(running: Runtime) -> None:
+    worker = running.worker
+    for _ in range(4):
+        worker.request(b"hang")
+        running.supervisor.send(End(worker.hello.pid))
+        assert worker.receive() is None
+        worker = running.warm_worker()
+    assert worker.call(b"alive").status == 200
+
+
+def test_workers_die_with_their_supervisor(running: Runtime) -> None:
+    running.worker.request(b"hang")
+    running.process.kill()
+    assert running.worker.receive() is None
+
+
+def test_a_worker_says_ready_when_its_warm_up_is_done(artifacts: Path, tmp_path: Path) -> None:
+    with listening(tmp_path / "sock") as listener:
+        running = Runtime(start("fn.lambda_handler", artifacts, tmp_path / "sock"), listener)
+        running.accept(2)
+        marker = tmp_path / "warm"
+        running.worker.configure(warm_up={"rawPath": f"touch {marker}"})
+        assert isinstance(running.worker.receive(), Ready) and marker.exists()
+        running.process.terminate()
+        assert running.end()[0] == 0
+
+
+def test_an_answer_in_parts(running: Runtime) -> None:
+    request = running.worker.request(b"parts", http=HttpHead("GET", "/"))
+    head = running.worker.receive()
+    assert isinstance(head, ResponseHead) and (head.status, head.headers["x-a"]) == (201, "1")
+    assert [running.worker.receive() for _ in range(2)] == [
+        ResponseBody(request.id, b"one "),
+        ResponseBody(request.id, "zw\u00f6lf".encode()),
+    ]
+    end = running.worker.receive()
+    assert isinstance(end, ResponseEnd) and end.failure == ""
+    assert running.worker.call(b"alive").status == 200
+
+
+def test_a_file_goes_out_in_parts(running: Runtime) -> None:
+    request = running.worker.request(b"file")
+    assert isinstance(running.worker.receive(), ResponseHead)
+    size = 0
+    while isinstance(frame := running.worker.receive(), ResponseBody):
+        assert frame.id == request.id and len(frame.data) <= PART
+        size += len(frame.data)
+    assert isinstance(frame, ResponseEnd) and size == 1_000_000
+
+
+def test_an_answer_that_fails_half_way_says_so(running: Runtime) -> None:
+    running.worker.request(b"broken parts")
+    frames = [running.worker.receive() for _ in range(3)]
+    assert isinstance(frames[2], ResponseEnd) and frames[2].failure == "RuntimeError: half way"
+    assert running.worker.call(b"broken at once").status == 500
+    assert running.worker.call(b"alive").status == 200
+
+
+def test_a_cancelled_answer_ends_its_generator(running: Runtime, tmp_path: Path) -> None:
+    marker = tmp_path / "closed"
+    request = running.worker.request(b"endless " + str(marker).encode())
+    running.worker.receive()
+    running.worker.send(Cancel(request.id))
+    while isinstance(frame := running.worker.receive(), ResponseBody):
+        pass
+    assert isinstance(frame, ResponseEnd) and marker.exists()
+    assert running.worker.call(b"alive").status == 200
+
+
+def test_a_body_is_read_as_it_comes(running: Runtime) -> None:
+    worker = running.worker
+    worker.configure(streamed=True)
+    worker.send(Request(50, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/echo")))
+    for part in (b"one", b"two"):
+        worker.send(Body(50, False, part))
+        if part == b"one":
+            assert isinstance(worker.receive(), ResponseHead)
+        assert worker.receive() == ResponseBody(50, part), "before the rest is sent"
+    worker.send(Body(50, True, b""))
+    assert isinstance(worker.receive(), ResponseEnd)
+    worker.send(Request(51, 1, 1, 0, PATIENCE_MS, b"whole", HttpHead("POST", "/echo")))
+    assert [type(worker.receive()) for _ in range(3)] == [ResponseHead, ResponseBody, ResponseEnd]
+    worker.send(Request(52, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/unread")))
+    assert isinstance(worker.receive(), Response)
+    worker.send(Body(52, True, bytes(1000)))
+    worker.send(Request(53, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/echo")))
+    worker.send(Cancel(53))
+    gone = worker.receive()
+    assert isinstance(gone, Response) and gone.body.startswith(b"ConnectionAbortedError")
+
+
+@pytest.mark.parametrize("what", [b"fork", b"fork parts"])
+def test_a_handler_that_forks_and_comes_back_twice_answers_once(running: Runtime, what: bytes) -> None:
+    worker = running.worker
+    first = worker.request(what)
+    frames = [worker.receive()] if what == b"fork" else [worker.receive() for _ in range(3)]
+    assert {frame.id for frame in frames if not isinstance(frame, Hello | None)} == {first.id}  # type: ignore[union-attr]
+    assert worker.call(b"alive").status == 200, "and not a second answer to the first"
+
+
+def test_a_result_too_long_for_a_frame_goes_in_parts(running: Runtime) -> None:
+    request = running.worker.request(b"huge")
+    head = running.worker.receive()
+    assert isinstance(head, ResponseHead) and head.id == request.id
+    size = 0
+    while isinstance(frame := running.worker.receive(), ResponseBody):
+        size += len(frame.data)
+    assert isinstance(frame, ResponseEnd) and size == WHOLE + 1
 
 
 @pytest.mark.parametrize(
@@ -199,8 +407,9 @@ def test_one_worker_that_dies_ends_all(artifacts: Path, tmp_path: Path) -> None:
     [("fn.nothing", "has no function nothing"), ("other.f", "no module other"), ("fn", "expected module.function")],
 )
 def test_a_handler_that_is_not_there(artifacts: Path, tmp_path: Path, handler: str, complaint: str) -> None:
-    process = start(handler, artifacts, tmp_path / "none.sock")
-    _, errors = process.communicate(timeout=PATIENCE)
+    with listening(tmp_path / "sock"):
+        process = start(handler, artifacts, tmp_path / "sock")
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and complaint in errors and "Traceback" not in errors
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.runtime.handler import Context, HandlerError, event_of, load, request_uuid, result_of
+from hitless.runtime.handler import Context, HandlerError, event_of, load, request_uuid
+from hitless.runtime.result import result_of
 from hitless.wire.worker_frames import HttpHead, Request
 
 

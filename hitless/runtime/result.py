@@ -1,0 +1,135 @@
+"""What a handler's result means: a status, headers, and a body that is there or comes in parts.
+
+Results have the shape of a Lambda function URL's responses (payload format version 2.0).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hitless.runtime.handler import HandlerError
+from hitless.wire.worker_frames import PART
+
+_JSON = {"content-type": "application/json"}
+_OCTETS = {"content-type": "application/octet-stream"}
+_PLAIN = (str, dict, list, int, float, type(None))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.6.2."""
+_NOT_IN_A_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+"""RFC 9110, 5.5; and what is no text at all."""
+
+
+class IllegalAnswer(HandlerError):
+    """A result that cannot be sent as an HTTP answer."""
+
+
+class Parts:
+    """A body that comes in parts, of an iterator of bytes or text or of a binary file; whoever has it closes it."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._parts = _of_file(source) if hasattr(source, "read") else iter(source)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            match part:
+                case bytes() | bytearray() | memoryview():
+                    yield bytes(part)
+                case str():
+                    yield part.encode()
+                case _:
+                    raise HandlerError(f"a part of the body is a {type(part).__name__}, expected bytes or text")
+
+    def close(self) -> None:
+        """Let the handler's generator or file end. Raises what its clean-up raises."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
+
+@dataclass(slots=True)
+class Result:
+    """A handler's result as it is sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | Parts
+
+
+def result_of(value: object) -> Result:
+    """What a handler's return value means.
+
+    A dict with `statusCode` is a response; an iterator or a file is a body in parts, and any other JSON value (or a
+    text) a whole one, with status 200. Raises HandlerError when it is none of these, IllegalAnswer for a response with
+    a status or a header that HTTP does not have.
+    """
+    if not (isinstance(value, dict) and "statusCode" in value):
+        if _in_parts(value):
+            return Result(200, _OCTETS.copy(), Parts(value))
+        return Result(200, _JSON.copy(), _text(value).encode())
+    body = value.get("body", "")
+    parts = Parts(body) if _in_parts(body) else None
+    try:
+        status, headers = _status(value["statusCode"]), _headers(value.get("headers"))
+    except IllegalAnswer:
+        if parts is not None:
+            with suppress(Exception):
+                parts.close()
+        raise
+    if parts is not None:
+        return Result(status, _OCTETS | headers, parts)
+    try:
+        content = base64.b64decode(body, validate=True) if value.get("isBase64Encoded") else _text(body).encode()
+    except (ValueError, TypeError) as error:
+        raise HandlerError(f"handler returned isBase64Encoded and a body that is not base64: {error}") from None
+    return Result(status, _JSON | headers, content)
+
+
+def _status(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
+        raise IllegalAnswer(f"handler returned statusCode {str(value)[:100]!r}, expected 200 to 599")
+    return value
+
+
+def _headers(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise IllegalAnswer(f"handler returned headers of type {type(value).__name__}, expected a dict")
+    headers = {}
+    for name, given in value.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise IllegalAnswer(f"handler returned a header named {str(name)[:100]!r}, expected a token of RFC 9110")
+        text = json.dumps(given) if isinstance(given, (int, float)) else given
+        if not isinstance(text, str) or _NOT_IN_A_VALUE.search(text):
+            raise IllegalAnswer(
+                f"handler returned header {name}: {str(text)[:100]!r}, expected text without control characters"
+            )
+        headers[name.lower()] = text
+    return headers
+
+
+def _in_parts(value: object) -> bool:
+    return not isinstance(value, _PLAIN) and (isinstance(value, Iterator) or hasattr(value, "read"))
+
+
+def _of_file(file: Any) -> Iterator[object]:
+    while part := file.read(PART):
+        yield part
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HandlerError(f"handler returned a {type(value).__name__}, which is not JSON: {error}") from None
