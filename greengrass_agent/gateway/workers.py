@@ -121,6 +121,8 @@ class WorkerConnection(asyncio.Protocol):
         self._write(Request(job.number, job.client_id, job.request_id, job.parent_id, deadline_ms, job.body, job.http))
         self.sending = job if job.body is None else None
         job.flow = JobFlow(self, self._owner, job)
+        if job.body is None:
+            job.client.body_wanted(True)
 
     def configure(self, configuration: dict[str, Any]) -> None:
         """Give a worker the component's configuration as it is now."""
