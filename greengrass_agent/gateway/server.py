@@ -30,8 +30,6 @@ WAKING_GROWTH = 4
 """Requests by which the queue must have grown beyond the last report to be reported at once."""
 PUBLISH_S = 0.001
 """So long after a change the queue's numbers are shared, once for all changes until then."""
-SENT_S = 0.01
-"""How often to look whether all answers have been sent, at the end."""
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -91,8 +89,7 @@ class Gateway:
     async def run(self) -> None:
         """Wait until all is finished, after `finish`."""
         await self._finished.wait()
-        while self.http.busy:  # noqa: ASYNC110 - only at the end, when answers are being sent
-            await asyncio.sleep(SENT_S)
+        await self.http.settled()
         self._log.flush()
         self._tell(Status(workers=self._dispatcher.workers, finished=True))
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 5.0
 """For what is under way when the server closes."""
+SETTLED_S = 0.02
+"""How exactly the end of what is under way is seen."""
 SWEEP_S = 1.0
 """How exactly the time limits of connections are kept; without connections there is no sweep."""
 
@@ -64,6 +66,11 @@ class HttpServer:
     def busy(self) -> bool:
         """Whether a request is under way, or an answer on its way to a client."""
         return any(connection.under_way for connection in self._connections)
+
+    async def settled(self) -> None:
+        """Wait until no request is under way, and no answer on its way to a client."""
+        while self.busy:
+            await asyncio.sleep(SETTLED_S)
 
     async def pause(self) -> None:
         """Take no new connection; those that are open end with their next answer."""
