@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 from greengrass_agent.gateway.settings import Configure, GatewaySettings
 from greengrass_agent.host.processes import environment
+from greengrass_agent.measure.queue_page import Page
 from topologies.testbed import REPOSITORY_ROOT
 
 GATEWAY, FRONT, BARE = "gateway", "front", "bare"
@@ -27,6 +29,7 @@ HANDLER = """
 def lambda_handler(event, context):
     return {"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "ok"}
 """
+REPORT_S = 0.01
 START_S = 30.0
 
 Figures = Mapping[str, float]
@@ -163,8 +166,27 @@ def _gateway(folder: Path, port: int) -> Iterator[None]:
                 raise OSError("the gateway has not started")
             time.sleep(0.01)
         own = {"HITLESS_GATEWAY": settings.worker_socket, "HITLESS_COMPONENT": "trivial"}
-        with _process([*function, "--artifacts", str(folder)], {**environment(), **own}):
+        with _process([*function, "--artifacts", str(folder)], {**environment(), **own}), _reporting(folder / "page"):
             yield
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    """Do as the emitter does: without it a gateway would try at each request to tell of its growing queue."""
+    ended = threading.Event()
+
+    def report() -> None:
+        with Page(path) as page:
+            while not ended.wait(REPORT_S):
+                page.report(page.read().queue_depth)
+
+    thread = threading.Thread(target=report)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager
