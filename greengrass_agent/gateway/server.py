@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 WAKING_GROWTH = 4
 """Requests by which the queue must have grown beyond the last report to be reported at once."""
+PUBLISH_S = 0.001
+"""So long after a change the queue's numbers are shared, once for all changes until then."""
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -264,9 +266,8 @@ class Gateway:
                 self._told = workers
                 self._tell(Status(workers=workers))
         elif not self._publishing:
-            # Once for all that this turn of the loop brings.
             self._publishing = True
-            self._loop.call_soon(self._publish)
+            self._loop.call_later(PUBLISH_S, self._publish)
         if self._finishing and dispatcher.empty:
             self._finished.set()
 

@@ -113,9 +113,10 @@ class WorkerConnection(asyncio.Protocol):
     def execute(self, job: Job, deadline_ms: int) -> None:
         """Give it a request. Raises WorkerProtocolError for one that no frame can hold."""
         self._write(Request(job.number, job.client_id, job.request_id, job.parent_id, deadline_ms, job.body, job.http))
-        self.sending = job if job.body is None else None
         job.flow = JobFlow(self, self._owner, job)
+        self.sending = None
         if job.body is None:
+            self.sending = job
             job.client.body_wanted(True)
 
     def configure(self, configuration: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def result_of(value: object) -> Result:
 
 def _status(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
-        raise IllegalAnswer(f"handler returned statusCode {str(value)[:100]!r}, expected 200 to 599")
+        raise IllegalAnswer(f"handler returned statusCode {_shown(value)}, expected 200 to 599")
     return value
 
 
@@ -105,14 +105,21 @@ def _headers(value: object) -> dict[str, str]:
     headers = {}
     for name, given in value.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise IllegalAnswer(f"handler returned a header named {str(name)[:100]!r}, expected a token of RFC 9110")
+            raise IllegalAnswer(f"handler returned a header named {_shown(name)}, expected a token of RFC 9110")
         text = json.dumps(given) if isinstance(given, (int, float)) else given
         if not isinstance(text, str) or _NOT_IN_A_VALUE.search(text):
             raise IllegalAnswer(
-                f"handler returned header {name}: {str(text)[:100]!r}, expected text without control characters"
+                f"handler returned header {name}: {_shown(text)}, expected text without control characters"
             )
         headers[name.lower()] = text
     return headers
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # of the value's own text, or of an int with too many digits for one
+        return f"a {type(value).__name__}"
 
 
 def _in_parts(value: object) -> bool:

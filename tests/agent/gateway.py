@@ -55,7 +55,7 @@ class Gateway:
             "queue_limit": configuration.pop("queue_limit", 8),
             "timeout_ms": configuration.pop("timeout_ms", PATIENCE_MS),
             "idempotent": configuration.pop("idempotent", False),
-            "streamed": configuration.pop("streamed", False),
+            "streamed": configuration.get("streamed", False),
         }
         self.send(command="configure", configuration=configuration, **limits)
 

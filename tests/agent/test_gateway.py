@@ -29,6 +29,8 @@ import base64, contextlib, json, os, time
 HELD = os.path.join(os.path.dirname(__file__), "held")
 
 def lambda_handler(event, context):
+    if event["rawPath"] == "/echo":
+        return iter(context.body)
     body = base64.b64decode(event["body"]) if event["isBase64Encoded"] else event.get("body", "").encode()
     if body.startswith(b"sleep "):
         time.sleep(float(body.split()[1]))
@@ -259,6 +261,25 @@ def test_an_answer_too_long_for_datagrams_is_said(gateway: Gateway) -> None:
     assert answer.status == 500 and b"longer than the 4194304 bytes" in answer.payload
     row = until(lambda: gateway.rows() and gateway.rows()[0], "a row in the log")
     assert row["status"] == "500"
+
+
+def test_a_body_and_an_answer_pass_through_while_they_come(gateway: Gateway) -> None:
+    gateway.configure(streamed=True)
+    gateway.serve()
+    with closing(HTTPConnection("127.0.0.1", gateway.port, PATIENCE)) as connection:
+        connection.putrequest("POST", "/echo")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders(b"3\r\none\r\n")
+        assert connection.sock is not None
+        with connection.sock.dup() as same, connection.getresponse() as answer:
+            assert answer.read(3) == b"one", "before the rest is sent"
+            large = bytes(range(256)) * 40_000
+            with ThreadPoolExecutor() as pool:
+                sending = pool.submit(same.sendall, b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large))
+                assert answer.read() == large
+                sending.result()
+    row = until(lambda: gateway.rows() and gateway.rows()[0], "a row in the log")
+    assert row["status"] == "200"
 
 
 def test_a_suspended_component_refuses_at_once_and_says_why(gateway: Gateway) -> None:

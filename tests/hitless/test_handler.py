@@ -1,7 +1,9 @@
 """Lambda's calling convention: events, contexts, results."""
 
 import base64
+import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.runtime.handler import Context, HandlerError, event_of, load, request_uuid
-from hitless.runtime.result import result_of
+from hitless.runtime.result import IllegalAnswer, Parts, result_of
 from hitless.wire.worker_frames import HttpHead, Request
 
 
@@ -104,6 +106,58 @@ def test_result_headers() -> None:
 def test_results_that_are_none(value: object, complaint: str) -> None:
     with pytest.raises(HandlerError, match=complaint):
         result_of(value)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"statusCode": 100},
+        {"statusCode": 101},
+        {"statusCode": 600},
+        {"statusCode": True},
+        {"statusCode": 10**5000},
+        {"statusCode": 200, "headers": {"a": "1\r\nb: 2"}},
+        {"statusCode": 200, "headers": {"a": "1\x00"}},
+        {"statusCode": 200, "headers": {"a": "\ud800"}},
+        {"statusCode": 200, "headers": {"a": None}},
+        {"statusCode": 200, "headers": {"a": b"1"}},
+        {"statusCode": 200, "headers": {"a b": "1"}},
+        {"statusCode": 200, "headers": {"": "1"}},
+        {"statusCode": 200, "headers": {1: "1"}},
+    ],
+)
+def test_what_http_does_not_have_is_no_answer(response: dict[str, object]) -> None:
+    with pytest.raises(IllegalAnswer):
+        result_of(response)
+    closed = []
+
+    def parts() -> Iterator[str]:
+        try:
+            yield "x"
+        finally:
+            closed.append(True)
+
+    source = parts()
+    next(source)
+    with pytest.raises(IllegalAnswer):
+        result_of(response | {"body": source})
+    assert closed, "its generator is not left behind"
+
+
+@pytest.mark.parametrize(
+    "value", [iter(["a", b"b", memoryview(b"c")]), io.BytesIO(b"abc"), (one for one in "abc"), io.StringIO("abc")]
+)
+def test_results_in_parts(value: object) -> None:
+    result = result_of(value)
+    assert isinstance(result.body, Parts) and b"".join(result.body) == b"abc"
+    assert result.headers == {"content-type": "application/octet-stream"}
+
+
+def test_a_part_that_is_neither_bytes_nor_text() -> None:
+    result = result_of({"statusCode": 200, "body": iter([1])})
+    assert isinstance(result.body, Parts)
+    with pytest.raises(HandlerError, match="part of the body is a int"):
+        list(result.body)
 
 
 def test_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:

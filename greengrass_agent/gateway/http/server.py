@@ -69,7 +69,7 @@ class HttpServer:
 
     async def settled(self) -> None:
         """Wait until no request is under way, and no answer on its way to a client."""
-        while self.busy:  # noqa: ASYNC110 - only at the end; a turn of the loop each would be paid by every request
+        while self.busy:  # noqa: ASYNC110 - only at the end, when answers are being sent
             await asyncio.sleep(SETTLED_S)
 
     async def pause(self) -> None:
