@@ -12,6 +12,8 @@ EARLY_S = 10.0
 GIVE_UP_AFTER = 3
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 5.0
+TOLD_PAUSE_S = 0.5
+"""Before a worker is replaced that was told to end: whoever told it may be about to say that fewer are wanted."""
 
 
 class Life(NamedTuple):
@@ -79,6 +81,8 @@ class Pool:
         self.children.discard(pid)
         killed = pid in self._ending
         self._ending.discard(pid)
+        if life.told:
+            self._start_at = max(self._start_at, now + TOLD_PAUSE_S)
         if killed or life.told or self.stopping:
             return
         young = life.ready_at is None or (now - life.ready_at < EARLY_S and life.answers == 0)

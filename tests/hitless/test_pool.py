@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.runtime.pool import EARLY_S, GIVE_UP_AFTER, LAST_PAUSE_S, Life, Pool
+from hitless.runtime.pool import EARLY_S, GIVE_UP_AFTER, LAST_PAUSE_S, TOLD_PAUSE_S, Life, Pool
 
 NEVER_READY = Life(None, 0)
 
@@ -59,8 +59,8 @@ def test_what_is_no_early_death_never_counts(wanted: int, story: list[str]) -> N
             assert pool.end(one)
         ready_at = now if fate == "end" else now - EARLY_S
         pool.ended(one, Life(ready_at, 0, told=fate == "told"), 0, now)
+        now += TOLD_PAUSE_S if fate == "told" else 0.0
         assert (pool.given_up, pool.to_start(now)) == (False, 1)
-        now += 0.1
     assert not pool.end(9999)
     pool.stop()
     assert pool.to_start(now) == 0
