@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,13 +35,15 @@ START_S = 30.0
 
 Figures = Mapping[str, float]
 Round = Mapping[str, Figures]
-"""A round's figures by server: `a_second` with all connections; `p50_ms` and `p99_ms` with one."""
+"""A round's figures by server: `a_second` with all connections, and the CPU time of its processes for each request
+(`cpu_us`; of a gateway's worker: `worker_us`); `p50_ms` and `p99_ms` with one connection."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What one run of wrk found."""
 
+    requests: int
     a_second: float
     p50_ms: float
     p99_ms: float
@@ -54,16 +57,16 @@ def bench_gateway(rounds: int, seconds: float, tell: Callable[[str], None]) -> d
     """Measure the servers in alternation; the part of the summary about them. Raises WrkFailed, OSError."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
-        stack.enter_context(_gateway(scratch, PORT))
+        processes = {GATEWAY: stack.enter_context(_gateway(scratch, PORT))}
         for number, name in enumerate((FRONT, BARE), start=1):
             command = [sys.executable, "-m", "experiments.bench.gateway_servers", name, str(PORT + number)]
-            stack.enter_context(_process(command))
+            processes[name] = [stack.enter_context(_process(command)).pid]
         urls = {name: f"http://127.0.0.1:{PORT + number}/" for number, name in enumerate((GATEWAY, FRONT, BARE))}
         for url in urls.values():
             _until_it_serves(url)
         done: list[Round] = []
         for number in range(rounds):
-            one = {name: _measure(url, seconds) for name, url in urls.items()}
+            one = {name: _measure(url, processes[name], seconds) for name, url in urls.items()}
             done.append(one)
             shown = ", ".join(
                 f"{name} {found['a_second']:.0f}/s {found['p50_ms']:.2f} ms" for name, found in one.items()
@@ -78,6 +81,8 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     for name in (GATEWAY, FRONT):
         ratios = [one[name]["a_second"] / one[BARE]["a_second"] for one in rounds]
         found |= {f"{name}_vs_bare": median(ratios), f"{name}_vs_bare_worst": min(ratios)}
+        costs = [(one[name]["cpu_us"] + one[name].get("worker_us", 0)) / one[BARE]["cpu_us"] for one in rounds]
+        found |= {f"{name}_cpu_vs_bare": median(costs), f"{name}_cpu_vs_bare_worst": max(costs)}
         for quantile in ("p50_ms", "p99_ms"):
             added = [one[name][quantile] - one[BARE][quantile] for one in rounds]
             found |= {f"{name}_adds_{quantile}": median(added), f"{name}_adds_{quantile}_worst": max(added)}
@@ -104,21 +109,40 @@ def table(found: Mapping[str, Any]) -> str:
 def read_wrk(output: str) -> Measured:
     """The figures in a report of `wrk --latency`. Raises WrkFailed, also if a request failed."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    count = re.search(r"(\d+) requests in", output)
     quantiles = {
         share: _ms(value, unit) for share, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", output)
     }
-    if rate is None or set(quantiles) != {"50", "99"} or "Non-2xx" in output or "Socket errors" in output:
+    if (
+        rate is None
+        or count is None
+        or set(quantiles) != {"50", "99"}
+        or "Non-2xx" in output
+        or "Socket errors" in output
+    ):
         raise WrkFailed(f"not a report of requests that were all served: {output.strip()}")
-    return Measured(float(rate[1]), quantiles["50"], quantiles["99"])
+    return Measured(int(count[1]), float(rate[1]), quantiles["50"], quantiles["99"])
 
 
 def _ms(value: str, unit: str) -> float:
     return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
-def _measure(url: str, seconds: float) -> Figures:
-    many, one = _wrk(url, CONNECTIONS, seconds), _wrk(url, 1, seconds)
-    return {"a_second": many.a_second, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
+def _measure(url: str, pids: Sequence[int], seconds: float) -> Figures:
+    before = [_cpu_s(pid) for pid in pids]
+    many = _wrk(url, CONNECTIONS, seconds)
+    cpu, *worker = ((_cpu_s(pid) - then) * 1e6 / many.requests for pid, then in zip(pids, before, strict=True))
+    one = _wrk(url, 1, seconds)
+    found = {"a_second": many.a_second, "cpu_us": cpu, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
+    return found | ({"worker_us": sum(worker)} if worker else {})
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process, and of those that it forked."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_cpu_s(int(child)) for child in children)
 
 
 def _wrk(url: str, connections: int, seconds: float) -> Measured:
@@ -136,8 +160,8 @@ def _until_it_serves(url: str) -> None:
 
 
 @contextmanager
-def _gateway(folder: Path, port: int) -> Iterator[None]:
-    """A gateway and a function, as the agent starts them."""
+def _gateway(folder: Path, port: int) -> Iterator[list[int]]:
+    """A gateway and a function, as the agent starts them; their processes."""
     (folder / "trivial.py").write_text(HANDLER)
     settings = GatewaySettings(
         node="bench",
@@ -166,8 +190,9 @@ def _gateway(folder: Path, port: int) -> Iterator[None]:
                 raise OSError("the gateway has not started")
             time.sleep(0.01)
         own = {"HITLESS_GATEWAY": settings.worker_socket, "HITLESS_COMPONENT": "trivial"}
-        with _process([*function, "--artifacts", str(folder)], {**environment(), **own}), _reporting(folder / "page"):
-            yield
+        command = [*function, "--artifacts", str(folder)]
+        with _process(command, {**environment(), **own}) as worker, _reporting(folder / "page"):
+            yield [process.pid, worker.pid]
 
 
 @contextmanager
