@@ -11,8 +11,10 @@ from hitless.wire.fair import FairStore, Kept
 from hitless.wire.invocation import HEADER_SIZE, Datagram
 
 REPEAT_AFTER = 0.05
-"""Seconds from one sending of a large answer to the next one of the same: what a request and its answer take on a slow
-path. Whoever asks more often asks for what is on its way."""
+"""Seconds from one sending of a large answer to the next one of the same, at least: what a request and its answer take
+on a slow path. Whoever asks more often asks for what is on its way."""
+REPEAT_RATE = 1600
+"""Datagrams a second that repeating one answer may take: a fifth of what leaves at the pacer's rate."""
 _CLIENT_BYTES = 512
 """What a client takes beside its place in the store: key, numbers, set of what is being executed."""
 _FEW = 4
@@ -152,15 +154,17 @@ class RequestTable:
     ) -> tuple[Datagram, ...] | None:
         """What to send at `now`, after Verdict.ANSWERED, to a repeated request whose payload had `asked` bytes.
 
-        None when the answer is larger than a datagram and than the request, and was sent less than REPEAT_AFTER ago:
-        little that is sent to a node must not draw much from it. Raises KeyError when there is no answer.
+        None when the answer is larger than a datagram and than the request, and was sent less than REPEAT_AFTER ago, or
+        than REPEAT_RATE lets it: little that is sent to a node must not draw much from it. Raises KeyError when there
+        is no answer.
         """
         kept = self._answers.get((address, client_id, request_id))
         if kept is None:
             raise KeyError(f"no answer to request {request_id} of client {client_id} at {address}")
         answer = kept.value
         size = sum(map(len, answer.datagrams)) - len(answer.datagrams) * HEADER_SIZE
-        if len(answer.datagrams) > 1 and size > asked and now < answer.sent + REPEAT_AFTER:
+        pause = max(REPEAT_AFTER, len(answer.datagrams) / REPEAT_RATE)
+        if len(answer.datagrams) > 1 and size > asked and now < answer.sent + pause:
             return None
         answer.sent = now
         return answer.datagrams
