@@ -29,7 +29,7 @@ class ExecutionLog:
         self._names = f"{service},{node}"
 
     def add(self, execution: Execution) -> None:
-        """Note the end of a request. It is in the file some tenths of a second later."""
+        """Note the end of a request. It is in the file half a second later."""
         if self._rows.wanted:
             job = execution.job
             self._rows.add(

@@ -13,7 +13,9 @@ from greengrass_agent.logs.writer import CLOSE_S, BoundedWriter
 log = logging.getLogger(__name__)
 
 LIMITS = Limits(size=1 << 30, files=2)
-"""Of each file: days of one instance's rows, so that a run finds them in one file."""
+"""Of each file: hours of one instance's rows, so that a run finds them in one file."""
+PAUSE_S = 0.5
+"""How long rows wait for more: who makes them is disturbed twice a second at most."""
 
 
 class Rows:
@@ -23,7 +25,7 @@ class Rows:
         self._writer: BoundedWriter | None = None
         if path is not None:
             file = RotatedFile(path, limits, heading=f"{','.join(columns)}\n".encode())
-            self._writer = BoundedWriter(str(path), file, tell=log.warning)
+            self._writer = BoundedWriter(str(path), file, tell=log.warning, pause_s=PAUSE_S)
 
     @property
     def wanted(self) -> bool:
