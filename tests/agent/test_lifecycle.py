@@ -389,6 +389,7 @@ def test_whatever_happens_nothing_hangs_runs_uninstalled_or_is_left_over(serves:
         event, now = told(machine, one, now + 0.25)
         if isinstance(event, Exited) and event.code == 0 and (launch := machine.find(event.launch)) is not None:
             missing.get(event.launch, set()).discard(event.step if launch._step == event.step else "")
+            installed = installed if missing.get(event.launch, {"all"}) else {launch.edition.key}
         for action in machine.handle(event, now):
             match action:
                 case RunStep(number, step):
