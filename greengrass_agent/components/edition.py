@@ -1,4 +1,7 @@
-"""What of a component a running process cannot change any more, and so whether a change needs a new process. Pure."""
+"""What of a component a running process cannot change any more. Pure.
+
+A change needs a new launch if the keys of its two editions differ; otherwise it takes effect live.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,6 @@ def edition_of(installed: Installed) -> Edition:
         workers=configuration.concurrency,
         leave_s=configuration.timeout_ms / 1000 + GRACE_S,
     )
-
-
-def needs_restart(before: Installed, after: Installed) -> bool:
-    """Whether the change takes effect by a new launch only. Raises as `edition_of` does."""
-    return edition_of(before).key != edition_of(after).key
 
 
 def _key(installed: Installed, *, serves: bool) -> str:

@@ -362,7 +362,7 @@ def test_whatever_happens_a_function_that_serves_goes_on_until_another_does(stor
     for one in story:
         event, now = told(machine, one, now + 0.25)
         asked = isinstance(event, Stop)
-        died = isinstance(event, Exited) and (event.launch, event.step) == (served, "run")
+        died = isinstance(event, Exited | Unstartable) and (event.launch, event.step) == (served, "run")
         for action in machine.handle(event, now):
             if isinstance(action, Serve):
                 served = action.launch
@@ -389,6 +389,7 @@ def test_whatever_happens_nothing_hangs_runs_uninstalled_or_is_left_over(serves:
         event, now = told(machine, one, now + 0.25)
         if isinstance(event, Exited) and event.code == 0 and (launch := machine.find(event.launch)) is not None:
             missing.get(event.launch, set()).discard(event.step if launch._step == event.step else "")
+            installed = installed if missing.get(event.launch, {"all"}) else {launch.edition.key}
         for action in machine.handle(event, now):
             match action:
                 case RunStep(number, step):
@@ -397,6 +398,7 @@ def test_whatever_happens_nothing_hangs_runs_uninstalled_or_is_left_over(serves:
                         needed = {"bootstrap", "install"} & set(launch.edition.steps)
                         missing[number] = set() if launch.edition.key in installed else needed
                     begun.add(number)
+                    killed.discard(number)
                     if step in ("startup", "run"):
                         assert not missing[number], "started before it was installed"
                         installed = {launch.edition.key} if launch is not None else installed

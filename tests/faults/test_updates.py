@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -150,6 +151,15 @@ class Bench:
         self.told.offer(job, components, recipes)
         return self.told.result(job)
 
+    def restart(self, service: str) -> dict[str, Any]:
+        """Restart a function as the operator; returns what the node tells in the end."""
+        topic = f"components/{name(service)}/restart"
+        self.told.client.publish(
+            f"hitless/things/{NODE}/{topic}", json.dumps({"clientToken": "once"}), qos=1
+        ).wait_for_publish(PATIENCE)
+        ended: list[dict[str, Any]] = until(lambda: self.told.of(f"{topic}/ended"), "the restart's end")
+        return ended[-1]
+
     def workers(self, service: str) -> set[int]:
         """Processes of a function, its supervisor among them."""
         group = Hierarchy.detect().node(f"test-updates-{os.getpid()}").child(name(service))
@@ -219,12 +229,7 @@ def test_no_request_is_lost_however_a_function_is_changed(bench: Bench) -> None:
         load.more()
         assert load.answers["web"][-1]["greeting"] == "bonjour"
 
-        # The operator's restart.
-        bench.told.client.publish(
-            f"hitless/things/{NODE}/components/{name('web')}/restart", json.dumps({"clientToken": "once"}), qos=1
-        ).wait_for_publish(PATIENCE)
-        (ended,) = until(lambda: bench.told.of(f"components/{name('web')}/restart/ended"), "the restart's end")
-        assert ended == {"clientToken": "once"}
+        assert bench.restart("web") == {"clientToken": "once"}
         until(lambda: len(bench.workers("web")) == 1 + 3, "the old launch has gone")
         assert not bench.workers("web") & before["web"]
         load.more()
@@ -234,3 +239,36 @@ def test_no_request_is_lost_however_a_function_is_changed(bench: Bench) -> None:
         executed = bench.executed(service)
         assert set(executed.values()) == {1}, "executed once"
         assert set(executed) == {answer["number"] for answer in answers}
+
+
+def test_a_broken_function_is_refused_at_once_until_it_starts_again(bench: Bench) -> None:
+    code = 'import os\nassert not os.path.exists(os.environ["EXECUTED"] + ".down"), "the sensor is off"\n' + HANDLER
+    assert bench.deploy("1.0.0", code)["status"] == "SUCCEEDED"
+    down = bench.own.root / "work" / name("web") / "executed.down"
+    down.touch()
+    for pid in bench.workers("web"):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: bench.told.states().get(name("web")) == "BROKEN", "broken")
+
+    def get() -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", bench.ports["web"], timeout=PATIENCE)
+        connection.request("GET", "/?1")
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+    status, body = get()
+    assert status == 503
+    assert "run exited with code" in body
+    until(lambda: not bench.told.metrics("web")["ready"], "a report that says not ready")
+    (health,) = (
+        one
+        for one in bench.told.of("greengrassv2/health/json")[-1]["components"]
+        if one["componentName"] == name("web")
+    )
+    assert "run exited with code" in health["statusDetails"]
+
+    down.unlink()
+    assert bench.restart("web") == {"clientToken": "once"}
+    assert get()[0] == 200
+    until(lambda: bench.told.metrics("web")["ready"], "a report that says ready")
+    assert bench.told.states() == {name(service): "RUNNING" for service in SERVICES}

@@ -1,0 +1,66 @@
+"""Which changes of a component need a new launch, and which a running one takes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from greengrass_agent.components.edition import edition_of
+from greengrass_agent.deployment.plan import Installed
+from hitless.component.recipe import Recipe
+
+ENDPOINTS = {"echo": {"address": "127.0.0.1", "port": 9000, "service_id": 7, "protocol": "udp"}}
+
+
+def installed(digest: str = "a", script: str = "exec run {configuration:/model}", **configuration: Any) -> Installed:
+    text = json.dumps(
+        {
+            "RecipeFormatVersion": "2020-01-25",
+            "ComponentName": "org.example.Echo",
+            "ComponentVersion": "1.0.0",
+            "Manifests": [
+                {
+                    "Platform": {"os": "linux"},
+                    "Lifecycle": {
+                        "install": {"Script": "true", "Setenv": {"MIRROR": "{configuration:/mirror}"}},
+                        "run": {"Script": script},
+                    },
+                }
+            ],
+        }
+    )
+    defaults = {"model": "small", "mirror": "here"}
+    return Installed(Recipe.parse(text, "recipe.yaml"), digest, {**defaults, **configuration})
+
+
+def function(**configuration: Any) -> Installed:
+    return installed(**{"service": "echo", "endpoints": ENDPOINTS, **configuration})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"concurrency": 3},
+        {"timeout_ms": 100, "queue_limit": 9, "idempotent": True, "streamed": True},
+        {"greeting": "bonjour"},
+        {"endpoints": {**ENDPOINTS, "detect": {**ENDPOINTS["echo"], "service_id": 8}}},
+    ],
+)
+def test_a_function_takes_its_configuration_live(change: dict[str, Any]) -> None:
+    assert edition_of(function(**change)).key == edition_of(function()).key
+
+
+@pytest.mark.parametrize("change", [{"model": "large"}, {"mirror": "there"}, {"digest": "b"}])
+def test_what_stands_in_a_script_or_its_environment_takes_a_new_launch(change: dict[str, Any]) -> None:
+    assert edition_of(function(**change)).key != edition_of(function()).key
+
+
+def test_a_plain_component_hears_of_its_configuration_by_a_new_launch() -> None:
+    assert edition_of(installed()).key == edition_of(installed()).key
+    assert edition_of(installed(greeting="bonjour")).key != edition_of(installed()).key
+
+
+def test_a_function_is_up_with_its_workers_and_leaves_within_its_time_limit_and_a_grace() -> None:
+    edition = edition_of(function(concurrency=3, timeout_ms=2000))
+    assert (edition.serves, edition.workers, edition.leave_s) == (True, 3, 7.0)
+    assert not edition_of(installed()).serves
