@@ -190,8 +190,13 @@ class Component:
                 self._configure(launch)
 
     def _configure(self, launch: Launch) -> None:
-        """Have a launch's workers know their configuration."""
-        installed = self._contents[launch.edition.key]
+        """Have a launch's workers know their configuration, and its group its limits."""
+        installed, group = self._contents[launch.edition.key], self._group(launch.number)
+        try:
+            if group.exists():
+                self._context.isolation.limits(installed).apply(group)
+        except CgroupError as error:  # v1 takes no memory limit below what is used
+            log.error("%s keeps its limits: %s", self.name, error)
         configuration = ServiceConfiguration.read(installed.configuration)
         if self._service is not None and configuration is not None:
             self._service.configure(launch.number, configuration, installed.configuration)

@@ -55,13 +55,11 @@ class Isolation:
         if os.geteuid() != 0:
             log.warning("not root: the scripts of components run as the agent's own user, and may read what it may")
 
-    def limit(self, installed: Installed, group: Group) -> None:
-        """Hold what runs of a component in the group, or in those below it, to its limits. Raises CgroupError."""
-        for one in group.children() or [group]:
-            self._limits(installed.limits).apply(one)
+    def limits(self, installed: Installed) -> Limits:
+        """What a script of the component may use: as its deployment says, or else the node's owner."""
+        return self._limits(installed.limits)
 
     def _limits(self, wanted: SystemResourceLimits) -> Limits:
-        """What a script may use: as its component's deployment says, or else the node's owner."""
         config = self._config
         default = None if config.component_memory_mb is None else config.component_memory_mb << 20
         return Limits(
@@ -94,7 +92,7 @@ class Isolation:
             readable=[*artifacts, *([] if private else [place.venv]), *([gateway] if gateway is not None else [])],
             writable=[work, *([place.venv] if private else [])],
             work=work,
-            limits=self._limits(installed.limits),
+            limits=self.limits(installed),
         )
 
     async def build(self, components: Components) -> None:

@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Limits
 from greengrass_agent.gateway.executions import ExecutionLog
@@ -36,7 +35,10 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, configure: Configure, tell: Callable[[Status], None]) -> None:
         self._settings = settings
-        self._configuration: dict[str, Any] = configure.configuration
+        self._current = configure
+        """Of the launch that is served, and of those that have none of their own."""
+        self._prepared: dict[int, Configure] = {}
+        """Of launches that are to be served later."""
         self._tell = tell
         self._told: dict[int, int] = {}
         self._role = Role()
@@ -107,21 +109,27 @@ class Gateway:
 
     def configure(self, configure: Configure) -> None:
         """Take a changed configuration; workers have it from their next request on."""
-        self._configuration = configure.configuration
-        self.http.streamed = configure.streamed
-        self._dispatcher.limits = _limits(configure)
+        if configure.launch is None or configure.launch == self._dispatcher.served:
+            self._apply(configure)
+        elif not self._dispatcher.retired(configure.launch):
+            self._prepared[configure.launch] = configure
+        for worker in self._workers:
+            if not self._dispatcher.retired(worker.launch):
+                worker.configure(self._configured(worker).configuration)
         for supervisor in self._supervisors:
             if not self._dispatcher.retired(supervisor.launch):
-                supervisor.want(configure.concurrency)
-        for worker in self._workers:
-            worker.configure(self._configuration)
+                supervisor.want(self._configured(supervisor).concurrency)
         self._shut_down(self._dispatcher.trim())
         self._changed(notify=True)
 
     def serve(self, launch: int) -> None:
         """Give new work to this launch from now on, and let those before it go."""
         log.info("launch %d serves", launch)
+        prepared = self._prepared.pop(launch, None)
+        if prepared is not None:
+            self._apply(prepared)
         self._shut_down(self._dispatcher.serve(launch))
+        self._prepared = {number: one for number, one in self._prepared.items() if not self._dispatcher.retired(number)}
         for supervisor in self._supervisors:
             if self._dispatcher.retired(supervisor.launch):
                 supervisor.shut_down()
@@ -148,12 +156,12 @@ class Gateway:
             if retired:
                 connection.shut_down()
             else:
-                connection.want(self._dispatcher.limits.concurrency)
+                connection.want(self._configured(connection).concurrency)
         elif retired:
             connection.shut_down()
         else:
             self._workers.add(connection)
-            connection.configure(self._configuration)
+            connection.configure(self._configured(connection).configuration)
 
     def ready(self, connection: WorkerConnection) -> None:
         """Give a warm worker requests, if its launch is served."""
@@ -202,6 +210,14 @@ class Gateway:
         if execution is not None:
             self._ended(connection, execution)
         self._changed(notify=True)
+
+    def _apply(self, configure: Configure) -> None:
+        self._current = configure
+        self._dispatcher.limits = _limits(configure)
+        self.http.streamed = configure.streamed
+
+    def _configured(self, connection: WorkerConnection) -> Configure:
+        return self._prepared.get(connection.launch, self._current)
 
     def _timeout_ns(self) -> int:
         return self._dispatcher.limits.timeout_ns

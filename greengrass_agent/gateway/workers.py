@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import sys
 from typing import Any, Protocol, cast
 
 from greengrass_agent.gateway.job import Job
@@ -63,6 +65,8 @@ class WorkerConnection(asyncio.Protocol):
         self._owner = owner
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
+        self._peer = 0
+        """The process at the other end, by the kernel's word."""
         self.hello: Hello | None = None
         self.streaming: Job | None = None
         """Whose client gets the parts of the answer that is coming."""
@@ -73,6 +77,8 @@ class WorkerConnection(asyncio.Protocol):
         """Wait for its Hello."""
         # A stream's, but uvloop's is no asyncio.Transport by type.
         self._transport = cast(asyncio.Transport, transport)
+        credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self._peer = int.from_bytes(credentials[:4], sys.byteorder)
 
     def data_received(self, data: bytes) -> None:
         """Take frames; a worker that does not speak the protocol is disconnected."""
@@ -115,6 +121,8 @@ class WorkerConnection(asyncio.Protocol):
         self._write(Request(job.number, job.client_id, job.request_id, job.parent_id, deadline_ms, job.body, job.http))
         self.sending = job if job.body is None else None
         job.flow = JobFlow(self, self._owner, job)
+        if job.body is None:
+            job.client.body_wanted(True)
 
     def configure(self, configuration: dict[str, Any]) -> None:
         """Give a worker the component's configuration as it is now."""
@@ -178,7 +186,10 @@ class WorkerConnection(asyncio.Protocol):
         if self.hello is None:
             if kind is not Hello:
                 raise WorkerProtocolError(f"unexpected {kind.__name__.lower()} frame")
-            self.hello = cast(Hello, frame)
+            hello = cast(Hello, frame)
+            if hello.pid != self._peer:  # it may be killed by that number
+                raise WorkerProtocolError(f"process {self._peer} says that it is {hello.pid}")
+            self.hello = hello
             log.info("%s %d of launch %d has joined", self.hello.role, self.hello.pid, self.hello.launch)
             self._owner.connected(self)
         elif kind is Response or kind is ResponseEnd:

@@ -169,6 +169,7 @@ class Worker:
             result, whole = _failure(error)
         self._end_if_forked()
         if len(whole) > WHOLE:
+            result.headers["content-length"] = str(len(whole))
             self._send_parts(request, result, Parts(_pieces(whole)), started_ns)
             return
         finished_ns = time.monotonic_ns()

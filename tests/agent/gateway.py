@@ -33,6 +33,11 @@ class Gateway:
     process: subprocess.Popen[bytes]
     notifications: socket.socket
     start_function: Callable[[int], subprocess.Popen[bytes]]
+    start_process: Callable[[], subprocess.Popen[bytes]]
+
+    def start_again(self) -> None:
+        """Start another in place of one that has ended."""
+        self.process = self.start_process()
 
     def send(self, **command: Any) -> None:
         assert self.process.stdin is not None
@@ -147,15 +152,17 @@ def running_gateway(function: str, *, configured: bool = True, log: Path | None 
         notifications.settimeout(PATIENCE)
         output = stack.enter_context((folder / "log").open("w"))
         stack.callback(lambda: print((folder / "log").read_text(), file=sys.stderr))
-        process = stack.enter_context(
-            child(
-                [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                cwd=ROOT,
+
+        def start_process() -> subprocess.Popen[bytes]:
+            return stack.enter_context(
+                child(
+                    [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    cwd=ROOT,
+                )
             )
-        )
 
         def start_function(launch: int) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", "hitless.function", "--handler", "function.lambda_handler"]
@@ -173,7 +180,7 @@ def running_gateway(function: str, *, configured: bool = True, log: Path | None 
                 )
             )
 
-        own = Gateway(folder, port, process, notifications, start_function)
+        own = Gateway(folder, port, start_process(), notifications, start_function, start_process)
         if configured:
             own.configure(greeting="hello")
             assert own.hear() == {"workers": {}, "finished": False}

@@ -119,7 +119,8 @@ def test_deploy_serve_reconfigure_remove(bench: Bench) -> None:
     first = bench.call()
     assert first["greeting"] == "hello"
     pid = int(str(first["pid"]))
-    assert pid in Hierarchy.detect().node(f"test-agent-{os.getpid()}").child(NAME).pids()
+    budget = Hierarchy.detect().node(f"test-agent-{os.getpid()}")
+    assert pid in budget.child(NAME).child("launch-1").pids()
 
     metrics = until(lambda: [m for m in told.of("metrics/echo") if m["received"]], "metrics that know of the call")
     assert metrics[0]["service_id"] == 7

@@ -28,7 +28,7 @@ OUTPUTS = dict(
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     with running_gateway(PROGRAMS["echo"]) as running:
-        running.worker()
+        running.serve()
         yield running
 
 

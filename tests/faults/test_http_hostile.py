@@ -213,7 +213,7 @@ def test_without_descriptors_clients_wait_and_the_gateway_does_not_spin() -> Non
         threading.Event().wait(0.5)
         assert cpu_s(pid) - before < 0.25, "it spins"
         resource.prlimit(pid, resource.RLIMIT_NOFILE, old)
-        gateway.worker()
+        gateway.serve()
         for sock in (*asked, *late):
             assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
 
@@ -224,7 +224,7 @@ def test_without_descriptors_an_idle_connection_gives_way() -> None:
         def connected() -> socket.socket:
             return stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), PATIENCE))
 
-        gateway.worker()
+        gateway.serve()
         pid = gateway.process.pid
         used = max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()) + 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 4, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))

@@ -296,7 +296,8 @@ time.sleep(600)
     assert bench.deploy({"Bomb": source})["status"] == "SUCCEEDED"
     forked = int(bench.output("Bomb", "forked").split()[-1])
     assert PROCESSES // 2 < forked < PROCESSES
-    inside = Hierarchy.detect().node(BUDGET).child("Bomb").pids()
+    group = Hierarchy.detect().node(BUDGET).child("Bomb")
+    inside = {pid for one in (group, *group.children()) for pid in one.pids()}
     assert len(inside) > forked
     assert bench.deploy({})["status"] == "SUCCEEDED"
     assert not any(alive(pid) for pid in inside)

@@ -96,7 +96,7 @@ def test_answers_go_on_without_their_rows(disk: Disk) -> None:
     file = disk.logs / "executions.csv"
     disk.fail()
     with running_gateway(FUNCTION, log=file) as gateway:
-        gateway.worker()
+        gateway.serve()
         assert {gateway.call(b"x").status for _ in range(20)} == {200}
         until(lambda: disk.reason in gateway.said(), "the reason")
         assert {gateway.call(b"x").status for _ in range(20)} == {200}

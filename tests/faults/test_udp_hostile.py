@@ -92,7 +92,7 @@ def test_hostile_datagrams_cost_no_good_request_and_no_memory(tmp_path: Path) ->
     sender = compile_program(tmp_path, "hostile_sender", Path(__file__).with_name("hostile_sender.c"))
     with running_gateway(FUNCTION) as gateway:
         gateway.configure(queue_limit=10_000)
-        gateway.worker()
+        gateway.serve()
         before = resident(gateway)
         answers, largest, most = asyncio.run(under_flood(gateway, sender))
         assert len(answers) > 0.3 * GOOD_RATE * COUNT / RATE
