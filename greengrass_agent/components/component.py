@@ -161,10 +161,6 @@ class Component:
         if not ((before is None and after is None) or (before and after and before.fits(after))):
             await self._stop_service_and_launches(remove=False)
         self.installed = installed
-        try:
-            self._context.isolation.limit(installed, self._leaf)
-        except CgroupError as error:  # v1 takes no memory limit below what is used
-            log.error("%s keeps its limits: %s", self.name, error)
         self._want(again=again)
 
     async def _stop_service_and_launches(self, *, remove: bool) -> None:

@@ -33,7 +33,15 @@ class Made:
         self.running: dict[str, str] = {}
         self.draining = False
         self.drains_for_ever = False
-        self.jobs = Jobs("n1", store, cast(NodeRuntime, self), self._publish, lambda trigger: None)
+        self.isolation = self
+        runtime = cast(NodeRuntime, self)
+        self.jobs = Jobs("n1", store, runtime, self._publish, lambda trigger: None, allow_privilege=False)
+
+    async def build(self, components: Components) -> None:
+        """These components need no environments."""
+
+    def prune(self, components: Components) -> None:
+        """There are none to remove."""
 
     def _publish(self, topic: str, message: Message) -> None:
         assert isinstance(message, JobUpdate)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from greengrass_agent.host.confine import Confinement
 from greengrass_agent.host.processes import Script
+from greengrass_agent.host.view import View
 from greengrass_agent.logs.output import Output
 from greengrass_agent.logs.rotation import Limits
 from tests.agent.emitter import running_emitter
@@ -154,8 +156,8 @@ def test_a_component_that_floods_its_output_costs_nobody_else(tmp_path: Path) ->
         await Script.start(
             "sleep 1000 & head -c 12000000 /dev/zero | tr '\\0' 'x'; echo; echo the end",
             leaf,
+            Confinement(None, View(), tmp_path, {"PATH": os.defpath}),
             variables={},
-            folder=tmp_path,
             output=output,
             exited=ended.set_result,
         )
