@@ -39,6 +39,8 @@ ELSEWHERE_NS = 1_000_000_000
 HOSTILE_PER_SECOND = {"udp": 500, "tcp": 100}
 GATEWAY_ANSWERS = {"end": 502, "sleep 3600": 504}
 """What a request with this body is answered with, since its handler answers nothing."""
+QUIET_S = 0.3
+"""So long after a change nobody asks: a process that starts would slow down what is measured there."""
 CHANGED_WITHIN_S = 5.0
 """A changed configuration must show in answers so soon after its deployment succeeded."""
 
@@ -210,6 +212,7 @@ async def deployed(stand: Stand, node: str, fault: Fault, what: str) -> None:
 
 async def answers(stand: Stand, node: str, service: str, fault: Fault) -> None:
     """The instance must answer with the version and the note that are wanted of it, soon."""
+    await asyncio.sleep(QUIET_S)
     wanted = stand.releases.wanted[node, service]
     expected = f"{wanted.component.recipe.version} {wanted.note}"
     deadline, status, text = time.monotonic() + CHANGED_WITHIN_S, 0, ""

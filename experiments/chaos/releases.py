@@ -37,6 +37,7 @@ ComponentConfiguration:
     concurrency: {concurrency}
     timeout_ms: {timeout_ms}
     note: first
+    warm_up: {{body: "", isBase64Encoded: false}}
     endpoints: {{}}
 Manifests:
   - Platform: {{os: linux, runtime: "*"}}
