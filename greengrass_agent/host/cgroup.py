@@ -8,6 +8,7 @@ Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, scheduler/
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -49,9 +50,11 @@ class Group:
 
     def children(self) -> list[Group]:
         """The groups below this one."""
-        names = {
-            entry.name for path in self.paths.values() if path.is_dir() for entry in path.iterdir() if entry.is_dir()
-        }
+        names: set[str] = set()
+        for path in self.paths.values():
+            # A group that has gone meanwhile has none.
+            with contextlib.suppress(FileNotFoundError):
+                names.update(entry.name for entry in path.iterdir() if entry.is_dir())
         return [self.child(name) for name in sorted(names)]
 
     def exists(self) -> bool:
@@ -97,8 +100,10 @@ class Group:
         for file in self.join_files():
             try:
                 found.update(int(line) for line in file.read_text().split())
-            except FileNotFoundError:
-                continue
+            except OSError as error:
+                # A group that is removed between the opening of its file and the reading is no device any more.
+                if error.errno not in (errno.ENOENT, errno.ENODEV):
+                    raise
         return found
 
     def kill(self) -> None:
