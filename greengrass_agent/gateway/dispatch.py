@@ -195,26 +195,32 @@ class Dispatcher(Generic[Worker]):
         self._deadlines.set(job.number, now_ns + self.limits.timeout_ns + STUCK_AFTER_NS)
         return True
 
-    def done(self, worker: Worker, end: Response | ResponseEnd) -> tuple[Execution | None, list[Worker]]:
-        """A worker has answered, or ended an answer in parts; no execution if nobody had asked for it."""
+    def freed(self, worker: Worker, end: Response | ResponseEnd) -> tuple[Job | None, list[Worker]]:
+        """A worker has answered, or ended an answer in parts, and can have its next request.
+
+        Returns the job that `done` is to be told of; none if nobody had asked for that answer.
+        """
         job = self.job_of(worker)
         if job is None or job.number != end.id:
             return None, []
-        if isinstance(end, Response):
-            started_ns = end.started_ns
-            job.conclude(Answer(end.status, end.body, end.headers))
-        else:
-            started_ns = self._started.pop(worker, end.finished_ns)
-            job.conclude(Answer(502, b"the function's worker ended an answer that it had not begun"))
+        started_ns = end.started_ns if isinstance(end, Response) else self._started.pop(worker, end.finished_ns)
+        job.started_ns = started_ns
         self.service_time.add(min(max(0, end.finished_ns - started_ns), self.limits.timeout_ns))
         self._forget(job)
-        execution = Execution(job, started_ns, end.finished_ns, job.status)
         if self._running.pop(worker, None) is not None:
             self._idle.append(worker)
-            return execution, []
+            return job, []
         del self._leaving[worker]
         del self._launches[worker]
-        return execution, [worker]
+        return job, [worker]
+
+    def done(self, job: Job, end: Response | ResponseEnd) -> Execution:
+        """Tell the client of a job its whole answer; one in parts was told before."""
+        if isinstance(end, Response):
+            job.conclude(Answer(end.status, end.body, end.headers))
+        else:
+            job.conclude(Answer(502, b"the function's worker ended an answer that it had not begun"))
+        return Execution(job, job.started_ns, end.finished_ns, job.status)
 
     def left(self, worker: Worker, now_ns: int) -> Execution | None:
         """A worker has gone. Returns the end of the request that it had, if it is not executed again."""

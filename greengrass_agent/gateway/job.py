@@ -80,6 +80,8 @@ class Job:
     number: int = 0
     """The gateway's own, unique."""
     dispatched_ns: int = 0
+    started_ns: int = 0
+    """When the handler was called; 0 before its worker has said so."""
     answered: bool = False
     """Whether the client was told an answer, or its beginning."""
     status: int = 0

@@ -185,9 +185,12 @@ class Gateway:
                 streaming.client.broken(end.failure)
             else:
                 streaming.client.end()
-        execution, leaving = self._dispatcher.done(connection, end)
-        if execution is not None:
-            self._ended(connection, execution)
+        job, leaving = self._dispatcher.freed(connection, end)
+        if job is not None:
+            connection.forget(job)
+            # Its next request first: the worker executes that one while the client of this one is answered.
+            self._assign(time.monotonic_ns())
+            self._ended(connection, self._dispatcher.done(job, end))
         self._shut_down(leaving)
         self._changed()
 
@@ -241,16 +244,7 @@ class Gateway:
         """Send what can be sent, and let everyone know how things are."""
         dispatcher = self._dispatcher
         now_ns = time.monotonic_ns()
-        for worker, job in dispatcher.assign(now_ns):
-            try:
-                worker.execute(job, min(max(0, job.deadline_ns - now_ns) // NS_PER_MS, U32))
-            except WorkerProtocolError as error:
-                job.conclude(Answer(400, f"no worker can be given this request: {error}".encode()))
-                done, leaving = dispatcher.done(worker, Response(job.number, 400, now_ns, now_ns, b""))
-                if done is not None:
-                    self._note(done)
-                self._shut_down(leaving)
-                self._loop.call_soon(self._changed)
+        self._assign(now_ns)
         deadline_ns = dispatcher.next_deadline()
         if deadline_ns is not None:
             self._alarm.set(deadline_ns / NS_PER_S, now_ns / NS_PER_S)
@@ -265,6 +259,18 @@ class Gateway:
             self._loop.call_later(PUBLISH_S, self._publish)
         if self._finishing and dispatcher.empty:
             self._finished.set()
+
+    def _assign(self, now_ns: int) -> None:
+        for worker, job in self._dispatcher.assign(now_ns):
+            try:
+                worker.execute(job, min(max(0, job.deadline_ns - now_ns) // NS_PER_MS, U32))
+            except WorkerProtocolError as error:
+                job.conclude(Answer(400, f"no worker can be given this request: {error}".encode()))
+                refusal = Response(job.number, 400, now_ns, now_ns, b"")
+                _, leaving = self._dispatcher.freed(worker, refusal)
+                self._note(self._dispatcher.done(job, refusal))
+                self._shut_down(leaving)
+                self._loop.call_soon(self._changed)
 
     def _expire(self) -> None:
         refused, stuck = self._dispatcher.expire(time.monotonic_ns())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from typing import Any, Protocol, cast
@@ -65,6 +66,8 @@ class WorkerConnection(asyncio.Protocol):
         self._owner = owner
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        """The transport's own: what is written to the transport leaves only at the end of the loop's turn."""
         self._peer = 0
         """The process at the other end, by the kernel's word."""
         self.hello: Hello | None = None
@@ -77,8 +80,11 @@ class WorkerConnection(asyncio.Protocol):
         """Wait for its Hello."""
         # A stream's, but uvloop's is no asyncio.Transport by type.
         self._transport = cast(asyncio.Transport, transport)
-        credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        connected = transport.get_extra_info("socket")
+        credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._peer = int.from_bytes(credentials[:4], sys.byteorder)
+        self._socket = socket.socket(fileno=os.dup(connected.fileno()))
+        self._socket.setblocking(False)
 
     def data_received(self, data: bytes) -> None:
         """Take frames; a worker that does not speak the protocol is disconnected."""
@@ -92,6 +98,8 @@ class WorkerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The process has ended, or was disconnected."""
         self._transport = None
+        if self._socket is not None:
+            self._socket.close()
         if self.hello is not None:
             log.info("%s %d has left%s", self.hello.role, self.hello.pid, f": {error}" if error else "")
             self._owner.left(self)
@@ -179,8 +187,20 @@ class WorkerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _write(self, frame: Frame) -> None:
-        if self._transport is not None:
-            self._transport.write(encode(frame))
+        if self._transport is None:
+            return
+        data = encode(frame)
+        if self._socket is not None and not self._transport.get_write_buffer_size():
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # it has gone, which `connection_lost` will say
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._transport.write(data)
 
     def _take(self, frame: Frame) -> None:
         kind = type(frame)

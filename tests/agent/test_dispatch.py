@@ -35,6 +35,12 @@ def response(number: int, status: int = 200, took: int = 10) -> Response:
     return Response(number, status, 100, 100 + took, b"")
 
 
+def ended(queue: Dispatcher[str], worker: str, end: Response | ResponseEnd) -> tuple[Execution | None, list[str]]:
+    """A worker's answer, for the queue and then for its client."""
+    job, leaving = queue.freed(worker, end)
+    return (None if job is None else queue.done(job, end)), leaving
+
+
 def test_first_come_first_served_by_idle_workers() -> None:
     queue, client = queue_of(2, 10), Client()
     for request in (1, 2, 3):
@@ -45,7 +51,7 @@ def test_first_come_first_served_by_idle_workers() -> None:
     numbers = queue.numbers(draining=False, received=0)
     assert (numbers.queue_depth, numbers.in_flight, numbers.concurrency) == (1, 2, 2)
     assert numbers.oldest_start_ns == 5
-    done, _ = queue.done("b", response(2))
+    done, _ = ended(queue, "b", response(2))
     assert done is not None
     assert (done.job.request_id, done.started_ns, done.finished_ns, done.status) == (2, 100, 110, 200)
     assert [(worker, job.request_id) for worker, job in queue.assign(6)] == [("b", 3)]
@@ -72,7 +78,7 @@ def test_deadlines_in_the_queue_and_in_a_worker() -> None:
     expired, _ = queue.expire(60)
     assert [execution.job.request_id for execution in expired] == [2]
     assert client.statuses() == {1: [504], 2: [504]}
-    late, _ = queue.done("a", response(1))
+    late, _ = ended(queue, "a", response(1))
     assert late is not None
     assert (late.started_ns, late.finished_ns) == (100, 110), "it was executed, and the log must say so"
     assert late.status == 504, "and what the client was told"
@@ -99,10 +105,10 @@ def test_a_worker_that_never_answers_is_found() -> None:
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
     queue, client = queue_of(1, 10), Client()
     queue.ready("a", 0)
-    assert queue.done("a", response(1)) == (None, [])
+    assert ended(queue, "a", response(1)) == (None, [])
     queue.submit(client.job(1))
     queue.assign(0)
-    assert queue.done("a", response(99)) == (None, [])
+    assert ended(queue, "a", response(99)) == (None, [])
     assert client.statuses() == {1: []}
 
 
@@ -120,7 +126,7 @@ def test_new_work_goes_to_the_launch_that_is_served_and_the_others_leave() -> No
     queue.submit(client.job(2))
     assert queue.serve(2) == ["b"], "idle: it leaves at once"
     assert [(worker, job.request_id) for worker, job in queue.assign(1)] == [("c", 2)]
-    done, leaving = queue.done("a", response(1))
+    done, leaving = ended(queue, "a", response(1))
     assert done is not None and leaving == ["a"], "busy: it leaves with its answer"
     assert queue.workers == {2: 2}
     assert queue.ready("e", 1) == ["e"], "it comes up too late"
@@ -136,8 +142,8 @@ def test_fewer_workers_are_kept_when_fewer_are_wanted() -> None:
     queue.assign(0)
     queue.limits = Limits(1, 10, TIMEOUT)
     assert queue.trim() == ["c"]
-    assert queue.done("a", response(1))[1] == ["a"]
-    assert queue.done("b", response(2))[1] == []
+    assert ended(queue, "a", response(1))[1] == ["a"]
+    assert ended(queue, "b", response(2))[1] == []
     assert queue.numbers(draining=False, received=0).concurrency == 1
 
 
@@ -187,7 +193,7 @@ def test_an_answer_in_parts_has_no_deadline_once_it_has_begun() -> None:
     queue.submit(client.job(2, deadline=50))
     ((_, job),) = queue.assign(0)
     queue.began("b", ResponseHead(job.number, 206, 5))
-    done, _ = queue.done("b", ResponseEnd(job.number, 9))
+    done, _ = ended(queue, "b", ResponseEnd(job.number, 9))
     assert done is not None and (done.status, done.started_ns, done.finished_ns) == (206, 5, 9)
 
 
@@ -255,7 +261,7 @@ def test_each_request_is_answered_once_and_executed_at_most_once(
                 queue.left(worker, now)
             case "done" if running:
                 worker, job = running.popitem()
-                assert queue.done(worker, response(job.number))[0] is not None
+                assert ended(queue, worker, response(job.number))[0] is not None
             case "expire":
                 queue.expire(now)
             case int():
