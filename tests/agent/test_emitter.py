@@ -25,7 +25,7 @@ from topologies.cgroups import OTHER, Hierarchy
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
 
 INTERVAL_NS = 10_000_000
-SMOOTHING_NS = 100_000_000
+SMOOTHING_NS = 118_000_000
 """Time constant of the average in the reports."""
 
 
