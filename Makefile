@@ -57,9 +57,9 @@ bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway be
 
 .PHONY: chaos
 chaos: setup ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
-	@$(SUDO) $(PYTHON) -m experiments chaos --target $(TARGET) $(if $(filter file,$(origin FABRIC)),,--fabric $(FABRIC)) \
-	  --minutes $(or $(MINUTES),5) --seed $(SEED) $(if $(COUNT),--count $(COUNT)) $(if $(KINDS),--kinds "$(KINDS)") \
-	  $(if $(WRK),--wrk) $(ARGS)
+	@$(SUDO) $(PYTHON) -m experiments chaos $(if $(COUNT),--count $(COUNT)) $(if $(KINDS),--kinds "$(KINDS)") \
+	  $(if $(WRK),--wrk) $(if $(filter file,$(origin FABRIC)),,--fabric $(FABRIC)) $(ARGS) \
+	  --target $(TARGET) --minutes $(or $(MINUTES),5) --seed $(SEED)
 
 .PHONY: test
 test: setup ## run the tests on every target present
