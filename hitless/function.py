@@ -15,6 +15,7 @@ import click
 
 from hitless.runtime.gateway import GatewayConnection
 from hitless.runtime.handler import HandlerError, load
+from hitless.runtime.leave import leave
 from hitless.runtime.slots import Slot
 from hitless.runtime.supervisor import Supervisor
 from hitless.runtime.upstream import invoke
@@ -50,8 +51,9 @@ def main(handler: str, artifacts: Path, workers: int) -> None:
     except OSError as error:
         raise click.ClickException(f"gateway {gateway}: {error}") from None
     if isinstance(ended, int):
-        sys.exit(ended)
+        leave(ended)
     _serve(handler, artifacts, gateway, int(launch), ended)
+    leave(0)
 
 
 def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:

@@ -35,7 +35,6 @@ from hitless.wire.worker_frames import (
     encode,
 )
 
-LEAVING_NICE = 19
 WARM_UP_MS = 60_000
 """What a warm-up event is told that its client waits."""
 
@@ -84,8 +83,6 @@ class Worker:
                 self._gateway.close()
         self._slot.leaving()
         self._gateway.close()
-        # What an interpreter does at its end must not compete with those that serve in its place.
-        os.nice(LEAVING_NICE)
 
     def _connect(self, wake: Wake) -> bool:
         """Connect and say hello. Returns whether it is connected; else it is to end."""

@@ -34,7 +34,7 @@ from tests.patience import PATIENCE
 from tests.ports import free_port
 
 HANDLER = """
-import base64, io, os, pathlib, sys, time
+import atexit, base64, concurrent.futures, io, os, pathlib, sys, time
 from hitless.function import invoke
 
 def broken(what):
@@ -74,6 +74,11 @@ def lambda_handler(event, context):
         return "x" * (16 * 1024 * 1024 + 1)
     if what.startswith("touch "):
         pathlib.Path(what[6:]).touch()
+    if what.startswith("at the end "):
+        atexit.register(pathlib.Path(what[11:] + "/atexit").touch)
+        pool = concurrent.futures.ThreadPoolExecutor()
+        pool.submit(pathlib.Path(what[11:] + "/thread").touch)
+        print("bye", end="", file=sys.stderr)
     if what == "parts":
         return {"statusCode": 201, "headers": {"X-A": "1"}, "body": iter([b"one ", "zwölf"])}
     if what == "file":
@@ -224,6 +229,14 @@ def test_sigterm_when_idle(running: Runtime) -> None:
     running.worker.call(b"x")
     running.process.send_signal(signal.SIGTERM)
     assert running.end() == (0, "")
+
+
+def test_what_a_handler_left_for_the_end_is_done(running: Runtime, tmp_path: Path) -> None:
+    running.worker.call(f"at the end {tmp_path}".encode())
+    running.worker.send(Shutdown())
+    running.supervisor.send(Shutdown())
+    assert running.end() == (0, "bye")
+    assert (tmp_path / "atexit").exists() and (tmp_path / "thread").exists()
 
 
 def test_a_gateway_that_is_lost_is_found_again(running: Runtime) -> None:
