@@ -16,13 +16,18 @@ _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
 
 
-def udp_socket(address: str = "0.0.0.0", port: int = 0, *, receive: int = BUFFER) -> socket.socket:
+def udp_socket(
+    address: str = "0.0.0.0", port: int = 0, *, receive: int = BUFFER, shared: bool = False
+) -> socket.socket:
     """A bound IPv4 socket with large buffers that never lets IP fragment. Raises OSError when it cannot be bound.
 
     `receive`: bytes asked for to receive in; without CAP_NET_ADMIN the system's limit holds (net.core.rmem_max).
+    `shared`: several sockets of this user that say so have the same address and port (SO_REUSEPORT).
     """
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
         for plain, force, size in (
             (socket.SO_RCVBUF, _SO_RCVBUFFORCE, receive),

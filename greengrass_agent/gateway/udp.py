@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
-from greengrass_agent.gateway import request_filter
 from greengrass_agent.gateway.gathered import Gathered
 from greengrass_agent.gateway.job import Answer, Job
+from greengrass_agent.gateway.lanes import BATCH, Lane, common_allowance, open_lanes
 from hitless.alarm import Alarm
-from hitless.sockets import udp_socket
 from hitless.wire.invocation import MAX_PAYLOAD, Address, Datagram
 from hitless.wire.serving import Requested, Route, Serving
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
-"""Datagrams read before other work has its turn."""
-RECEIVE_BUFFER = 16 * 1024 * 1024
-"""Bytes asked for to receive in: some ten thousand small datagrams that come while the gateway does something else."""
 TELL_AFTER = 60.0
 """Seconds between two lines in the log about what was dropped."""
 _LONGEST_DATAGRAM = 65535
@@ -36,7 +31,9 @@ class UdpServer:
         self._timeout_ns = timeout_ns
         self._submit = submit
         self._serving = Serving(service_id)
-        self._sockets: dict[Address, socket.socket] = {}
+        self._lanes: dict[Address, list[Lane]] = {}
+        self._allowance = common_allowance()
+        self._pauses: dict[Lane, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
         self._reading = False
         self._buffer = memoryview(bytearray(_LONGEST_DATAGRAM))
@@ -51,50 +48,62 @@ class UdpServer:
     def open(self, addresses: Sequence[str], port: int) -> None:
         """Listen. Raises OSError, also when an address is not the node's."""
         for address in addresses:
-            sock = udp_socket(address, port, receive=RECEIVE_BUFFER)
-            try:
-                request_filter.attach(sock)
-            except OSError as error:
-                log.info("no filter in the kernel for UDP: %s: what is no request is dropped here", error)
-            sock.setblocking(False)
-            local: Address = sock.getsockname()
-            self._sockets[local] = sock
-            self._loop.add_reader(sock, self._readable, sock, local)
+            lanes = open_lanes(address, port, self._allowance)
+            local: Address = lanes[0].sock.getsockname()
+            self._lanes[local] = lanes
+            for lane in lanes:
+                self._read_or_pause(lane, local)
 
     def ports(self) -> list[Address]:
         """The addresses and ports at which it listens."""
-        return list(self._sockets)
+        return list(self._lanes)
 
     def pause(self) -> None:
         """Take nothing new; answers still leave."""
-        for sock in self._sockets.values():
-            self._loop.remove_reader(sock)
+        for lane in chain.from_iterable(self._lanes.values()):
+            self._loop.remove_reader(lane.sock)
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
 
     def close(self) -> None:
         """Close the sockets; answers that wait for their turn are sent at once."""
         self.pause()
         self._alarm.cancel()
         self._transmit(self._serving.last_datagrams())
-        for sock in self._sockets.values():
-            sock.close()
+        for lane in chain.from_iterable(self._lanes.values()):
+            lane.sock.close()
 
-    def _readable(self, sock: socket.socket, local: Address) -> None:
+    def _read_or_pause(self, lane: Lane, local: Address, useless: int = 0) -> None:
+        """Read a lane, unless so much that was of no use is too much."""
+        if pause := lane.pause(useless, time.monotonic()):
+            self._loop.remove_reader(lane.sock)
+            self._pauses[lane] = self._loop.call_later(pause, self._read_or_pause, lane, local)
+        else:
+            self._pauses.pop(lane, None)
+            self._loop.add_reader(lane.sock, self._readable, lane, local)
+
+    def _readable(self, lane: Lane, local: Address) -> None:
         self._reading = True
-        serving, buffer = self._serving, self._buffer
+        serving, buffer, receive = self._serving, self._buffer, lane.sock.recvfrom_into
+        useful, received = serving.useful, 0
         for _ in range(BATCH):
             try:
-                size, source = sock.recvfrom_into(buffer)
+                size, source = receive(buffer)
             except BlockingIOError:
                 break
             except OSError as error:
                 # An ICMP error for an answer that we sent: its client has gone.
                 log.debug("%s:%d: %s", *local, error)
                 continue
+            received += 1
             serving.datagram_received(buffer[:size], source, local, time.monotonic())
             while (requested := serving.next_request()) is not None:
                 self._execute(requested)
         self._reading = False
         self._send()
+        if (useless := received - (serving.useful - useful)) > 0:
+            self._read_or_pause(lane, local, useless)
         self._tell(time.monotonic())
 
     def _execute(self, requested: Requested) -> None:
@@ -133,7 +142,7 @@ class UdpServer:
     def _transmit(self, outgoing: Iterable[tuple[Datagram, Route]]) -> None:
         for datagram, (client, local) in outgoing:
             try:
-                self._sockets[local].sendto(datagram, client)
+                self._lanes[local][0].sock.sendto(datagram, client)
             except OSError as error:
                 self._unsent += 1
                 self._latest_unsent = client, error

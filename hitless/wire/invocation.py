@@ -199,6 +199,8 @@ class ReassemblyCounts:
     """Datagrams that are not the protocol's."""
     inconsistent: int = 0
     """Fragments that contradict an earlier one of the same message."""
+    joined: int = 0
+    """Fragments that joined others of their message, without completing it."""
     duplicates: int = 0
     """Fragments that were here already."""
     timed_out: int = 0
@@ -270,6 +272,8 @@ class Reassembler:
             self._partials.remove(kept)
             self.counts.messages += 1
             return _message(first, b"".join(map(partial.fragments.__getitem__, range(header.fragment_count))))
+        if len(partial.fragments) > 1:
+            self.counts.joined += 1
         self._partials.grow(kept, _FRAGMENT_BYTES + len(body))
         while self._partials.give_way() is not None:
             self.counts.evicted += 1

@@ -43,8 +43,10 @@ class Requested(NamedTuple):
 
 @dataclass(slots=True)
 class ServingCounts:
-    """What came beside requests to execute."""
+    """What came."""
 
+    taken: int = 0
+    """Requests to execute."""
     malformed: int = 0
     """Datagrams that are not the protocol's, or contradict an earlier one; they changed nothing."""
     repeated: int = 0
@@ -126,6 +128,14 @@ class Serving:
         return self._requested.popleft() if self._requested else None
 
     @property
+    def useful(self) -> int:
+        """Datagrams that brought a request to execute nearer; but not its first fragment, since anybody can send that.
+
+        Those of a request that had come before are among them.
+        """
+        return self.counts.taken + self._reassembler.counts.joined
+
+    @property
     def size(self) -> int:
         """Bytes that all takes which is kept."""
         return self._table.size + self._reassembler.size + sum(outbox.size for outbox in self._outboxes.values())
@@ -139,6 +149,7 @@ class Serving:
         verdict = self._table.admit(*ids, now)
         if verdict is Verdict.EXECUTE:
             deadline = now + request.deadline_ms / 1000 if request.deadline_ms else None
+            self.counts.taken += 1
             self._requested.append(Requested(request, source, local, deadline))
             return
         self.counts.repeated += 1
