@@ -25,8 +25,8 @@ GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 GET_LARGE = b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n"
 LARGE = 8 << 20
-EACH = 30
-"""Connections of a kind."""
+EACH = int(os.environ.get("CONNECTIONS", "30"))
+"""Connections of a kind; `make fuzz` has ten thousand of all ten kinds."""
 
 Hostile = Callable[[socket.socket], None]
 
