@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from controller.fabric.file import load
+from experiments.migration.options import PAIR
 from tests.integration.support import each_target, needs_root
 from topologies import requirements
 from topologies.cgroups import Hierarchy
@@ -31,11 +33,11 @@ def run(*options: str) -> tuple[dict[str, Any], str, Path]:
 
 
 def left_behind() -> list[str]:
-    """Network namespaces' processes and budgets that a run would leave."""
+    """Network namespaces' processes and its nodes' budgets that a run would leave."""
     shells = subprocess.run(
         ["pgrep", "-af", "mininet:"], capture_output=True, text=True, check=False
     ).stdout.splitlines()
-    return [*shells, *Hierarchy.detect().nodes()]
+    return [*shells, *(node for node in load(PAIR).nodes if node in Hierarchy.detect().nodes())]
 
 
 @needs_root
