@@ -22,7 +22,8 @@ from typing import Any
 from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
-from experiments.chaos import table, verdict, wrk
+from experiments import wrk
+from experiments.chaos import table, verdict
 from experiments.chaos.faults import FAULTS
 from experiments.chaos.kinds import KINDS, Cost
 from experiments.chaos.load import CHANGES, Configuration, Target

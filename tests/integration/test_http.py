@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chaos.wrk import read_wrk
 from experiments.migration.scenario import disturb
+from experiments.wrk import read_wrk
 from tests.integration.support import (
     FABRIC,
     connections,
