@@ -92,3 +92,14 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     until(lambda: "up" in (tmp_path / "deaf").read_text(), "the process to be up")
     assert stop([deaf, polite], patience_s=2) == ["deaf"]
     assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be preferred takes root")
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not group by session")
+def test_a_preferred_process_is_so_among_sessions(tmp_path: Path) -> None:
+    process = start("switch s1", ["sleep", "60"], tmp_path / "log", nice=-10)
+    try:
+        assert Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1] == "-10"
+    finally:
+        stop([process])
