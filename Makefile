@@ -17,6 +17,8 @@ DISTURB  ?= cpu
 DURATION ?= 70
 RATE     ?=
 SEED     ?= 1
+# See tests/conftest.py.
+TWO_WORKERS := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 
@@ -63,7 +65,7 @@ chaos: setup ## kills, freezes, full disks, updates, hostile clients at random u
 
 .PHONY: test
 test: setup ## run the tests on every target present
-	@$(SUDO) $(PYTHON) -m pytest $(ARGS)
+	@$(SUDO) $(PYTHON) -m pytest $(or $(ARGS),$(TWO_WORKERS))
 
 .PHONY: fuzz
 fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged frames, forged reports and hostile datagrams, ten thousand hostile connections, damaged requests, programs at random

@@ -84,7 +84,7 @@ def shell(fabric: Path, name: str | None, python: str) -> None:
 
 @main.command()
 def clean() -> None:
-    """End what a killed run left behind: its processes (and with them its namespaces) and CPU budgets."""
+    """End what a killed run left behind: its processes (and with them its namespaces) and its nodes' CPU budgets."""
     try:
         with leftovers.exclusive():
             done = leftovers.clean()

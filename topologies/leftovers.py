@@ -12,9 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hitless.files import write_atomic
 from topologies import cgroups
 
 RUNTIME = Path("/run/hitless")
+PROCESSES, BUDGETS = "processes.json", "budgets.json"
+"""The record's files."""
 
 
 class Busy(Exception):
@@ -61,18 +64,29 @@ def exclusive(runtime: Path = RUNTIME) -> Iterator[None]:
         yield
 
 
-def record(pids: Iterable[int], runtime: Path = RUNTIME) -> None:
-    """Write down the processes of this run, so that a later one can end them should this one be killed."""
+def record(pids: Iterable[int], budgets: Iterable[str], runtime: Path = RUNTIME) -> None:
+    """Write down the processes of this run and the nodes that get a CPU budget, before they get it.
+
+    So a later run can end them and take the budgets away should this one be killed.
+    """
     living = [one for pid in pids if (one := ProcessId.of(pid)) is not None]
-    temporary = runtime / "processes.json.new"
-    temporary.write_text(json.dumps([[one.pid, one.started] for one in living]))
-    temporary.replace(runtime / "processes.json")
+    write_atomic(runtime / BUDGETS, json.dumps(list(budgets)).encode())
+    write_atomic(runtime / PROCESSES, json.dumps([[one.pid, one.started] for one in living]).encode())
+
+
+def forget(runtime: Path = RUNTIME) -> None:
+    """Take the record away: nothing of this run is left."""
+    for name in (PROCESSES, BUDGETS):
+        (runtime / name).unlink(missing_ok=True)
 
 
 def clean(runtime: Path = RUNTIME) -> list[str]:
-    """End what the record names and still lives, remove CPU budgets; a line for each deed. Hold ``exclusive``."""
+    """End what the record names and still lives, remove its CPU budgets; a line for each deed. Hold ``exclusive``.
+
+    Budgets that the record does not name are others': a test of an agent has one too.
+    """
     done = []
-    path = runtime / "processes.json"
+    path = runtime / PROCESSES
     if path.exists():
         recorded = [ProcessId(*pair) for pair in json.loads(path.read_text())]
         living = [one for one in recorded if one.lives()]
@@ -83,9 +97,12 @@ def clean(runtime: Path = RUNTIME) -> list[str]:
         deadline = time.monotonic() + 5
         while any(one.lives() for one in living) and time.monotonic() < deadline:
             time.sleep(0.01)
-        path.unlink()
-    hierarchy = cgroups.Hierarchy.detect()
-    for node in hierarchy.nodes():
-        hierarchy.remove(node)
-        done.append(f"removed the CPU budget of {node}")
+    path = runtime / BUDGETS
+    if path.exists():
+        hierarchy = cgroups.Hierarchy.detect()
+        for node in json.loads(path.read_text()):
+            if any(folder.exists() for folder in hierarchy.node(node).paths.values()):
+                hierarchy.remove(node)
+                done.append(f"removed the CPU budget of {node}")
+    forget(runtime)
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import subprocess
@@ -80,6 +81,10 @@ def start(
             cwd=cwd,
             preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
+    if nice:
+        # Where the kernel groups processes by session (sched(7), autogroup), it compares the groups' nice values.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{handle.pid}/autogroup").write_text(str(nice))
     return Process(name, handle, log)
 
 

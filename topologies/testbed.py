@@ -94,7 +94,8 @@ class Testbed:
         """Keep the record of our processes for whoever must clean up after us."""
         nodes = network.namespaces(self.network).values()
         switches = [one.process.pid for one in self.network.switches if one.process is not None]
-        leftovers.record([*nodes, *switches, *(one.pid for one in self.processes)], self.runtime)
+        pids = [*nodes, *switches, *(one.pid for one in self.processes)]
+        leftovers.record(pids, self.fabric.nodes, self.runtime)
         (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
 
     def broker_settings(self, identity: str) -> BrokerSettings:
@@ -239,8 +240,8 @@ async def testbed(
             net.stop()
             for node in fabric.nodes:
                 bed.hierarchy.remove(node)
-            for name in ("processes.json", "namespaces.json"):
-                (runtime / name).unlink(missing_ok=True)
+            leftovers.forget(runtime)
+            (runtime / "namespaces.json").unlink(missing_ok=True)
             shutil.rmtree(runtime / "credentials", ignore_errors=True)
 
 

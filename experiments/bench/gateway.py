@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -11,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from experiments.wrk import WrkReport, read_wrk
 from greengrass_agent.gateway.settings import Configure, GatewaySettings
 from greengrass_agent.host.processes import environment
 from greengrass_agent.measure.queue_page import Page
@@ -39,18 +38,8 @@ Round = Mapping[str, Figures]
 (`cpu_us`; of a gateway's worker: `worker_us`); `p50_ms` and `p99_ms` with one connection."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one run of wrk found."""
-
-    requests: int
-    a_second: float
-    p50_ms: float
-    p99_ms: float
-
-
 class WrkFailed(RuntimeError):
-    """wrk met an error, or its report cannot be read."""
+    """wrk met an error."""
 
 
 def bench_gateway(rounds: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -106,33 +95,12 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read_wrk(output: str) -> Measured:
-    """The figures in a report of `wrk --latency`. Raises WrkFailed, also if a request failed."""
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    count = re.search(r"(\d+) requests in", output)
-    quantiles = {
-        share: _ms(value, unit) for share, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", output)
-    }
-    if (
-        rate is None
-        or count is None
-        or set(quantiles) != {"50", "99"}
-        or "Non-2xx" in output
-        or "Socket errors" in output
-    ):
-        raise WrkFailed(f"not a report of requests that were all served: {output.strip()}")
-    return Measured(int(count[1]), float(rate[1]), quantiles["50"], quantiles["99"])
-
-
-def _ms(value: str, unit: str) -> float:
-    return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
-
-
 def _measure(url: str, pids: Sequence[int], seconds: float) -> Figures:
     before = [_cpu_s(pid) for pid in pids]
     many = _wrk(url, CONNECTIONS, seconds)
     cpu, *worker = ((_cpu_s(pid) - then) * 1e6 / many.requests for pid, then in zip(pids, before, strict=True))
     one = _wrk(url, 1, seconds)
+    assert one.p50_ms is not None and one.p99_ms is not None  # it was asked for them
     found = {"a_second": many.a_second, "cpu_us": cpu, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
     return found | ({"worker_us": sum(worker)} if worker else {})
 
@@ -145,10 +113,17 @@ def _cpu_s(pid: int) -> float:
     return own + sum(_cpu_s(int(child)) for child in children)
 
 
-def _wrk(url: str, connections: int, seconds: float) -> Measured:
+def all_served(report: WrkReport) -> WrkReport:
+    """A report, if it is of requests that were all served; raises WrkFailed."""
+    if report.errors:
+        raise WrkFailed(f"wrk met {report.errors} errors: {report.output.strip()}")
+    return report
+
+
+def _wrk(url: str, connections: int, seconds: float) -> WrkReport:
     whole = max(1, round(seconds))  # wrk takes no fractions
     command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--latency", url]
-    return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return all_served(read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
 def _until_it_serves(url: str) -> None:

@@ -22,7 +22,8 @@ from typing import Any
 from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
-from experiments.chaos import table, verdict, wrk
+from experiments import wrk
+from experiments.chaos import table, verdict
 from experiments.chaos.faults import FAULTS
 from experiments.chaos.kinds import KINDS, Cost
 from experiments.chaos.load import CHANGES, Configuration, Target
@@ -216,6 +217,9 @@ def write_results(options: Options, results: Path, faults: Sequence[Fault]) -> d
         "failed": measure.count(requests, records.FAILED),
         "duplicated": measure.duplicated(requests, executions),
         "executions": len(executions),
+        "evidence_rows_missing": measure.rows_missing(
+            requests, executions, records.read_emissions(results / "logs" / "nodes")
+        ),
         "faults": len(faults),
         "by_kind": [verdict.document(row) for row in rows],
         "wrong": [text for fault in faults for text in verdict.described(fault)],

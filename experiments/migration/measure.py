@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from hdrh.histogram import HdrHistogram
 
-from experiments.migration.records import FAILED, LOST, Decision, Execution, Request
+from experiments.migration.records import FAILED, LOST, OK, Decision, Execution, Request
 
 SECOND = 1_000_000_000
 AFTER_MIGRATION_NS = 2 * SECOND
@@ -209,6 +209,27 @@ def duplicated(requests: Iterable[Request], executions: Iterable[Execution]) -> 
     return len(twice)
 
 
+def rows_missing(
+    requests: Iterable[Request],
+    executions: Iterable[Execution],
+    emissions: Mapping[tuple[str, str], Iterable[tuple[int, int]]],
+) -> dict[str, int]:
+    """How many rows of evidence the nodes must have dropped, as told by those that are there.
+
+    Of executions: requests that were answered and that no row knows of (a function's own calls cannot be told). Of
+    reports: gaps in the sequence numbers of an instance's epoch.
+    """
+    noted = {(one.client_id, one.request_id) for one in executions}
+    gaps = 0
+    for reports in emissions.values():
+        sequences: dict[int, list[int]] = {}
+        for epoch, sequence in reports:
+            sequences.setdefault(epoch, []).append(sequence)
+        gaps += sum(max(one) - min(one) + 1 - len(one) for one in sequences.values())
+    answered = (one for one in requests if one.outcome == OK)
+    return {"executions": sum((one.client, one.id) not in noted for one in answered), "reports": gaps}
+
+
 def late_p99_ms(requests: Sequence[Request]) -> float:
     """How late the generator was at its 99th percentile, in ms."""
     late = sorted(one.sent_ns - one.intended_ns for one in requests)
@@ -250,6 +271,7 @@ def summarise(
         "lost": lost,
         "failed": count(requests, FAILED),
         "duplicated": duplicated(requests, executions),
+        "evidence_rows_missing": rows_missing(requests, executions, emissions),
         "lost_rate_bound_95": round(3 / n, 6) if lost == 0 else None,
         "migrations": [
             describe_move(move, work[move.service], trigger_ns, start, decisions, emissions) for move in found

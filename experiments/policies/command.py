@@ -13,6 +13,7 @@ import click
 
 from experiments.policies import picture, table
 from experiments.policies.cells import INTERVALS, POLICIES, cells
+from experiments.policies.figures import TooFew
 from experiments.policies.run import Options, Outcome, judged_again, run
 from topologies import targets
 from topologies.testbed import REPOSITORY_ROOT
@@ -41,7 +42,10 @@ def policies_command(
     wanted = list(cells(policy or list(POLICIES), interval or INTERVALS))
     options = Options(target, requests, service_time / 1000, seed)
     folder = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}-policies"
-    summary = asyncio.run(run(wanted, options, folder, tell))
+    try:
+        summary = asyncio.run(run(wanted, options, folder, tell))
+    except TooFew as error:
+        raise click.ClickException(f"{error}; take a machine that does less besides, or more --requests") from error
     show(folder, summary)
 
 

@@ -28,6 +28,10 @@ class Estimate:
         return f"{self.value:.2f} ± {self.half_width:.2f}"
 
 
+class TooFew(RuntimeError):
+    """Too little was measured; the message says how little."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """What a cell comes to, in service times."""
@@ -41,8 +45,11 @@ def figures(responses: Times) -> Figures:
 
     The values are those of all requests. The intervals come from 20 batches of consecutive requests: each is long
     against the time in which a queue forgets, so their figures are nearly independent (Law and Kelton, 9.5.3).
+    Raises TooFew.
     """
     steady = responses[int(len(responses) * WARM_UP) :]
+    if len(steady) < BATCHES:
+        raise TooFew(f"only {len(steady)} requests were answered while nothing held the machine up: no figures of them")
     batches = np.array_split(steady, BATCHES)
     return Figures(
         Estimate(float(np.mean(steady)), half_width([float(np.mean(batch)) for batch in batches])),

@@ -168,7 +168,10 @@ def trace_file(folder: Path, nodes: str) -> Path:
 
 
 def judge(cell: Cell, outcomes: Any, options: Options, load_average: float) -> Outcome:
-    """From a cell's raw rows to its outcome. Response times count from the intended start; what is lost has none."""
+    """From a cell's raw rows to its outcome. Response times count from the intended start; what is lost has none.
+
+    Raises TooFew.
+    """
     drawn = trace.draw(options.requests, NODES[cell.nodes], options.seed)
     unit_ns = options.service_time_s * 1e9
     late = outcomes["sent_ns"] / unit_ns - drawn.start

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from greengrass_agent.emitter.settings import CgroupSettings
 from greengrass_agent.host.cgroup import Group
+from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE, until
+from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,6 +220,43 @@ def agent_folder(folder: Path, budget: str, settings: Mapping[str, Any]) -> Agen
 
 def agent_command(own: AgentFolder) -> list[str]:
     return [sys.executable, "-m", "greengrass_agent", "--node", NODE, "--config", str(own.config)]
+
+
+@dataclass
+class RunningAgent:
+    """An agent, and all that it talks to."""
+
+    own: AgentFolder
+    process: subprocess.Popen[bytes]
+    controller: Controller
+    repository: Repository
+    broker: Mosquitto
+
+
+@contextmanager
+def running_agent(
+    folder: Path, budget: str, cores: float, *, environment: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[RunningAgent]:
+    """An agent with a budget on 127.0.0.1 that has asked for its first job, its settings `settings` but for the usual.
+
+    It has `environment` beside the test's own.
+    """
+    port = free_port()
+    Hierarchy.detect().create(budget, cores)
+    usual = {"node_address": "127.0.0.1", "broker": {"host": "127.0.0.1", "port": port}, "mode": "reconfiguration"}
+    own = agent_folder(folder, budget, usual | settings)
+    try:
+        with (
+            mosquitto(folder, port=port) as broker,
+            repository(folder / "repository") as components,
+            controller(port) as voice,
+            child(agent_command(own), cwd=ROOT, env=os.environ | (environment or {})) as process,
+        ):
+            until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
+            yield RunningAgent(own, process, voice, components, broker)
+    finally:
+        Hierarchy.detect().remove(budget)
+        shutil.rmtree(own.root)
 
 
 def children_of(pid: int) -> list[int]:

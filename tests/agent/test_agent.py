@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,20 +20,19 @@ from tests.agent.support import (
     Controller,
     Repository,
     agent_command,
-    agent_folder,
     alive,
     child,
     children_of,
-    controller,
-    repository,
+    running_agent,
 )
-from tests.mosquitto import Mosquitto, mosquitto
+from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")]
 
+BUDGET = f"test-agent-{os.getpid()}"
 NAME = "org.example.Echo"
 RUN = "exec python3 -m hitless.function --handler echo.lambda_handler --artifacts {artifacts:path}"
 HANDLER = """
@@ -80,33 +78,9 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    budget = f"test-agent-{os.getpid()}"
-    broker_port = free_port()
-    Hierarchy.detect().create(budget, 0.6)
-    own = agent_folder(
-        tmp_path,
-        budget,
-        {
-            "node_address": "127.0.0.1",
-            "broker": {"host": "127.0.0.1", "port": broker_port},
-            "reports": {"address": "127.0.0.1", "interval_ms": 10},
-            "metrics_over_mqtt": True,
-            "evidence": True,
-            "mode": "reconfiguration",
-        },
-    )
-    try:
-        with (
-            mosquitto(tmp_path, port=broker_port) as broker,
-            repository(tmp_path / "repository") as components,
-            controller(broker_port) as voice,
-            child(agent_command(own), cwd=ROOT) as agent,
-        ):
-            until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
-            yield Bench(own, agent, voice, components, free_port(), broker)
-    finally:
-        Hierarchy.detect().remove(budget)
-        shutil.rmtree(own.root)
+    reports = {"address": "127.0.0.1", "interval_ms": 10}
+    with running_agent(tmp_path, BUDGET, 0.6, reports=reports, metrics_over_mqtt=True, evidence=True) as running:
+        yield Bench(running.own, running.process, running.controller, running.repository, free_port(), running.broker)
 
 
 def test_deploy_serve_reconfigure_remove(bench: Bench) -> None:
@@ -119,7 +93,7 @@ def test_deploy_serve_reconfigure_remove(bench: Bench) -> None:
     first = bench.call()
     assert first["greeting"] == "hello"
     pid = int(str(first["pid"]))
-    budget = Hierarchy.detect().node(f"test-agent-{os.getpid()}")
+    budget = Hierarchy.detect().node(BUDGET)
     assert pid in budget.child(NAME).child("launch-1").pids()
 
     metrics = until(lambda: [m for m in told.of("metrics/echo") if m["received"]], "metrics that know of the call")
@@ -141,7 +115,7 @@ def test_deploy_serve_reconfigure_remove(bench: Bench) -> None:
     assert told.result("job-4")["status"] == "SUCCEEDED"
     until(lambda: told.states() == {}, "a health without components")
     assert not alive(int(str(third["pid"])))
-    assert not Hierarchy.detect().node(f"test-agent-{os.getpid()}").child(NAME).exists()
+    assert not Hierarchy.detect().node(BUDGET).child(NAME).exists()
     rows = (bench.own.logs / "executions-echo.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
     assert {row.split(",")[-1] for row in rows[1:]} == {"200"}

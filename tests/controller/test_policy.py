@@ -295,14 +295,14 @@ class TestSingle:
         """Whoever is the host gets busy at once: the worst a fabric can do."""
         bench = Bench(STEADY)
         moves: list[int] = []
-        while bench.now < 3600 * SECOND:
+        while len(moves) < 10 and bench.now < 3600 * SECOND:
             bench.now += 10_000
             for member in (0, 1):
                 busy = 900 if bench.steering.host == member else 0
                 if bench.report(member, cpu=busy):
                     moves.append(bench.now)
         dwells = [round((after - before) / DWELL) for before, after in pairwise(moves)]
-        assert dwells[:9] == [1, 1, 2, 4, 8, 16, 32, 64, 64]
+        assert dwells == [1, 1, 2, 4, 8, 16, 32, 64, 64]
 
     def test_a_move_long_after_restores_the_dwell(self) -> None:
         bench = Bench(STEADY)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.bench.gateway import BARE, FRONT, GATEWAY, Measured, Round, WrkFailed, read_wrk, summary, table
+from experiments.bench.gateway import BARE, FRONT, GATEWAY, Round, WrkFailed, all_served, summary, table
+from experiments.wrk import WrkReport, read_wrk
 
 REPORT = """Running 1s test @ http://127.0.0.1:18480/
   Latency Distribution
@@ -43,12 +44,17 @@ def test_the_worst_round_is_beside_the_median() -> None:
 
 
 def test_a_report_of_wrk_is_read() -> None:
-    assert read_wrk(REPORT) == Measured(25574, 25574.74, pytest.approx(0.284), 2.32)
+    assert read_wrk(REPORT) == all_served(
+        WrkReport(25574, 0, 25574.74, pytest.approx(0.284), 2.32, REPORT)  # type: ignore[arg-type]
+    )
+    with pytest.raises(ValueError, match="not a report"):
+        read_wrk("unable to connect to 127.0.0.1:18480")
 
 
 @pytest.mark.parametrize(
-    "line", ["  Non-2xx or 3xx responses: 7", "  Socket errors: connect 0, read 1, write 0, timeout 0"]
+    ("line", "errors"),
+    [("  Non-2xx or 3xx responses: 7", 7), ("  Socket errors: connect 0, read 1, write 0, timeout 2", 3)],
 )
-def test_failed_requests_are_no_result(line: str) -> None:
-    with pytest.raises(WrkFailed, match="not a report"):
-        read_wrk(REPORT + line)
+def test_failed_requests_are_no_result(line: str, errors: int) -> None:
+    with pytest.raises(WrkFailed, match=f"wrk met {errors} errors"):
+        all_served(read_wrk(REPORT + line))

@@ -61,6 +61,18 @@ def test_a_request_executed_on_two_nodes_or_answered_twice_is_duplicated() -> No
     assert run([request(1, 0), request(2, 1, answers=2), request(3, 2)], executions)["duplicated"] == 2
 
 
+def test_rows_that_the_nodes_dropped_are_counted() -> None:
+    requests = [request(number, number) for number in range(3)]
+    requests += [request(3, 3, received_ns=None, outcome=LOST, answers=0)]
+    executions = [Execution(1, number, "preprocess", "edge1", 0) for number in (0, 2)]
+    emissions = {
+        ("edge1", "preprocess"): dict.fromkeys([(7, 1), (7, 2), (7, 5), (8, 1), (8, 2)], 0),
+        ("edge2", "preprocess"): {(7, 900): 0},
+    }
+    missing = run(requests, executions, emissions=emissions)["evidence_rows_missing"]
+    assert missing == {"executions": 1, "reports": 2}
+
+
 def test_a_migration_is_found_and_timed_from_trigger_and_report() -> None:
     decision = Decision("preprocess", "edge1", "edge2", "BETTER", 1195 * MS, "edge1", 7, 42)
     summary = run(

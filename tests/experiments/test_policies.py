@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from experiments.policies import perfect, table, trace
 from experiments.policies.cells import INTERVALS, NODES, POLICIES, Cell, cells
-from experiments.policies.figures import BATCHES, figures, half_width
+from experiments.policies.figures import BATCHES, TooFew, figures, half_width
 from experiments.policies.run import OUTCOME, Options, calm, judge, judged_again, run
 from experiments.policies.trace import Trace
 from topologies import targets
@@ -116,6 +117,12 @@ def test_what_started_around_a_stall_is_left_out_of_both() -> None:
     assert (found.left_out > 0) and (found.perfect != whole.perfect)
 
 
+def test_of_too_few_requests_there_are_no_figures() -> None:
+    assert figures(np.ones(BATCHES + 2)).mean.value == 1
+    with pytest.raises(TooFew, match=f"only {BATCHES - 1} requests"):
+        figures(np.ones(BATCHES + 1))
+
+
 def test_calm_is_long_before_and_long_after_a_stall() -> None:
     start = np.array([0.0, 69.0, 71.0, 100.0, 249.0, 251.0, 900.0])
     late = np.array([0.0, 0.4, 0.0, 0.6, 0.0, 0.0, 0.0])
@@ -128,9 +135,13 @@ def test_calm_is_long_before_and_long_after_a_stall() -> None:
 def test_a_small_cell_on_a_real_switch(tmp_path: Path) -> None:
     wanted = [Cell("spread", "half at half speed", 1.0)]
     told = []
-    summary = asyncio.run(run(wanted, OPTIONS, tmp_path / "results", told.append))
+    for attempt in range(4):
+        results = tmp_path / str(attempt)
+        with suppress(TooFew):  # a machine that is held up all the time
+            summary = asyncio.run(run(wanted, OPTIONS, results, told.append))
+            break
     (row,) = summary["cells"]
     assert (row["lost"], row["duplicated"], sum(row["served"]), len(told)) == (0, 0, OPTIONS.requests, 1)
     fast, slow = sum(row["served"][:4]), sum(row["served"][4:])
     assert 1.4 * slow < fast < 3 * slow, "the switch knows from the reports which nodes are slow"
-    assert judged_again([tmp_path / "results"]) == summary
+    assert judged_again([results]) == summary

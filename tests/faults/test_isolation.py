@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,19 +19,13 @@ import pytest
 from hitless.client.blocking import BlockingClient
 from hitless.wire.calls import CallError, Endpoint
 from tests.agent.support import (
-    ROOT,
     AgentFolder,
     Controller,
     Repository,
-    agent_command,
-    agent_folder,
     alive,
-    child,
     children_of,
-    controller,
-    repository,
+    running_agent,
 )
-from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
@@ -121,33 +114,16 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("isolation")
-    port = free_port()
-    Hierarchy.detect().create(BUDGET, 1.0)
-    own = agent_folder(
-        folder,
+    with running_agent(
+        tmp_path_factory.mktemp("isolation"),
         BUDGET,
-        {
-            "node_address": "127.0.0.1",
-            "broker": {"host": "127.0.0.1", "port": port},
-            "reports": {"address": "127.0.0.1", "interval_ms": 50},
-            "mode": "reconfiguration",
-            "allow_privilege": True,
-            "component_processes": PROCESSES,
-        },
-    )
-    try:
-        with (
-            mosquitto(folder, port=port),
-            repository(folder / "repository") as components,
-            controller(port) as voice,
-            child(agent_command(own), cwd=ROOT, env={**os.environ, "CLOUD_TOKEN": SECRET}) as agent,
-        ):
-            until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
-            yield Bench(own, agent, voice, components)
-    finally:
-        Hierarchy.detect().remove(BUDGET)
-        shutil.rmtree(own.root)
+        1.0,
+        environment={"CLOUD_TOKEN": SECRET},
+        reports={"address": "127.0.0.1", "interval_ms": 50},
+        allow_privilege=True,
+        component_processes=PROCESSES,
+    ) as running:
+        yield Bench(running.own, running.process, running.controller, running.repository)
 
 
 def test_what_components_install_stays_in_them(bench: Bench) -> None:

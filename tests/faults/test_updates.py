@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import shutil
 import signal
 import threading
 from collections import Counter
@@ -20,23 +19,18 @@ from hitless.client.blocking import BlockingClient
 from hitless.wire.calls import Endpoint
 from tests.agent.support import (
     NODE,
-    ROOT,
     AgentFolder,
     Controller,
     Repository,
-    agent_command,
-    agent_folder,
-    child,
-    controller,
-    repository,
+    running_agent,
 )
-from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")]
 
+BUDGET = f"test-updates-{os.getpid()}"
 SERVICES = {"web": "tcp", "camera": "udp"}
 RUN = (
     "EXECUTED={work:path}/executed"
@@ -162,7 +156,7 @@ class Bench:
 
     def workers(self, service: str) -> set[int]:
         """Processes of a function, its supervisor among them."""
-        group = Hierarchy.detect().node(f"test-updates-{os.getpid()}").child(name(service))
+        group = Hierarchy.detect().node(BUDGET).child(name(service))
         return {pid for launch in group.children() for pid in launch.pids()}
 
     def executed(self, service: str) -> Counter[str]:
@@ -172,32 +166,10 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    budget = f"test-updates-{os.getpid()}"
-    broker_port = free_port()
-    Hierarchy.detect().create(budget, 1.5)
-    own = agent_folder(
-        tmp_path,
-        budget,
-        {
-            "node_address": "127.0.0.1",
-            "broker": {"host": "127.0.0.1", "port": broker_port},
-            "reports": {"address": "127.0.0.1", "interval_ms": 10},
-            "metrics_over_mqtt": True,
-            "mode": "reconfiguration",
-        },
-    )
-    try:
-        with (
-            mosquitto(tmp_path, port=broker_port),
-            repository(tmp_path / "repository") as components,
-            controller(broker_port) as voice,
-            child(agent_command(own), cwd=ROOT),
-        ):
-            until(lambda: voice.of("jobs/start-next"), "the agent asks for a job")
-            yield Bench(own, voice, components, {service: free_port() for service in SERVICES})
-    finally:
-        Hierarchy.detect().remove(budget)
-        shutil.rmtree(own.root)
+    reports = {"address": "127.0.0.1", "interval_ms": 10}
+    with running_agent(tmp_path, BUDGET, 1.5, reports=reports, metrics_over_mqtt=True) as running:
+        ports = {service: free_port() for service in SERVICES}
+        yield Bench(running.own, running.controller, running.repository, ports)
 
 
 def test_no_request_is_lost_however_a_function_is_changed(bench: Bench) -> None:

@@ -26,7 +26,10 @@ from topologies import targets
 
 FRAMES = int(os.environ.get("FRAMES", "100000"))
 LEAK = {"softswitch": 256 << 10, "bmv2": 1 << 20}
-"""Bytes by which the process may grow while the same frames come a second time."""
+"""Bytes by which the process may grow while the same frames come once more."""
+AGAIN = 4
+"""So often they come at most. What queued for once on a busy machine has taken memory for good; a leak takes it each
+time."""
 
 
 def told(service: world.Kind, member: int, sequence: int) -> bytes:
@@ -121,14 +124,18 @@ def test_every_frame_is_counted_and_nothing_leaks(make: Callable[[], Fed]) -> No
     drops, events, _ = fed.counters()
     before = sum(drops.values()) + events["REPORT"]
     half = FRAMES // 2
-    first = fed.feed(half, start=1)
-    size = fed.resident()
-    second = fed.feed(half, start=1)
-    assert fed.resident() - size < LEAK["softswitch" if isinstance(fed.target, Softswitch) else "bmv2"]
+    bound = LEAK["softswitch" if isinstance(fed.target, Softswitch) else "bmv2"]
+    left, sizes = [fed.feed(half, start=1)], [fed.resident()]
+    for _ in range(AGAIN):
+        left.append(fed.feed(half, start=1))
+        sizes.append(fed.resident())
+        if sizes[-1] - sizes[-2] < bound:
+            break
+    assert sizes[-1] - sizes[-2] < bound, f"it has grown each time: {sizes}"
     drops, events, steered = fed.counters()
     # What did not leave was dropped for a reason, or was a report that was taken in.
-    assert 2 * half - first - second == sum(drops.values()) + events["REPORT"] - before
-    assert first > half // 10
+    assert len(left) * half - sum(left) == sum(drops.values()) + events["REPORT"] - before
+    assert left[0] > half // 10
     assert len(drops) >= 12, f"only {sorted(drops)} were met"
     assert len({index >> 6 for index in steered}) == len(SERVICES)
 

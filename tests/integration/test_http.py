@@ -3,13 +3,13 @@
 import asyncio
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from experiments.chaos.wrk import read_wrk
 from experiments.migration.scenario import disturb
+from experiments.wrk import read_wrk
 from tests.integration.support import (
     FABRIC,
     connections,
@@ -69,39 +69,44 @@ def restless(folder: Path) -> Path:
     return path
 
 
-@needs_root
-@pytest.mark.parametrize("target", each_target())
-def test_keep_alive_connections_follow_their_function_without_an_error(target: str, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with fabric_up(target, tmp_path, restless(tmp_path)) as bed:
-            await during_wrk(bed, lambda: hitless(bed, "migrate", "thumbnail", "edge2"), "edge1", "edge2")
-            await until_async(
-                lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], "still held", within=20
-            )
-            await during_wrk(bed, lambda: hitless(bed, "drain", "thumbnail", "edge2"), "edge2", "edge1")
-            hitless(bed, "drain", "thumbnail", "edge2", "--undo")
+@pytest.fixture(scope="module", params=each_target())
+def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """A fabric for all tests of this module, whose nodes are as busy as each other until one is disturbed."""
+    folder = tmp_path_factory.mktemp("restless")
+    up = fabric_up(request.param, folder / "logs", restless(folder))
+    with asyncio.Runner() as runner:
+        running = runner.run(up.__aenter__())
+        try:
+            yield running
+        finally:
+            runner.run(up.__aexit__(None, None, None))
 
-            await during_wrk(bed, lambda: disturb(bed, "edge1", processes=2), "edge1", "edge2")
+
+@needs_root
+def test_curl_and_ping_reach_the_service_address(bed: Testbed) -> None:
+    async def scenario() -> None:
+        head = await on_host(bed, "client", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64")
+        assert "200" in head.splitlines()[0] and "x-hitless-node: edge1" in head.lower()
+        assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "2", "-i", "0.5", "10.96.0.3")
+        assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "2", "-i", "0.5", "10.0.0.12")
+        # A node's own call to a service is steered like any other.
+        hitless(bed, "migrate", "thumbnail", "edge2", "--hold")
+        head = await on_host(bed, "edge1", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64")
+        assert "x-hitless-node: edge2" in head.lower()
+        hitless(bed, "migrate", "thumbnail", "edge1")
 
     asyncio.run(scenario())
 
 
 @needs_root
-@pytest.mark.parametrize("target", each_target())
-def test_curl_and_ping_reach_the_service_address(target: str, tmp_path: Path) -> None:
+def test_keep_alive_connections_follow_their_function_without_an_error(bed: Testbed) -> None:
     async def scenario() -> None:
-        async with fabric_up(target, tmp_path) as bed:
-            head = await on_host(
-                bed, "client", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64"
-            )
-            assert "200" in head.splitlines()[0] and "x-hitless-node: edge1" in head.lower()
-            assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "2", "-i", "0.5", "10.96.0.3")
-            assert " 0% packet loss" in await on_host(bed, "client", "ping", "-c", "2", "-i", "0.5", "10.0.0.12")
-            # A node's own call to a service is steered like any other.
-            hitless(bed, "migrate", "thumbnail", "edge2", "--hold")
-            head = await on_host(
-                bed, "edge1", "curl", "-sS", "-o", "/dev/null", "-D", "-", "http://10.96.0.3/?width=64"
-            )
-            assert "x-hitless-node: edge2" in head.lower()
+        await during_wrk(bed, lambda: hitless(bed, "migrate", "thumbnail", "edge2"), "edge1", "edge2")
+        await until_async(lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], "still held", within=20)
+        await during_wrk(bed, lambda: hitless(bed, "drain", "thumbnail", "edge2"), "edge2", "edge1")
+        hitless(bed, "drain", "thumbnail", "edge2", "--undo")
+
+        await during_wrk(bed, lambda: disturb(bed, "edge1", processes=2), "edge1", "edge2")
+        bed.stop(bed.process("compete-edge1"))
 
     asyncio.run(scenario())

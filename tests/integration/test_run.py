@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from controller.fabric.file import load
+from experiments.migration.options import PAIR
 from tests.integration.support import each_target, needs_root
 from topologies import requirements
 from topologies.cgroups import Hierarchy
@@ -19,6 +21,9 @@ from topologies.testbed import REPOSITORY_ROOT
 COMMAND = [sys.executable, "-m", "experiments", "run"]
 LIGHT = ("--rate", "5")
 """So little that what one function adds to a node is never a reason for the next one to stay behind."""
+
+QUIET_RUNS = 3
+"""A machine that holds the load back makes it come at once later, which is a reason to move: then a run is repeated."""
 
 
 def run(*options: str) -> tuple[dict[str, Any], str, Path]:
@@ -31,11 +36,11 @@ def run(*options: str) -> tuple[dict[str, Any], str, Path]:
 
 
 def left_behind() -> list[str]:
-    """Network namespaces' processes and budgets that a run would leave."""
+    """Network namespaces' processes and its nodes' budgets that a run would leave."""
     shells = subprocess.run(
         ["pgrep", "-af", "mininet:"], capture_output=True, text=True, check=False
     ).stdout.splitlines()
-    return [*shells, *Hierarchy.detect().nodes()]
+    return [*shells, *(node for node in load(PAIR).nodes if node in Hierarchy.detect().nodes())]
 
 
 @needs_root
@@ -43,6 +48,7 @@ def left_behind() -> list[str]:
 def test_the_switch_moves_the_work_and_no_request_is_lost(target: str) -> None:
     summary, output, folder = run("--target", target, "--duration", "21", *LIGHT)
     assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
+    assert summary["evidence_rows_missing"] == {"executions": 0, "reports": 0}
     assert summary["requests"] > summary["cameras"] * 21 * summary["frames_per_second"] == 420
     moves = {move["service"]: move for move in summary["migrations"]}
     move = moves["preprocess"]
@@ -69,7 +75,10 @@ def test_reconfiguration_moves_the_work_where_no_switch_can() -> None:
 @needs_root
 @pytest.mark.parametrize("target", each_target())
 def test_a_quiet_fabric_moves_nothing(target: str) -> None:
-    summary, _, _ = run("--target", target, "--duration", "12", "--disturb", "none")
+    for _ in range(QUIET_RUNS):
+        summary, _, _ = run("--target", target, "--duration", "12", "--disturb", "none")
+        if not (summary["migrations"] and summary["noisy"]):
+            break
     assert summary["migrations"] == []
     assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
 
@@ -78,11 +87,15 @@ def test_a_quiet_fabric_moves_nothing(target: str) -> None:
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals, code: int) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "--duration", "30"], cwd=REPOSITORY_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "--duration", "30", *LIGHT],
+        cwd=REPOSITORY_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.strip().startswith("3 "):
+        if line.strip().startswith("2 "):
             break
     process.send_signal(number)
     output, errors = process.communicate(timeout=30)
@@ -93,7 +106,9 @@ def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals, code: 
 
 @needs_root
 def test_after_a_killed_run_the_next_one_cleans_up() -> None:
-    process = subprocess.Popen([*COMMAND, "--duration", "30"], cwd=REPOSITORY_ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "--duration", "30", *LIGHT], cwd=REPOSITORY_ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip().startswith("2 "):

@@ -25,7 +25,7 @@ from tests.packet.clock import Clock
 from topologies import targets
 
 MINUTES = float(os.environ.get("MINUTES", "2"))
-EXAMPLES_A_MINUTE = {"in process": 200, "softswitch": 3, "bmv2": 10}
+EXAMPLES_A_MINUTE = {"in process": 200, "softswitch": 3, "bmv2": 5}
 """Examples for each of `MINUTES`; they take less than that."""
 STEPS = {"in process": 80, "softswitch": 250, "bmv2": 250}
 """Rules in an example: a process takes longer to begin anew."""

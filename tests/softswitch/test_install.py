@@ -60,17 +60,28 @@ def environment(place: Path) -> Path:
     return place / "venv/bin/python"
 
 
-def wheel(project: Path, place: Path) -> tuple[set[str], Message]:
-    """The names in a project's wheel, and its metadata."""
+def build(project: Path, place: Path) -> Path:
+    """A project's wheel."""
     pip("wheel", "-q", "--no-deps", "--wheel-dir", str(place), str(project))
-    with zipfile.ZipFile(next(place.glob("*.whl"))) as archive:
+    return next(place.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """softswitch's wheel."""
+    return build(DISTRIBUTION, tmp_path_factory.mktemp("wheel"))
+
+
+def contents(wheel: Path) -> tuple[set[str], Message]:
+    """The names in a wheel, and its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
         return names, message_from_bytes(archive.read(metadata))
 
 
-def test_the_wheel_has_what_it_takes(place: Path) -> None:
-    names, metadata = wheel(DISTRIBUTION, place)
+def test_the_wheel_has_what_it_takes(wheel: Path) -> None:
+    names, metadata = contents(wheel)
     source = DISTRIBUTION / "src"
     runtime = {str(path.relative_to(source)) for path in (source / "softswitch/runtime").iterdir()}
     assert names >= runtime | {"softswitch/py.typed", "softswitch/__main__.py"}
@@ -78,9 +89,9 @@ def test_the_wheel_has_what_it_takes(place: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
-def test_it_brings_at_most_ten_packages(place: Path) -> None:
+def test_it_brings_at_most_ten_packages(place: Path, wheel: Path) -> None:
     python = environment(place)
-    pip("install", "-q", str(DISTRIBUTION), python=python)
+    pip("install", "-q", str(wheel), python=python)
     packages = {package["name"] for package in json.loads(pip("list", "--format", "json", python=python))}
     assert "softswitch" in packages
     assert len(packages) <= 10, packages
@@ -90,7 +101,7 @@ def test_it_brings_at_most_ten_packages(place: Path) -> None:
 
 
 def test_the_project_brings_it_from_its_folder(place: Path) -> None:
-    _, metadata = wheel(REPOSITORY, place)
+    _, metadata = contents(build(REPOSITORY, place))
     (needed,) = (r for r in metadata.get_all("Requires-Dist", []) if r.startswith("softswitch"))
     assert needed == f"softswitch @ {DISTRIBUTION.as_uri()}"
 
@@ -106,10 +117,10 @@ def test_versions_are_pinned_in_one_place() -> None:
     assert not pins(DISTRIBUTION).keys() & pins(REPOSITORY).keys()
 
 
-def test_installed_package_runs_the_example_unprivileged(place: Path) -> None:
+def test_installed_package_runs_the_example_unprivileged(place: Path, wheel: Path) -> None:
     """Dependencies are this interpreter's, so that only our own package is built and installed."""
     python = environment(place)
-    pip("install", "-q", "--no-deps", str(DISTRIBUTION), python=python)
+    pip("install", "-q", "--no-deps", str(wheel), python=python)
     site = next(place.glob("venv/lib/python*/site-packages"))
     (site / "dependencies.pth").write_text("\n".join(p for p in sys.path if p.endswith("-packages")) + "\n")
     assert (site / "softswitch/py.typed").exists()

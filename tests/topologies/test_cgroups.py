@@ -67,6 +67,7 @@ def test_v1_budget_on_files(tmp_path: Path) -> None:
     node = tmp_path / "cpu/hitless/edge1"
     assert (node / "cpu.cfs_quota_us").read_text() == "4500\n"
     assert (node / "cpu.cfs_period_us").read_text() == "10000\n"
+    assert (node.parent / "cpu.shares").read_text() == "10240\n"
     assert group.budget_cores() == pytest.approx(0.45)
     for controller in ("cpu", "cpuacct"):
         assert (tmp_path / controller / "hitless/edge1/a.b.C").is_dir()
@@ -80,6 +81,7 @@ def test_v2_budget_on_files(tmp_path: Path) -> None:
     group = tree_v2(tmp_path).create("edge1", 0.5)
     node = tmp_path / "hitless/edge1"
     assert (node / "cpu.max").read_text() == "5000 10000\n"
+    assert (node.parent / "cpu.weight").read_text() == "1000\n"
     assert group.budget_cores() == pytest.approx(0.5)
     for folder in (tmp_path, tmp_path / "hitless", node):
         assert (folder / "cgroup.subtree_control").read_text() == "+cpu\n"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.patience import PATIENCE, until
 from topologies import leftovers
+from topologies.cgroups import OTHER, Hierarchy
 from topologies.processes import ProcessEnded, start, stop
 
 
@@ -27,7 +28,7 @@ def test_a_second_fabric_is_refused_with_the_first_ones_pid(tmp_path: Path) -> N
 def test_clean_ends_recorded_processes_and_only_those(tmp_path: Path) -> None:
     ours, other = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
     try:
-        leftovers.record([ours.pid], tmp_path)
+        leftovers.record([ours.pid], [], tmp_path)
         # A later process under a recorded pid is somebody else's.
         text = (tmp_path / "processes.json").read_text()
         mine = leftovers.ProcessId.of(other.pid)
@@ -40,6 +41,26 @@ def test_clean_ends_recorded_processes_and_only_those(tmp_path: Path) -> None:
         for one in (ours, other):
             one.kill()
             one.wait()
+    assert leftovers.clean(tmp_path) == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")
+def test_clean_takes_the_budgets_of_its_run_and_leaves_those_of_others(tmp_path: Path) -> None:
+    hierarchy, ours, others = Hierarchy.detect(), f"test-ours-{os.getpid()}", f"test-others-{os.getpid()}"
+    with subprocess.Popen(["sleep", "60"]) as inside:
+        try:
+            for node in (ours, others):
+                hierarchy.create(node, 0.5)
+            hierarchy.node(others).child(OTHER).add(inside.pid)
+            leftovers.record([], [ours, "never-made"], tmp_path)
+            assert leftovers.clean(tmp_path) == [f"removed the CPU budget of {ours}"]
+            assert not hierarchy.node(ours).exists()
+            assert hierarchy.node(others).child(OTHER).pids() == {inside.pid}
+        finally:
+            inside.kill()
+            for node in (ours, others):
+                hierarchy.remove(node)
     assert leftovers.clean(tmp_path) == []
 
 
@@ -71,3 +92,14 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     until(lambda: "up" in (tmp_path / "deaf").read_text(), "the process to be up")
     assert stop([deaf, polite], patience_s=2) == ["deaf"]
     assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be preferred takes root")
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not group by session")
+def test_a_preferred_process_is_so_among_sessions(tmp_path: Path) -> None:
+    process = start("switch s1", ["sleep", "60"], tmp_path / "log", nice=-10)
+    try:
+        assert Path(f"/proc/{process.pid}/autogroup").read_text().split()[-1] == "-10"
+    finally:
+        stop([process])
