@@ -117,7 +117,8 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
             }
         }
 
-        if (meta.drop == drop_t.NONE && !meta.too_big && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+        if (meta.drop == drop_t.NONE && !meta.again && !meta.too_big
+            && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
             if (meta.remote) { encapsulation.apply(hdr, meta); }
             routing.apply(hdr, meta, std);
         }

@@ -61,7 +61,9 @@ def test_an_uplink_takes_whom_the_fabric_does_not_know_here_and_over_the_link(sw
     assert behind.any
     refused = set(behind.refused(fabric))
     elsewhere = {"10.0.0.2", "10.0.0.12", "10.0.0.253"}
-    assert {IPv4Network(one) for one in (*elsewhere, "127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "10.96.0.0/16")} <= refused
+    assert {
+        IPv4Network(one) for one in (*elsewhere, "127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "10.96.0.0/16")
+    } <= refused
     assert IPv4Network("10.0.0.40/32") not in refused
     entries = desired_entries(fabric, switch)
     assert entries[Place("sources", (("port", port), ("source", (0, 0))))].name == "speak"

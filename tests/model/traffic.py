@@ -147,9 +147,7 @@ class Traffic(RuleBasedStateMachine):
         source=st.sampled_from([world.GATEWAY] * 8 + [world.node_address(1)]),
         port=st.sampled_from([4] * 8 + [3, 1]),
     )
-    def tunnel(
-        self, pick: int, destination: int, room: int, marks: tuple[int, int], source: int, port: int
-    ) -> None:
+    def tunnel(self, pick: int, destination: int, room: int, marks: tuple[int, int], source: int, port: int) -> None:
         """A packet that was steered by another switch, or may not come out of a tunnel.
 
         `marks` are its and its tunnel's for congestion (RFC 3168).

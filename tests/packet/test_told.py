@@ -46,7 +46,9 @@ def check(told: Packet, sent: Packet, source: str, kind: int, code: int) -> None
 
 
 @pytest.mark.parametrize("ttl", [0, 1])
-@pytest.mark.parametrize("layer", [UDP_LAYER, TCP_LAYER, ICMP(id=3), GRE() / UNKNOWN, UNKNOWN], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "layer", [UDP_LAYER, TCP_LAYER, ICMP(id=3), GRE() / UNKNOWN, UNKNOWN], ids=lambda one: one.name
+)
 def test_that_its_time_is_over(bench: Bench, layer: Packet, ttl: int) -> None:
     fields = {"proto": 132} if layer is UNKNOWN else {}
     sent = packet(node_address(1), layer, ttl=ttl, **fields)
@@ -96,13 +98,15 @@ def test_about_a_first_fragment_and_what_a_tunnel_holds(bench: Bench) -> None:
 
 def test_about_a_packet_that_was_to_go_through_a_tunnel(bench: Bench) -> None:
     service = bench.service()
-    bench.client.modify(service.instance(0).__class__(
-        "instances",
-        match=service.instance(0).match,
-        action=service.instance(0).action.__class__(
-            "at_remote_node", node=NOWHERE, generation=1, tunnel_source=SOURCE, path_mtu=1500
-        ),
-    ))
+    bench.client.modify(
+        service.instance(0).__class__(
+            "instances",
+            match=service.instance(0).match,
+            action=service.instance(0).action.__class__(
+                "at_remote_node", node=NOWHERE, generation=1, tunnel_source=SOURCE, path_mtu=1500
+            ),
+        )
+    )
     service.report(0)
     sent = service.datagram()
     check(bench.told(CLIENT_PORT, sent, "NO_ROUTE"), Ether(bytes(sent)), GATEWAY, 3, 0)
@@ -162,3 +166,12 @@ def test_a_clock_that_is_set_back_silences_nobody(bench: Bench) -> None:
     bench.pass_time(-100)
     assert told_of(bench, BURST + 1) == BURST
     bench.pass_time(100)
+
+
+def test_a_request_that_goes_round_takes_nothing_of_the_share(bench: Bench) -> None:
+    service = bench.service()
+    service.report(0)
+    service.report(1)
+    bench.client.delete(service.instance(0))
+    assert service.ask() == 1
+    assert told_of(bench, BURST) == BURST
