@@ -101,7 +101,8 @@ class Gateway(Part):
     address: Address
     """The default route of the hosts behind the switch; it answers ARP and ping."""
     mac: Mac
-    """Of no host and no other switch. Frames for another are dropped: after a change, hosts are cut off until they ask."""
+    """Of no host and no other switch. Frames for another are dropped: after a change, hosts are cut off until they ask
+    again."""
 
 
 class Broker(Part):

@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 class Told(Refused):
-    """The frame is dropped, and its sender is told that its time is over, or why it does not get there, if it may be."""
+    """The frame is dropped, and its sender is told why, if it may be."""
 
     def __init__(self, reason: str, packet: "Packet", code: Unreachable | None = None) -> None:
         super().__init__(reason)

@@ -34,12 +34,12 @@ NOT_OF_THIS_WORLD = ("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1"
 def fabric(folder: Path) -> Fabric:
     """The example, with ports that a bench has, an uplink, and reports without keys."""
     text = (ROOT / "topologies/two_switches.yaml").read_text()
-    for old, new in (
-        ("port: 10,", f"port: {LINK},"),
-        ("authentication: required", "authentication: off"),
-        ("  visitor:", f"  uplink: {{switch: s2, port: {UPLINK}, address: {OWN[UPLINK]}, sources: any, "
-         'mac: "02:00:00:00:00:40"}\n  visitor:'),
-    ):  # fmt: skip
+    uplink = f'uplink: {{switch: s2, port: {UPLINK}, address: {OWN[UPLINK]}, sources: any, mac: "02:00:00:00:00:40"}}'
+    for old, new in {
+        "port: 10,": f"port: {LINK},",
+        "authentication: required": "authentication: off",
+        "  visitor:": f"  {uplink}\n  visitor:",
+    }.items():
         assert old in text
         text = text.replace(old, new)
     file = folder / "fabric.yaml"
@@ -94,7 +94,7 @@ ATTACKS: dict[str, tuple[str, int, Packet]] = {
     "ARP as the switch": ("SOURCE", VISITOR, question(VISITOR, GATEWAY)),
     "ARP as a service": ("SOURCE", UPLINK, question(UPLINK, SERVICE)),
     "ARP as nobody": ("SOURCE", VISITOR, question(VISITOR, "0.0.0.0")),
-    "a frame for another machine": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], OWN[NODE], "02:00:00:00:00:12")),
+    "a frame for another machine": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], OWN[NODE], SENDER)),
     "a frame for the switch's end of the link": ("FOREIGN", NODE, datagram(NODE, OWN[NODE], OWN[LINK], LINK_END)),
     "a request for another switch": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], SERVICE, OTHER_SWITCH)),
     "a question for another machine": ("FOREIGN", VISITOR, question(VISITOR, OWN[VISITOR], OTHER_SWITCH)),

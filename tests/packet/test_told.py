@@ -5,11 +5,11 @@ from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from hitless.words import ERROR_INTERVAL, ERROR_SPAN
+from hitless.words import ERROR_INTERVAL, ERROR_SPAN, MEMBER_BITS
 from tests.packet.bench import Bench
 from tests.packet.layout import CLIENT, CLIENT_MAC, CLIENT_PORT, GATEWAY, REPORTS, SWITCH_MAC, node_address, node_mac
+from tests.packet.p4runtime import entry
 from tests.packet.test_icmp_errors import error_about
-from tests.packet.test_tunnel import SOURCE
 
 pytestmark = pytest.mark.frozen
 ETHERNET = Ether(src=CLIENT_MAC, dst=SWITCH_MAC)
@@ -19,6 +19,7 @@ BURST = ERROR_SPAN // ERROR_INTERVAL
 UDP_LAYER = UDP(sport=40000, dport=33434) / Raw(b"probe")
 TCP_LAYER = TCP(sport=40000, dport=81, flags="S", seq=0x01020304)
 UNKNOWN = Raw(b"eight or more bytes")
+LAYERS = (UDP_LAYER, TCP_LAYER, ICMP(id=3), GRE() / UNKNOWN, UNKNOWN)
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +47,7 @@ def check(told: Packet, sent: Packet, source: str, kind: int, code: int) -> None
 
 
 @pytest.mark.parametrize("ttl", [0, 1])
-@pytest.mark.parametrize(
-    "layer", [UDP_LAYER, TCP_LAYER, ICMP(id=3), GRE() / UNKNOWN, UNKNOWN], ids=lambda one: one.name
-)
+@pytest.mark.parametrize("layer", LAYERS, ids=["udp", "tcp", "ping", "gre", "unknown"])
 def test_that_its_time_is_over(bench: Bench, layer: Packet, ttl: int) -> None:
     fields = {"proto": 132} if layer is UNKNOWN else {}
     sent = packet(node_address(1), layer, ttl=ttl, **fields)
@@ -99,12 +98,14 @@ def test_about_a_first_fragment_and_what_a_tunnel_holds(bench: Bench) -> None:
 def test_about_a_packet_that_was_to_go_through_a_tunnel(bench: Bench) -> None:
     service = bench.service()
     bench.client.modify(
-        service.instance(0).__class__(
+        entry(
             "instances",
-            match=service.instance(0).match,
-            action=service.instance(0).action.__class__(
-                "at_remote_node", node=NOWHERE, generation=1, tunnel_source=SOURCE, path_mtu=1500
-            ),
+            "at_remote_node",
+            match={"instance": service.index << MEMBER_BITS},
+            node=NOWHERE,
+            generation=1,
+            tunnel_source=GATEWAY,
+            path_mtu=1500,
         )
     )
     service.report(0)
