@@ -1,8 +1,8 @@
 """One switch as the data plane contract has it: table entries and frames in; frames, digests and counts out.
 
 In the program: steering.p4, classify.p4, ports.p4, packet_io.p4, routing.p4, icmp_error.p4, outcome.p4, with the stages
-in the same order. Pure: time is what the caller says. Frames without a program: for tests that compare a target with the
-contract.
+in the same order. Pure: time is what the caller says. Frames without a program: for tests that compare a target with
+the contract.
 """
 
 import struct
