@@ -107,8 +107,11 @@ async def entries_of(session: SwitchSession) -> dict[Place, Act]:
     return await session._connected().read_entries()
 
 
-def test_provisioning_twice_changes_nothing(target: Target) -> None:
+@pytest.mark.parametrize("sources", ["own", "any"])
+def test_provisioning_twice_changes_nothing(target: Target, sources: str) -> None:
     fabric = fabric_at(target)
+    client = fabric.hosts["client"].model_copy(update={"sources": sources})
+    fabric = fabric.model_copy(update={"hosts": {**fabric.hosts, "client": client}})
 
     async def body() -> None:
         async with connected(fabric) as session:
