@@ -265,9 +265,8 @@ def test_a_host_that_moves_may_speak_at_both_ports_until_all_leads_to_the_new_on
     after = FABRIC.model_copy(update={"hosts": {**FABRIC.hosts, "edge2": host}})
     changes = diff(desired_entries(FABRIC, "s1"), desired_entries(after, "s1"), ORDER)
     kinds = [(update.kind, update.place.table) for update in changes.updates]
-    assert kinds[0] == (Kind.INSERT, "sources")
-    assert kinds[-1] == (Kind.DELETE, "sources")
     assert kinds.index((Kind.INSERT, "sources")) < kinds.index((Kind.MODIFY, "routes"))
+    assert kinds[-1] == (Kind.DELETE, "sources")
 
 
 def test_entries_are_made_in_the_order_in_which_the_program_says_that_they_refer_to_one_another() -> None:

@@ -1,6 +1,6 @@
 """Who may send from which address at a port, by the fabric file."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -35,7 +35,9 @@ def test_behind_a_link_are_the_other_switchs_hosts_itself_and_the_services_that_
 
 
 def test_a_fallback_answers_for_its_service() -> None:
-    service = FABRIC.services["detect"].model_copy(update={"on_no_live": Fallback(fallback=IPv4Address("10.0.0.100"))})
+    service = FABRIC.services["detect"].model_copy(
+        update={"on_no_live": Fallback.model_validate({"fallback": "10.0.0.100"})}
+    )
     fabric = FABRIC.model_copy(update={"services": {"detect": service}})
     assert texts(fabric, "s1")[4] == {"10.0.0.100", "10.96.0.2"}
 

@@ -35,7 +35,8 @@ def between(request: pytest.FixtureRequest) -> Iterator[Bench]:
             request.addfinalizer(lambda name=name: run("ip", "netns", "del", name))  # type: ignore[misc]
             end = f"t{port}"
             inside("ip", "link", "set", end, "netns", name, netns=bench.wires.name)
-            inside("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", netns=name)
+            # The kernels answer each probe, however many tests there were.
+            inside("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.icmp_ratelimit=0", netns=name)
             inside("ip", "link", "set", end, "address", mac, "up", netns=name)
             inside("ip", "link", "set", "lo", "up", netns=name)
             inside("ip", "address", "add", f"{address}/32", "dev", end, netns=name)
