@@ -26,7 +26,8 @@ SENDER = "02:00:00:00:00:99"
 GATEWAY, OTHER_GATEWAY = "10.0.0.253", "10.0.0.254"
 OWN = {VISITOR: "10.0.0.2", NODE: "10.0.0.12", LINK: "10.0.0.1", UPLINK: "10.0.0.40"}
 """Who is behind each port; behind the link, a client of the other switch."""
-SERVICE, FOREIGN_SERVICE, REPORTS = "10.96.0.2", "10.96.0.9", "10.96.255.254"
+SERVICE, FAR_SERVICE, NO_SERVICE, REPORTS = "10.96.0.2", "10.96.0.3", "10.96.0.9", "10.96.255.254"
+"""Steered here; by the other switch; on no node; the switches'."""
 STRANGER = "192.0.2.9"
 NOT_OF_THIS_WORLD = ("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255")
 
@@ -78,7 +79,7 @@ ATTACKS: dict[str, tuple[str, int, Packet]] = {
     "as a host behind another switch": ("SOURCE", VISITOR, datagram(VISITOR, OWN[LINK], OWN[NODE])),
     "as nobody that there is": ("SOURCE", VISITOR, datagram(VISITOR, STRANGER, OWN[NODE])),
     "as a service": ("SOURCE", VISITOR, datagram(VISITOR, SERVICE, OWN[LINK])),
-    "as a service, from a node without it": ("SOURCE", NODE, datagram(NODE, FOREIGN_SERVICE, OWN[LINK])),
+    "as a service, from a node without it": ("SOURCE", NODE, datagram(NODE, NO_SERVICE, OWN[LINK])),
     "as another node": ("SOURCE", NODE, datagram(NODE, "10.0.0.11", OWN[LINK])),
     "as the reports' address": ("SOURCE", NODE, datagram(NODE, REPORTS, OWN[LINK])),
     "as the switch": ("SOURCE", VISITOR, datagram(VISITOR, GATEWAY, OWN[NODE])),
@@ -88,7 +89,7 @@ ATTACKS: dict[str, tuple[str, int, Packet]] = {
     "a host of another switch over the uplink": ("SOURCE", UPLINK, datagram(UPLINK, OWN[LINK], OWN[NODE])),
     "the switch over the uplink": ("SOURCE", UPLINK, datagram(UPLINK, GATEWAY, OWN[NODE])),
     "a service over the uplink": ("SOURCE", UPLINK, datagram(UPLINK, SERVICE, OWN[LINK])),
-    "a request as another client": ("SOURCE", VISITOR, datagram(VISITOR, OWN[LINK], SERVICE)),
+    "a request as another client": ("SOURCE", VISITOR, datagram(VISITOR, OWN[LINK], FAR_SERVICE)),
     "a ping as another client": ("SOURCE", VISITOR, Ether(dst=SWITCH) / IP(src=OWN[LINK], dst=GATEWAY) / ICMP()),
     "ARP as another host": ("SOURCE", VISITOR, question(VISITOR, OWN[NODE])),
     "ARP as the switch": ("SOURCE", VISITOR, question(VISITOR, GATEWAY)),
@@ -96,7 +97,7 @@ ATTACKS: dict[str, tuple[str, int, Packet]] = {
     "ARP as nobody": ("SOURCE", VISITOR, question(VISITOR, "0.0.0.0")),
     "a frame for another machine": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], OWN[NODE], SENDER)),
     "a frame for the switch's end of the link": ("FOREIGN", NODE, datagram(NODE, OWN[NODE], OWN[LINK], LINK_END)),
-    "a request for another switch": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], SERVICE, OTHER_SWITCH)),
+    "a request for another switch": ("FOREIGN", VISITOR, datagram(VISITOR, OWN[VISITOR], FAR_SERVICE, OTHER_SWITCH)),
     "a question for another machine": ("FOREIGN", VISITOR, question(VISITOR, OWN[VISITOR], OTHER_SWITCH)),
     "a tunnel from a client": ("TUNNEL", VISITOR, tunnel(VISITOR, OWN[VISITOR])),
     "a tunnel from a client as a switch": ("SOURCE", VISITOR, tunnel(VISITOR, OTHER_GATEWAY)),
@@ -118,7 +119,7 @@ def test_nobody_gets_in(strict: Bench, name: str) -> None:
 HONEST = {
     "a client to a node": (VISITOR, datagram(VISITOR, OWN[VISITOR], OWN[NODE]), NODE),
     "a client to one behind the other switch": (VISITOR, datagram(VISITOR, OWN[VISITOR], OWN[LINK]), LINK),
-    "a request to a service steered elsewhere": (VISITOR, datagram(VISITOR, OWN[VISITOR], "10.96.0.3"), LINK),
+    "a request to a service steered elsewhere": (VISITOR, datagram(VISITOR, OWN[VISITOR], FAR_SERVICE), LINK),
     "a node's answer in its own name": (NODE, datagram(NODE, OWN[NODE], OWN[VISITOR]), VISITOR),
     "a node's answer in the name of its service": (NODE, datagram(NODE, SERVICE, OWN[LINK]), LINK),
     "an answer from a node behind the other switch": (LINK, datagram(LINK, SERVICE, OWN[VISITOR]), VISITOR),
