@@ -70,6 +70,15 @@ def test_a_service_without_intent_drops_requests_and_reports(bench: Bench, table
         bench.send(2, service.report_frame(0, service.payload(0)))
 
 
+def test_nothing_is_counted_that_has_no_name(bench: Bench) -> None:
+    service = bench.service()
+    service.report(0)
+    assert service.ask() == 0
+    for counter, names in bench.names.items():
+        if names:
+            assert bench.client.counters(counter).keys() <= set(names.values())
+
+
 def test_each_name_has_its_own_index(bench: Bench) -> None:
     for names in (bench.names["drops"], bench.names["events"]):
         assert names

@@ -196,9 +196,11 @@ def test_what_ends_in_a_tunnel_is_told_to_its_sender(behind: Bench) -> None:
     assert (told.dst, told[IP].src, told[IP].dst) == ("02:00:00:00:ff:02", GATEWAY, CLIENT)
     assert (told[ICMP].type, told[ICMP].code) == (11, 0)
     assert bytes(told[ICMP])[8:] == bytes(packet)[:28]
-    later = IP(src=CLIENT, dst="10.96.7.7", proto=17, ttl=1, frag=1) / Raw(b"0123456789")
-    with behind.drops_one("TTL"):
-        behind.send(BETWEEN_SWITCHES, inside(later))
+    later, short = {"frag": 1}, {"len": 27}
+    for fields in (later, short):
+        silent = IP(src=CLIENT, dst="10.96.7.7", proto=17, ttl=1, **fields) / Raw(b"0123456789")
+        with behind.drops_one("TTL"):
+            behind.send(BETWEEN_SWITCHES, inside(silent))
 
 
 @pytest.mark.parametrize("stranger", ["port", "source"])
