@@ -46,6 +46,8 @@ FLOWS_PER_WAY: Final = 65536
 """Slots in each of the two ways of the flow store."""
 REASONS: Final = 32
 """Room in the counters that are indexed by a reason."""
+PORTS: Final = 512
+"""Every number that a port can have."""
 
 CPU_PORT: Final = 510
 
@@ -68,6 +70,9 @@ MAX_RESUBMITS: Final = 64
 
 ETHERTYPE_IPV4: Final = 0x0800
 ETHERTYPE_ARP: Final = 0x0806
+ETHERTYPE_VLAN: Final = 0x8100
+"""A tag, and another type behind it (IEEE 802.1Q)."""
+BROADCAST: Final = 0xFFFFFFFFFFFF
 PROTOCOL_ICMP: Final = 1
 PROTOCOL_IPIP: Final = 4
 """IPv4 in IPv4 (RFC 2003)."""
@@ -76,6 +81,7 @@ PROTOCOL_UDP: Final = 17
 OWN_TTL: Final = 64
 """Of what this switch sends itself."""
 ETHERNET_BYTES: Final = 14
+VLAN_BYTES: Final = 4
 IPV4_BYTES: Final = 20
 ICMP_BYTES: Final = 8
 UDP_BYTES: Final = 8
@@ -91,10 +97,10 @@ ICMP_UNREACHABLE: Final = 3
 ICMP_ECHO: Final = 8
 ICMP_TIME_EXCEEDED: Final = 11
 ICMP_PARAMETER: Final = 12
-FRAGMENTATION_NEEDED: Final = 4
-"""Code of ICMP_UNREACHABLE."""
+QUOTED_BYTES: Final = 8
+"""That an ICMP error quotes after the IPv4 header."""
 ICMP_ERROR_BYTES: Final = 56
-"""IPv4, ICMP, and what it quotes: IPv4 and 8 bytes more."""
+"""IPv4, ICMP, and what it quotes: IPv4 and QUOTED_BYTES."""
 
 REPORT_MAGIC: Final = 0x4854
 REPORT_VERSION: Final = 1
@@ -124,6 +130,10 @@ CLOSING_AFTER: Final = 10_000_000
 """µs from FIN or RST to the entry's end: half-closed downloads go on."""
 MAX_DAMPING: Final = 6
 """A dwell doubles up to 64 times."""
+ERROR_INTERVAL: Final = 10_000
+"""µs that one ICMP error takes of its port's share,."""
+ERROR_SPAN: Final = 200_000
+"""... and by how many it may be overdrawn: 20 at once."""
 
 NO_MEMBER: Final = 0xFF
 """In digests."""
@@ -178,6 +188,14 @@ class DropReason(IntEnum):
     """A fragment, where only a whole packet can be handled."""
     CONGESTION = 22
     """A router in its tunnel met congestion, and its sender does not ask to be told of that."""
+    SOURCE = 23
+    """Its source, of ARP its sender, is not one that its port may send from."""
+    FOREIGN = 24
+    """In a frame for another machine's MAC address."""
+    TUNNEL = 25
+    """To a tunnel's end here, and not from its other end."""
+    NO_PORT = 26
+    """To one of the switch's own addresses, at a port or of a protocol that nothing there takes."""
 
 
 class Affinity(IntEnum):
@@ -255,6 +273,19 @@ class InvocationType(IntEnum):
     """The message is here and need not be sent again."""
 
 
+class Unreachable(IntEnum):
+    """Why a destination cannot be reached: codes of ICMP_UNREACHABLE (RFC 792, RFC 1122, RFC 1812)."""
+
+    NET = 0
+    HOST = 1
+    PROTOCOL = 2
+    PORT = 3
+    TOO_BIG = 4
+    """Fragmentation needed."""
+    PROHIBITED = 13
+    """Not taken: fragments to a service."""
+
+
 class PacketKind(IntEnum):
     """What a packet is to this switch."""
 
@@ -311,6 +342,12 @@ class Reason(IntEnum):
     """A report was accepted."""
     TOO_BIG = 15
     """A packet was too big for the tunnel to its instance, and its sender was told."""
+    TIME_EXCEEDED = 18
+    """The sender of a packet at the end of its life was told."""
+    UNREACHABLE = 19
+    """The sender of a packet to where nothing is was told."""
+    LIMITED = 20
+    """A sender was not told, since too many were at its port."""
 
 
 SERVICE_NETWORK: Final = IPv4Network((SERVICE_PREFIX, SERVICE_PREFIX_LENGTH))

@@ -62,10 +62,6 @@ control Classify(in headers_t hdr, inout metadata_t meta) {
             }
             endpoints.apply();
             meta.next = hdr.ipv4.dst;
-            // Checked before a piece of new work is booked on anyone.
-            if ((meta.kind == kind_t.REQUEST || meta.kind == kind_t.PLAIN) && hdr.ipv4.ttl <= 1) {
-                meta.drop = drop_t.TTL;
-            }
         }
     }
 }

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Only whole, well-formed Ethernet frames with ARP or IPv4 get any further. BMv2 drops neither parser errors nor bad
-// checksums by itself.
+// checksums by itself. A tag that says only how urgent the frame is comes off (IEEE 802.1Q: VLAN 0); behind any other,
+// the parser finds neither ARP nor IPv4.
 
-control Guard(in headers_t hdr, inout metadata_t meta, in standard_metadata_t std) {
+control Guard(inout headers_t hdr, inout metadata_t meta, in standard_metadata_t std) {
+    @hidden action untag() {
+        hdr.ethernet.ether_type = hdr.vlan.ether_type;
+        hdr.vlan.setInvalid();
+    }
+
     apply {
         bit<32> overhead = ETHERNET_BYTES + (meta.from_cpu == 1 ? PACKET_OUT_BYTES : 0);
+        if (hdr.vlan.isValid()) {
+            overhead = overhead + VLAN_BYTES;
+            untag();
+        }
         // Ethernet may pad a short frame, so the frame can be longer than the datagram, never shorter.
         if (std.parser_error != error.NoError) {
             meta.drop = drop_t.PARSER;

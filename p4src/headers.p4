@@ -8,6 +8,14 @@ header ethernet_h {
     bit<16> ether_type;
 }
 
+// A tag (IEEE 802.1Q). One with VLAN 0 says only how urgent its frame is.
+header vlan_h {
+    bit<3>  priority;
+    bit<1>  drop_eligible;
+    bit<12> vlan;
+    bit<16> ether_type;
+}
+
 header arp_h {
     bit<16> hardware_type;
     bit<16> protocol_type;
@@ -115,6 +123,11 @@ header invocation_h {
     bit<32> total_length;     // bytes of the whole message's payload
 }
 
+// What comes after the IPv4 header, where nothing that is known here does: an ICMP error quotes so much.
+header beginning_h {
+    bit<64> bytes;
+}
+
 // What an ICMP error quotes after the IPv4 header: of TCP and UDP, the ports come first.
 header quoted_h {
     bit<16> src_port;
@@ -159,11 +172,13 @@ struct headers_t {
     packet_out_h packet_out;
     packet_in_h  packet_in;
     ethernet_h   ethernet;
+    vlan_h       vlan;
     arp_h        arp;
     ipv4_h       outer;       // put on here: of the tunnel to a remote node, or of an ICMP error
     icmp_h       notice;      // put on here: it quotes what follows
     ipv4_h       ipv4;        // the packet's own
     ipv4_h       inner;       // of IPv4 in IPv4
+    beginning_h  beginning;   // of what is in the innermost of them
     icmp_h       icmp;
     ipv4_h       quoted_ipv4; // what an ICMP error quotes
     quoted_h     quoted;

@@ -12,6 +12,8 @@ struct metadata_t {
     kind_t  kind;
     drop_t  drop;      // NONE, or the reason: Outcome drops, nobody else
     bool    again;     // this pass took an instance out, or found that a host must move: one more pass decides
+    mac_t   own_mac;     // the switch's own at the port (ports.p4),
+    ipv4_t  own_address; // ... in whose name it speaks there
     bit<16> src_port;  // of TCP or UDP, else zero
     bit<16> dst_port;
     bool    quotes;    // an ICMP error about a packet that a service sent
@@ -65,7 +67,12 @@ struct metadata_t {
     ipv4_t     tunnel_source; // ... from this address,
     bit<16>    path_mtu;      // ... which carries IPv4 packets of this length
     bool       too_big;       // ... and not this one
-    bit<64>    quoted;        // the first 8 bytes after the IPv4 header of the packet that was too big
+
+    // What its sender is told, if it may be (icmp_error.p4).
+    bool          tell;       // that it was dropped, and why
+    unreachable_t code;       // ... unless its time was over
+    bit<64>       quoted;     // the first 8 bytes after its IPv4 header
+    event_t       told;       // what came of that
 
     // The one leaf of the tree that this pass changes (tree.p4), and the root after it.
     bool     leaf_changed;

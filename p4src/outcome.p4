@@ -12,13 +12,14 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     @names[PARSER=1, CHECKSUM=2, ETHERTYPE=3, OPTIONS=4, LENGTH=5, MULTICAST=6, TTL=7, NO_ROUTE=8, ARP=9, ICMP=10,
            REPORT_MALFORMED=11, REPORT_UNBOUND=12, REPORT_OLD=13, UNCONFIGURED=14, INVOCATION=15, NO_LIVE=16,
            RESUBMITS=17, PACKET_OUT=18, REPORT_FORGED=19, MTU=20, FRAGMENT=21,
-           CONGESTION=22]
+           CONGESTION=22, SOURCE=23, FOREIGN=24, TUNNEL=25, NO_PORT=26]
     counter<bit<8>>(REASONS, CounterType.packets_and_bytes) drops;
 
     // What happened, by event_t.
     @id(0x12000003) @name(".events")
     @names[FIRST=1, BETTER=2, DRAINING=3, NOT_READY=4, STALE=5, GONE=6, PINNED=7, EVICT_STALE=8, EVICT_GONE=9,
-           NO_LIVE=10, FALLBACK=11, NO_ENTRY=12, NO_SLOT=13, REPORT=14, TOO_BIG=15]
+           NO_LIVE=10, FALLBACK=11, NO_ENTRY=12, NO_SLOT=13, REPORT=14, TOO_BIG=15,
+           TIME_EXCEEDED=18, UNREACHABLE=19, LIMITED=20]
     counter<bit<8>>(REASONS, CounterType.packets) events;
 
     bit<8>  from_member;
@@ -70,18 +71,18 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             if (meta.fell_back) { events.count(event_t.FALLBACK); }
             if (meta.no_entry) { events.count(event_t.NO_ENTRY); }
             if (meta.no_slot) { events.count(event_t.NO_SLOT); }
-            if (meta.too_big && meta.drop == drop_t.NONE) { events.count(event_t.TOO_BIG); }
+            if (meta.told != event_t.NONE) { events.count(meta.told); }
             if (meta.again && meta.kind == kind_t.REQUEST) { meta.drop = drop_t.RESUBMITS; }
             if (meta.drop != drop_t.NONE) {
                 drops.count(meta.drop);
-                mark_to_drop(std);
+                if (!hdr.notice.isValid()) { mark_to_drop(std); }
             } else if (meta.kind == kind_t.REPORT) {
                 // Every switch that steers the service hears it, unchanged. None accepts it twice, so copies cannot loop.
                 std.mcast_grp = meta.copy_group;
-            } else {
-                if (meta.steered) { steered.count(meta.instance); }
-                if (std.egress_spec == CPU_PORT && !hdr.packet_in.isValid()) { to_cpu(); }
+            } else if (meta.steered) {
+                steered.count(meta.instance);
             }
+            if (std.egress_spec == CPU_PORT && !hdr.packet_in.isValid()) { to_cpu(); }
         }
     }
 }

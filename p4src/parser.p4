@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Ethernet, ARP, IPv4 and what steering needs to see above it. A later fragment, an odd IPv4 header or an unknown
-// protocol ends the parse: Guard and Classify say what becomes of it.
+// Ethernet, ARP, IPv4 and what steering needs to see above it. A fragment, an odd IPv4 header or an unknown protocol ends
+// the parse: Guard and Classify say what becomes of it.
 
 parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     state start {
@@ -20,6 +20,15 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
         transition select(hdr.ethernet.ether_type) {
             ETHERTYPE_IPV4: ipv4;
             ETHERTYPE_ARP: arp;
+            ETHERTYPE_VLAN: vlan;
+            default: accept;
+        }
+    }
+    state vlan {
+        packet.extract(hdr.vlan);
+        transition select(hdr.vlan.vlan, hdr.vlan.ether_type) {
+            (0, ETHERTYPE_IPV4): ipv4;
+            (0, ETHERTYPE_ARP): arp;
             default: accept;
         }
     }
@@ -35,8 +44,19 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
             (4, 5, 0, 0, PROTOCOL_IPIP): inner;
             (4, 5, 0, 0, PROTOCOL_TCP): tcp;
             (4, 5, 0, 0, PROTOCOL_UDP): udp;
+            (4, 5, _, 0, _): unknown;
             default: accept;
         }
+    }
+    state unknown {
+        transition select(hdr.ipv4.total_len) {
+            0 .. IPV4_BYTES + QUOTED_BYTES - 1: accept;
+            default: beginning;
+        }
+    }
+    state beginning {
+        packet.extract(hdr.beginning);
+        transition accept;
     }
     state icmp {
         packet.extract(hdr.icmp);
@@ -68,7 +88,10 @@ parser SteeringParser(packet_in packet, out headers_t hdr, inout metadata_t meta
     }
     state inner {
         packet.extract(hdr.inner);
-        transition accept;
+        transition select(hdr.ipv4.total_len) {
+            0 .. IPV4_BYTES + IPV4_BYTES + QUOTED_BYTES - 1: accept;
+            default: beginning;
+        }
     }
     state tcp {
         packet.extract(hdr.tcp);
@@ -106,11 +129,13 @@ control SteeringDeparser(packet_out packet, in headers_t hdr) {
     apply {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
+        packet.emit(hdr.vlan);
         packet.emit(hdr.arp);
         packet.emit(hdr.outer);
         packet.emit(hdr.notice);
         packet.emit(hdr.ipv4);
         packet.emit(hdr.inner);
+        packet.emit(hdr.beginning);
         packet.emit(hdr.icmp);
         packet.emit(hdr.quoted_ipv4);
         packet.emit(hdr.quoted);

@@ -13,7 +13,11 @@ control Steer(in headers_t hdr, inout metadata_t meta) {
     Commit() commit;
 
     apply {
-        if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid() || meta.quotes)) {
+        // Before a piece of new work is booked on anyone.
+        if (meta.kind == kind_t.REQUEST && hdr.ipv4.ttl <= 1) {
+            meta.drop = drop_t.TTL;
+            meta.tell = true;
+        } else if (meta.kind == kind_t.REQUEST && (meta.affinity != affinity_t.NONE || hdr.tcp.isValid() || meta.quotes)) {
             affinity_lookup.apply(hdr, meta);
         }
         if (meta.drop == drop_t.NONE && !meta.sticky) { choose.apply(meta); }

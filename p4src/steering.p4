@@ -5,15 +5,15 @@
 //
 //   packet-out -> PacketIo - send, probe ------------------------------------+
 //                    | inject                                                |
-//   frame -------> Guard -> Decapsulation -> Classify                        |
+//   frame -------> Guard -> Classify -> Ports -> Decapsulation               |
 //     ^                        +- ARP ------> Arp ---------------------------+
 //     |                        +- ping -----> Ping --------------------------+
 //     |                        +- report ---> Binding, Authentication,       +--> Outcome --> out, copied or dropped;
 //     |                        |              Intent, Reports, Settle -------+       |        counted, told
 //     |                        +- request --> Intent, Steer, Settle, then    |       |
 //     |                        |              Encapsulation, Routing, or     |       |
-//     |                        |              TooBig ------------------------+       |
-//     |                        +- else -----> Routing -----------------------+       |
+//     |                        |              IcmpError ---------------------+       |
+//     |                        +- else -----> Routing, or IcmpError ---------+       |
 //     |                                                                              |
 //     +------- once more round: an instance was taken out, or a host must move ------+
 //
@@ -35,8 +35,9 @@
 #include "checksums.p4"
 #include "packet_io.p4"
 #include "guard.p4"
-#include "tunnel.p4"
 #include "classify.p4"
+#include "ports.p4"
+#include "tunnel.p4"
 #include "arp.p4"
 #include "ping.p4"
 #include "intent.p4"
@@ -51,15 +52,16 @@
 #include "steer.p4"
 #include "tree.p4"
 #include "settle.p4"
-#include "too_big.p4"
 #include "routing.p4"
+#include "icmp_error.p4"
 #include "outcome.p4"
 
 control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     PacketIo() packet_io;
     Guard() guard;
-    Decapsulation() decapsulation;
     Classify() classify;
+    Ports() ports;
+    Decapsulation() decapsulation;
     Arp() arp;
     Ping() ping;
     Binding() binding;
@@ -69,8 +71,8 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
     Steer() steer;
     Settle() settle;
     Encapsulation() encapsulation;
-    TooBig() too_big;
     Routing() routing;
+    IcmpError() icmp_error;
     Outcome() outcome;
 
     apply {
@@ -84,8 +86,11 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
         if (meta.kind != kind_t.CONTROL && meta.drop == drop_t.NONE) {
             guard.apply(hdr, meta, std);
             if (meta.drop == drop_t.NONE) {
-                if (hdr.ipv4.isValid() && hdr.ipv4.protocol == PROTOCOL_IPIP) { decapsulation.apply(hdr, meta); }
-                if (meta.kind == kind_t.NONE) { classify.apply(hdr, meta); }
+                classify.apply(hdr, meta);
+                ports.apply(hdr, meta);
+                if (meta.drop == drop_t.NONE && meta.kind == kind_t.PLAIN && hdr.ipv4.protocol == PROTOCOL_IPIP) {
+                    decapsulation.apply(hdr, meta);
+                }
             }
         }
 
@@ -112,14 +117,12 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
             }
         }
 
-        if (meta.drop == drop_t.NONE && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
-            if (meta.too_big) {
-                too_big.apply(hdr, meta, std);
-            } else {
-                if (meta.remote) { encapsulation.apply(hdr, meta); }
-                routing.apply(hdr, meta, std);
-            }
+        if (meta.drop == drop_t.NONE && !meta.again && !meta.too_big
+            && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+            if (meta.remote) { encapsulation.apply(hdr, meta); }
+            routing.apply(hdr, meta, std);
         }
+        if (meta.tell || meta.too_big) { icmp_error.apply(hdr, meta, std); }
         outcome.apply(hdr, meta, std);
     }
 }

@@ -5,7 +5,8 @@
 //   client -> [Encapsulation: outer header on] -> switches that route by it -> [Decapsulation: outer header off] -> node
 //
 // The packet inside stays as the client sent it, but for the TTL and what routers on the way marked. It was steered where
-// it went in, so where it comes out it goes to the node that the outer header names, whatever the endpoints there say.
+// it went in, so where it comes out it goes to the node that the outer header names, whatever the endpoints there say. It
+// comes out only if it came from the tunnel's other end, and by the port that this is behind.
 
 control Encapsulation(inout headers_t hdr, in metadata_t meta) {
     @hidden action encapsulate() {
@@ -34,23 +35,30 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
     bit<16> sum;
 
     @id(0x01000050) @name(".decapsulate")
-    action decapsulate() {
-        meta.kind = kind_t.PLAIN;
-        meta.next = hdr.ipv4.dst;
+    action decapsulate(@id(1) port_t port) {
+        if (meta.port != port) { meta.drop = drop_t.TUNNEL; }
     }
 
-    // One entry a node behind this switch.
+    @id(0x01000064) @name(".no_tunnel")
+    action no_tunnel() {
+        meta.drop = drop_t.TUNNEL;
+    }
+
+    // For each node behind this switch one entry a switch that steers to it, with the address that its tunnel starts
+    // from, and one for all other sources.
     @id(0x02000050) @name(".tunnels")
     table tunnels {
         key = {
             hdr.ipv4.dst: exact @id(1) @name("address") @refers_to(routes, address);
+            hdr.ipv4.src: lpm @id(2) @name("source");
         }
         actions = {
             decapsulate;
+            no_tunnel;
             @defaultonly NoAction;
         }
         const default_action = NoAction;
-        size = 1024;
+        size = 4096;
     }
 
     @hidden action add_up() {
@@ -70,7 +78,7 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (tunnels.apply().hit) {
+        if (tunnels.apply().hit && meta.drop == drop_t.NONE) {
             add_up();
             if (!hdr.inner.isValid()) {
                 meta.drop = drop_t.FRAGMENT;
@@ -82,7 +90,9 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
                        || hdr.inner.total_len |+| IPV4_BYTES > hdr.ipv4.total_len) {
                 meta.drop = drop_t.LENGTH;
             } else if (hdr.inner.ttl <= 1) {
+                take_out(NOT_CAPABLE);
                 meta.drop = drop_t.TTL;
+                meta.tell = true;
             } else if (hdr.ipv4.tos[1:0] == CONGESTION_EXPERIENCED && hdr.inner.tos[1:0] == NOT_CAPABLE) {
                 meta.drop = drop_t.CONGESTION;
             } else {

@@ -22,6 +22,7 @@ const bit<32> MEMBERS       = 64;    // of a service
 const bit<32> INSTANCES     = SERVICES * MEMBERS;
 const bit<32> FLOWS_PER_WAY = 65536; // slots in each of the two ways of the flow store
 const bit<32> REASONS       = 32;    // room in the counters that are indexed by a reason
+const bit<32> PORTS         = 512;   // every number that a port can have
 
 const port_t CPU_PORT = 510;
 
@@ -38,12 +39,15 @@ const bit<7>  MAX_RESUBMITS      = 64;  // all members of a service can be found
 
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP  = 0x0806;
+const bit<16> ETHERTYPE_VLAN = 0x8100; // a tag, and another type behind it (IEEE 802.1Q)
+const mac_t   BROADCAST      = 0xffffffffffff;
 const bit<8>  PROTOCOL_ICMP  = 1;
 const bit<8>  PROTOCOL_IPIP  = 4;   // IPv4 in IPv4 (RFC 2003)
 const bit<8>  PROTOCOL_TCP   = 6;
 const bit<8>  PROTOCOL_UDP   = 17;
 const bit<8>  OWN_TTL        = 64;  // of what this switch sends itself
 const bit<32> ETHERNET_BYTES = 14;
+const bit<32> VLAN_BYTES     = 4;
 const bit<16> IPV4_BYTES     = 20;
 const bit<16> ICMP_BYTES     = 8;
 const bit<16> UDP_BYTES      = 8;
@@ -59,8 +63,8 @@ const bit<8>  ICMP_UNREACHABLE   = 3;
 const bit<8>  ICMP_ECHO          = 8;
 const bit<8>  ICMP_TIME_EXCEEDED = 11;
 const bit<8>  ICMP_PARAMETER     = 12;
-const bit<8>  FRAGMENTATION_NEEDED = 4; // code of ICMP_UNREACHABLE
-const bit<16> ICMP_ERROR_BYTES   = 56;  // IPv4, ICMP, and what it quotes: IPv4 and 8 bytes more
+const bit<16> QUOTED_BYTES       = 8;   // that an ICMP error quotes after the IPv4 header
+const bit<16> ICMP_ERROR_BYTES   = 56;  // IPv4, ICMP, and what it quotes: IPv4 and QUOTED_BYTES
 
 const bit<16> REPORT_MAGIC       = 0x4854;
 const bit<8>  REPORT_VERSION     = 1;
@@ -84,6 +88,8 @@ const bit<8> OFF        = 31;
 const usec_t HANDSHAKE_AFTER = 3_000_000;    // µs until an entry whose SYN nobody followed up expires
 const usec_t CLOSING_AFTER   = 10_000_000;   // µs from FIN or RST to the entry's end: half-closed downloads go on
 const bit<3> MAX_DAMPING     = 6;            // a dwell doubles up to 64 times
+const usec_t ERROR_INTERVAL  = 10_000;       // µs that one ICMP error takes of its port's share,
+const usec_t ERROR_SPAN      = 200_000;      // ... and by how many it may be overdrawn: 20 at once
 
 const bit<8>  NO_MEMBER     = 0xff;           // in digests
 const bit<16> NO_MEMBER_16  = 0xffff;         // in packet-in
@@ -113,7 +119,11 @@ enum bit<8> drop_t {
     REPORT_FORGED    = 19,  // its tag does not verify under a key of its binding
     MTU              = 20,  // too big for the tunnel to its instance, and nobody to tell
     FRAGMENT         = 21,  // a fragment, where only a whole packet can be handled
-    CONGESTION       = 22   // a router in its tunnel met congestion, and its sender does not ask to be told of that
+    CONGESTION       = 22,  // a router in its tunnel met congestion, and its sender does not ask to be told of that
+    SOURCE           = 23,  // its source, of ARP its sender, is not one that its port may send from
+    FOREIGN          = 24,  // in a frame for another machine's MAC address
+    TUNNEL           = 25,  // to a tunnel's end here, and not from its other end
+    NO_PORT          = 26   // to one of the switch's own addresses, at a port or of a protocol that nothing there takes
 }
 
 // Which packets of a service go to one instance together. TCP goes by flow whatever this says.
@@ -167,6 +177,16 @@ enum bit<8> invocation_t {
     ACK      = 4   // the message is here and need not be sent again
 }
 
+// Why a destination cannot be reached: codes of ICMP_UNREACHABLE (RFC 792, RFC 1122, RFC 1812).
+enum bit<8> unreachable_t {
+    NET        = 0,
+    HOST       = 1,
+    PROTOCOL   = 2,
+    PORT       = 3,
+    TOO_BIG    = 4,    // fragmentation needed
+    PROHIBITED = 13    // not taken: fragments to a service
+}
+
 // What a packet is to this switch.
 enum bit<3> kind_t { NONE = 0, CONTROL = 1, ARP = 2, PING = 3, REPORT = 4, REQUEST = 5, PLAIN = 6 }
 
@@ -195,5 +215,8 @@ enum bit<8> event_t {
     NO_ENTRY    = 12,  // a packet in mid-flow had no entry in the flow store
     NO_SLOT     = 13,  // a new flow, and the flow store was full where it hashes
     REPORT      = 14,  // a report was accepted
-    TOO_BIG     = 15   // a packet was too big for the tunnel to its instance, and its sender was told
+    TOO_BIG     = 15,  // a packet was too big for the tunnel to its instance, and its sender was told
+    TIME_EXCEEDED = 18, // the sender of a packet at the end of its life was told
+    UNREACHABLE = 19,  // the sender of a packet to where nothing is was told
+    LIMITED     = 20   // a sender was not told, since too many were at its port
 }

@@ -33,6 +33,7 @@ ENUMERATIONS = {
     "packet_out_t": "PacketOutOp",
     "policy_t": "PolicyKind",
     "status_t": "MemberStatus",
+    "unreachable_t": "Unreachable",
 }
 """What the enumerations are called in Python."""
 LAYOUTS = {

@@ -2,7 +2,8 @@
 # Install the distribution packages that the make targets need and this machine lacks. Runs any number of times.
 set -euo pipefail
 
-packages=(mininet mosquitto gcc libc6-dev python3-venv iproute2 ethtool iputils-ping procps curl wrk shellcheck)
+packages=(mininet mosquitto gcc libc6-dev python3-venv iproute2 ethtool iputils-ping iputils-tracepath
+  traceroute procps curl wrk shellcheck)
 missing=()
 for package in "${packages[@]}"; do
   status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)

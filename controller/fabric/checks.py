@@ -6,6 +6,7 @@ from itertools import combinations
 
 from controller.fabric.paths import tree
 from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
+from controller.fabric.sources import NO_SOURCES
 from hitless.located import Location
 from hitless.words import MEMBERS, SERVICE_NETWORK, Affinity
 
@@ -83,6 +84,7 @@ def _hosts(fabric: Fabric) -> Iterator[Problem]:
             yield ("hosts", name, "switch"), _unknown("switch", host.switch, fabric.switches)
         if host.address in SERVICE_NETWORK:
             yield ("hosts", name, "address"), f"expected an address outside {SERVICE_NETWORK}, which is for services"
+    yield from _of_no_machine(gateways, fabric)
     yield from _repeated(
         [((*where, "address"), gateway.address, str(gateway.address)) for where, gateway in gateways]
         + [(("hosts", name, "address"), host.address, str(host.address)) for name, host in fabric.hosts.items()],
@@ -105,6 +107,16 @@ def _hosts(fabric: Fabric) -> Iterator[Problem]:
         ],
         "give each host and each link its own port",
     )
+
+
+def _of_no_machine(gateways: Iterable[tuple[Location, Gateway]], fabric: Fabric) -> Iterator[Problem]:
+    """Addresses that no packet may come from, wherever it comes in."""
+    places: list[tuple[Location, IPv4Address]] = [((*where, "address"), gateway.address) for where, gateway in gateways]
+    places += [(("hosts", name, "address"), host.address) for name, host in fabric.hosts.items()]
+    for where, address in places:
+        network = next((one for one in NO_SOURCES if address in one), None)
+        if network is not None:
+            yield where, f"expected the address of a machine: nothing may come from {network}"
 
 
 def _nodes(fabric: Fabric) -> Iterator[Problem]:

@@ -66,6 +66,29 @@ def routes(fabric: Fabric, switch: str) -> dict[str, Route]:
     return {target: Route(found[0], min(hop.mtu for hop in found)) for target in last for found in [path(last, target)]}
 
 
+def way(fabric: Fabric, origin: str, target: str) -> Iterator[Hop]:
+    """The hops of a packet from one switch to another: each switch on the way sends it on by its own route."""
+    at = origin
+    while at != target:
+        hop = routes(fabric, at)[target].first
+        yield hop
+        at = hop.into.switch
+
+
+def arrivals(fabric: Fabric, switch: str) -> dict[str, frozenset[int]]:
+    """By the switch that packets come from first, the ports of this one by which they may come in, wherever they go."""
+    return {
+        origin: frozenset(
+            hop.into.port
+            for target in fabric.switches
+            for hop in way(fabric, origin, target)
+            if hop.into.switch == switch
+        )
+        for origin in fabric.switches
+        if origin != switch
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class ReportPath:
     """How an instance's reports pass through one switch."""

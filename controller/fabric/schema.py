@@ -101,7 +101,8 @@ class Gateway(Part):
     address: Address
     """The default route of the hosts behind the switch; it answers ARP and ping."""
     mac: Mac
-    """Of no host and no other switch."""
+    """Of no host and no other switch. Frames for another are dropped: after a change, hosts are cut off until they ask
+    again."""
 
 
 class Broker(Part):
@@ -173,6 +174,9 @@ class Host(Part):
     """Outside the network of the services."""
     mac: Mac
     """Of the interface that is plugged in there."""
+    sources: Literal["own", "any"] = "own"
+    """What it may send from. own: its address, and those of the services that it has an instance of or is the fallback
+    of. any: an uplink, behind which others are; what the fabric knows to be elsewhere is refused there, too."""
 
 
 class Node(Part):

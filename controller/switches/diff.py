@@ -3,7 +3,7 @@
 Make before break. What an entry refers to is there before the entry is, and goes only after it. The program says what
 refers to what (`@refers_to` on keys and parameters); of its tables, that comes to
 
-    routes, arp, multicast groups <- instances, tunnels, scoring, services <- bindings, policies <- endpoints
+    sources <- routes, arp, multicast groups <- instances, tunnels, scoring, services <- bindings, policies <- endpoints
 
 so a service appears with its `endpoints` entry, the last one written, and disappears with it, the first one
 deleted; and a change of an `endpoints`, `services` or `policies` entry is one MODIFY of one entry.

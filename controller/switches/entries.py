@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
-from controller.fabric.paths import ReportPath, Route, report_paths, routes
+from controller.fabric.paths import ReportPath, Route, report_paths, routes, way
 from controller.fabric.schema import Fabric, Service
 from controller.fabric.settings import settings
+from controller.fabric.sources import speakers
 from controller.keys.ring import Binding, BindingKeys
 from hitless.steering.policies import Policy, Random
 from hitless.steering.settings import Settings
@@ -21,6 +22,8 @@ from hitless.words import (
 
 GROUPS = "multicast_group"
 """Where multicast groups stand: in no table, but they are compared and written like a table's entries."""
+ANY = (0, 0)
+"""Every address, as a prefix."""
 SECRETS = frozenset({"key", "next_key"})
 """Parameters that no log may show."""
 
@@ -79,7 +82,8 @@ def desired_entries(fabric: Fabric, switch: str, overrides: Overrides = Override
     """Every entry that a switch should have. Raises KeyError when an override names what the fabric does not have."""
     around = routes(fabric, switch)
     steered = dict(fabric.services_on(switch))
-    entries = [*_routes(fabric, switch, around), *_arp(fabric, switch, around), *_own_addresses(fabric, switch)]
+    entries = [*_sources(fabric, switch), *_routes(fabric, switch, around)]
+    entries += [*_arp(fabric, switch, around), *_own_addresses(fabric, switch)]
     for name, service in fabric.services.items():
         paths = {
             node: through[switch]
@@ -105,6 +109,22 @@ def _mac(text: str) -> int:
 
 def _host_route(address: IPv4Address) -> tuple[int, int]:
     return int(address), 32
+
+
+def _prefix(network: IPv4Network) -> tuple[int, int]:
+    return int(network.network_address), network.prefixlen
+
+
+def _sources(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
+    """Who may speak at each port, and how the switch speaks there."""
+    address = int(fabric.gateway_of(switch).address)
+    for port, behind in speakers(fabric, switch).items():
+        speak = Act("speak", (("mac", _mac(behind.mac)), ("address", address)))
+        allowed = [_host_route(source) for source in sorted(behind.addresses)] + [ANY] * behind.any
+        for source in allowed:
+            yield Place("sources", (("port", port), ("source", source))), speak
+        for network in behind.refused(fabric):
+            yield Place("sources", (("port", port), ("source", _prefix(network)))), Act("no_speaker")
 
 
 def _towards(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[IPv4Address, Route]]:
@@ -136,6 +156,9 @@ def _routes(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterato
             Place("routes", (("address", _host_route(address)),)),
             Act("forward", (("port", out.port), ("source", _mac(out.mac)), ("destination", _mac(into.mac)))),
         )
+    yield Place("routes", (("address", _prefix(SERVICE_NETWORK)),)), Act("no_host")
+    for address in _own(fabric, switch):
+        yield Place("routes", (("address", _host_route(address)),)), Act("own")
 
 
 def _arp(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[tuple[Place, Act]]:
@@ -145,7 +168,7 @@ def _arp(fabric: Fabric, switch: str, around: Mapping[str, Route]) -> Iterator[t
     """
     gateway = fabric.gateway_of(switch)
     mac = _mac(gateway.mac)
-    always = (_host_route(gateway.address), (int(SERVICE_NETWORK.network_address), SERVICE_NETWORK.prefixlen))
+    always = (_host_route(gateway.address), _prefix(SERVICE_NETWORK))
     for address in always:
         yield Place("arp", (("address", address),)), Act("reply", (("mac", mac), ("home", DROP_PORT)))
     for _, host in fabric.hosts_on(switch):
@@ -167,9 +190,14 @@ def _endpoint(address: IPv4Address, protocol: int, port: int) -> Place:
 
 def _own_addresses(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
     yield _endpoint(fabric.reports.address, PROTOCOL_UDP, fabric.reports.port), Act("to_reports")
-    services = (service.address for _, service in fabric.services_on(switch))
-    for address in {fabric.gateway_of(switch).address, fabric.reports.address, *services}:
+    for address in _own(fabric, switch):
         yield _endpoint(address, PROTOCOL_ICMP, 0), Act("to_ping")
+
+
+def _own(fabric: Fabric, switch: str) -> set[IPv4Address]:
+    """The addresses that a switch answers for itself."""
+    services = (service.address for _, service in fabric.services_on(switch))
+    return {fabric.gateway_of(switch).address, fabric.reports.address, *services}
 
 
 def _steered(service: Service) -> Iterator[tuple[Place, Act]]:
@@ -241,10 +269,16 @@ def _key(fabric: Fabric, keys: BindingKeys | None) -> Iterator[tuple[str, int]]:
 
 
 def _tunnels(fabric: Fabric, switch: str) -> Iterator[tuple[Place, Act]]:
-    """Where tunnels end here: the nodes behind this switch that other switches steer to."""
+    """Where tunnels end here: the nodes behind this switch that other switches steer to; and where each begins."""
     for name, service in fabric.services.items():
-        if any(other != switch for other in fabric.steering_switches(name)):
+        for other in fabric.steering_switches(name):
+            if other == switch:
+                continue
+            port = list(way(fabric, other, switch))[-1].into.port
+            begins = _host_route(fabric.gateway_of(other).address)
             for node in service.instances:
                 host = fabric.hosts[node]
                 if host.switch == switch:
-                    yield Place("tunnels", (("address", int(host.address)),)), Act("decapsulate")
+                    end = ("address", int(host.address))
+                    yield Place("tunnels", (end, ("source", begins))), Act("decapsulate", (("port", port),))
+                    yield Place("tunnels", (end, ("source", ANY))), Act("no_tunnel")

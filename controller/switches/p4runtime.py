@@ -12,7 +12,7 @@ import finsy as fy
 from finsy.proto import U128, p4r
 
 from controller.switches.diff import Changes, Kind, Update
-from controller.switches.entries import GROUPS, Act, Key, Place
+from controller.switches.entries import ANY, GROUPS, Act, Key, Place
 from hitless.cancellation import raise_if_cancelled
 
 ELECTION_ID = 10
@@ -238,7 +238,8 @@ class Connection:
     def _place(self, entry: fy.P4TableEntry) -> tuple[Place, Act]:
         fields = self.schema.tables[entry.table_id].match_fields
         match: dict[str, Any] = entry.match or {}
-        key: Key = tuple((field.alias, match[field.alias]) for field in fields)
+        # P4Runtime leaves out a prefix that everything has; of exact keys, none may be missing.
+        key: Key = tuple((field.alias, match.get(field.alias, ANY)) for field in fields)
         assert isinstance(entry.action, fy.P4TableAction)
         return Place(entry.table_id, key), Act(entry.action.name, tuple(entry.action.args.items()))
 

@@ -263,6 +263,9 @@ class Lab:
         await self.connection.write(Changes(batches))
 
     def _hosts(self) -> Iterator[tuple[Place, Act]]:
+        speak = Act("speak", (("mac", SWITCH_MAC),))
+        for port in self.network.interfaces:
+            yield Place("sources", (("port", port), ("source", (0, 0)))), speak
         yield endpoint(REPORTS, REPORT_PORT), Act("to_reports")
         yield route(CLIENT, CLIENT_PORT, CLIENT_MAC)
         for member in range(self.nodes):

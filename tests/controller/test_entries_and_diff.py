@@ -93,7 +93,14 @@ def test_what_the_example_means() -> None:
     assert act(entries, "arp", address=(address("10.0.0.11"), 32)) == ("reply", {"mac": gateway, "home": 2})
     assert act(entries, "arp", address=(address("10.0.0.254"), 32)) == ("reply", {"mac": gateway, "home": 511})
     assert act(entries, "arp", address=(address("10.96.0.0"), 16)) == ("reply", {"mac": gateway, "home": 511})
-    assert len(entries) == 40
+    assert act(entries, "sources", port=3, source=(address("10.0.0.12"), 32)) == (
+        "speak",
+        {"mac": gateway, "address": address("10.0.0.254")},
+    )
+    assert act(entries, "routes", address=(address("10.96.0.0"), 16)) == ("no_host", {})
+    for own in ("10.0.0.254", "10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.255.254"):
+        assert act(entries, "routes", address=(address(own), 32)) == ("own", {})
+    assert len(entries) == 56
 
 
 def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
@@ -203,6 +210,10 @@ def holes(entries: Mapping[Place, Act]) -> list[str]:
     found = []
     routed = {key[0][1] for table, key in ((place.table, place.key) for place in entries) if table == "routes"}
     for place, does in entries.items():
+        if does.name == "forward":
+            speaker = Place("sources", (("port", dict(does.params)["port"]), ("source", place.key[0][1])))
+            if speaker not in entries:
+                found.append(f"{place} leads to who may not answer")
         if does.name == "to_service":
             service = dict(does.params)["service"]
             found += [
@@ -238,6 +249,24 @@ def test_no_order_of_a_batch_leaves_a_hole(before: Fabric, after: Fabric, chance
             assert not holes(entries)
     assert entries == wanted
     assert not diff(entries, wanted, ORDER)
+
+
+def test_what_a_controller_without_a_word_about_ports_left_is_completed_and_nothing_of_it_touched() -> None:
+    wanted = desired_entries(FABRIC, "s1")
+    new = {place for place, does in wanted.items() if place.table == "sources" or does.name in ("own", "no_host")}
+    changes = diff({place: does for place, does in wanted.items() if place not in new}, wanted, ORDER)
+    assert {update.kind for update in changes.updates} == {Kind.INSERT}
+    assert {update.place for update in changes.updates} == new
+    assert changes.updates[0].place.table == "sources", "before anything leads to who speaks there"
+
+
+def test_a_host_that_moves_may_speak_at_both_ports_until_all_leads_to_the_new_one() -> None:
+    host = FABRIC.hosts["edge2"].model_copy(update={"port": 7})
+    after = FABRIC.model_copy(update={"hosts": {**FABRIC.hosts, "edge2": host}})
+    changes = diff(desired_entries(FABRIC, "s1"), desired_entries(after, "s1"), ORDER)
+    kinds = [(update.kind, update.place.table) for update in changes.updates]
+    assert kinds.index((Kind.INSERT, "sources")) < kinds.index((Kind.MODIFY, "routes"))
+    assert kinds[-1] == (Kind.DELETE, "sources")
 
 
 def test_entries_are_made_in_the_order_in_which_the_program_says_that_they_refer_to_one_another() -> None:

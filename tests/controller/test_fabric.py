@@ -77,6 +77,12 @@ def test_credentials_are_relative_to_the_file(tmp_path: Path) -> None:
         ("10.96.0.2", "10.97.0.2", "services.detect.address", "expected an address in 10.96.0.0/16"),
         ("10.96.0.2", "10.96.255.254", "services.detect.address", "where reports go"),
         ("10.0.0.12", "10.96.7.7", "hosts.edge2.address", "expected an address outside 10.96.0.0/16"),
+        (
+            "10.0.0.12",
+            "127.0.0.9",
+            "hosts.edge2.address",
+            "the address of a machine: nothing may come from 127.0.0.0/8",
+        ),
         ("address: 10.96.255.254", "address: 10.0.7.7", "reports.address", "expected an address in 10.96.0.0/16"),
         ("edge2: {member: 1", "edge2: {member: 0", "services.preprocess.instances.edge2.member", "member 0 is taken"),
         ("member: 1", "member: 64", "services.preprocess.instances.edge2.member", "expected less than 64, got 64"),

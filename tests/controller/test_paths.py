@@ -88,7 +88,9 @@ def test_the_steering_switch_reaches_a_remote_node_by_tunnel() -> None:
 
 def test_the_last_switch_opens_the_tunnel_and_passes_reports_and_requests_on() -> None:
     entries = desired_entries(FABRIC, "s2")
-    assert act(entries, "tunnels", address=address("10.0.0.12")) == ("decapsulate", {})
+    node, begins = address("10.0.0.12"), address("10.0.0.254")
+    assert act(entries, "tunnels", address=node, source=(begins, 32)) == ("decapsulate", {"port": 10})
+    assert act(entries, "tunnels", address=node, source=(0, 0)) == ("no_tunnel", {})
     assert act(entries, "routes", address=(address("10.96.0.3"), 32))[1]["port"] == 10
     assert Place("endpoints", (("address", address("10.96.0.3")), ("protocol", 6), ("port", 80))) not in entries
     assert act(entries, "policies", service=3) == ("random_choice", {}), "it elects no host of its own"

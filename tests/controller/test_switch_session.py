@@ -109,6 +109,8 @@ async def entries_of(session: SwitchSession) -> dict[Place, Act]:
 
 def test_provisioning_twice_changes_nothing(target: Target) -> None:
     fabric = fabric_at(target)
+    client = fabric.hosts["client"].model_copy(update={"sources": "any"})
+    fabric = fabric.model_copy(update={"hosts": {**fabric.hosts, "client": client}})
 
     async def body() -> None:
         async with connected(fabric) as session:

@@ -26,6 +26,7 @@ HOSTS = {1: 0x0A000001, 2: 0x0A000100, 3: 0x0A000101, 4: 0x0A000102}
 """An address behind each port of a bench."""
 ROOM, MOST_PORTS, FLOWS, OLD_ONES = 2048, 8, 256, 64
 REASONS = ("REPORT_MALFORMED", "REPORT_UNBOUND", "REPORT_OLD", "REPORT_FORGED")
+INTRUSIONS = ("SOURCE", "FOREIGN", "TUNNEL")
 
 Frame = tuple[int, bytes]
 """A frame and the port that it comes to."""
@@ -87,6 +88,27 @@ class Forger(ctypes.Structure):
     def expected(self) -> dict[str, int]:
         """How many must have been dropped, by reason."""
         return dict(zip(REASONS, self.counts, strict=True))
+
+
+class Intruder(ctypes.Structure):
+    """Makes frames that no port must take, out of one that all do, which must be IPv4; `end` is where tunnels end."""
+
+    _fields_ = (
+        ("state", ctypes.c_uint64),
+        ("good", _Frame),
+        ("ports", ctypes.c_uint32),
+        ("end", ctypes.c_uint32),
+        ("counts", ctypes.c_uint64 * len(INTRUSIONS)),
+    )
+    make = "intrude"
+
+    def __init__(self, good: bytes, end: int, start: int) -> None:
+        super().__init__(start, _frame(0, good), PORTS, end)
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """How many must have been dropped, by reason."""
+        return dict(zip(INTRUSIONS, self.counts, strict=True))
 
 
 class Flood(ctypes.Structure):

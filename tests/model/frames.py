@@ -1,4 +1,7 @@
-"""Frames as the switch reads and writes them. In the program: parser.p4, guard.p4, checksums.p4, ping.p4, arp.p4."""
+"""Frames as the switch reads and writes them.
+
+In the program: parser.p4, guard.p4, checksums.p4, tunnel.p4, ping.p4, arp.p4, icmp_error.p4.
+"""
 
 import struct
 from dataclasses import dataclass, replace
@@ -9,8 +12,11 @@ from hitless.words import (
     CAPABLE_0,
     CAPABLE_1,
     CONGESTION_EXPERIENCED,
-    FRAGMENTATION_NEEDED,
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_VLAN,
     ICMP_BYTES,
+    ICMP_ECHO,
     ICMP_ERROR_BYTES,
     ICMP_PARAMETER,
     ICMP_TIME_EXCEEDED,
@@ -18,8 +24,11 @@ from hitless.words import (
     INVOCATION_BYTES,
     NOT_CAPABLE,
     OWN_TTL,
+    QUOTED_BYTES,
     REPORT_BYTES,
     UDP_BYTES,
+    VLAN_BYTES,
+    Unreachable,
 )
 from hitless.words import ETHERNET_BYTES as ETHERNET
 from hitless.words import IPV4_BYTES as IPV4
@@ -36,6 +45,17 @@ INVOCATION_MAGIC = words.INVOCATION_MAGIC.to_bytes(2)
 
 class Refused(Exception):
     """The frame is dropped; the argument is the drop reason's name."""
+
+
+class Told(Refused):
+    """The frame is dropped, and its sender is told why, if it may be."""
+
+    def __init__(self, reason: str, packet: "Packet", code: Unreachable | None = None) -> None:
+        super().__init__(reason)
+        self.packet = packet
+        """What could not go on."""
+        self.code = code
+        """Of "destination unreachable"; None: time exceeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +84,15 @@ class Packet:
     segment: Segment | None = None
     payload: bytes | None = None
     """From a report's or an invocation's header on, if there is one."""
+    datagram: bool = False
+    """A whole UDP datagram."""
     echo: bool = False
     """An ICMP echo request."""
     quote: Quote | None = None
     """What an ICMP error quotes."""
     fragment: bool = False
+    later: bool = False
+    """A fragment that is not the first."""
     total: int = IPV4
     """Bytes from the IPv4 header on, by the header."""
     whole: bool = False
@@ -91,6 +115,15 @@ def ether_type(frame: bytes) -> int:
     return int.from_bytes(frame[12:14], "big")
 
 
+def untagged(frame: bytes) -> bytes:
+    """The frame without a tag for VLAN 0 (IEEE 802.1Q) in front of ARP or IPv4. Raises Refused."""
+    if ether_type(frame) != ETHERTYPE_VLAN:
+        return frame
+    _need(frame, ETHERNET + VLAN_BYTES)
+    vlan, inside = int.from_bytes(frame[14:16]) & 0xFFF, int.from_bytes(frame[16:18])
+    return frame[:12] + frame[16:] if vlan == 0 and inside in (ETHERTYPE_ARP, ETHERTYPE_IPV4) else frame
+
+
 def _need(frame: bytes, size: int) -> None:
     if len(frame) < size:
         raise Refused("PARSER")
@@ -111,12 +144,15 @@ def parse(frame: bytes) -> Packet:
         destination,
         ttl,
         fragment=bool(flags & 0x3FFF),
+        later=bool(flags & 0x1FFF),
         total=total,
         whole=bool(flags & 0x4000),
     )
     if plain and protocol in _TRANSPORT:
         _need(frame, at + _TRANSPORT[protocol])
         packet = _transport(packet, frame[at:])
+    elif header[0] == 0x45 and not packet.later and total >= IPV4 + QUOTED_BYTES:
+        _need(frame, at + QUOTED_BYTES)
     if header[0] != 0x45:
         raise Refused("OPTIONS")
     if checksum(header) != 0 or header[10:12] == b"\xff\xff":
@@ -131,6 +167,8 @@ def parse(frame: bytes) -> Packet:
 def _transport(packet: Packet, body: bytes) -> Packet:
     """With what steering sees above IPv4."""
     if packet.protocol == IPIP:
+        if packet.total >= IPV4 + IPV4 + QUOTED_BYTES:
+            _need(body, IPV4 + QUOTED_BYTES)
         return packet
     if packet.protocol == ICMP:
         return replace(packet, echo=body[:2] == b"\x08\x00", quote=_quote(packet, body))
@@ -138,6 +176,7 @@ def _transport(packet: Packet, body: bytes) -> Packet:
     packet = replace(packet, source_port=source, destination_port=destination)
     if packet.protocol == TCP:
         return replace(packet, segment=Segment(bool(body[13] & 2), bool(body[13] & 16), bool(body[13] & 5)))
+    packet = replace(packet, datagram=True)
     length = int.from_bytes(body[4:6], "big")
     if length < 8 + INVOCATION_BYTES:
         return packet
@@ -220,18 +259,27 @@ def decapsulated(packet: Packet) -> Packet:
     if packet.fragment:
         raise Refused("FRAGMENT")
     header = packet.frame[ETHERNET + IPV4 : ETHERNET + 2 * IPV4]
-    total, flags, ttl = struct.unpack("!2xH2xHB11x", header)
+    total, flags, ttl, protocol, source, destination = struct.unpack("!2xH2xHBB2xII", header)
     if header[0] != 0x45:
         raise Refused("OPTIONS")
     if checksum(header) != 0:
         raise Refused("CHECKSUM")
     if total < IPV4 or total + IPV4 > packet.total:
         raise Refused("LENGTH")
+    inner = Packet(
+        packet.frame[:ETHERNET] + _with_checksum(header) + packet.frame[ETHERNET + 2 * IPV4 :],
+        protocol,
+        source,
+        destination,
+        ttl,
+        fragment=bool(flags & 0x3FFF),
+        later=bool(flags & 0x1FFF),
+        total=total,
+    )
     if ttl <= 1:
-        raise Refused("TTL")
-    frame = packet.frame[:ETHERNET] + _with_checksum(_marked(header, packet.frame[ETHERNET + 1] & 3))
-    frame += packet.frame[ETHERNET + 2 * IPV4 :]
-    return replace(packet, frame=frame, ttl=ttl, fragment=bool(flags & 0x3FFF))
+        raise Told("TTL", inner)
+    marked = _with_checksum(_marked(header, packet.frame[ETHERNET + 1] & 3))
+    return replace(inner, frame=inner.frame[:ETHERNET] + marked + inner.frame[ETHERNET + IPV4 :])
 
 
 def _marked(header: bytes, mark: int) -> bytes:
@@ -244,17 +292,23 @@ def _marked(header: bytes, mark: int) -> bytes:
     return header[:1] + bytes([header[1] & ~3 | own]) + header[2:]
 
 
-def too_big(packet: Packet, path_mtu: int) -> bytes:
-    """The answer that a packet is too big for the tunnel (RFC 1191). Raises Refused when nobody can be told."""
-    if not packet.whole or (packet.segment is None and packet.protocol != UDP) or packet.fragment:
-        raise Refused("MTU")
-    frame = packet.frame
-    addresses = packet.destination, packet.source
-    outer = struct.pack("!BBHHHBBHII", 0x45, 0, ICMP_ERROR_BYTES, 0, 0, OWN_TTL, ICMP, 0, *addresses)
-    notice = (
-        struct.pack("!BBHI", ICMP_UNREACHABLE, FRAGMENTATION_NEEDED, 0, path_mtu - IPV4 & 0xFFFF)
-        + frame[ETHERNET : ETHERNET + IPV4 + 8]
+def may_be_told(packet: Packet) -> bool:
+    """Whether a router may send an ICMP error about it (RFC 1812, 4.3.2.7)."""
+    quoted = packet.frame[ETHERNET + IPV4 :]
+    return (
+        packet.total >= IPV4 + QUOTED_BYTES
+        and not packet.later
+        and packet.destination >> 29 != 7
+        and (packet.protocol != ICMP or quoted[0] == ICMP_ECHO)
     )
+
+
+def icmp_error(packet: Packet, source: int, code: Unreachable | None, rest: int = 0) -> bytes:
+    """What the packet's sender is told by `source`: its destination is unreachable, or without a code its time over."""
+    frame = packet.frame
+    outer = struct.pack("!BBHHHBBHII", 0x45, 0, ICMP_ERROR_BYTES, 0, 0, OWN_TTL, ICMP, 0, source, packet.source)
+    kind = ICMP_TIME_EXCEEDED if code is None else ICMP_UNREACHABLE
+    notice = struct.pack("!BBHI", kind, code or 0, 0, rest) + frame[ETHERNET : ETHERNET + IPV4 + QUOTED_BYTES]
     notice = notice[:2] + checksum(notice).to_bytes(2, "big") + notice[4:]
     return frame[6:12] + frame[:6] + frame[12:14] + _with_checksum(outer) + notice
 
@@ -275,9 +329,14 @@ class Question:
         return frame[6:12] + hardware + frame[12:14] + body
 
 
+def sender(frame: bytes) -> int:
+    """Who sends an ARP frame. Raises Refused."""
+    _need(frame, ETHERNET + 28)
+    return int.from_bytes(frame[28:32])
+
+
 def question(frame: bytes) -> Question:
     """Read an ARP frame. Raises Refused for what is no request, or only announces its sender."""
-    _need(frame, ETHERNET + 28)
     asked = Question(frame, *struct.unpack_from("!I6xI", frame, 28))
     if frame[14:22] != b"\0\x01\x08\0\x06\x04\0\x01" or asked.sender == asked.target:
         raise Refused("ARP")

@@ -1,7 +1,8 @@
 """One switch as the data plane contract has it: table entries and frames in; frames, digests and counts out.
 
-In the program: steering.p4, classify.p4, packet_io.p4, routing.p4, outcome.p4, with the stages in the same order. Pure:
-time is what the caller says. Frames without a program: for tests that compare a target with the contract.
+In the program: steering.p4, classify.p4, ports.p4, packet_io.p4, routing.p4, icmp_error.p4, outcome.p4, with the stages
+in the same order. Pure: time is what the caller says. Frames without a program: for tests that compare a target with
+the contract.
 """
 
 import struct
@@ -36,13 +37,20 @@ from hitless.words import (
     InvocationType,
     PacketInOp,
     PacketOutOp,
+    Unreachable,
 )
 from tests.model import frames
-from tests.model.frames import Packet, Quote, Refused
+from tests.model.frames import Packet, Quote, Refused, Told
 
 PACKET_IN, PACKET_OUT = Header(PACKET_IN_LAYOUT), Header(PACKET_OUT_LAYOUT)
 NO_PACKET_IN = {name: 0 for name, _ in PACKET_IN_LAYOUT}
 _REQUEST, _REPORT, _PING = "to_service", "to_reports", "to_ping"
+_NOWHERE = {
+    "no_route": ("NO_ROUTE", Unreachable.NET),
+    "no_host": ("NO_ROUTE", Unreachable.HOST),
+    "own": ("NO_PORT", Unreachable.PORT),
+}
+"""Of a route's actions: why a packet does not go there."""
 
 Sent = tuple[int, bytes]
 """A frame and the port that it leaves by."""
@@ -75,6 +83,8 @@ class Switch:
         self._actions: dict[Place, str] = {}
         self._services: dict[int, ServiceSteering] = {}
         self._flows = FlowStore()
+        self._spent: dict[int, int] = {}
+        """Until when a port's share of ICMP errors is used up (µs)."""
 
     def write(self, place: Place, act: Act | None) -> None:
         """Insert or modify an entry, or delete it."""
@@ -111,11 +121,11 @@ class Switch:
     def _entry(self, table: str, **key: int) -> dict[str, int] | None:
         return self._tables.get(Place(table, tuple(key.items())))
 
-    def _longest(self, table: str, address: int) -> Place | None:
-        """The entry with the longest prefix that covers an address."""
+    def _longest(self, table: str, address: int, name: str = "address", /, **key: int) -> Place | None:
+        """The entry with the longest prefix that covers an address; `key`: what stands in front of it."""
         for length in range(32, -1, -1):
             prefix = address >> 32 - length << 32 - length
-            if (place := Place(table, (("address", (prefix, length)),))) in self._tables:
+            if (place := Place(table, (*key.items(), (name, (prefix, length))))) in self._tables:
                 return place
         return None
 
@@ -144,6 +154,7 @@ class Switch:
     # Frames
 
     def _frame(self, now: int, port: int, frame: bytes, result: Result) -> None:
+        frame = frames.untagged(frame)
         match frames.ether_type(frame):
             case words.ETHERTYPE_ARP:
                 self._arp(port, frame, result)
@@ -152,7 +163,18 @@ class Switch:
             case _:
                 raise Refused("ETHERTYPE")
 
+    def _own_address(self, port: int, source: int, frame: bytes, kind: str) -> int:
+        """Of the switch at a port, where a source may speak, and the frame is for the switch. Raises Refused."""
+        place = self._longest("sources", source, "source", port=port)
+        if place is None or self._actions[place] != "speak":
+            raise Refused("SOURCE")
+        to, own = int.from_bytes(frame[:6]), self._tables[place]
+        if to != own["mac"] and kind != _REPORT and (kind, to) != ("arp", words.BROADCAST):
+            raise Refused("FOREIGN")
+        return own["address"]
+
     def _arp(self, port: int, frame: bytes, result: Result) -> None:
+        self._own_address(port, frames.sender(frame), frame, "arp")
         question = frames.question(frame)
         place = self._longest("arp", question.target)
         if place is None or self._tables[place]["home"] == port:
@@ -160,33 +182,65 @@ class Switch:
         self._send(port, port, question.answer(self._tables[place]["mac"]), result)
 
     def _ipv4(self, now: int, port: int, packet: Packet, result: Result) -> None:
-        if packet.protocol == PROTOCOL_IPIP and self._entry("tunnels", address=packet.destination) is not None:
-            self._route(port, frames.decapsulated(packet), packet.destination, result)
-            return
         quote = packet.quote if packet.quote is not None and packet.quote.source == packet.destination else None
         protocol, own_port = packet.protocol, packet.destination_port
         if quote is not None:
             protocol, own_port = quote.protocol, quote.source_port
         place = Place("endpoints", (("address", packet.destination), ("protocol", protocol), ("port", own_port)))
-        kind = self._actions.get(place)
-        if kind not in (_REPORT, _PING) and packet.ttl <= 1:
-            raise Refused("TTL")
-        if kind == _PING:
-            self._send(port, port, frames.echo_reply(packet), result)
-        elif kind == _REPORT:
-            self._report(now, port, packet, result)
-        elif kind == _REQUEST:
-            self._request(now, port, packet, quote, self._tables[place]["service"], result)
-        else:
-            self._route(port, packet, packet.destination, result)
+        kind = self._actions.get(place, "elsewhere")
+        own_address = self._own_address(port, packet.source, packet.frame, kind)
+        try:
+            if kind == _PING:
+                self._send(port, port, frames.echo_reply(packet), result)
+            elif kind == _REPORT:
+                self._report(now, port, packet, result)
+            elif kind == _REQUEST:
+                self._request(now, port, packet, quote, self._tables[place]["service"], result)
+            else:
+                self._route(port, self._taken_out(port, packet), packet.destination, result)
+        except Told as told:
+            self._tell(now, port, own_address, told, result)
+            raise
+
+    def _taken_out(self, port: int, packet: Packet) -> Packet:
+        """The packet out of its tunnel, if that ends here. Raises Refused for one that is not from its other end."""
+        if packet.protocol != PROTOCOL_IPIP:
+            return packet
+        end = self._longest("tunnels", packet.source, "source", address=packet.destination)
+        if end is None:
+            return packet
+        if self._actions[end] != "decapsulate" or self._tables[end]["port"] != port:
+            raise Refused("TUNNEL")
+        return frames.decapsulated(packet)
+
+    def _tell(self, now: int, port: int, own_address: int, told: Told, result: Result) -> None:
+        """Say that a packet does not get there, unless nobody may be told or too many were."""
+        if not frames.may_be_told(told.packet):
+            return
+        ahead = self._spent.get(port, 0) - now & 2**48 - 1
+        ahead = words.ERROR_INTERVAL + (ahead if ahead <= words.ERROR_SPAN else 0)
+        if ahead > words.ERROR_SPAN:
+            self.events["LIMITED"] += 1
+            return
+        self._spent[port] = now + ahead & 2**48 - 1
+        own = told.code in (None, Unreachable.NET, Unreachable.HOST)
+        answer = frames.icmp_error(told.packet, own_address if own else told.packet.destination, told.code)
+        self._send(port, port, answer, result)
+        self.events["TIME_EXCEEDED" if told.code is None else "UNREACHABLE"] += 1
 
     def _route(self, port: int, packet: Packet, address: int, result: Result, tunnel_source: int | None = None) -> None:
         """Send a packet to where the address is routed, through a tunnel if it has a source."""
         place = self._longest("routes", address)
-        if place is None and packet.fragment:
-            raise Refused("FRAGMENT")
-        if place is None or self._actions[place] != "forward":
-            raise Refused("NO_ROUTE")
+        action = self._actions[place] if place is not None else "no_route"
+        if place is None or action != "forward":
+            reason, code = _NOWHERE[action]
+            if action == "own" and packet.fragment:
+                reason, code = "FRAGMENT", Unreachable.PROHIBITED
+            elif action == "own" and packet.segment is None and not packet.datagram:
+                code = Unreachable.PROTOCOL
+            raise Told(reason, packet, code)
+        if packet.ttl <= 1:
+            raise Told("TTL", packet)
         hop = self._tables[place]
         packet = frames.forwarded(packet, hop["source"], hop["destination"])
         frame = packet.frame if tunnel_source is None else frames.encapsulated(packet, tunnel_source, address)
@@ -223,6 +277,8 @@ class Switch:
 
     def _request(self, now: int, port: int, packet: Packet, quote: Quote | None, index: int, result: Result) -> None:
         steering = self._configured(index)
+        if packet.ttl <= 1:
+            raise Told("TTL", packet)
         services = self._tables[Place("services", (("service", index),))]
         instances = {
             member: self._entry("instances", instance=index << MEMBER_BITS | member) for member in range(MEMBERS)
@@ -244,7 +300,11 @@ class Switch:
                 self.steered[index << MEMBER_BITS | outcome.member] += 1
             case Verdict.TOO_BIG:
                 assert entry is not None
-                self._send(port, port, frames.too_big(packet, entry["path_mtu"]), result)
+                if not packet.whole or not frames.may_be_told(packet):
+                    raise Refused("MTU")
+                room = entry["path_mtu"] - frames.IPV4 & 0xFFFF
+                answer = frames.icmp_error(packet, packet.destination, Unreachable.TOO_BIG, room)
+                self._send(port, port, answer, result)
                 self.events["TOO_BIG"] += 1
             case Verdict.FALLBACK:
                 self._route(port, packet, services["fallback"], result)

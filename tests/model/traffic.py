@@ -24,6 +24,10 @@ LOADS = st.tuples(WORDS, WORDS, WORDS)
 MARKS = st.sampled_from([0, 0, 1, 2, 3, 3])
 PLACES = st.sampled_from([0, 0, 0, 12, 13, 14, 16, 17, 20, 21, 22, 23, *range(34, 48), 65, 66, 82, 85])
 BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 4, 6, 8, 0x20, 0x40, 0x45, 0x46, 0x50, 0x65, 0xFF]))
+PLAIN = [world.CLIENT, world.FALLBACK, world.TO_CPU, 0x0A050505, 0x0B000001, 0xE0000001]
+"""Where packets go that are nobody's request: hosts, the CPU port, nowhere."""
+PLAIN += [world.GATEWAY, SERVICES[0].address, SERVICES[0].address + 0x1000]
+"""And to the switch's own addresses, and to what is none of them in the services' network."""
 U32 = 2**32 - 1
 
 
@@ -140,13 +144,18 @@ class Traffic(RuleBasedStateMachine):
         destination=st.sampled_from([world.node_address(0), world.node_address(0), world.node_address(1)]),
         room=st.sampled_from([0, 4]),
         marks=st.tuples(MARKS, MARKS),
+        source=st.sampled_from([world.GATEWAY] * 8 + [world.node_address(1)]),
+        port=st.sampled_from([4] * 8 + [3, 1]),
     )
-    def tunnel(self, pick: int, destination: int, room: int, marks: tuple[int, int]) -> None:
-        """A packet that was steered by another switch; `marks` are its and its tunnel's for congestion (RFC 3168)."""
+    def tunnel(self, pick: int, destination: int, room: int, marks: tuple[int, int], source: int, port: int) -> None:
+        """A packet that was steered by another switch, or may not come out of a tunnel.
+
+        `marks` are its and its tunnel's for congestion (RFC 3168).
+        """
         if self.seeds:
             inner, outer = marks
             frame = world.marked(self.seeds[-1 - pick % len(self.seeds)][1], inner)
-            self.send(4, world.marked(world.tunnelled(frame, destination, room), outer))
+            self.send(port, world.marked(world.tunnelled(frame, destination, room, source), outer))
 
     @rule(service=services, requests=REQUESTS)
     def requests(self, service: Kind, requests: list[tuple[int, int]]) -> None:
@@ -161,27 +170,39 @@ class Traffic(RuleBasedStateMachine):
     )
     def ping(self, target_: int, code: int, sum_: int) -> None:
         """An echo request, or nearly."""
-        self.send(2, world.echo(target_, 8, code, sum_))
+        self.send(world.CLIENT_PORT, world.echo(target_, 8, code, sum_))
 
     @rule(
         port=st.sampled_from(PORTS),
         asked=st.sampled_from([world.GATEWAY, SERVICES[0].address, world.CLIENT, world.node_address(0), 0x0B000001]),
         operation=st.sampled_from([1, 1, 2]),
-        sender=st.sampled_from([world.CLIENT, world.GATEWAY]),
+        sender=st.sampled_from([world.CLIENT, world.node_address(0), world.node_address(0), world.GATEWAY]),
+        destination=st.sampled_from([world.BROADCAST, world.BROADCAST, world.SWITCH_MAC, world.CLIENT_MAC]),
     )
-    def ask(self, port: int, asked: int, operation: int, sender: int) -> None:
+    def ask(self, port: int, asked: int, operation: int, sender: int, destination: int) -> None:
         """An ARP frame."""
-        self.send(port, world.arp(asked, sender, operation))
+        self.send(port, world.arp(asked, sender, operation, destination))
 
     @rule(
-        destination=st.sampled_from([world.CLIENT, world.FALLBACK, world.TO_CPU, 0x0A050505, 0x0B000001]),
-        protocol=st.sampled_from([6, 17, 41]),
+        destination=st.sampled_from(PLAIN),
+        protocol=st.sampled_from([6, 17, 41, 1]),
         ttl=st.sampled_from([0, 1, 2, 255]),
+        times=st.sampled_from([1] * 9 + [22]),
+        room=st.sampled_from([0, 7, 8, 60]),
     )
-    def plain(self, destination: int, protocol: int, ttl: int) -> None:
-        """A packet that is nobody's request."""
-        body = world.tcp(1, 2, 2) if protocol == 6 else world.udp(1, 2, b"HTHI" + bytes(60))
-        self.send(3, world.ipv4(world.CLIENT, destination, protocol, body, ttl))
+    def plain(self, destination: int, protocol: int, ttl: int, times: int, room: int) -> None:
+        """A packet that is nobody's request; seldom, more of them at once than are answered."""
+        bodies = {6: world.tcp(1, 2, 2), 17: world.udp(1, 2, b"HTHI" + bytes(60)), 1: b"\x08" + bytes(7)}
+        for _ in range(times):
+            body = bodies.get(protocol, bytes(room))
+            self.send(world.CLIENT_PORT, world.ipv4(world.CLIENT, destination, protocol, body, ttl))
+
+    @rule(pick=st.integers(0, 9), tag=st.sampled_from([0, 0, 0xE000, 1]), inside=st.sampled_from([None] * 4 + [0x8100]))
+    def tag(self, pick: int, tag: int, inside: int | None) -> None:
+        """A frame from before with a tag (IEEE 802.1Q)."""
+        if self.seeds:
+            port, frame = self.seeds[-1 - pick % len(self.seeds)]
+            self.duel.send(port, world.tagged_frame(frame, tag, inside))
 
     @rule(op=st.sampled_from([0, 2, 2, 3]), port=st.sampled_from([1, 2, 510, 511, 513]), pick=st.integers(0, 9))
     def packet_out(self, op: int, port: int, pick: int) -> None:

@@ -188,6 +188,7 @@ def sentinel_entries() -> list[tuple[Place, Act]]:
         (world.of_service("services", SENTINEL), Act(silent.action, silent.params)),
         (world.of_service("policies", SENTINEL), Act(policy.action, policy.params)),
         (world.of_service("scoring", SENTINEL), Act(score.action, score.params)),
+        *((world.speaks(port, SOURCE, 32), world.speak()) for port in PORTS),
     ]
     for member in MEMBERS:
         entries.append((world.instance(SENTINEL, member), world.at_node(member, 1)))

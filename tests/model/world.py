@@ -10,11 +10,13 @@ from hitless.steering.flows import slots_of
 from hitless.wire.layout import Header
 from hitless.wire.report import Key, Report, tagged
 from hitless.words import (
+    BROADCAST,
     CPU_PORT,
     DROP_PORT,
     ETHERNET_BYTES,
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
+    ETHERTYPE_VLAN,
     INVOCATION_LAYOUT,
     INVOCATION_MAGIC,
     INVOCATION_VERSION,
@@ -103,7 +105,17 @@ def fixed_entries() -> list[tuple[Place, Act]]:
         (lpm("routes", FALLBACK, 32), forward(4, 0x020000000009)),
         (lpm("routes", TO_CPU, 24), forward(CPU_PORT, 0x020000000300)),
         (lpm("routes", 0x0A000000, 8), Act("no_route")),
-        (Place("tunnels", (("address", node_address(0)),)), Act("decapsulate")),
+        (lpm("routes", int(SERVICE_PREFIX), SERVICE_PREFIX_LENGTH), Act("no_host")),
+        *((lpm("routes", own, 32), Act("own")) for own in (GATEWAY, REPORTS)),
+        (tunnel(node_address(0), GATEWAY, 32), Act("decapsulate", (("port", 4),))),
+        (tunnel(node_address(0), 0, 0), Act("no_tunnel")),
+        # Behind port 1 is whoever sits nowhere else, behind the others are nodes, and behind port 4 another switch.
+        (speaks(CLIENT_PORT, 0, 0), speak()),
+        (speaks(CLIENT_PORT, node_address(0), 24), Act("no_speaker")),
+        (speaks(CLIENT_PORT, GATEWAY, 32), Act("no_speaker")),
+        (speaks(4, GATEWAY, 32), speak()),
+        (speaks(CPU_PORT, 0, 0), speak()),
+        *((speaks(port, node_address(0), 24), speak()) for port in PORTS[1:]),
     ]
     for member in MEMBERS:
         entries.append((lpm("routes", node_address(member), 32), forward(node_port(member), 0x020000000100 + member)))
@@ -116,6 +128,7 @@ def fixed_entries() -> list[tuple[Place, Act]]:
             )
         )
         entries.append((endpoint(service.address, ICMP, 0), Act("to_ping")))
+        entries.append((lpm("routes", service.address, 32), Act("own")))
     return entries
 
 
@@ -127,6 +140,21 @@ def endpoint(address: int, protocol: int, port: int) -> Place:
 def lpm(table: str, address: int, length: int) -> Place:
     """A place in `routes` or `arp`."""
     return Place(table, (("address", (address, length)),))
+
+
+def tunnel(address: int, source: int, length: int) -> Place:
+    """A place in `tunnels`: of a node, and the prefix that its packets come from."""
+    return Place("tunnels", (("address", address), ("source", (source, length))))
+
+
+def speaks(port: int, source: int, length: int) -> Place:
+    """A place in `sources`."""
+    return Place("sources", (("port", port), ("source", (source, length))))
+
+
+def speak() -> Act:
+    """Take what comes from there, in frames for the switch's MAC."""
+    return Act("speak", (("mac", SWITCH_MAC), ("address", GATEWAY)))
 
 
 def reply(home: int) -> Act:
@@ -217,10 +245,16 @@ def echo(destination: int, kind: int = 8, code: int = 0, sum_: int = 0xF7FF) -> 
     return ipv4(CLIENT, destination, ICMP, struct.pack("!BBHI", kind, code, sum_, 0) + b"abcd")
 
 
-def arp(target: int, sender: int = CLIENT, operation: int = 1) -> bytes:
+def arp(target: int, sender: int = CLIENT, operation: int = 1, destination: int = BROADCAST) -> bytes:
     """An ARP frame."""
     body = struct.pack("!HHBBH6sI6sI", 1, 0x0800, 6, 4, operation, bytes(6), sender, bytes(6), target)
-    return ethernet(ETHERTYPE_ARP, body + bytes(18), 0xFFFFFFFFFFFF)
+    return ethernet(ETHERTYPE_ARP, body + bytes(18), destination)
+
+
+def tagged_frame(frame: bytes, tag: int, ether_type: int | None = None) -> bytes:
+    """The same with an 802.1Q tag, and perhaps with another type behind it."""
+    inside = frame[12:14] if ether_type is None else ether_type.to_bytes(2)
+    return frame[:12] + ETHERTYPE_VLAN.to_bytes(2) + tag.to_bytes(2) + inside + frame[14:]
 
 
 def report_frame(report: Report, member: int, key: Key | None = None, flaw: int = 0) -> bytes:
@@ -255,9 +289,9 @@ def error(frame: bytes, kind: int, code: int = 1) -> bytes:
     return ipv4(CLIENT, int.from_bytes(flow[0], "big"), ICMP, struct.pack("!BBHI", kind, code, 0, 0) + quoted)
 
 
-def tunnelled(frame: bytes, destination: int, room: int = 0) -> bytes:
+def tunnelled(frame: bytes, destination: int, room: int = 0, source: int = GATEWAY) -> bytes:
     """IPv4 in IPv4, with bytes after it."""
-    return ipv4(GATEWAY, destination, 4, frame[14:] + bytes(room))
+    return ipv4(source, destination, 4, frame[14:] + bytes(room))
 
 
 def flow_key(service: Kind, source: int, source_port: int) -> bytes:

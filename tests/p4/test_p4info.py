@@ -28,8 +28,9 @@ TABLES = {
     ),
     0x02000020: ("bindings", {"port": 9, "source": 32, "service_id": 16, "node_id": 16}, ["bind", "unbound"]),
     0x02000030: ("instances", {"instance": 14}, ["at_node", "at_remote_node", "NoAction"]),
-    0x02000040: ("routes", {"address": 32}, ["forward", "no_route"]),
-    0x02000050: ("tunnels", {"address": 32}, ["decapsulate", "NoAction"]),
+    0x02000040: ("routes", {"address": 32}, ["forward", "no_route", "no_host", "own"]),
+    0x02000050: ("tunnels", {"address": 32, "source": 32}, ["decapsulate", "no_tunnel", "NoAction"]),
+    0x02000060: ("sources", {"port": 9, "source": 32}, ["speak", "no_speaker"]),
 }  # fmt: skip
 ACTIONS = {
     0x01000001: ("reply", {"mac": 48, "home": 9}),
@@ -66,7 +67,12 @@ ACTIONS = {
     0x01000031: ("at_remote_node", {"node": 32, "generation": 8, "tunnel_source": 32, "path_mtu": 16}),
     0x01000040: ("forward", {"port": 9, "source": 48, "destination": 48}),
     0x01000041: ("no_route", {}),
-    0x01000050: ("decapsulate", {}),
+    0x01000050: ("decapsulate", {"port": 9}),
+    0x01000060: ("speak", {"mac": 48, "address": 32}),
+    0x01000061: ("no_speaker", {}),
+    0x01000062: ("no_host", {}),
+    0x01000063: ("own", {}),
+    0x01000064: ("no_tunnel", {}),
 }  # fmt: skip
 REFERENCES = {
     "endpoints": {"address": {"arp.address"}, "to_service.service": {"services.service", "policies.service"}},
@@ -79,6 +85,7 @@ REFERENCES = {
     },
     "instances": {"at_node.node": {"routes.address"}, "at_remote_node.node": {"routes.address"}},
     "tunnels": {"address": {"routes.address"}},
+    "routes": {"forward.port": {"sources.port"}},
 }
 """Of a table: what a key or an action's parameter names, which must be there first."""
 PRE = {"multicast_group": {"group"}}

@@ -16,6 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from hitless.words import (
+    CPU_PORT,
     DROP_PORT,
     MEMBERS,
     PROTOCOL_ICMP,
@@ -28,6 +29,7 @@ from p4src.build import ROOT
 from tests.packet.artefacts import GUARD, MUTANT, P4INFO, PIPELINE
 from tests.packet.clock import Clock
 from tests.packet.layout import (
+    ANY,
     CLIENT,
     CLIENT_MAC,
     CLIENT_PORT,
@@ -140,12 +142,21 @@ class Bench:
         return (Path(self._scratch.name) / "p4runtime").exists()
 
     def _lay_out(self) -> None:
-        """The entries that every test relies on: reports, the gateway, the client, the nodes and a fallback."""
+        """The entries that every test relies on: reports, the gateway, the client, the nodes and a fallback.
+
+        Every port takes any source: who may speak where is what `test_ports` is about.
+        """
         if GUARD:
             self.client.write_register(MUTANT, GUARD)
         hosts = [(CLIENT, CLIENT_PORT, CLIENT_MAC), (FALLBACK, 4, FALLBACK_MAC)]
         hosts += [(node_address(member), node_port(member), node_mac(member)) for member in range(MEMBERS)]
         self.client.insert(
+            *(
+                entry("sources", "speak", match={"port": port, "source": ANY}, mac=SWITCH_MAC, address=GATEWAY)
+                for port in (*self.wires.interfaces, CPU_PORT)
+            ),
+            entry("routes", "no_host", match={"address": str(SERVICE_NETWORK)}),
+            *(entry("routes", "own", match={"address": address}) for address in (GATEWAY, REPORTS[0])),
             entry(
                 "endpoints", "to_reports", match={"address": REPORTS[0], "protocol": PROTOCOL_UDP, "port": REPORTS[1]}
             ),
@@ -207,6 +218,15 @@ class Bench:
         with self.counts("drops", reason):
             yield
         assert self.sent() == []
+
+    def told(self, port: int, packet: Packet | bytes, reason: str) -> Packet:
+        """Send what is dropped for this reason; the ICMP error that its sender gets, which is all that comes out."""
+        self.wires.flush()
+        with self.counts("drops", reason):
+            self.send(port, packet)
+        (answer,) = self.sent()
+        assert answer[0] == port
+        return Ether(answer[1])
 
     def sent(self) -> list[Frame]:
         """All frames that the switch has sent and nobody has received. Marks that it sends behind them tell the end."""

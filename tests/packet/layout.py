@@ -16,6 +16,8 @@ CLIENT = "10.0.0.1"
 CLIENT_MAC = "02:00:00:00:00:01"
 FALLBACK = "10.0.0.9"
 FALLBACK_MAC = "02:00:00:00:00:09"
+ANY = "0.0.0.0/0"
+"""Every address, as a prefix."""
 REPORTS = (str(REPORT_ADDRESS), REPORT_PORT)
 
 

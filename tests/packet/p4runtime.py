@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import finsy as fy
 import grpc
 from finsy.proto import p4r, p4r_grpc
 
+from controller.switches.diff import creation_order, diff
+from controller.switches.entries import Act, Place
+from controller.switches.p4runtime import Program, references
 from tests.patience import PATIENCE
 
 DIGEST = "steering_event_t"
@@ -169,6 +172,15 @@ def _digests(batch: fy.P4DigestList) -> Iterator[dict[str, int]]:
     for item in batch.data:
         assert isinstance(item, dict)
         yield {name: int(value) for name, value in item.items()}
+
+
+def written(entries: Mapping[Place, Act]) -> Iterator[fy.P4TableEntry]:
+    """The controller's entries, in the order in which it makes them."""
+    for update in diff({}, entries, creation_order(references(Program.compiled().schema()))).updates:
+        match = {
+            name: value if isinstance(value, int) else f"{value[0]:#x}/{value[1]}" for name, value in update.place.key
+        }
+        yield entry(update.place.table, update.act.name, match=match, **dict(update.act.params))
 
 
 def entry(table: str, action: str | None = None, /, *, match: dict[str, Any], **arguments: Any) -> fy.P4TableEntry:

@@ -82,6 +82,7 @@ class Service:
                 service=self.index,
             ),
             entry("endpoints", "to_ping", match={"address": self.address, "protocol": 1, "port": 0}),
+            entry("routes", "own", match={"address": self.address}),
             self._services(),
             self._policies(),
             entry("scoring", "score", match={"service": self.index}, w_interval=self.w_interval, **self.score),

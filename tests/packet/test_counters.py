@@ -4,6 +4,7 @@ import finsy as fy
 import pytest
 from finsy.proto import p4r
 
+from hitless.words import REASONS
 from tests.packet.bench import Bench
 
 
@@ -47,8 +48,7 @@ def test_what_is_dropped_is_not_counted_as_steered(bench: Bench) -> None:
             action=fy.P4TableAction("at_node", node="192.0.2.1", generation=1),
         )
     )
-    with bench.drops_one("NO_ROUTE"):
-        bench.send(1, service.datagram())
+    bench.told(1, service.datagram(), "NO_ROUTE")
     assert cell(bench, service.index << 6)[0] == 0
 
 
@@ -70,7 +70,17 @@ def test_a_service_without_intent_drops_requests_and_reports(bench: Bench, table
         bench.send(2, service.report_frame(0, service.payload(0)))
 
 
+def test_nothing_is_counted_that_has_no_name(bench: Bench) -> None:
+    service = bench.service()
+    service.report(0)
+    assert service.ask() == 0
+    for counter, names in bench.names.items():
+        if names:
+            assert bench.client.counters(counter).keys() <= set(names.values())
+
+
 def test_each_name_has_its_own_index(bench: Bench) -> None:
     for names in (bench.names["drops"], bench.names["events"]):
         assert names
-        assert sorted(names.values()) == list(range(1, len(names) + 1))
+        assert len(set(names.values())) == len(names)
+        assert set(names.values()) <= set(range(1, REASONS))

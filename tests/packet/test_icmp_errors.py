@@ -117,7 +117,7 @@ def test_what_quotes_no_service_flow_is_dropped_and_counted(bench: Bench, what: 
     if what == "another source":
         quoted.src = "10.0.0.5"
     elif what == "another port":
-        quoted[TCP].sport, reason = service.port + 1, "NO_ROUTE"
+        quoted[TCP].sport, reason = service.port + 1, "NO_PORT"
     elif what == "a fragment":
         quoted.frag = 5
     elif what == "options":

@@ -101,8 +101,7 @@ def test_a_fragment_to_a_service_is_not_steered(bench: Bench) -> None:
     service.report(0)
     packet = service.datagram()
     packet[IP].flags = 1
-    with bench.drops_one("FRAGMENT"):
-        bench.send(CLIENT_PORT, packet)
+    bench.told(CLIENT_PORT, packet, "FRAGMENT")
 
 
 def test_good_traffic_goes_on_between_bad(bench: Bench) -> None:

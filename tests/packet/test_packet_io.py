@@ -7,6 +7,7 @@ from scapy.layers.l2 import Ether
 from tests.packet.bench import Bench
 from tests.packet.layout import CLIENT, CLIENT_PORT, SWITCH_MAC, node_address, node_mac, node_port
 from tests.packet.p4runtime import entry
+from tests.packet.test_tunnel import tunnel_end
 
 SEND, PROBE, INJECT = 0, 1, 2
 CPU_PORT = 510
@@ -21,14 +22,14 @@ def test_send_puts_a_frame_out_of_a_port_as_it_is(bench: Bench) -> None:
 
 @pytest.mark.parametrize("what", ["a wrong checksum", "options", "a tunnel's packet"])
 def test_send_mends_steers_and_unwraps_nothing(bench: Bench, what: str) -> None:
-    packet = IP(src=CLIENT, dst=node_address(0), ttl=9)
+    packet = IP(src="10.0.0.253", dst=node_address(0), ttl=9)
     if what == "a wrong checksum":
         packet = packet / UDP() / bytes(20)
         packet.chksum = 0x1234
     elif what == "options":
         packet.options = [IPOption_NOP()] * 4
     else:
-        bench.client.insert(entry("tunnels", "decapsulate", match={"address": node_address(0)}))
+        bench.client.insert(*tunnel_end(bench))
         packet = packet / IP(src=CLIENT, dst=node_address(1)) / bytes(20)
     frame = bytes(Ether(src=SWITCH_MAC, dst=SWITCH_MAC) / packet)
     bench.wires.flush()

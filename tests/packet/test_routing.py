@@ -61,17 +61,6 @@ def test_packets_to_the_client_come_out_of_its_port(bench: Bench) -> None:
     assert (answer[0], answer[1].dst) == (CLIENT_PORT, CLIENT_MAC)
 
 
-@pytest.mark.parametrize("ttl", [0, 1])
-def test_a_packet_at_the_end_of_its_life_is_dropped(bench: Bench, ttl: int) -> None:
-    with bench.drops_one("TTL"):
-        bench.send(CLIENT_PORT, datagram(node_address(1), ttl=ttl))
-
-
-def test_a_packet_without_a_route_is_dropped(bench: Bench) -> None:
-    with bench.drops_one("NO_ROUTE"):
-        bench.send(CLIENT_PORT, datagram("192.0.2.1"))
-
-
 @pytest.mark.parametrize("checksum", [None, 0xF7FF, 0xFFFF, 0x0000])
 def test_gateway_and_services_answer_pings(bench: Bench, checksum: int | None) -> None:
     for address in (GATEWAY, bench.service().address):

@@ -76,8 +76,7 @@ def test_a_packet_with_no_life_left_is_not_steered(bench: Bench) -> None:
     service = single(bench)
     packet = service.datagram()
     packet["IP"].ttl = 1
-    with bench.drops_one("TTL"):
-        bench.send(1, packet)
+    bench.told(1, packet, "TTL")
     assert service.probe(0)["sent"] == 0
 
 

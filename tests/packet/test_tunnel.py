@@ -8,11 +8,11 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from tests.packet.bench import Bench
-from tests.packet.layout import CLIENT, CLIENT_PORT, SWITCH_MAC, node_address, node_mac, node_port
+from tests.packet.layout import ANY, CLIENT, CLIENT_PORT, GATEWAY, SWITCH_MAC, node_address, node_mac, node_port
 from tests.packet.p4runtime import entry
 from tests.packet.service import Service
 
-SOURCE = "10.0.0.254"
+SOURCE = "10.0.0.253"
 BETWEEN_SWITCHES = 4
 NOT, ECT1, ECT0, CE = range(4)
 """Marks of explicit congestion notification (RFC 3168)."""
@@ -44,8 +44,17 @@ def far(bench: Bench, path_mtu: int = 1500, **options: Any) -> Service:
 @pytest.fixture(scope="module")
 def behind(bench: Bench) -> Bench:
     """The same switch as the last hop to member 0's node."""
-    bench.client.insert(entry("tunnels", "decapsulate", match={"address": node_address(0)}))
+    bench.client.insert(*tunnel_end(bench))
     return bench
+
+
+def tunnel_end(bench: Bench) -> list[Any]:
+    """The entries of a tunnel's end at member 0's node."""
+    address, source = node_address(0), f"{SOURCE}/32"
+    return [
+        entry("tunnels", "decapsulate", match={"address": address, "source": source}, port=BETWEEN_SWITCHES),
+        entry("tunnels", "no_tunnel", match={"address": address, "source": ANY}),
+    ]
 
 
 def inside(packet: Packet, **outer: Any) -> Packet:
@@ -170,7 +179,6 @@ BAD = {
     "inner checksum": ("CHECKSUM", {}, {"chksum": 0x1234}),
     "inner length beyond the outer": ("LENGTH", {}, {"len": 200}),
     "inner length below its header": ("LENGTH", {}, {"len": 19}),
-    "inner TTL": ("TTL", {}, {"ttl": 1}),
 }
 
 
@@ -180,3 +188,28 @@ def test_what_cannot_come_out_whole_is_dropped_and_counted(behind: Bench, name: 
     inner = {"src": CLIENT, "dst": "10.96.7.7", "proto": 17, **inner}
     with behind.drops_one(reason):
         behind.send(BETWEEN_SWITCHES, inside(IP(**inner) / Raw(b"0123456789"), **outer))
+
+
+def test_what_ends_in_a_tunnel_is_told_to_its_sender(behind: Bench) -> None:
+    packet = IP(src=CLIENT, dst="10.96.7.7", proto=17, ttl=1, tos=EXPEDITED | ECT0) / Raw(b"0123456789")
+    told = behind.told(BETWEEN_SWITCHES, inside(packet), "TTL")
+    assert (told.dst, told[IP].src, told[IP].dst) == ("02:00:00:00:ff:02", GATEWAY, CLIENT)
+    assert (told[ICMP].type, told[ICMP].code) == (11, 0)
+    assert bytes(told[ICMP])[8:] == bytes(packet)[:28]
+    later, short = {"frag": 1}, {"len": 27}
+    for fields in (later, short):
+        silent = IP(src=CLIENT, dst="10.96.7.7", proto=17, ttl=1, **fields) / Raw(b"0123456789")
+        with behind.drops_one("TTL"):
+            behind.send(BETWEEN_SWITCHES, inside(silent))
+
+
+@pytest.mark.parametrize("stranger", ["port", "source"])
+def test_a_tunnel_opens_only_for_its_other_end(behind: Bench, stranger: str) -> None:
+    packet = inside(IP(src=CLIENT, dst="10.96.7.7") / ICMP())
+    port = BETWEEN_SWITCHES
+    if stranger == "port":
+        port = CLIENT_PORT
+    else:
+        packet[IP].src = CLIENT
+    with behind.drops_one("TUNNEL"):
+        behind.send(port, packet)
