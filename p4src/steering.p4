@@ -13,7 +13,7 @@
 //     |                        +- request --> Intent, Steer, Settle, then    |       |
 //     |                        |              Encapsulation, Routing, or     |       |
 //     |                        |              TooBig ------------------------+       |
-//     |                        +- else -----> Routing -----------------------+       |
+//     |                        +- else -----> Answers, Routing --------------+       |
 //     |                                                                              |
 //     +------- once more round: an instance was taken out, or a host must move ------+
 //
@@ -52,6 +52,7 @@
 #include "tree.p4"
 #include "settle.p4"
 #include "too_big.p4"
+#include "answers.p4"
 #include "routing.p4"
 #include "outcome.p4"
 
@@ -70,6 +71,7 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
     Settle() settle;
     Encapsulation() encapsulation;
     TooBig() too_big;
+    Answers() answers;
     Routing() routing;
     Outcome() outcome;
 
@@ -113,6 +115,7 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
         }
 
         if (meta.drop == drop_t.NONE && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+            if (meta.kind == kind_t.PLAIN) { answers.apply(hdr.ipv4, meta); }
             if (meta.too_big) {
                 too_big.apply(hdr, meta, std);
             } else {

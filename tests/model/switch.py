@@ -67,6 +67,10 @@ class Switch:
         """By name."""
         self.steered: Counter[int] = Counter()
         """By instance: service ++ member."""
+        self.answered: Counter[int] = Counter()
+        """Packets that came from an instance as its service, by instance."""
+        self.reported: Counter[int] = Counter()
+        """Reports accepted, by instance."""
         self.groups: Mapping[int, tuple[int, ...]] = {}
         """Ports by multicast group."""
         self.draw: Draw = by_chance
@@ -178,7 +182,14 @@ class Switch:
         elif kind == _REQUEST:
             self._request(now, port, packet, quote, self._tables[place]["service"], result)
         else:
+            self._count_answer(port, packet)
             self._route(port, packet, packet.destination, result)
+
+    def _count_answer(self, port: int, packet: Packet) -> None:
+        """Count a packet that an instance sends as its service."""
+        key = {"address": packet.source, "protocol": packet.protocol, "service_port": packet.source_port}
+        if (instance := self._entry("answers", port=port, **key)) is not None:
+            self.answered[instance["service"] << MEMBER_BITS | instance["member"]] += 1
 
     def _route(self, port: int, packet: Packet, address: int, result: Result, tunnel_source: int | None = None) -> None:
         """Send a packet to where the address is routed, through a tunnel if it has a source."""
@@ -213,11 +224,12 @@ class Switch:
         if bound["authenticate"] and not _authentic(packet.report, bound):
             raise Refused("REPORT_FORGED")
         steering = self._configured(bound["service"])
-        settings = InstanceSettings(bound["generation"], bound["path_cost"])
+        settings = InstanceSettings(bound["generation"], bound["path_cost"], bool(bound["doubted"]))
         outcome = steering.report(now, bound["member"], report, settings)
         if outcome.verdict is Verdict.OLD:
             raise Refused("REPORT_OLD")
         self.events["REPORT"] += 1
+        self.reported[bound["service"] << MEMBER_BITS | bound["member"]] += 1
         result.events += [(bound["service"], event) for event in outcome.events]
         result.sent += [(copy, packet.frame) for copy in self.groups.get(bound["copy_group"], ())]
 
@@ -332,6 +344,8 @@ def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
             "epoch": probe.epoch,
             "sequence": probe.sequence,
             "sent": probe.sent,
+            "received": probe.received,
+            "held": probe.held,
             "host": NO_MEMBER_16 if probe.host is None else probe.host,
             "best": NO_MEMBER_16 if probe.best is None else probe.best,
             "best_rank": probe.best_rank,

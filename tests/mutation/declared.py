@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TESTS: dict[str, tuple[str, ...]] = {
     "affinity.p4": ("affinity_flow", "affinity_request", "affinity_store", "icmp_errors", "flood"),
+    "answers.p4": ("answers",),
     "arp.p4": ("arp",),
     "authentication.p4": ("authentication",),
     "checksums.p4": ("malformed", "packet_io", "path_mtu"),
@@ -13,11 +14,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "draw.p4": ("choices", "affinity_flow"),
     "guard.p4": ("malformed",),
     "host.p4": ("single", "pinned", "digests", "staleness"),
-    "outcome.p4": ("counters", "digests", "packet_io", "path_mtu", "staleness"),
+    "outcome.p4": ("answers", "counters", "digests", "packet_io", "path_mtu", "staleness"),
     "packet_io.p4": ("packet_io",),
     "ping.p4": ("routing",),
     "registers.p4": ("clock", "staleness"),
-    "reports.p4": ("reports", "spread"),
+    "reports.p4": ("reports", "spread", "answers"),
     "routing.p4": ("routing", "fragments"),
     "settle.p4": ("single", "tree", "affinity_store", "digests"),
     "steer.p4": ("single", "affinity_flow", "affinity_request", "pinned", "staleness"),
