@@ -58,6 +58,10 @@ class MemberState:
     sequence: int
     sent: int
     """Pieces of work steered to it."""
+    received: int
+    """By its last report: pieces of new work that came since its epoch began."""
+    held: int
+    """By its last report: requests that wait or are executed."""
     host: str | None
     """The service's current host, for `single` and `pinned`."""
     best: str | None
@@ -81,6 +85,10 @@ class SwitchCounters:
 
     steered: dict[tuple[str, str], Count] = field(default_factory=dict)
     """By (service, node)."""
+    answered: dict[tuple[str, str], Count] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: what they sent as the service."""
+    reported: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: reports accepted."""
     drops: dict[str, Count] = field(default_factory=dict)
     """By reason."""
     events: dict[str, int] = field(default_factory=dict)
@@ -109,5 +117,10 @@ class SwitchState:
     members: dict[tuple[str, str], MemberState] = field(default_factory=dict)
     """(service, node) -> the last probe's answer."""
     counters: SwitchCounters = field(default_factory=SwitchCounters)
+    behind: dict[tuple[str, str], MemberState] = field(default_factory=dict)
+    """(service, node) -> the last probe's answer, of the instances behind this switch, whoever steers to them. The
+    counters were read after it."""
+    polled_at: float = 0.0
+    """`time.monotonic()` when the last poll was complete; 0 before the first."""
     migrations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(service, reason) -> how often its host changed from one node to another."""

@@ -22,7 +22,7 @@ FABRIC = load(Path(__file__).with_name("fabric.yaml"))
 ORDER = creation_order(references(Program.compiled().schema()))
 
 
-UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0}
+UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0, "doubted": 0}
 
 
 def address(text: str) -> int:
@@ -80,7 +80,12 @@ def test_what_the_example_means() -> None:
             "next_key_id": 0,
             "next_key": 0,
             "authenticate": 0,
+            "doubted": 0,
         },
+    )
+    assert act(entries, "answers", port=3, address=address("10.96.0.3"), protocol=6, service_port=80) == (
+        "from_instance",
+        {"service": 3, "member": 1},
     )
     assert act(entries, "instances", instance=2 << 6 | 1) == (
         "at_node",
@@ -93,7 +98,7 @@ def test_what_the_example_means() -> None:
     assert act(entries, "arp", address=(address("10.0.0.11"), 32)) == ("reply", {"mac": gateway, "home": 2})
     assert act(entries, "arp", address=(address("10.0.0.254"), 32)) == ("reply", {"mac": gateway, "home": 511})
     assert act(entries, "arp", address=(address("10.96.0.0"), 16)) == ("reply", {"mac": gateway, "home": 511})
-    assert len(entries) == 40
+    assert len(entries) == 46
 
 
 def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
@@ -125,6 +130,25 @@ def test_a_fallback_is_an_address() -> None:
 def test_draws_reach_the_last_slot() -> None:
     fabric = with_service(FABRIC, "detect", instances={"edge1": Instance(member=9)})
     assert act(desired_entries(fabric, "s1"), "services", service=2)[1]["members"] == 10
+
+
+def test_an_excluded_node_is_as_if_it_were_not_there() -> None:
+    before = desired_entries(FABRIC, "s1")
+    after = desired_entries(FABRIC, "s1", Overrides(excluded=frozenset({"edge2"})))
+    gone = before.keys() - after.keys()
+    assert {place.table for place in gone} == {"bindings", "instances"}
+    assert len(gone) == 2 * len(FABRIC.services)
+    assert all(dict(place.key).get("node_id", 2) == 2 for place in gone)
+    assert {place: before[place] for place in after} == after
+
+
+def test_a_doubted_instance_differs_by_its_binding() -> None:
+    before = desired_entries(FABRIC, "s1")
+    after = desired_entries(FABRIC, "s1", Overrides(doubted=frozenset({("detect", "edge2")})))
+    (place,) = (place for place in before if before[place] != after[place])
+    assert place.table == "bindings"
+    assert (dict(place.key)["service_id"], dict(place.key)["node_id"]) == (2, 2)
+    assert dict(after[place].params)["doubted"] == 1
 
 
 def test_a_pin_changes_one_entry() -> None:

@@ -123,7 +123,9 @@ def fixed_entries() -> list[tuple[Place, Act]]:
                 ("protocol", service.protocol),
                 ("service_port", SERVICE_PORT + member // 3),
             )
-            entries.append((Place("answers", key), Act("from_instance", (("service", service.index), ("member", member)))))
+            entries.append(
+                (Place("answers", key), Act("from_instance", (("service", service.index), ("member", member))))
+            )
     return entries
 
 
