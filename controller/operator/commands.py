@@ -212,7 +212,7 @@ class Commands:
         spec, view = self._intent.fabric.services[service], self._nodes.view(node)
         return unfit(
             instance,
-            spec.stale_after_ms * US_PER_MS,
+            spec.dead_after_ms * US_PER_MS,
             view.components.get(spec.component),
             view.details.get(spec.component),
             self._steering.doubts.get((service, node)),

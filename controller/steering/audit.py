@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric
-from controller.steering.claims import Claims, Evidence, Seen
+from controller.steering.claims import Claims, Seen
 from controller.steering.doubts import Doubt, Doubts, Key
 from controller.switches.view import SwitchState
 from hitless.steering.arithmetic import U32
@@ -40,12 +40,17 @@ class Audit:
 
     def look(self, now: float, switches: Mapping[str, SwitchState]) -> list[Verdict]:
         """Judge by the switches' last polls. `now` and their times are of one clock, in seconds."""
-        verdicts = [Verdict(service, node, None) for service, node in self._doubts.over(now)]
+        verdicts = []
+        for service, node in self._doubts.over(now):
+            # It begins anew: what was found before has had its doubt.
+            self._claims.pop((service, node), None)
+            verdicts.append(Verdict(service, node, None))
         for service, node, state in self._polled(switches):
             key = (service, node)
             seen = _seen(key, state, sum(_sent(key, other) for other in switches.values()))
             claims = self._claims.setdefault(key, Claims(self._room[service]))
-            if (evidence := claims.look(seen)) is not None and (doubt := self._found(now, key, evidence)) is not None:
+            evidence = claims.look(seen)
+            if evidence is not None and (doubt := self._doubts.found(now, key, evidence)) is not None:
                 verdicts.append(Verdict(service, node, doubt))
         return verdicts
 
@@ -55,13 +60,6 @@ class Audit:
                 self._looked_at[name] = state.polled_at
                 for service, node in state.behind:
                     yield service, node, state
-
-    def _found(self, now: float, key: Key, evidence: Evidence) -> Doubt | None:
-        doubt = self._doubts.found(now, key, evidence)
-        if doubt is not None:
-            # What led to this doubt is no reason for the next.
-            del self._claims[key]
-        return doubt
 
 
 def _seen(key: Key, state: SwitchState, sent: int) -> Seen:

@@ -24,7 +24,7 @@ from tests.patience import until_async
 READY = InstanceView(MemberStatus.READY, 65000, 1000, 1, 1, True)
 NOT_READY = InstanceView(MemberStatus.NOT_READY, 0, 1000, 1, 1, False)
 DOUBT = Doubt(Evidence(Finding.CONTRADICTED, 3.0, 90, 90, 0, 80), 10.0, 10.0)
-STALE_US = 200_000
+DEAD_US = 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,14 @@ STALE_US = 200_000
             "silent: its last report is 1.5 s old",
         ),
         (
-            InstanceView(MemberStatus.READY, 65000, STALE_US + 100_000, 1, 1, True),
+            InstanceView(MemberStatus.READY, 65000, DEAD_US + 300_000, 1, 1, True),
             None,
             None,
             None,
-            "silent: its last report is 0.3 s old",
+            "silent: its last report is 1.3 s old",
         ),
-        (InstanceView(MemberStatus.READY, 65000, STALE_US, 1, 1, True), None, None, None, None),
+        (InstanceView(MemberStatus.READY, 65000, DEAD_US, 1, 1, True), None, None, None, None),
+        (InstanceView(MemberStatus.ABSENT, 0, 300_000, 1, 1, False), None, None, None, None),
     ],
 )
 def test_why_an_instance_cannot_serve(
@@ -65,7 +66,7 @@ def test_why_an_instance_cannot_serve(
     doubt: Doubt | None,
     reason: str | None,
 ) -> None:
-    assert unfit(instance, STALE_US, component, details, doubt) == reason
+    assert unfit(instance, DEAD_US, component, details, doubt) == reason
 
 
 class Around:
