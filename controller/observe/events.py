@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from controller.observe.findings import Finding
 from controller.switches.view import UNHEARD, reason_name
 from hitless.component.states import ComponentState
 from hitless.faults import faults
@@ -117,9 +118,8 @@ class ClaimEvent(_WithWords):
     kind: Literal["claim"] = "claim"
     service: str
     node: str
-    finding: Literal["contradicted", "unanswered"] | None
-    """contradicted: it confirmed work, has none left by its own words, and has not answered. unanswered: it neither
-    confirmed nor answered anything. None: it is relied on again."""
+    finding: Finding | None
+    """None: it is relied on again."""
     seconds: float = 0.0
     sent: int = 0
     """Pieces of new work, by the switches."""

@@ -12,8 +12,9 @@ from controller.observe.events import (
     PresenceEvent,
     SwitchEvent,
 )
+from controller.observe.findings import Finding
 from controller.operator.overrides import Override
-from controller.steering.claims import Evidence, Finding
+from controller.steering.claims import Evidence
 from controller.switches.view import reason_name
 
 
@@ -82,7 +83,7 @@ def excluded_before(node: str, *, undo: bool) -> str:
 
 def claims(evidence: Evidence) -> str:
     """What was found about an instance's claims."""
-    if evidence.finding == "unanswered":
+    if evidence.finding is Finding.UNANSWERED:
         told = f"sent {evidence.sent}, confirmed and answered none"
     else:
         told = (
@@ -142,9 +143,7 @@ def describe(event: Event) -> tuple[str, str]:
 def _claim(event: ClaimEvent) -> str:
     if event.finding is None:
         return "relied on again"
-    evidence = Evidence(
-        Finding(event.finding), event.seconds, event.sent, event.received, event.answered, event.missing
-    )
+    evidence = Evidence(event.finding, event.seconds, event.sent, event.received, event.answered, event.missing)
     bound = "" if event.bounded_s is None else f"; a last resort for {event.bounded_s:g} s"
     return claims(evidence) + bound
 

@@ -18,9 +18,9 @@ missing, and as many more as reports of the same time are missing.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import takewhile
 
+from controller.observe.findings import Finding
 from hitless.steering.arithmetic import U32
 
 LEAST = 20
@@ -43,15 +43,6 @@ OUTAGES_S = 60.0
 HALF = 1 << 31
 FEWEST_REPORTS = 5
 """By fewer the share that is missing is not estimated."""
-
-
-class Finding(StrEnum):
-    """What is wrong with an instance's claims."""
-
-    CONTRADICTED = "contradicted"
-    """It confirms work, says that it has none left, and has not answered."""
-    UNANSWERED = "unanswered"
-    """It says that it is ready and has nothing to do, and neither confirms nor answers anything of what is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,12 +206,12 @@ def view_of(member: MemberState) -> InstanceView:
 
 def claim_event(verdict: Verdict, *, bounded: bool) -> ClaimEvent:
     """What was found about an instance as the event log has it."""
-    instance = {"service": verdict.service, "node": verdict.node}
     if verdict.doubt is None:
-        return ClaimEvent(**instance, finding=None)
+        return ClaimEvent(service=verdict.service, node=verdict.node, finding=None)
     evidence = verdict.doubt.evidence
     return ClaimEvent(
-        **instance,
+        service=verdict.service,
+        node=verdict.node,
         finding=evidence.finding,
         seconds=round(evidence.seconds, 1),
         sent=evidence.sent,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controller.fabric.file import load
+from controller.observe.findings import Finding
 from controller.steering.audit import Audit
-from controller.steering.claims import Finding
 from controller.steering.doubts import FIRST_S
 from controller.switches.view import Count, MemberState, SwitchCounters, SwitchState
 from hitless.words import MemberStatus

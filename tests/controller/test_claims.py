@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.steering.claims import UNANSWERED_S, Claims, Evidence, Finding, Seen
+from controller.observe.findings import Finding
+from controller.steering.claims import UNANSWERED_S, Claims, Evidence, Seen
 from controller.steering.doubts import FIRST_S, FORGOTTEN_S, LONGEST_S, Doubts
 
 STEP = 0.01

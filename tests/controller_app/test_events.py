@@ -21,6 +21,7 @@ from controller.observe.events import (
     SwitchEvent,
     decode,
 )
+from controller.observe.findings import Finding
 from controller.observe.log import EventLog
 from controller.operator import sentences
 from tests.patience import PATIENCE
@@ -68,7 +69,7 @@ EVENTS: list[tuple[Event, dict[str, Any], str]] = [
         ClaimEvent(
             service="web",
             node="edge2",
-            finding="contradicted",
+            finding=Finding.CONTRADICTED,
             seconds=3.1,
             sent=90,
             received=88,

@@ -10,11 +10,12 @@ import pytest
 
 from controller.fabric.file import Fabric
 from controller.observe.events import Event, PinEvent
+from controller.observe.findings import Finding
 from controller.operator import commands
 from controller.operator.commands import Commands
 from controller.operator.fitness import unfit
 from controller.operator.overrides import CommandError, OperatorIntent
-from controller.steering.claims import Evidence, Finding
+from controller.steering.claims import Evidence
 from controller.steering.doubts import Doubt
 from controller.steering.interface import InstanceView, Observation
 from hitless.component.states import ComponentState
