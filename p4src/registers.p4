@@ -16,6 +16,7 @@ register<bit<32>, instance_t>(INSTANCES)      reg_held;       // ... and how muc
 
 // ... what it was sent,
 register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work
+register<bit<32>, instance_t>(INSTANCES)      reg_own;        // packets that its own node had sent
 register<bit<32>, instance_t>(INSTANCES)      reg_least_gap;  // leaking minimum of sent - received, in 1/64
 
 // ... and how it stands.

@@ -1,12 +1,12 @@
 """The claims of all instances of a fabric, judged by what its switches see: the state of polls in, doubts out. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric
 from controller.steering.claims import Claims, Seen
 from controller.steering.doubts import Doubt, Doubts, Key
-from controller.switches.view import SwitchState
+from controller.switches.view import MemberState, SwitchState
 from hitless.steering.arithmetic import U32
 from hitless.words import MemberStatus
 
@@ -47,7 +47,7 @@ class Audit:
             verdicts.append(Verdict(service, node, None))
         for service, node, state in self._polled(switches):
             key = (service, node)
-            seen = _seen(key, state, sum(_sent(key, other) for other in switches.values()))
+            seen = _seen(key, state, [other.members[key] for other in switches.values() if key in other.members])
             claims = self._claims.setdefault(key, Claims(self._room[service]))
             evidence = claims.look(seen)
             if evidence is not None and (doubt := self._doubts.found(now, key, evidence)) is not None:
@@ -62,7 +62,7 @@ class Audit:
                     yield service, node, state
 
 
-def _seen(key: Key, state: SwitchState, sent: int) -> Seen:
+def _seen(key: Key, state: SwitchState, steering: Sequence[MemberState]) -> Seen:
     member, counters = state.behind[key], state.counters
     answered = counters.answered.get(key)
     return Seen(
@@ -72,12 +72,8 @@ def _seen(key: Key, state: SwitchState, sent: int) -> Seen:
         sequence=member.sequence,
         received=member.received,
         held=member.held,
-        sent=sent & U32,
+        sent=sum(one.sent for one in steering) & U32,
+        own=sum(one.own for one in steering) & U32,
         answered=answered.packets if answered is not None else 0,
         reported=counters.reported.get(key, 0),
     )
-
-
-def _sent(key: Key, state: SwitchState) -> int:
-    member = state.members.get(key)
-    return member.sent if member is not None else 0

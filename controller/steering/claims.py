@@ -2,13 +2,13 @@
 
 What an honest instance says it received over UDP it has answered, with a result or an error, or still has:
 
-    received <= answered + held
+    received <= answered + own + held
 
-`received` and `held` (waiting or executed) are its own words, in one report; `answered` is what the switch counted, and
-`held` is at most what its component's configuration has room for. An instance that draws work and does not do it
-cannot keep to this: either it confirms what it gets, and then answers are missing, or it confirms nothing. Of TCP the
-packets by which a connection is accepted count as well, so there only an instance is found that does not even accept
-what it confirms.
+`received` and `held` (waiting or executed) are its own words, in one report; `answered` is what the switch counted,
+`own` the requests that its own node had sent, whose answers stay there, and `held` is at most what its component's
+configuration has room for. An instance that draws work and does not do it cannot keep to this: either it confirms what
+it gets, and then answers are missing, or it confirms nothing. Of TCP the packets by which a connection is accepted
+count as well, so there only an instance is found that does not even accept what it confirms.
 
 What clients send cannot make an honest instance break the rule, since its own words are one side of it and packets
 that only its node can send are the other. Answers that get lost on the way to the switch can: so some may always be
@@ -29,6 +29,8 @@ CONTRADICTED_S = 3.0
 """Seconds for which answers must be missing while more and more work comes."""
 LATE_S = 10.0
 """Seconds for which answers must be missing that come in the end."""
+LATE_SHARE = 1 / 10
+"""... and the share of what came meanwhile that they are at least."""
 UNANSWERED_S = 5.0
 """Seconds in which nothing of what was sent was confirmed or answered."""
 TOLERATED = 1 / 8
@@ -60,6 +62,8 @@ class Seen:
     """It says: requests that wait or are executed."""
     sent: int
     """By all switches: pieces of new work, modulo 2^32."""
+    own: int
+    """By all switches: packets that came from its own node, modulo 2^32. It answers those within itself."""
     answered: int
     """Packets that it sent as the service."""
     reported: int
@@ -107,11 +111,13 @@ class Claims:
         self._room = room
         self._last: Seen | None = None
         self._before = 0
-        """Answered at the look before the last one."""
-        self._answered_before = 0
-        """Answered when the last report had not been sent yet, for sure."""
+        """Settled at the look before the last one."""
+        self._settled = 0
+        """Answered, or its own, since it is looked at."""
+        self._settled_before = 0
+        """The same when the last report had not been sent yet, for sure."""
         self._unanswered = 0
-        """Received less answered since it is looked at; only differences mean something."""
+        """Received less settled since it is looked at; only differences mean something."""
         self._floor = 0.0
         """The most of that which is nobody's fault."""
         self._intervals: deque[_Interval] = deque()
@@ -131,7 +137,7 @@ class Claims:
         return self._contradicted(seen) or self._nothing_answered(seen)
 
     def _begin(self, seen: Seen) -> None:
-        self._before = self._answered_before = seen.answered
+        self._before = self._settled_before = self._settled = 0
         self._unanswered = 0
         self._floor = float(-seen.held)
         self._intervals.clear()
@@ -139,16 +145,18 @@ class Claims:
     def _interval(self, last: Seen, seen: Seen) -> _Interval:
         received = seen.received - last.received & U32
         answered = seen.answered - last.answered
+        settled = answered + (seen.own - last.own & U32)
         reports = seen.sequence - last.sequence & U32
         if reports:
             # It is newer than the report of the last look, whose counters may have been read a little later.
-            self._answered_before = self._before
-        self._before = last.answered
-        self._unanswered += received - answered
+            self._settled_before = self._before
+        self._before = self._settled
+        self._settled += settled
+        self._unanswered += received - settled
         # When the report was sent, answers were missing: at least so many, if all since counted had come before,
         # and at most so many, if none had.
         least = self._unanswered - seen.held
-        most = least + seen.answered - self._answered_before
+        most = least + self._settled - self._settled_before
         lost = max(0.0, 1 - (seen.reported - last.reported) / reports) if reports >= FEWEST_REPORTS else 0.0
         self._floor += received * min(max(TOLERATED, 2 * lost), MOST_TOLERATED)
         if lost >= OUTAGE and self._forgives(seen.at):
@@ -162,7 +170,7 @@ class Claims:
             answered=answered,
             reported=seen.reported - last.reported,
             idle=seen.ready and seen.held == 0,
-            short=received > 0 and 2 * answered < done,
+            short=received > 0 and 2 * settled < done,
             missing=least - self._floor,
         )
 
@@ -176,10 +184,11 @@ class Claims:
         """Answers are missing, for so long, and work goes on coming."""
         lacking = _latest(self._intervals, lambda one: one.missing >= LEAST)
         short = _latest(lacking, lambda one: one.short)
-        for intervals, seconds in ((short, CONTRADICTED_S), (lacking, LATE_S)):
+        for intervals, seconds, share in ((short, CONTRADICTED_S, 0.0), (lacking, LATE_S, LATE_SHARE)):
             evidence = _evidence(Finding.CONTRADICTED, intervals, seen.at)
-            if evidence.seconds >= seconds and evidence.received >= LEAST:
-                return replace(evidence, missing=int(intervals[-1].missing))
+            missing = intervals[-1].missing if intervals else 0.0
+            if evidence.seconds >= seconds and evidence.received >= LEAST and missing >= share * evidence.received:
+                return replace(evidence, missing=int(missing))
         return None
 
     def _nothing_answered(self, seen: Seen) -> Evidence | None:
@@ -202,8 +211,15 @@ def _continues(last: Seen, seen: Seen) -> bool:
         and seen.at > last.at
         and seen.answered >= last.answered
         and seen.reported >= last.reported
-        and max(seen.sequence - last.sequence & U32, seen.received - last.received & U32, seen.sent - last.sent & U32)
-        < HALF
+        and all(
+            after - before & U32 < HALF
+            for before, after in (
+                (last.sequence, seen.sequence),
+                (last.received, seen.received),
+                (last.sent, seen.sent),
+                (last.own, seen.own),
+            )
+        )
     )
 
 

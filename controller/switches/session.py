@@ -350,6 +350,7 @@ def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn)
         epoch=packet["epoch"],
         sequence=packet["sequence"],
         sent=packet["sent"],
+        own=packet["own"],
         received=packet["received"],
         held=packet["held"],
         host=_node(spec, packet["host"], NO_MEMBER_16),

@@ -58,6 +58,8 @@ class MemberState:
     sequence: int
     sent: int
     """Pieces of work steered to it."""
+    own: int
+    """Packets steered to it that its own node had sent: it answers those within itself, unseen."""
     received: int
     """By its last report: pieces of new work that came since its epoch began."""
     held: int

@@ -31,6 +31,7 @@ def member(node: str, polls: int, sent: int, received: int) -> MemberState:
         epoch=1,
         sequence=polls * REPORTS,
         sent=sent,
+        own=0,
         received=received,
         held=0,
         host=None,

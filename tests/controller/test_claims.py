@@ -30,6 +30,8 @@ class Load:
     timeout_s: float = 5.0
     packets: int = 1
     """Of an answer."""
+    own: float = 0.0
+    """Share of the requests that come from the node itself, by the switch."""
     garbage: float = 0.0
     """Of datagrams that no node takes, per request."""
     loss: float = 0.0
@@ -60,6 +62,7 @@ class Node:
     """honest; idle: has received all and holds nothing; deaf: has received nothing either; busy: holds all of it."""
     now: float = 0.0
     sent: int = 0
+    own: int = 0
     answered: int = 0
     reported: int = 0
     epoch: int = 1
@@ -69,6 +72,7 @@ class Node:
     """When a request that can be answered came last."""
     report: tuple[int, int, int, int] = (1, 0, 0, 0)
     _open: int = 0
+    _from_itself: int = 0
     _queue: deque[float] = field(default_factory=deque)
     _busy: list[float] = field(default_factory=list)
     _leaving: list[tuple[float, int]] = field(default_factory=list)
@@ -87,9 +91,12 @@ class Node:
         rate = 0.0 if load.bursts and int(self.now) % 4 >= 2 else load.rate * STEP
         arrivals = int(rate) + (draw.random() < rate % 1)
         self.sent += arrivals + sum(draw.random() < load.garbage for _ in range(arrivals))
-        for _ in range(arrivals):
+        own = sum(draw.random() < load.own for _ in range(arrivals))
+        self.own += own
+        for number in range(arrivals):
             self.valid = self.now
             self.received += 1
+            self._from_itself += number < own
             if draw.random() >= self.answered_share:
                 self._open += 1
             elif len(self._queue) >= load.queue_limit:
@@ -109,7 +116,7 @@ class Node:
         at = self.now
         for _ in range(int(self.random.uniform(0, self.load.reading_s) / STEP)):
             self.step()
-        return Seen(at, True, epoch, sequence, received, held, self.sent, self.answered, self.reported)
+        return Seen(at, True, epoch, sequence, received, held, self.sent, self.own, self.answered, self.reported)
 
     def _work(self) -> None:
         for done in [at for at in self._busy if at <= self.now]:
@@ -126,7 +133,9 @@ class Node:
             room -= 1
 
     def _answer(self) -> None:
-        if not self._lost():
+        if self._from_itself and self.random.random() < self.load.own:
+            self._from_itself -= 1
+        elif not self._lost():
             self._leaving.append((self.now + 0.005 + self.late_s, self.load.packets))
 
     def _tell(self) -> None:
@@ -169,6 +178,7 @@ LOADS = st.builds(
     queue_limit=st.sampled_from([1, 16, 256]),
     timeout_s=st.sampled_from([0.05, 1.0, 5.0, 60.0]),
     packets=st.sampled_from([1, 1, 3]),
+    own=st.sampled_from([0, 0, 0.5, 1]),
     garbage=st.sampled_from([0, 0, 0.5, 1]),
     loss=st.sampled_from([0, 0, 0.02, 0.1, 0.3]),
     bursts=st.booleans(),

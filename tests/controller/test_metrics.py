@@ -37,6 +37,7 @@ MEMBER = MemberState(
     epoch=1,
     sequence=2,
     sent=3,
+    own=0,
     received=3,
     held=0,
     host="edge1",

@@ -69,6 +69,8 @@ class Switch:
         """By instance: service ++ member."""
         self.answered: Counter[int] = Counter()
         """Packets that came from an instance as its service, by instance."""
+        self.own: Counter[int] = Counter()
+        """Packets steered to an instance that its own node had sent, by instance."""
         self.reported: Counter[int] = Counter()
         """Reports accepted, by instance."""
         self.groups: Mapping[int, tuple[int, ...]] = {}
@@ -252,6 +254,7 @@ class Switch:
         match outcome.verdict:
             case Verdict.STEERED:
                 assert outcome.member is not None and entry is not None
+                self.own[index << MEMBER_BITS | outcome.member] += packet.source == entry["node"]
                 self._route(port, packet, entry["node"], result, entry.get("tunnel_source"))
                 self.steered[index << MEMBER_BITS | outcome.member] += 1
             case Verdict.TOO_BIG:
@@ -286,7 +289,8 @@ class Switch:
         elif op == PacketOutOp.INJECT and port <= CPU_PORT:
             self._frame(now, port, frame, result)
         elif op == PacketOutOp.PROBE and service < SERVICES and member < MEMBERS:
-            answer = _answer(self.probe(now, service, member), now, asked)
+            own = self.own[service << MEMBER_BITS | member]
+            answer = _answer(self.probe(now, service, member), own, now, asked)
             result.sent.append((CPU_PORT, answer + frame))
         else:
             raise Refused("PACKET_OUT")
@@ -331,7 +335,7 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
 
 
-def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
+def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes:
     """The packet-in header that answers a probe."""
     return PACKET_IN.pack(
         {
@@ -344,6 +348,7 @@ def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
             "epoch": probe.epoch,
             "sequence": probe.sequence,
             "sent": probe.sent,
+            "own": own,
             "received": probe.received,
             "held": probe.held,
             "host": NO_MEMBER_16 if probe.host is None else probe.host,

@@ -120,6 +120,13 @@ class Traffic(RuleBasedStateMachine):
         frame = world.ipv4(service.address, world.CLIENT, service.protocol, body)
         self.send(world.node_port(member) % 4 + 1 if stray else world.node_port(member), frame)
 
+    @rule(service=services, caller=members, flags=FLAGS)
+    def call(self, service: Kind, caller: int, flags: int) -> None:
+        """A node calls a service, which may be one of its own."""
+        shape = flags if service.protocol == world.TCP else 0x100
+        frame = world.request(service, (world.node_address(caller), 7000 + flags), shape)
+        self.send(world.node_port(caller), frame)
+
     # What clients send
 
     @rule(

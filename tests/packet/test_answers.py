@@ -94,3 +94,21 @@ def test_who_is_doubted_serves_when_nobody_else_does(bench: Bench) -> None:
     bench.client.modify(service.binding(1, doubted=True))
     service.report(1)
     assert service.ask() == 1
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_what_its_own_node_had_sent_is_told_apart(bench: Bench, protocol: str) -> None:
+    service = bench.service(protocol=protocol, affinity=1)
+    service.report(1)
+
+    def request(source: str, sport: int) -> Packet:
+        return (
+            service.datagram(source=source, sport=sport)
+            if protocol == "udp"
+            else service.segment("S", source=source, sport=sport)
+        )
+
+    for sport in (5000, 5000, 5001):
+        assert bench.exchange(node_port(1), request(node_address(1), sport)) is not None
+    assert bench.exchange(node_port(0), request(node_address(0), 5000)) is not None
+    assert (service.probe(1)["own"], service.probe(0)["own"]) == (3, 0)
