@@ -87,14 +87,14 @@ class SwitchCounters:
 
     steered: dict[tuple[str, str], Count] = field(default_factory=dict)
     """By (service, node)."""
-    answered: dict[tuple[str, str], Count] = field(default_factory=dict)
-    """By (service, node) of those behind this switch: what they sent as the service."""
-    reported: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By (service, node) of those behind this switch: reports accepted."""
     drops: dict[str, Count] = field(default_factory=dict)
     """By reason."""
     events: dict[str, int] = field(default_factory=dict)
     """What happened, by the program's name for it, whether a digest told it or not."""
+    answered: dict[tuple[str, str], Count] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: what they sent as the service."""
+    reported: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: reports accepted."""
 
 
 @dataclass(slots=True)
