@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What instances answer, as far as it crosses this switch: packets from a service's address and port that come in by the
-// port of an instance's node. Answers go straight to the client, so the node's own switch sees all of them, whoever
-// steered the request, and no other switch need see any. Held against what the instance says that it received
+// What instances answer, as far as it crosses this switch: packets from a service's port, and from its address or the
+// node's own, that come in by the port of an instance's node. Answers go straight to the client, so the node's own switch
+// sees all of them, whoever steered the request, and no other switch need see any. Held against what the instance says that it received
 // (controller/steering/claims.py), they show whether it does what it claims.
 
 control Answers(in ipv4_h ipv4, in metadata_t meta) {
-    // Packets that an instance sent as its service; index: service ++ member.
+    // Packets that an instance sent from its port; index: service ++ member.
     @id(0x12000007) @name(".answered")
     counter<instance_t>(INSTANCES, CounterType.packets_and_bytes) answered;
 
@@ -15,7 +15,7 @@ control Answers(in ipv4_h ipv4, in metadata_t meta) {
         answered.count(service ++ member);
     }
 
-    // One entry an instance whose node is behind this switch.
+    // Two entries an instance whose node is behind this switch: it also answers at the node's own address.
     @id(0x02000080) @name(".answers")
     table answers {
         key = {
@@ -29,11 +29,10 @@ control Answers(in ipv4_h ipv4, in metadata_t meta) {
             @defaultonly NoAction;
         }
         const default_action = NoAction;
-        size = INSTANCES;
+        size = INSTANCES << 1;
     }
 
     apply {
-        // What comes from no service's address costs no more than this.
-        if (ipv4.src[31:16] == SERVICE_PREFIX[31:16]) { answers.apply(); }
+        answers.apply();
     }
 }

@@ -27,7 +27,7 @@ const port_t CPU_PORT = 510;
 
 // What the program does not read, but those who write entries and packets do.
 @noWarn("unused") const port_t  DROP_PORT             = 511;        // what is sent there is dropped: nobody's port
-const ipv4_t  SERVICE_PREFIX        = 0x0a600000; // 10.96.0.0: of services and of REPORT_ADDRESS
+@noWarn("unused") const ipv4_t  SERVICE_PREFIX        = 0x0a600000; // 10.96.0.0: of services and of REPORT_ADDRESS
 @noWarn("unused") const bit<32> SERVICE_PREFIX_LENGTH = 16;
 @noWarn("unused") const ipv4_t  REPORT_ADDRESS        = 0x0a60fffe; // 10.96.255.254, unless the fabric file differs
 @noWarn("unused") const bit<16> REPORT_PORT           = 9600;       // of UDP, unless the fabric file differs

@@ -83,7 +83,7 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
     )
     answered = CounterMetricFamily(
         "hitless_switch_answered_packets",
-        "Packets that an instance behind the switch sent as its service.",
+        "Packets that an instance behind the switch sent from its port.",
         labels=("switch", "service", "node"),
     )
     drops = CounterMetricFamily("hitless_switch_dropped_packets", "Packets dropped.", labels=("switch", "reason"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from controller.fabric.schema import Fabric
 from controller.steering.claims import Claims, Seen
 from controller.steering.doubts import Doubt, Doubts, Key
-from controller.switches.view import MemberState, SwitchState
+from controller.switches.view import SwitchState
 from hitless.steering.arithmetic import U32
 from hitless.words import MemberStatus
 
@@ -47,7 +47,7 @@ class Audit:
             verdicts.append(Verdict(service, node, None))
         for service, node, state in self._polled(switches):
             key = (service, node)
-            seen = _seen(key, state, [other.members[key] for other in switches.values() if key in other.members])
+            seen = _seen(key, state, [other for other in switches.values() if key in other.members])
             claims = self._claims.setdefault(key, Claims(self._room[service]))
             evidence = claims.look(seen)
             if evidence is not None and (doubt := self._doubts.found(now, key, evidence)) is not None:
@@ -62,7 +62,7 @@ class Audit:
                     yield service, node, state
 
 
-def _seen(key: Key, state: SwitchState, steering: Sequence[MemberState]) -> Seen:
+def _seen(key: Key, state: SwitchState, steering: Sequence[SwitchState]) -> Seen:
     member, counters = state.behind[key], state.counters
     answered = counters.answered.get(key)
     return Seen(
@@ -72,8 +72,9 @@ def _seen(key: Key, state: SwitchState, steering: Sequence[MemberState]) -> Seen
         sequence=member.sequence,
         received=member.received,
         held=member.held,
-        sent=sum(one.sent for one in steering) & U32,
-        own=sum(one.own for one in steering) & U32,
+        sent=sum(one.members[key].sent for one in steering) & U32,
+        steered=sum(one.counters.steered[key].packets for one in steering if key in one.counters.steered),
+        own=sum(one.members[key].own for one in steering) & U32,
         answered=answered.packets if answered is not None else 0,
         reported=counters.reported.get(key, 0),
     )

@@ -62,10 +62,12 @@ class Seen:
     """It says: requests that wait or are executed."""
     sent: int
     """By all switches: pieces of new work, modulo 2^32."""
+    steered: int
+    """By all switches: packets."""
     own: int
     """By all switches: packets that came from its own node, modulo 2^32. It answers those within itself."""
     answered: int
-    """Packets that it sent as the service."""
+    """Packets that it sent from its port."""
     reported: int
     """Its reports that were accepted."""
 
@@ -116,6 +118,8 @@ class Claims:
         """Answered, or its own, since it is looked at."""
         self._settled_before = 0
         """The same when the last report had not been sent yet, for sure."""
+        self._steered = 0
+        """Between the last two looks."""
         self._unanswered = 0
         """Received less settled since it is looked at; only differences mean something."""
         self._floor = 0.0
@@ -137,13 +141,16 @@ class Claims:
         return self._contradicted(seen) or self._nothing_answered(seen)
 
     def _begin(self, seen: Seen) -> None:
-        self._before = self._settled_before = self._settled = 0
+        self._before = self._settled_before = self._settled = self._steered = 0
         self._unanswered = 0
         self._floor = float(-seen.held)
         self._intervals.clear()
 
     def _interval(self, last: Seen, seen: Seen) -> _Interval:
-        received = seen.received - last.received & U32
+        # What no switch sent is none of their business, such as a call within the node.
+        steered, before = seen.steered - last.steered, self._steered
+        self._steered = steered
+        received = min(seen.received - last.received & U32, before + steered)
         answered = seen.answered - last.answered
         settled = answered + (seen.own - last.own & U32)
         reports = seen.sequence - last.sequence & U32
@@ -166,7 +173,7 @@ class Claims:
         return _Interval(
             begin=last.at,
             sent=seen.sent - last.sent & U32,
-            received=received,
+            received=seen.received - last.received & U32,
             answered=answered,
             reported=seen.reported - last.reported,
             idle=seen.ready and seen.held == 0,
@@ -210,6 +217,7 @@ def _continues(last: Seen, seen: Seen) -> bool:
         seen.epoch == last.epoch
         and seen.at > last.at
         and seen.answered >= last.answered
+        and seen.steered >= last.steered
         and seen.reported >= last.reported
         and all(
             after - before & U32 < HALF

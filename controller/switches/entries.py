@@ -187,17 +187,20 @@ def _steered(service: Service) -> Iterator[tuple[Place, Act]]:
 
 
 def _answers(fabric: Fabric, switch: str, service: Service) -> Iterator[tuple[Place, Act]]:
-    """What the instances behind this switch answer is counted, whoever steers to them."""
+    """What the instances behind this switch answer is counted, whoever steers to them, and at which address they were
+    called: clients may know their nodes'."""
     for node, instance in service.instances.items():
         host = fabric.hosts[node]
         if host.switch == switch:
-            key: Key = (
-                ("port", host.port),
-                ("address", int(service.address)),
-                ("protocol", PROTOCOLS[service.protocol]),
-                ("service_port", service.port),
-            )
-            yield Place("answers", key), Act("from_instance", (("service", service.index), ("member", instance.member)))
+            for address in (service.address, host.address):
+                key: Key = (
+                    ("port", host.port),
+                    ("address", int(address)),
+                    ("protocol", PROTOCOLS[service.protocol]),
+                    ("service_port", service.port),
+                )
+                counts = Act("from_instance", (("service", service.index), ("member", instance.member)))
+                yield Place("answers", key), counts
 
 
 def _intent(service: Service, wanted: Settings, policy: Policy) -> Iterator[tuple[Place, Act]]:

@@ -92,7 +92,7 @@ class SwitchCounters:
     events: dict[str, int] = field(default_factory=dict)
     """What happened, by the program's name for it, whether a digest told it or not."""
     answered: dict[tuple[str, str], Count] = field(default_factory=dict)
-    """By (service, node) of those behind this switch: what they sent as the service."""
+    """By (service, node) of those behind this switch: what they sent from their ports."""
     reported: dict[tuple[str, str], int] = field(default_factory=dict)
     """By (service, node) of those behind this switch: reports accepted."""
 

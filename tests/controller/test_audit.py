@@ -49,8 +49,11 @@ def polled(switch: SwitchState, other: SwitchState | None, polls: int) -> dict[s
         switch.behind[service, node] = switch.members[service, node] = member(node, polls, work // 2, work)
         if other is not None:
             other.members[service, node] = member(node, polls, work // 2, work)
+    steered = {HONEST: Count(work // 2, 60 * work), LIAR: Count(work // 2, 60 * work)}
+    if other is not None:
+        other.counters = SwitchCounters(steered)
     switch.counters = SwitchCounters(
-        answered={HONEST: Count(work, 60 * work)}, reported={HONEST: polls * REPORTS, LIAR: polls * REPORTS}
+        steered, answered={HONEST: Count(work, 60 * work)}, reported={HONEST: polls * REPORTS, LIAR: polls * REPORTS}
     )
     return {"s1": switch} | ({} if other is None else {"s2": other})
 

@@ -32,6 +32,8 @@ class Load:
     """Of an answer."""
     own: float = 0.0
     """Share of the requests that come from the node itself, by the switch."""
+    local: bool = False
+    """All of them come from the node itself, and past the switch."""
     garbage: float = 0.0
     """Of datagrams that no node takes, per request."""
     loss: float = 0.0
@@ -90,8 +92,9 @@ class Node:
             self._busy.clear()
         rate = 0.0 if load.bursts and int(self.now) % 4 >= 2 else load.rate * STEP
         arrivals = int(rate) + (draw.random() < rate % 1)
-        self.sent += arrivals + sum(draw.random() < load.garbage for _ in range(arrivals))
-        own = sum(draw.random() < load.own for _ in range(arrivals))
+        if not load.local:
+            self.sent += arrivals + sum(draw.random() < load.garbage for _ in range(arrivals))
+        own = 0 if load.local else sum(draw.random() < load.own for _ in range(arrivals))
         self.own += own
         for number in range(arrivals):
             self.valid = self.now
@@ -116,7 +119,9 @@ class Node:
         at = self.now
         for _ in range(int(self.random.uniform(0, self.load.reading_s) / STEP)):
             self.step()
-        return Seen(at, True, epoch, sequence, received, held, self.sent, self.own, self.answered, self.reported)
+        return Seen(
+            at, True, epoch, sequence, received, held, self.sent, self.sent, self.own, self.answered, self.reported
+        )
 
     def _work(self) -> None:
         for done in [at for at in self._busy if at <= self.now]:
@@ -135,7 +140,7 @@ class Node:
     def _answer(self) -> None:
         if self._from_itself and self.random.random() < self.load.own:
             self._from_itself -= 1
-        elif not self._lost():
+        elif not self.load.local and not self._lost():
             self._leaving.append((self.now + 0.005 + self.late_s, self.load.packets))
 
     def _tell(self) -> None:
@@ -179,6 +184,7 @@ LOADS = st.builds(
     timeout_s=st.sampled_from([0.05, 1.0, 5.0, 60.0]),
     packets=st.sampled_from([1, 1, 3]),
     own=st.sampled_from([0, 0, 0.5, 1]),
+    local=st.sampled_from([False, False, False, True]),
     garbage=st.sampled_from([0, 0, 0.5, 1]),
     loss=st.sampled_from([0, 0, 0.02, 0.1, 0.3]),
     bursts=st.booleans(),

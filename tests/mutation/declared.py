@@ -4,7 +4,6 @@ from __future__ import annotations
 
 TESTS: dict[str, tuple[str, ...]] = {
     "affinity.p4": ("affinity_flow", "affinity_request", "affinity_store", "icmp_errors", "flood"),
-    "answers.p4": ("answers",),
     "arp.p4": ("arp",),
     "authentication.p4": ("authentication",),
     "checksums.p4": ("malformed", "packet_io", "path_mtu"),
