@@ -49,7 +49,7 @@ class Controller:
         self._state_file = state_file
         state = state_file.load()
         self._endpoints = EndpointTable(term=state.term + 1)
-        self._intent, gone = OperatorIntent.restored(fabric, state.holds, state.drains)
+        self._intent, gone = OperatorIntent.restored(fabric, state.holds, state.drains, state.excluded)
         for problem in gone:
             log.warning("%s", problem)
         state_file.save(self._state())
@@ -59,6 +59,8 @@ class Controller:
                 fabric=fabric,
                 pins=self._intent.pins,
                 keys=ring.on_switches,
+                excluded=frozenset(self._intent.excluded),
+                room=deployments.room(fabric, components),
                 endpoints=self._endpoints,
                 publish=self._publish_endpoint,
                 broker_error=self._broker_error,
@@ -95,6 +97,7 @@ class Controller:
             tasks.create_task(self.steering.run())
             tasks.create_task(self._bus.run())
             tasks.create_task(self.commands.run())
+            tasks.create_task(self.commands.watch_pins())
             tasks.create_task(self._keys.run())
 
     async def status(self) -> Status:
@@ -110,6 +113,8 @@ class Controller:
                 observed=observed,
                 overrides=self._intent.overrides,
                 drains=self._intent.drains,
+                excluded=self._intent.excluded,
+                doubts=self.steering.doubts,
                 now=time.monotonic(),
                 last_event=self._events.last,
             )
@@ -177,7 +182,7 @@ class Controller:
             self._publish_endpoints()
 
     def _state(self) -> State:
-        return State(self._endpoints.term, self._intent.holds, self._intent.drains)
+        return State(self._endpoints.term, self._intent.holds, self._intent.drains, self._intent.excluded)
 
     def _save(self) -> None:
         try:

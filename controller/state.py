@@ -1,4 +1,4 @@
-"""What the controller must know again after a restart: its term, the operator's holds and drains."""
+"""What the controller must know again after a restart: its term, the operator's holds, drains and exclusions."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ class State:
     """Service -> node it is held on until released."""
     drains: Annotated[set[tuple[str, str]], PlainSerializer(sorted)] = field(default_factory=set)
     """(service, node) that take no new work."""
+    excluded: Annotated[set[str], PlainSerializer(sorted)] = field(default_factory=set)
+    """Nodes that get nothing."""
 
 
 class StateFile:

@@ -423,6 +423,9 @@ PACKET_IN_LAYOUT: Final[Layout] = (
     ("epoch", 32),  # of the last accepted report
     ("sequence", 32),
     ("sent", 32),  # pieces of new work steered there
+    ("own", 32),  # packets steered there that its own node had sent: it answers those within itself
+    ("received", 32),  # by its last accepted report: pieces of new work that came,
+    ("held", 32),  # ... and how many requests it still has
     ("host", 16),  # of the service under `single` or `pinned`; NO_MEMBER_16 if there is none
     ("best", 16),  # the tree's root; NO_MEMBER_16 if nobody is eligible
     ("best_rank", 48),

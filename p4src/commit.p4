@@ -11,6 +11,7 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
     usec_t       left;
     bit<32>      sent;
     bit<32>      interval;
+    bit<32>      own;
 
     // The instance's node, where requests to it are routed. An instance whose reports came under another generation is
     // gone.
@@ -83,6 +84,12 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
         reg_last.write(meta.service, 1w1 ++ meta.member);
     }
 
+    // The answer stays on the node, so that no switch sees it.
+    @hidden action count_own() {
+        reg_own.read(own, meta.instance);
+        reg_own.write(meta.instance, own + 1);
+    }
+
     apply {
         meta.instance = meta.service ++ meta.member;
         read_instance();
@@ -115,6 +122,7 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
             if (meta.kind == kind_t.REQUEST) {
                 meta.too_big = meta.remote && ipv4.total_len |+| IPV4_BYTES > meta.path_mtu;
                 meta.steered = !meta.too_big;
+                if (meta.steered && ipv4.src == meta.next) { count_own(); }
             }
             if (meta.steered && !meta.sticky && !meta.drawn) {
                 book();

@@ -161,12 +161,15 @@ header packet_in_h {
     bit<32> epoch;            // of the last accepted report
     bit<32> sequence;
     bit<32> sent;             // pieces of new work steered there
+    bit<32> own;              // packets steered there that its own node had sent: it answers those within itself
+    bit<32> received;         // by its last accepted report: pieces of new work that came,
+    bit<32> held;             // ... and how many requests it still has
     bit<16> host;             // of the service under `single` or `pinned`; NO_MEMBER_16 if there is none
     bit<16> best;             // the tree's root; NO_MEMBER_16 if nobody is eligible
     bit<48> best_rank;
     bit<48> now;              // the switch's clock
 }
-const bit<32> PACKET_IN_BYTES = 49;
+const bit<32> PACKET_IN_BYTES = 61;
 
 struct headers_t {
     packet_out_h packet_out;

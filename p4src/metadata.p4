@@ -42,6 +42,7 @@ struct metadata_t {
     generation_t generation;
     bit<16>      copy_group;
     bit<1>       authenticate;
+    bit<1>       doubted;     // its word is not to be relied on
     bit<8>       key_id;
     key_t        key;
     bit<8>       next_key_id;

@@ -15,6 +15,10 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
            CONGESTION=22, SOURCE=23, FOREIGN=24, TUNNEL=25, NO_PORT=26]
     counter<bit<8>>(REASONS, CounterType.packets_and_bytes) drops;
 
+    // Reports accepted from an instance; index: service ++ member.
+    @id(0x12000008) @name(".reported")
+    counter<instance_t>(INSTANCES, CounterType.packets) reported;
+
     // What happened, by event_t.
     @id(0x12000003) @name(".events")
     @names[FIRST=1, BETTER=2, DRAINING=3, NOT_READY=4, STALE=5, GONE=6, PINNED=7, EVICT_STALE=8, EVICT_GONE=9,
@@ -61,7 +65,10 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             if (meta.kind == kind_t.REPORT) { decided_by_report(); }
             tell();
         }
-        if (meta.accepted) { events.count(event_t.REPORT); }
+        if (meta.accepted) {
+            events.count(event_t.REPORT);
+            reported.count(meta.instance);
+        }
 
         if (meta.again && meta.passes < MAX_RESUBMITS) {
             meta.passes = meta.passes + 1;

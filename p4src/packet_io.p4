@@ -31,6 +31,9 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         reg_epoch.read(hdr.packet_in.epoch, instance);
         reg_sequence.read(hdr.packet_in.sequence, instance);
         reg_sent.read(hdr.packet_in.sent, instance);
+        reg_own.read(hdr.packet_in.own, instance);
+        reg_received.read(hdr.packet_in.received, instance);
+        reg_held.read(hdr.packet_in.held, instance);
     }
 
     @hidden action answer() {

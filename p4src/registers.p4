@@ -11,9 +11,12 @@ register<bit<32>, instance_t>(INSTANCES)      reg_sequence;
 register<usec_t, instance_t>(INSTANCES)       reg_arrival;
 register<bit<32>, instance_t>(INSTANCES)      reg_interval;   // service_interval, µs
 register<bit<2>, instance_t>(INSTANCES)       reg_status;     // status_t; ABSENT again once it was taken out
+register<bit<32>, instance_t>(INSTANCES)      reg_received;   // new work that it says came,
+register<bit<32>, instance_t>(INSTANCES)      reg_held;       // ... and how much it says is there: waiting, executed
 
 // ... what it was sent,
 register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work
+register<bit<32>, instance_t>(INSTANCES)      reg_own;        // packets that its own node had sent
 register<bit<32>, instance_t>(INSTANCES)      reg_least_gap;  // leaking minimum of sent - received, in 1/64
 
 // ... and how it stands.

@@ -11,12 +11,13 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     // The instance (`service`, `member`) that the node reports for. `generation` is never zero; a new one accepts any
     // epoch. `copy_group`: multicast group of the other switches that steer the service, or 0. With `authenticate` the
     // report's tag must verify under the one of the two keys that it names (authentication.p4).
+    // With `doubted` its reports make it a last resort at best, as if it drained.
     @id(0x01000020) @name(".bind") @action_restriction("generation != 0")
     action bind(@id(1) @refers_to(instances, instance) service_t service,
                 @id(2) @refers_to(instances, instance) member_t member, @id(3) generation_t generation,
                 @id(4) bit<16> path_cost, @id(5) @refers_to(multicast_group, group) bit<16> copy_group,
                 @id(6) bit<8> key_id, @id(7) key_t key, @id(8) bit<8> next_key_id, @id(9) key_t next_key,
-                @id(10) bit<1> authenticate) {
+                @id(10) bit<1> authenticate, @id(11) bit<1> doubted) {
         meta.service = service;
         meta.member = member;
         meta.instance = service ++ member;
@@ -28,6 +29,7 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
         meta.next_key_id = next_key_id;
         meta.next_key = next_key;
         meta.authenticate = authenticate;
+        meta.doubted = doubted;
     }
 
     @id(0x01000021) @name(".unbound")
@@ -104,6 +106,8 @@ control Reports(in report_h report, inout metadata_t meta) {
         reg_interval.write(meta.instance, report.service_interval);
         reg_status.write(meta.instance, status);
         reg_least_gap.write(meta.instance, least_gap);
+        reg_received.write(meta.instance, report.received);
+        reg_held.write(meta.instance, (bit<32>)report.queue_depth + (bit<32>)report.in_flight);
     }
 
     apply {
@@ -128,7 +132,7 @@ control Reports(in report_h report, inout metadata_t meta) {
 
             status = (bit<2>)status_t.READY;
             if (report.ready == 0) { status = (bit<2>)status_t.NOT_READY; }
-            else if (report.draining == 1) { status = (bit<2>)status_t.DRAINING; }
+            else if (report.draining == 1 || meta.doubted == 1) { status = (bit<2>)status_t.DRAINING; }
             remember();
 
             foreign.apply(report, meta, load);

@@ -13,7 +13,7 @@
 //     |                        +- request --> Intent, Steer, Settle, then    |       |
 //     |                        |              Encapsulation, Routing, or     |       |
 //     |                        |              IcmpError ---------------------+       |
-//     |                        +- else -----> Routing, or IcmpError ---------+       |
+//     |                        +- else -----> Answers, Routing or IcmpError -+       |
 //     |                                                                              |
 //     +------- once more round: an instance was taken out, or a host must move ------+
 //
@@ -52,6 +52,7 @@
 #include "steer.p4"
 #include "tree.p4"
 #include "settle.p4"
+#include "answers.p4"
 #include "routing.p4"
 #include "icmp_error.p4"
 #include "outcome.p4"
@@ -71,6 +72,7 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
     Steer() steer;
     Settle() settle;
     Encapsulation() encapsulation;
+    Answers() answers;
     Routing() routing;
     IcmpError() icmp_error;
     Outcome() outcome;
@@ -119,6 +121,7 @@ control SteeringIngress(inout headers_t hdr, inout metadata_t meta, inout standa
 
         if (meta.drop == drop_t.NONE && !meta.again && !meta.too_big
             && (meta.kind == kind_t.PLAIN || meta.kind == kind_t.REQUEST)) {
+            if (meta.kind == kind_t.PLAIN) { answers.apply(hdr.ipv4, meta); }
             if (meta.remote) { encapsulation.apply(hdr, meta); }
             routing.apply(hdr, meta, std);
         }

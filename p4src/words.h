@@ -255,6 +255,9 @@ enum {
     FIELD(epoch, 32) \
     FIELD(sequence, 32) \
     FIELD(sent, 32) \
+    FIELD(own, 32) \
+    FIELD(received, 32) \
+    FIELD(held, 32) \
     FIELD(host, 16) \
     FIELD(best, 16) \
     FIELD(best_rank, 48) \

@@ -93,6 +93,9 @@ class Reports(Part):
     """Between two reports of an instance at rest, if it is longer than `interval_ms`."""
     authentication: Annotated[Literal["off", "accepted", "required"], BeforeValidator(_off)] = "off"
     """off: no keys. accepted: nodes have keys and tag their reports, switches take any. required: only with the tag."""
+    claims: Literal["believed", "told", "bounded"] = "bounded"
+    """What becomes of a node that claims what its switch does not see it do. believed: nothing is looked at. told: an
+    event says so. bounded: the instance is a last resort for a while, too (security.md)."""
 
 
 class Gateway(Part):

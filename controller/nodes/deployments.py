@@ -75,6 +75,22 @@ def documents(
     return {node: _document(fabric, components, hosts, node) for node in fabric.nodes}
 
 
+def room(fabric: Fabric, components: Library) -> dict[str, int]:
+    """By service, the most requests that an instance can hold: those that wait, those that are executed, and those
+    that workers of an earlier launch still have. Of all versions the largest, since a node may run any of them."""
+    found = dict.fromkeys(fabric.services, 0)
+    for name, service in fabric.services.items():
+        for component in components.all():
+            if component.recipe.name == service.component:
+                default = component.recipe.configuration.default
+                queue, workers = (
+                    default.get(field, ServiceConfiguration.model_fields[field].default)
+                    for field in ("queue_limit", "concurrency")
+                )
+                found[name] = max(found[name], queue + 2 * workers)
+    return found
+
+
 def _document(
     fabric: Fabric, components: Library, hosts: Mapping[str, str | None] | None, node: str
 ) -> DeploymentDocument:

@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from controller.observe.findings import Finding
 from controller.switches.view import UNHEARD, reason_name
 from hitless.component.states import ComponentState
 from hitless.faults import faults
@@ -111,6 +112,37 @@ class EndpointEvent(_Change):
     port: int
 
 
+class ClaimEvent(_WithWords):
+    """What an instance claims is not what the switches see, or it is relied on again. Numbers are of `seconds`."""
+
+    kind: Literal["claim"] = "claim"
+    service: str
+    node: str
+    finding: Finding | None
+    """None: it is relied on again."""
+    seconds: float = 0.0
+    sent: int = 0
+    """Pieces of new work, by the switches."""
+    received: int = 0
+    """Pieces of new work, by its own words."""
+    answered: int = 0
+    """Packets of answers, by the switch of its node."""
+    missing: int = 0
+    """Answers, at least."""
+    bounded_s: float | None = None
+    """For how long it is a last resort; None: it is only told."""
+
+
+class PinEvent(_WithWords):
+    """An instance that the operator wants as the host cannot serve, or can again."""
+
+    kind: Literal["pin"] = "pin"
+    service: str
+    node: str
+    reason: str | None
+    """Why it cannot; None: it can."""
+
+
 class DeploymentEvent(_Event):
     """A node has ended a job."""
 
@@ -177,12 +209,24 @@ def _tag(value: Any) -> str:
     return "component" if kind == "node" and "component" in fields else kind
 
 
-Event = DigestEvent | EndpointEvent | DeploymentEvent | CommandEvent | SwitchEvent | PresenceEvent | ComponentEvent
+Event = (
+    DigestEvent
+    | EndpointEvent
+    | ClaimEvent
+    | PinEvent
+    | DeploymentEvent
+    | CommandEvent
+    | SwitchEvent
+    | PresenceEvent
+    | ComponentEvent
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[
         Annotated[DigestEvent, Tag("digest")]
         | Annotated[EndpointEvent, Tag("endpoint")]
+        | Annotated[ClaimEvent, Tag("claim")]
+        | Annotated[PinEvent, Tag("pin")]
         | Annotated[DeploymentEvent, Tag("deployment")]
         | Annotated[CommandEvent, Tag("command")]
         | Annotated[SwitchEvent, Tag("switch")]
@@ -191,7 +235,9 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
         Discriminator(
             _tag,
             custom_error_type="kind",
-            custom_error_message="expected an object of kind digest, endpoint, deployment, command, switch or node",
+            custom_error_message=(
+                "expected an object of kind digest, endpoint, claim, pin, deployment, command, switch or node"
+            ),
         ),
     ]
 )

@@ -28,6 +28,7 @@ class _Migrate(_Body):
     service: str
     node: str
     hold: bool = False
+    force: bool = False
 
 
 class _Release(_Body):
@@ -38,6 +39,10 @@ class _Drain(_Body):
     service: str
     node: str
     undo: bool = False
+
+
+class _Node(_Body):
+    node: str
 
 
 class _Restart(_Body):
@@ -92,7 +97,7 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
 
     async def migrate(request: web.Request) -> web.Response:
         body = await _body(request, _Migrate)
-        return _answer(await commands.migrate(body.service, body.node, hold=body.hold))
+        return _answer(await commands.migrate(body.service, body.node, hold=body.hold, force=body.force))
 
     async def release(request: web.Request) -> web.Response:
         body = await _body(request, _Release)
@@ -101,6 +106,12 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
     async def drain(request: web.Request) -> web.Response:
         body = await _body(request, _Drain)
         return _answer(await commands.drain(body.service, body.node, undo=body.undo))
+
+    async def exclude(request: web.Request) -> web.Response:
+        return _answer(await commands.exclude((await _body(request, _Node)).node))
+
+    async def include(request: web.Request) -> web.Response:
+        return _answer(await commands.include((await _body(request, _Node)).node))
 
     async def restart(request: web.Request) -> web.Response:
         body = await _body(request, _Restart)
@@ -130,6 +141,8 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
     app.router.add_post("/v1/drain", drain)
+    app.router.add_post("/v1/exclude", exclude)
+    app.router.add_post("/v1/include", include)
     app.router.add_post("/v1/restart", restart)
     app.router.add_post("/v1/rotate-keys", rotate_keys)
     return app

@@ -40,6 +40,7 @@ socket_option = click.option(
     help="The controller's API.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+force_option = click.option("--force", is_flag=True, help="Even if the instance there cannot serve now.")
 
 
 class _Group(click.Group):
@@ -183,21 +184,23 @@ def _until_interrupted(action: Callable[[], None], interval: float) -> None:
 @click.argument("service")
 @click.argument("node")
 @click.option("--hold", is_flag=True, help="Keep the service there until `hitless release`.")
+@force_option
 @socket_option
 @json_option
-def migrate(service: str, node: str, hold: bool, socket_path: Path, as_json: bool) -> None:
+def migrate(service: str, node: str, hold: bool, force: bool, socket_path: Path, as_json: bool) -> None:
     """Make NODE the host of SERVICE's new work; let go after the service's dwell."""
-    _done(Client(socket_path).migrate(service, node, hold=hold), as_json)
+    _done(Client(socket_path).migrate(service, node, hold=hold, force=force), as_json)
 
 
 @main.command()
 @click.argument("service")
 @click.argument("node")
+@force_option
 @socket_option
 @json_option
-def pin(service: str, node: str, socket_path: Path, as_json: bool) -> None:
+def pin(service: str, node: str, force: bool, socket_path: Path, as_json: bool) -> None:
     """Keep SERVICE on NODE until `hitless release` (the same as `migrate --hold`)."""
-    _done(Client(socket_path).migrate(service, node, hold=True), as_json)
+    _done(Client(socket_path).migrate(service, node, hold=True, force=force), as_json)
 
 
 @main.command()
@@ -218,6 +221,28 @@ def release(service: str, socket_path: Path, as_json: bool) -> None:
 def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool) -> None:
     """Let SERVICE on NODE take no new work, and finish what it has."""
     _done(Client(socket_path).drain(service, node, undo=undo), as_json)
+
+
+@main.command()
+@click.argument("node")
+@socket_option
+@json_option
+def exclude(node: str, socket_path: Path, as_json: bool) -> None:
+    """Send nothing to NODE and take no report of it, whatever it claims, until `hitless include`.
+
+    It is as if its instances were not there: new work and flows go elsewhere, TCP connections to it are reset, and
+    services that were held there are let go of. A restarted controller knows of it.
+    """
+    _done(Client(socket_path).exclude(node), as_json)
+
+
+@main.command()
+@click.argument("node")
+@socket_option
+@json_option
+def include(node: str, socket_path: Path, as_json: bool) -> None:
+    """Let an excluded NODE serve again, from its next report on."""
+    _done(Client(socket_path).include(node), as_json)
 
 
 @main.command()

@@ -16,6 +16,7 @@ from controller.observe.events import Event, EventError, decode
 from controller.operator.documents import (
     Document,
     DrainResult,
+    ExcludeResult,
     MigrateResult,
     ReleaseResult,
     RestartResult,
@@ -60,9 +61,20 @@ class Client:
         """What there is and how it is now."""
         return self._get("/v1/status", Status)
 
-    def migrate(self, service: str, node: str, *, hold: bool = False) -> MigrateResult:
-        """Make a node the host of a service's new work, until its dwell is over or, on `hold`, until released."""
-        return self._post("/v1/migrate", MigrateResult, service=service, node=node, hold=hold)
+    def migrate(self, service: str, node: str, *, hold: bool = False, force: bool = False) -> MigrateResult:
+        """Make a node the host of a service's new work, until its dwell is over or, on `hold`, until released.
+
+        Refused when its instance cannot serve, unless on `force`.
+        """
+        return self._post("/v1/migrate", MigrateResult, service=service, node=node, hold=hold, force=force)
+
+    def exclude(self, node: str) -> ExcludeResult:
+        """Send nothing to a node, and take no report of its."""
+        return self._post("/v1/exclude", ExcludeResult, node=node)
+
+    def include(self, node: str) -> ExcludeResult:
+        """Let a node serve again."""
+        return self._post("/v1/include", ExcludeResult, node=node)
 
     def release(self, service: str) -> ReleaseResult:
         """Let go of a service."""

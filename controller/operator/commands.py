@@ -6,12 +6,24 @@ from collections.abc import Callable
 
 from controller.keys.rotation import KeyKeeper
 from controller.nodes.link import NodeLink
-from controller.observe.events import CommandEvent, Event
+from controller.observe.events import CommandEvent, Event, PinEvent
 from controller.operator import sentences
-from controller.operator.documents import DrainResult, MigrateResult, ReleaseResult, RestartResult, RotateKeysResult
+from controller.operator.documents import (
+    DrainResult,
+    ExcludeResult,
+    MigrateResult,
+    ReleaseResult,
+    RestartResult,
+    RotateKeysResult,
+)
+from controller.operator.fitness import unfit
 from controller.operator.overrides import CommandError, OperatorIntent
-from controller.steering.interface import Steering, SteeringError
+from controller.steering.interface import InstanceView, Steering, SteeringError
 from hitless.files import StateError
+from hitless.steering.units import US_PER_MS
+
+PINS_LOOKED_AT_S = 0.5
+"""Between two looks whether pinned instances can serve."""
 
 
 class Commands:
@@ -41,14 +53,18 @@ class Commands:
         self._pinned = asyncio.Event()
         self._applying = asyncio.Lock()
 
-    async def migrate(self, service: str, node: str, *, hold: bool) -> MigrateResult:
-        """Make a node the host of a service's new work. Raises CommandError."""
+    async def migrate(self, service: str, node: str, *, hold: bool, force: bool = False) -> MigrateResult:
+        """Make a node the host of a service's new work; `force`: even if it cannot serve. Raises CommandError."""
         self._intent.check(service, node)
         before = self._steering.hosts.get(service)
         try:
             self._steering.check(service)
         except SteeringError as error:
             raise CommandError(f"{error}; {service} stays as it is") from error
+        observed = await self._steering.observe()
+        reason = self._unfit(service, node, observed.instances.get((service, node)))
+        if reason is not None and not force:
+            raise CommandError(f"{service} on {node} is {reason}; it stays as it is (--force moves it all the same)")
         override = self._intent.migrate(service, node, hold=hold, now=time.monotonic())
         self._save()
         outcome = sentences.migrated(override, before, await self._apply())
@@ -82,6 +98,28 @@ class Commands:
         self._done("undrain" if undo else "drain", service, node, outcome)
         message = sentences.answer(outcome, service, node)
         return DrainResult(service=service, node=node, draining=not undo, message=message)
+
+    async def exclude(self, node: str) -> ExcludeResult:
+        """Send nothing to a node, and take no report of its. Raises CommandError."""
+        released = self._intent.exclude(node)
+        if released is None:
+            message = sentences.excluded_before(node, undo=False)
+            return ExcludeResult(node=node, excluded=True, released=[], message=message)
+        self._save()
+        pending = await self._apply()
+        outcome = sentences.excluded(released, self._intent.left_alone(), pending)
+        self._done("exclude", "all", node, outcome)
+        return ExcludeResult(node=node, excluded=True, released=released, message=f"{node}: {outcome}")
+
+    async def include(self, node: str) -> ExcludeResult:
+        """Let a node serve again. Raises CommandError."""
+        if not self._intent.include(node):
+            message = sentences.excluded_before(node, undo=True)
+            return ExcludeResult(node=node, excluded=False, released=[], message=message)
+        self._save()
+        outcome = sentences.included(await self._apply())
+        self._done("include", "all", node, outcome)
+        return ExcludeResult(node=node, excluded=False, released=[], message=f"{node}: {outcome}")
 
     async def restart(self, component: str, node: str | None) -> RestartResult:
         """Launch a component anew on a node, or on all that have it one after the other. Raises CommandError."""
@@ -149,12 +187,43 @@ class Commands:
                 for service in expired:
                     self._done("release", service, None, outcome)
 
+    async def watch_pins(self) -> None:
+        """Tell when an instance that a service is pinned to cannot serve, and when it can again, until cancelled."""
+        told: dict[tuple[str, str], str] = {}
+        while True:
+            pins = set(self._intent.pins.items())
+            instances = self._steering.instances
+            for key in told.keys() - pins:
+                del told[key]
+            for service, node in sorted(pins):
+                reason = self._unfit(service, node, instances.get((service, node)))
+                # Only the kind of reason: an age that grows is no news.
+                before, kind = told.get((service, node)), reason.partition(":")[0] if reason is not None else None
+                if kind == before:
+                    continue
+                if kind is None:
+                    del told[service, node]
+                else:
+                    told[service, node] = kind
+                self._record(PinEvent(service=service, node=node, reason=reason))
+            await asyncio.sleep(PINS_LOOKED_AT_S)
+
+    def _unfit(self, service: str, node: str, instance: InstanceView | None) -> str | None:
+        spec, view = self._intent.fabric.services[service], self._nodes.view(node)
+        return unfit(
+            instance,
+            spec.dead_after_ms * US_PER_MS,
+            view.components.get(spec.component),
+            view.details.get(spec.component),
+            self._steering.doubts.get((service, node)),
+        )
+
     async def _apply(self) -> str | None:
-        """Put the operator's pins into effect; returns why they are not in effect yet."""
+        """Put the operator's pins and exclusions into effect; returns why they are not in effect yet."""
         async with self._applying:
             self._pinned.set()
             try:
-                await self._steering.pin(self._intent.pins)
+                await self._steering.override(self._intent.pins, self._intent.excluded)
             except SteeringError as error:
                 return str(error)
             finally:

@@ -73,6 +73,8 @@ class NodeStatus(Document):
     components: dict[str, ComponentState]
     details: dict[str, str] = {}
     """By component: what it waits for, or what went wrong with it last."""
+    excluded: bool = False
+    """Whether the operator excludes it: it gets nothing, and its reports do not count."""
 
 
 class InstanceStatus(Document):
@@ -91,6 +93,8 @@ class InstanceStatus(Document):
     """By all switches."""
     draining: bool
     """Whether the operator wants it to drain."""
+    doubt: str | None = None
+    """What it claims and what the switches see, where that does not fit together."""
 
 
 class ServiceStatus(Document):
@@ -153,6 +157,16 @@ class DrainResult(CommandResult):
 
     node: str
     draining: bool
+
+
+class ExcludeResult(CommandResult):
+    """A node gets nothing, or serves again."""
+
+    service: None = None
+    node: str
+    excluded: bool
+    released: list[str]
+    """Services that were pinned to it, and are let go of."""
 
 
 class RestartResult(Document):

@@ -1,10 +1,10 @@
-"""What the operator asked for beyond the fabric file: services pinned to a node, instances drained. Pure.
+"""What the operator asked for beyond the fabric file: services pinned, instances drained, nodes excluded. Pure.
 
 An override pins a service to a node. `migrate` lets go of it after the service's dwell; a held one stays until
 released.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from controller.fabric.schema import Fabric, Service
@@ -37,13 +37,24 @@ class OperatorIntent:
     """By service."""
     drains: set[tuple[str, str]] = field(default_factory=set)
     """(service, node) that take no new work."""
+    excluded: set[str] = field(default_factory=set)
+    """Nodes that get nothing, and whose reports do not count."""
 
     @classmethod
     def restored(
-        cls, fabric: Fabric, holds: Mapping[str, str], drains: set[tuple[str, str]]
+        cls,
+        fabric: Fabric,
+        holds: Mapping[str, str],
+        drains: Collection[tuple[str, str]],
+        excluded: Collection[str] = (),
     ) -> tuple["OperatorIntent", list[str]]:
         """The intent as it was before a restart, and what of them the fabric file no longer has."""
         intent, gone = cls(fabric), []
+        for node in sorted(excluded):
+            try:
+                intent.exclude(node)
+            except CommandError as error:
+                gone.append(f"exclusion of {node} dropped: {error}")
         for service, node in holds.items():
             try:
                 intent.migrate(service, node, hold=True, now=0.0)
@@ -66,6 +77,8 @@ class OperatorIntent:
     def migrate(self, service: str, node: str, *, hold: bool, now: float) -> Override:
         """Make a node the host of a service's new work, for the dwell or until released. Raises CommandError."""
         dwell = dwell_s(self.check(service, node))
+        if node in self.excluded:
+            raise CommandError(f"{node} is excluded; hitless include {node} lets it serve again")
         override = Override(node, dwell, None if hold else now + dwell)
         self.overrides[service] = override
         return override
@@ -81,6 +94,31 @@ class OperatorIntent:
         change = ((service, node) in self.drains) is undo
         (self.drains.discard if undo else self.drains.add)((service, node))
         return change
+
+    def exclude(self, node: str) -> list[str] | None:
+        """Send nothing to a node; returns the services that it was pinned to, which are let go of.
+
+        None when it was excluded already. Raises CommandError.
+        """
+        self._node(node)
+        if node in self.excluded:
+            return None
+        self.excluded.add(node)
+        released = [service for service, override in self.overrides.items() if override.node == node]
+        for service in released:
+            del self.overrides[service]
+        return released
+
+    def include(self, node: str) -> bool:
+        """Let a node serve again; False when it was not excluded. Raises CommandError."""
+        self._node(node)
+        change = node in self.excluded
+        self.excluded.discard(node)
+        return change
+
+    def left_alone(self) -> list[str]:
+        """The services all of whose nodes are excluded."""
+        return [name for name, spec in self.fabric.services.items() if spec.instances.keys() <= self.excluded]
 
     def expire(self, now: float) -> list[str]:
         """Let go of every override whose time is over; returns their services."""
@@ -102,6 +140,11 @@ class OperatorIntent:
     def holds(self) -> dict[str, str]:
         """Service -> node it is held on until released."""
         return {service: one.node for service, one in self.overrides.items() if one.until is None}
+
+    def _node(self, name: str) -> None:
+        if name not in self.fabric.nodes:
+            known = ", ".join(self.fabric.nodes) or "none"
+            raise CommandError(f"no node {name} in fabric {self.fabric.name}; nodes: {known}")
 
     def service(self, name: str) -> Service:
         """The service of that name. Raises CommandError."""

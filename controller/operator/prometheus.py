@@ -60,6 +60,12 @@ def _services(steering: Steering) -> Iterable[Metric]:
             age.add_metric((service, node), view.age_us / 1_000_000)
     yield rank
     yield age
+    doubted = GaugeMetricFamily(
+        "hitless_doubted", "1 while an instance's claims are not relied on.", labels=("service", "node")
+    )
+    for service, node in steering.doubts:
+        doubted.add_metric((service, node), 1)
+    yield doubted
 
 
 def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
@@ -75,6 +81,11 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
     octets = CounterMetricFamily(
         "hitless_switch_steered_bytes", "Bytes steered to an instance.", labels=("switch", "service", "node")
     )
+    answered = CounterMetricFamily(
+        "hitless_switch_answered_packets",
+        "Packets that an instance behind the switch sent from its port.",
+        labels=("switch", "service", "node"),
+    )
     drops = CounterMetricFamily("hitless_switch_dropped_packets", "Packets dropped.", labels=("switch", "reason"))
     events = CounterMetricFamily("hitless_switch_events", "What the program counted.", labels=("switch", "event"))
     for name, state in switches.items():
@@ -83,11 +94,13 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
         for (service, node), count in state.counters.steered.items():
             steered.add_metric((name, service, node), count.packets)
             octets.add_metric((name, service, node), count.octets)
+        for (service, node), count in state.counters.answered.items():
+            answered.add_metric((name, service, node), count.packets)
         for reason, count in state.counters.drops.items():
             drops.add_metric((name, reason), count.packets)
         for event, times in state.counters.events.items():
             events.add_metric((name, event), times)
-    return connected, pushes, steered, octets, drops, events
+    return connected, pushes, steered, octets, answered, drops, events
 
 
 class MetricsServer:

@@ -1,16 +1,20 @@
 """Commands and events in words, as an operator reads them in answers and logs. Pure."""
 
 from controller.observe.events import (
+    ClaimEvent,
     CommandEvent,
     ComponentEvent,
     DeploymentEvent,
     DigestEvent,
     EndpointEvent,
     Event,
+    PinEvent,
     PresenceEvent,
     SwitchEvent,
 )
+from controller.observe.findings import Finding
 from controller.operator.overrides import Override
+from controller.steering.claims import Evidence
 from controller.switches.view import reason_name
 
 
@@ -57,6 +61,38 @@ def restarted(nodes: list[str], error: str | None) -> str:
     return f"{done}; {error}" if error else done
 
 
+def excluded(released: list[str], alone: list[str], pending: str | None) -> str:
+    """What came of excluding a node. `alone`: services with no other node left."""
+    outcome = f"gets nothing, and its reports do not count{_pending(pending)}"
+    if released:
+        outcome += f"; let go of {', '.join(released)}"
+    if alone:
+        outcome += f"; nobody else serves {', '.join(alone)}"
+    return outcome
+
+
+def included(pending: str | None) -> str:
+    """What came of letting a node serve again."""
+    return f"serves again{_pending(pending)}"
+
+
+def excluded_before(node: str, *, undo: bool) -> str:
+    """Nothing to change."""
+    return f"{node} {'is not' if undo else 'is'} excluded{'' if undo else ' already'}"
+
+
+def claims(evidence: Evidence) -> str:
+    """What was found about an instance's claims."""
+    if evidence.finding is Finding.UNANSWERED:
+        told = f"sent {evidence.sent}, confirmed and answered none"
+    else:
+        told = (
+            f"said it received {evidence.received} and did what it does not hold; "
+            f"{evidence.answered} packets of answers seen, at least {evidence.missing} missing"
+        )
+    return f"{evidence.finding}: in {evidence.seconds:.1f} s {told}"
+
+
 def keys_rotated(begun: int, wanted: int) -> str:
     """What came of rotating keys: how many rotations have begun, of how many instances asked for."""
     outcome = f"new keys for {begun} instances"
@@ -84,6 +120,11 @@ def describe(event: Event) -> tuple[str, str]:
         case EndpointEvent():
             endpoint = f"endpoint {event.term}.{event.version} is {event.address}:{event.port}"
             return event.service, f"{endpoint}: {_change(event)}"
+        case ClaimEvent():
+            return f"claims of {event.service} on {event.node}", _claim(event)
+        case PinEvent():
+            subject = f"pin of {event.service} to {event.node}"
+            return subject, "it can serve" if event.reason is None else f"it cannot serve: {event.reason}"
         case DeploymentEvent():
             return f"deployment {event.deployment} on {event.node}", f"{event.status}: {event.reason}"
         case CommandEvent():
@@ -97,6 +138,14 @@ def describe(event: Event) -> tuple[str, str]:
         case ComponentEvent():
             details = f": {event.details}" if event.details else ""
             return f"node {event.node}", f"{event.component} {event.version} {event.status}{details}"
+
+
+def _claim(event: ClaimEvent) -> str:
+    if event.finding is None:
+        return "relied on again"
+    evidence = Evidence(event.finding, event.seconds, event.sent, event.received, event.answered, event.missing)
+    bound = "" if event.bounded_s is None else f"; a last resort for {event.bounded_s:g} s"
+    return claims(evidence) + bound
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:

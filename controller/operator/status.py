@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric, Service
 from controller.nodes.view import NodeView
+from controller.operator import sentences
 from controller.operator.documents import (
     BrokerStatus,
     InstanceStatus,
@@ -14,6 +15,7 @@ from controller.operator.documents import (
     SwitchStatus,
 )
 from controller.operator.overrides import Override
+from controller.steering.doubts import Doubt
 from controller.steering.interface import InstanceView, Observation
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
@@ -37,6 +39,10 @@ class View:
     """The operator's pins, by service."""
     drains: Collection[tuple[str, str]]
     """(service, node)."""
+    excluded: Collection[str]
+    """Nodes."""
+    doubts: Mapping[tuple[str, str], Doubt]
+    """By (service, node)."""
     now: float
     """Monotonic time in seconds."""
     last_event: int
@@ -67,6 +73,7 @@ def status(view: View) -> Status:
                 step=node.step,
                 components=dict(node.components),
                 details=dict(node.details),
+                excluded=name in view.excluded,
             )
             for name, node in view.nodes.items()
         },
@@ -110,4 +117,5 @@ def _instance(
         eligible=seen.eligible,
         steered_packets=steered.get((name, node), 0),
         draining=(name, node) in view.drains,
+        doubt=sentences.claims(doubt.evidence) if (doubt := view.doubts.get((name, node))) is not None else None,
     )

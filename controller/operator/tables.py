@@ -1,6 +1,6 @@
 """What the command line prints of a status document."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,7 +16,8 @@ def status(document: Status) -> RenderableType:
     """The whole document."""
     parts: list[RenderableType] = [_headline(document)]
     parts += [_switch(name, switch) for name, switch in document.switches.items()]
-    return Group(*parts, Text(), _services(document), Text(), _nodes(document))
+    doubts = [_doubt(*one) for one in _doubted(document)]
+    return Group(*parts, *doubts, Text(), _services(document), Text(), _nodes(document))
 
 
 def watched(document: Status, events: Sequence[str]) -> RenderableType:
@@ -39,6 +40,17 @@ def _switch(name: str, switch: SwitchStatus) -> Text:
     return Text("switch ").append(switch.error or f"{name} ({switch.target}): connecting", "red")
 
 
+def _doubted(document: Status) -> Iterator[tuple[str, str, str]]:
+    for name, service in document.services.items():
+        for node, instance in service.instances.items():
+            if instance.doubt is not None:
+                yield name, node, instance.doubt
+
+
+def _doubt(service: str, node: str, doubt: str) -> Text:
+    return Text(f"{service} on {node} ").append(doubt, "red")
+
+
 def _services(document: Status) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("SERVICE", "POLICY", "NODE", "", "STATUS"):
@@ -57,7 +69,9 @@ def _services(document: Status) -> Table:
                 node,
                 "host" if is_host else "",
                 Text(
-                    status_name(instance.status) + (", to drain" if instance.draining else ""),
+                    status_name(instance.status)
+                    + (", to drain" if instance.draining else "")
+                    + (", doubted" if instance.doubt is not None else ""),
                     "green" if instance.eligible else "red",
                 ),
                 str(instance.rank),
@@ -84,6 +98,8 @@ def _nodes(document: Status) -> Table:
             for component, state in node.components.items()
         )
         online = Text("online", "green") if node.online else Text("offline", "red")
+        if node.excluded:
+            online.append(", excluded", "red")
         deployment = f"{node.deployment}: {node.step}" if node.step else node.deployment
         table.add_row(name, online, deployment, components or "none known")
     return table

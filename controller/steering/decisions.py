@@ -3,7 +3,7 @@
 Time is what the caller says: microseconds of one monotonic clock, at which the metrics arrived.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from controller.fabric.file import Fabric
@@ -41,10 +41,11 @@ class Reconfiguration:
     An endpoint holds for many requests, so a service that would be spread by a switch has one host at a time as well.
     """
 
-    def __init__(self, fabric: Fabric, pins: Mapping[str, str]) -> None:
+    def __init__(self, fabric: Fabric, pins: Mapping[str, str], excluded: Collection[str] = ()) -> None:
         self._fabric = fabric
         self._pins = dict(pins)
         self._offline: set[str] = set()
+        self._excluded = frozenset(excluded)
         self._services = {name: ServiceSteering(self._settings(name)) for name in fabric.services}
         self._inherited_hosts: dict[str, str] = {}
         self._first_heard: dict[str, int] = {}
@@ -56,7 +57,7 @@ class Reconfiguration:
 
     def adopt(self, service: str, node: str) -> None:
         """An earlier controller left the service there: it stays unless that node does not speak up in time."""
-        if service in self._services and node in self._fabric.services[service].instances:
+        if service in self._services and node in self._fabric.services[service].instances.keys() - self._excluded:
             self._inherited_hosts[service] = node
 
     def report(self, now: int, service: str, node: str, report: Report) -> list[Decision]:
@@ -97,12 +98,16 @@ class Reconfiguration:
                 decisions += self._decisions(name, steering.request(now).events)
         return decisions
 
-    def pin(self, now: int, pins: Mapping[str, str]) -> list[Decision]:
-        """Pin these services, and no others."""
-        self._pins = dict(pins)
+    def override(self, now: int, pins: Mapping[str, str], excluded: Collection[str] = ()) -> list[Decision]:
+        """Pin these services, and no others; have these nodes serve nothing, and no others."""
+        self._pins, self._excluded = dict(pins), frozenset(excluded)
         for name, steering in self._services.items():
             steering.settings = self._settings(name)
-        return self.tick(now)
+        decisions = self.tick(now)
+        for name, steering in self._services.items():
+            if self._host(name) in self._excluded:
+                decisions += self._decisions(name, steering.request(now).events)
+        return decisions
 
     def views(self, now: int) -> dict[tuple[str, str], InstanceView]:
         """Every instance, by (service, node)."""
@@ -130,7 +135,9 @@ class Reconfiguration:
             made = replace(made, policy=Single())
         spec = self._fabric.services[service]
         present = {
-            member: instance for member, instance in made.instances.items() if spec.node_of(member) not in self._offline
+            member: instance
+            for member, instance in made.instances.items()
+            if spec.node_of(member) not in self._offline | self._excluded
         }
         return replace(made, instances=present)
 

@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
 from controller.keys.ring import Binding, BindingKeys
 from controller.keys.rotation import KeysPendingError
-from controller.observe.events import DigestEvent, SwitchEvent
+from controller.observe.events import ClaimEvent, DigestEvent, SwitchEvent
+from controller.steering.audit import Audit, Verdict
+from controller.steering.doubts import Doubt
 from controller.steering.interface import (
     Hosts,
     Instances,
@@ -47,7 +50,8 @@ class InNetworkSteering:
         self._fabric = context.fabric
         self._record = context.record
         self._moved = context.moved
-        self._overrides = Overrides(context.pins, context.keys)
+        self._overrides = Overrides(context.pins, context.keys, context.excluded)
+        self._audit = Audit(self._fabric, context.room)
         self._sessions = {name: SwitchSession(self._fabric, name, program) for name in self._fabric.switches}
         for name, service in self._fabric.services.items():
             context.endpoints.set(name, str(service.address), service.port, SWITCHES_STEER)
@@ -74,6 +78,11 @@ class InNetworkSteering:
     def instances(self) -> Instances:
         """Every instance by the last probe of it."""
         return {key: view_of(member) for state in self.switches.values() for key, member in state.members.items()}
+
+    @property
+    def doubts(self) -> Mapping[tuple[str, str], Doubt]:
+        """By what the switches see."""
+        return self._audit.doubts
 
     @property
     def migrations(self) -> Mapping[tuple[str, str], int]:
@@ -110,9 +119,9 @@ class InNetworkSteering:
             if steers and not session.state.connected:
                 raise SteeringError(f"switch {session.state.error or f'{session.name}: not connected yet'}")
 
-    async def pin(self, pins: Mapping[str, str]) -> None:
-        """Write the pins to every switch; one that is away gets them when it is back."""
-        await self._apply(replace(self._overrides, pins=dict(pins)))
+    async def override(self, pins: Mapping[str, str], excluded: Collection[str]) -> None:
+        """Write pins, and take excluded nodes from every switch; one that is away gets it when it is back."""
+        await self._apply(replace(self._overrides, pins=dict(pins), excluded=frozenset(excluded)))
 
     async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
         """Write the keys of reports to every switch; one that is away gets them when it is back."""
@@ -153,6 +162,8 @@ class InNetworkSteering:
                     await session.apply(self._overrides)
                 tasks.create_task(session.run())
             tasks.create_task(self._watch())
+            if self._fabric.reports.claims != "believed":
+                tasks.create_task(self._look_at_claims())
 
     async def _pass_on(self, session: SwitchSession, told: AsyncIterator[SteeringEvent]) -> None:
         async for event in told:
@@ -170,6 +181,16 @@ class InNetworkSteering:
                     self._record(SwitchEvent(switch=name, connected=state.connected, target=state.target, error=error))
             await asyncio.sleep(WATCH_S)
 
+    async def _look_at_claims(self) -> None:
+        while True:
+            verdicts = self._audit.look(time.monotonic(), self.switches)
+            for verdict in verdicts:
+                self._record(claim_event(verdict, bounded=self._fabric.reports.claims == "bounded"))
+            if verdicts and self._fabric.reports.claims == "bounded":
+                with suppress(SteeringError):  # a switch that is away gets it when it is back
+                    await self._apply(replace(self._overrides, doubted=frozenset(self._audit.doubts)))
+            await asyncio.sleep(WATCH_S)
+
 
 def view_of(member: MemberState) -> InstanceView:
     """A probe's answer."""
@@ -180,6 +201,24 @@ def view_of(member: MemberState) -> InstanceView:
         epoch=member.epoch,
         sequence=member.sequence,
         eligible=member.eligible,
+    )
+
+
+def claim_event(verdict: Verdict, *, bounded: bool) -> ClaimEvent:
+    """What was found about an instance as the event log has it."""
+    if verdict.doubt is None:
+        return ClaimEvent(service=verdict.service, node=verdict.node, finding=None)
+    evidence = verdict.doubt.evidence
+    return ClaimEvent(
+        service=verdict.service,
+        node=verdict.node,
+        finding=evidence.finding,
+        seconds=round(evidence.seconds, 1),
+        sent=evidence.sent,
+        received=evidence.received,
+        answered=evidence.answered,
+        missing=evidence.missing,
+        bounded_s=verdict.doubt.length_s if bounded else None,
     )
 
 

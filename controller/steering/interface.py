@@ -1,12 +1,13 @@
 """What the controller asks of whoever steers new work: the switches, or itself by reconfiguration. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from controller.fabric.schema import Fabric
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import Event
+from controller.steering.doubts import Doubt
 from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
@@ -56,6 +57,10 @@ class SteeringContext:
     """Service -> node that the operator wants as its host."""
     keys: Mapping[Binding, BindingKeys]
     """What reports are authenticated with."""
+    excluded: frozenset[str]
+    """The nodes that are to get nothing."""
+    room: Mapping[str, int]
+    """By service: the most requests that an instance can hold, by its component's configuration."""
     endpoints: EndpointTable
     """What clients are told, kept by whoever steers and told anew whenever the broker is back."""
     publish: Callable[[str, EndpointUpdate], None]
@@ -94,6 +99,10 @@ class Steering(Protocol):
         """The instances as they were seen last, for who cannot wait."""
 
     @property
+    def doubts(self) -> Mapping[tuple[str, str], Doubt]:
+        """(service, node) -> why the claims of an instance are not relied on now."""
+
+    @property
     def migrations(self) -> Mapping[tuple[str, str], int]:
         """(service, reason) -> how often its host changed from one node to another."""
 
@@ -107,8 +116,11 @@ class Steering(Protocol):
     def check(self, service: str) -> None:
         """Raises SteeringError when a pin of the service could not be carried out now."""
 
-    async def pin(self, pins: Mapping[str, str]) -> None:
-        """Pin these services to these nodes, and no others. Raises SteeringError when it must wait for somebody."""
+    async def override(self, pins: Mapping[str, str], excluded: Collection[str]) -> None:
+        """Pin these services to these nodes, and no others; send nothing to the excluded nodes, take no word of theirs.
+
+        Raises SteeringError when it must wait for somebody.
+        """
 
     async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
         """Accept reports with these keys. Raises KeysPendingError when it must wait for somebody."""

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from controller.keys.ring import Binding, BindingKeys
 from controller.observe.events import EndpointEvent
 from controller.steering.decisions import Decision, Reconfiguration
+from controller.steering.doubts import Doubt
 from controller.steering.interface import Hosts, Instances, Observation, SteeringContext, SteeringError
 from controller.switches.view import SwitchState
 from hitless.modes import RECONFIGURATION, Mode
@@ -31,7 +32,7 @@ class ReconfigurationSteering:
     def __init__(self, context: SteeringContext) -> None:
         self._fabric = fabric = context.fabric
         self._context = context
-        self._services = Reconfiguration(fabric, context.pins)
+        self._services = Reconfiguration(fabric, context.pins, context.excluded)
         self._migrations: Counter[tuple[str, str]] = Counter()
         stale = min((service.stale_after_ms for service in fabric.services.values()), default=1000)
         self._interval_s = stale / 1000 / TICKS_PER_STALENESS
@@ -57,6 +58,11 @@ class ReconfigurationSteering:
         return self._services.views(_now_us())
 
     @property
+    def doubts(self) -> Mapping[tuple[str, str], Doubt]:
+        """None: nobody sees what the nodes do."""
+        return {}
+
+    @property
     def migrations(self) -> Mapping[tuple[str, str], int]:
         """As decided here."""
         return self._migrations
@@ -71,9 +77,9 @@ class ReconfigurationSteering:
         if error is not None:
             raise SteeringError(f"the broker is not connected: {error}")
 
-    async def pin(self, pins: Mapping[str, str]) -> None:
-        """Decide anew with these pins."""
-        self._carry_out(self._services.pin(_now_us(), pins))
+    async def override(self, pins: Mapping[str, str], excluded: Collection[str]) -> None:
+        """Decide anew with these pins, and leave the excluded nodes at once."""
+        self._carry_out(self._services.override(_now_us(), pins, excluded))
 
     async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
         """Metrics carry no keys."""

@@ -1,6 +1,6 @@
 """From the fabric to the table entries of one switch: pure, so that running it twice gives the same entries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
@@ -9,6 +9,7 @@ from controller.fabric.schema import Fabric, Service
 from controller.fabric.settings import settings
 from controller.fabric.sources import speakers
 from controller.keys.ring import Binding, BindingKeys
+from hitless.component.endpoint import ServiceProtocol
 from hitless.steering.policies import Policy, Random
 from hitless.steering.settings import Settings
 from hitless.words import (
@@ -24,6 +25,8 @@ GROUPS = "multicast_group"
 """Where multicast groups stand: in no table, but they are compared and written like a table's entries."""
 ANY = (0, 0)
 """Every address, as a prefix."""
+PROTOCOLS: Mapping[ServiceProtocol, int] = {"tcp": PROTOCOL_TCP, "udp": PROTOCOL_UDP}
+"""In IPv4's header."""
 SECRETS = frozenset({"key", "next_key"})
 """Parameters that no log may show."""
 
@@ -67,6 +70,10 @@ class Overrides:
     """Service -> node that is to be its host."""
     keys: Mapping[Binding, BindingKeys] = field(default_factory=dict)
     """What reports are authenticated with."""
+    excluded: frozenset[str] = frozenset()
+    """The nodes whose instances are as if they were not there: they get nothing, and none of their reports counts."""
+    doubted: frozenset[Binding] = frozenset()
+    """The instances whose reports make them a last resort at best."""
 
 
 def _shown(value: int | tuple[int, int]) -> str:
@@ -88,18 +95,20 @@ def desired_entries(fabric: Fabric, switch: str, overrides: Overrides = Override
         paths = {
             node: through[switch]
             for node in service.instances
-            if switch in (through := report_paths(fabric, name, node))
+            if node not in overrides.excluded and switch in (through := report_paths(fabric, name, node))
         }
         wanted = settings(fabric, name, overrides.pins.get(name))
         if name in steered:
             entries += _steered(service)
             entries += _intent(service, wanted, wanted.policy)
-            entries += _instances(fabric, switch, service, around)
+            entries += _instances(fabric, switch, service, around, overrides.excluded)
         elif paths:
             # What it takes to accept the reports and send them on: no endpoint, and a policy that elects no host.
             entries += _intent(service, wanted, Random())
         for node, path in paths.items():
-            entries += _binding(fabric, service, node, path, overrides.keys.get((name, node)))
+            binding = (name, node)
+            entries += _binding(fabric, service, node, path, overrides.keys.get(binding), binding in overrides.doubted)
+        entries += _answers(fabric, switch, service)
     return dict([*entries, *_tunnels(fabric, switch)])
 
 
@@ -201,8 +210,25 @@ def _own(fabric: Fabric, switch: str) -> set[IPv4Address]:
 
 
 def _steered(service: Service) -> Iterator[tuple[Place, Act]]:
-    protocol = PROTOCOL_TCP if service.protocol == "tcp" else PROTOCOL_UDP
-    yield _endpoint(service.address, protocol, service.port), Act("to_service", (("service", service.index),))
+    place = _endpoint(service.address, PROTOCOLS[service.protocol], service.port)
+    yield place, Act("to_service", (("service", service.index),))
+
+
+def _answers(fabric: Fabric, switch: str, service: Service) -> Iterator[tuple[Place, Act]]:
+    """What the instances behind this switch answer is counted, whoever steers to them, and at which address they were
+    called: clients may know their nodes'."""
+    for node, instance in service.instances.items():
+        host = fabric.hosts[node]
+        if host.switch == switch:
+            for address in (service.address, host.address):
+                key: Key = (
+                    ("port", host.port),
+                    ("address", int(address)),
+                    ("protocol", PROTOCOLS[service.protocol]),
+                    ("service_port", service.port),
+                )
+                counts = Act("from_instance", (("service", service.index), ("member", instance.member)))
+                yield Place("answers", key), counts
 
 
 def _intent(service: Service, wanted: Settings, policy: Policy) -> Iterator[tuple[Place, Act]]:
@@ -213,9 +239,11 @@ def _intent(service: Service, wanted: Settings, policy: Policy) -> Iterator[tupl
 
 
 def _instances(
-    fabric: Fabric, switch: str, service: Service, around: Mapping[str, Route]
+    fabric: Fabric, switch: str, service: Service, around: Mapping[str, Route], excluded: Collection[str]
 ) -> Iterator[tuple[Place, Act]]:
     for node, instance in service.instances.items():
+        if node in excluded:
+            continue
         host = fabric.hosts[node]
         place = Place("instances", (("instance", instance_index(service, instance.member)),))
         common = (("node", int(host.address)), ("generation", instance.generation))
@@ -228,7 +256,7 @@ def _instances(
 
 
 def _binding(
-    fabric: Fabric, service: Service, node: str, path: ReportPath, keys: BindingKeys | None
+    fabric: Fabric, service: Service, node: str, path: ReportPath, keys: BindingKeys | None, doubted: bool
 ) -> Iterator[tuple[Place, Act]]:
     instance = service.instances[node]
     group = 0
@@ -255,6 +283,7 @@ def _binding(
                 ("path_cost", fabric.nodes[node].path_cost),
                 ("copy_group", group),
                 *_key(fabric, keys),
+                ("doubted", int(doubted)),
             ),
         ),
     )

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import NoReturn
 from weakref import WeakSet
 
@@ -102,14 +102,17 @@ class SwitchSession:
     async def counters(self) -> SwitchCounters:
         """Read the switch's counters. Raises SwitchError."""
         connection = self._connected()
-        instances = {
-            instance_index(spec, spec.instances[node].member): (service, node)
-            for service, spec in self.fabric.services_on(self.name)
-            for node in spec.instances
-        }
+        steered = [(name, node) for name, spec in self.fabric.services_on(self.name) for node in spec.instances]
+        behind = [*self._behind()]
+        instances = {self._index(*key): key for key in (*steered, *behind)}
         counts = await connection.read(
             [
-                *(fy.P4CounterEntry("steered", index=index) for index in instances),
+                *(fy.P4CounterEntry("steered", index=self._index(*key)) for key in steered),
+                *(
+                    fy.P4CounterEntry(counter, index=self._index(*key))
+                    for counter in ("answered", "reported")
+                    for key in behind
+                ),
                 fy.P4CounterEntry("drops"),
                 fy.P4CounterEntry("events"),
             ]
@@ -118,12 +121,19 @@ class SwitchSession:
         for cell in counts:
             if not cell.packet_count:
                 continue
+            count = Count(cell.packet_count, cell.byte_count)
             if cell.counter_id == "steered":
-                counters.steered[instances[cell.index]] = Count(cell.packet_count, cell.byte_count)
+                counters.steered[instances[cell.index]] = count
+                continue
+            if cell.counter_id == "answered":
+                counters.answered[instances[cell.index]] = count
+                continue
+            if cell.counter_id == "reported":
+                counters.reported[instances[cell.index]] = count.packets
                 continue
             name = self._names[cell.counter_id].get(cell.index, str(cell.index))
             if cell.counter_id == "drops":
-                counters.drops[name] = Count(cell.packet_count, cell.byte_count)
+                counters.drops[name] = count
             else:
                 counters.events[name] = cell.packet_count
         return counters
@@ -212,7 +222,25 @@ class SwitchSession:
             # An answer may be looked at after a digest that left the switch later.
             if member.now_us >= self._moved_at.get(service, 0):
                 self._compare(service, member.host)
+        for service, node in self._behind():
+            if self.name in self.fabric.steering_switches(service):
+                member = self.state.members[service, node]
+            else:
+                (member,) = await self.probe(service, node)
+            self.state.behind[service, node] = member
         self.state.counters = await self.counters()
+        self.state.polled_at = time.monotonic()
+
+    def _behind(self) -> Iterator[tuple[str, str]]:
+        """The instances, by service and node, whose nodes are behind this switch."""
+        for name, spec in self.fabric.services.items():
+            for node in spec.instances:
+                if self.fabric.hosts[node].switch == self.name:
+                    yield name, node
+
+    def _index(self, service: str, node: str) -> int:
+        spec = self.fabric.services[service]
+        return instance_index(spec, spec.instances[node].member)
 
     def _compare(self, service: str, host: str | None) -> None:
         """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
@@ -322,6 +350,9 @@ def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn)
         epoch=packet["epoch"],
         sequence=packet["sequence"],
         sent=packet["sent"],
+        own=packet["own"],
+        received=packet["received"],
+        held=packet["held"],
         host=_node(spec, packet["host"], NO_MEMBER_16),
         best=_node(spec, packet["best"], NO_MEMBER_16),
         best_rank=packet["best_rank"],

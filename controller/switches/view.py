@@ -58,6 +58,12 @@ class MemberState:
     sequence: int
     sent: int
     """Pieces of work steered to it."""
+    own: int
+    """Packets steered to it that its own node had sent: it answers those within itself, unseen."""
+    received: int
+    """By its last report: pieces of new work that came since its epoch began."""
+    held: int
+    """By its last report: requests that wait or are executed."""
     host: str | None
     """The service's current host, for `single` and `pinned`."""
     best: str | None
@@ -85,6 +91,10 @@ class SwitchCounters:
     """By reason."""
     events: dict[str, int] = field(default_factory=dict)
     """What happened, by the program's name for it, whether a digest told it or not."""
+    answered: dict[tuple[str, str], Count] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: what they sent from their ports."""
+    reported: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By (service, node) of those behind this switch: reports accepted."""
 
 
 @dataclass(slots=True)
@@ -109,5 +119,10 @@ class SwitchState:
     members: dict[tuple[str, str], MemberState] = field(default_factory=dict)
     """(service, node) -> the last probe's answer."""
     counters: SwitchCounters = field(default_factory=SwitchCounters)
+    behind: dict[tuple[str, str], MemberState] = field(default_factory=dict)
+    """(service, node) -> the last probe's answer, of the instances behind this switch, whoever steers to them. The
+    counters were read after it."""
+    polled_at: float = 0.0
+    """`time.monotonic()` when the last poll was complete; 0 before the first."""
     migrations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(service, reason) -> how often its host changed from one node to another."""

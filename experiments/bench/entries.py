@@ -24,7 +24,7 @@ WRITE = "/p4.v1.P4Runtime/Write"
 LARGE = 1 << 17
 TABLES = ("bindings", "routes")
 """Those that the entries go to, half of them each: four exact keys, and a prefix."""
-_UNUSED_KEYS = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0}
+_UNUSED_KEYS = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0, "doubted": 0}
 
 
 @dataclass(frozen=True)

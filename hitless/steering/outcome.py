@@ -92,6 +92,10 @@ class Probe:
     epoch: int
     sequence: int
     sent: int
+    received: int
+    """By its last report: pieces of new work that came,"""
+    held: int
+    """... and requests that it still had."""
     host: int | None
     best: int | None
     best_rank: int

@@ -23,18 +23,22 @@ class Instance:
     status: MemberStatus = MemberStatus.ABSENT
     sent: int = 0
     """Pieces of new work sent to it, modulo 2^32."""
+    received: int = 0
+    """By its last report: pieces of new work that came, modulo 2^32."""
+    held: int = 0
+    """By its last report: requests that wait or are executed."""
     floor: int = 0
     """Leaking minimum of `sent` less `received`, in 1/64, modulo 2^32."""
     left: int = 0
     """When it last ceased to be the host (µs); 0 for never."""
 
-    def accept(self, now: int, report: Report, generation: int) -> int | None:
+    def accept(self, now: int, report: Report, bound: InstanceSettings) -> int | None:
         """Take in a report if it is newer than the last one; then how many pieces of work it has not seen yet.
 
         Work on its way when the node looked is what was sent less what it had received, above that difference's own
         minimum, which leaks upwards by 1/64 a report so that what got lost is forgotten.
         """
-        restarted = generation != self.generation
+        restarted = bound.generation != self.generation
         same_epoch = report.epoch == self.epoch
         if not (restarted or newer(report.epoch, self.epoch) or (same_epoch and newer(report.sequence, self.sequence))):
             return None
@@ -44,15 +48,17 @@ class Instance:
             self.floor, unseen = gap, 0
         else:
             self.floor = (self.floor + 1) & U32
-        self.generation = generation
+        self.generation = bound.generation
         self.epoch, self.sequence = report.epoch, report.sequence
         self.arrival = now
         self.interval = report.service_interval
+        self.received = report.received
+        self.held = report.queue_depth + report.in_flight
         self.status = (
             MemberStatus.NOT_READY
             if not report.ready
             else MemberStatus.DRAINING
-            if report.draining
+            if report.draining or bound.doubted
             else MemberStatus.READY
         )
         return unseen >> 6
@@ -62,6 +68,6 @@ def rank(now: int, report: Report, unseen: int, service: Settings, instance: Ins
     """The rank that a report gives its instance, by the service's policy and scoring."""
     if not report.ready:
         return NOT_ELIGIBLE
-    if report.draining:
+    if report.draining or instance.doubted:
         return LAST_RESORT
     return service.policy.rank(now, report, unseen, service.score, instance.path_cost)

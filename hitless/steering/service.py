@@ -85,7 +85,7 @@ class ServiceSteering:
         bound = bound or self.settings.instances.get(member)
         if bound is None:
             return Outcome(Verdict.UNBOUND)
-        unseen = self._instance(member).accept(now, report, bound.generation)
+        unseen = self._instance(member).accept(now, report, bound)
         if unseen is None:
             return Outcome(Verdict.OLD)
         self._tree.change(member, rank(now, report, unseen, self.settings, bound))
@@ -153,6 +153,8 @@ class ServiceSteering:
             epoch=instance.epoch,
             sequence=instance.sequence,
             sent=instance.sent,
+            received=instance.received,
+            held=instance.held,
             host=self._host,
             best=best.member if best.rank != NOT_ELIGIBLE else None,
             best_rank=best.rank,

@@ -47,6 +47,8 @@ class InstanceSettings:
 
     generation: int
     path_cost: int = 0
+    doubted: bool = False
+    """What it reports is not to be relied on: it is a last resort at best, as if it drained."""
 
 
 @dataclass(frozen=True, slots=True)

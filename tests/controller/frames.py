@@ -8,10 +8,16 @@ from hitless.wire.report import Report
 
 
 def udp_frame(
-    source: IPv4Address, source_mac: str, target: IPv4Address, target_mac: str, port: int, data: bytes
+    source: IPv4Address,
+    source_mac: str,
+    target: IPv4Address,
+    target_mac: str,
+    port: int,
+    data: bytes,
+    source_port: int = 40000,
 ) -> bytes:
     """Ethernet, IPv4 and UDP around a payload; the UDP checksum is left out, as IPv4 allows."""
-    udp = struct.pack("!HHHH", 40000, port, 8 + len(data), 0) + data
+    udp = struct.pack("!HHHH", source_port, port, 8 + len(data), 0) + data
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, source.packed, target.packed)
     total = sum(struct.unpack("!10H", header))
     total = (total & 0xFFFF) + (total >> 16)

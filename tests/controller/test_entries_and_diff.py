@@ -22,7 +22,7 @@ FABRIC = load(Path(__file__).with_name("fabric.yaml"))
 ORDER = creation_order(references(Program.compiled().schema()))
 
 
-UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0}
+UNAUTHENTICATED = {"key_id": 0, "key": 0, "next_key_id": 0, "next_key": 0, "authenticate": 0, "doubted": 0}
 
 
 def address(text: str) -> int:
@@ -80,8 +80,14 @@ def test_what_the_example_means() -> None:
             "next_key_id": 0,
             "next_key": 0,
             "authenticate": 0,
+            "doubted": 0,
         },
     )
+    for own in ("10.96.0.3", "10.0.0.12"):
+        assert act(entries, "answers", port=3, address=address(own), protocol=6, service_port=80) == (
+            "from_instance",
+            {"service": 3, "member": 1},
+        )
     assert act(entries, "instances", instance=2 << 6 | 1) == (
         "at_node",
         {"node": address("10.0.0.12"), "generation": 1},
@@ -100,7 +106,7 @@ def test_what_the_example_means() -> None:
     assert act(entries, "routes", address=(address("10.96.0.0"), 16)) == ("no_host", {})
     for own in ("10.0.0.254", "10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.255.254"):
         assert act(entries, "routes", address=(address(own), 32)) == ("own", {})
-    assert len(entries) == 56
+    assert len(entries) == 68
 
 
 def with_service(fabric: Fabric, name: str, **changes: object) -> Fabric:
@@ -132,6 +138,25 @@ def test_a_fallback_is_an_address() -> None:
 def test_draws_reach_the_last_slot() -> None:
     fabric = with_service(FABRIC, "detect", instances={"edge1": Instance(member=9)})
     assert act(desired_entries(fabric, "s1"), "services", service=2)[1]["members"] == 10
+
+
+def test_an_excluded_node_is_as_if_it_were_not_there() -> None:
+    before = desired_entries(FABRIC, "s1")
+    after = desired_entries(FABRIC, "s1", Overrides(excluded=frozenset({"edge2"})))
+    gone = before.keys() - after.keys()
+    assert {place.table for place in gone} == {"bindings", "instances"}
+    assert len(gone) == 2 * len(FABRIC.services)
+    assert all(dict(place.key).get("node_id", 2) == 2 for place in gone)
+    assert {place: before[place] for place in after} == after
+
+
+def test_a_doubted_instance_differs_by_its_binding() -> None:
+    before = desired_entries(FABRIC, "s1")
+    after = desired_entries(FABRIC, "s1", Overrides(doubted=frozenset({("detect", "edge2")})))
+    (place,) = (place for place in before if before[place] != after[place])
+    assert place.table == "bindings"
+    assert (dict(place.key)["service_id"], dict(place.key)["node_id"]) == (2, 2)
+    assert dict(after[place].params)["doubted"] == 1
 
 
 def test_a_pin_changes_one_entry() -> None:

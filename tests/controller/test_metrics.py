@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.fabric.file import Fabric, load
 from controller.observe.events import EndpointEvent, Event
+from controller.observe.findings import Finding
 from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.steering.claims import Evidence
 from controller.steering.endpoints import EndpointTable
 from controller.steering.in_network import InNetworkSteering
 from controller.steering.interface import SteeringContext
@@ -37,6 +39,9 @@ MEMBER = MemberState(
     epoch=1,
     sequence=2,
     sent=3,
+    own=0,
+    received=3,
+    held=0,
     host="edge1",
     best="edge1",
     best_rank=65000,
@@ -74,6 +79,8 @@ class Told:
             fabric=fabric,
             pins={},
             keys={},
+            excluded=frozenset(),
+            room={},
             endpoints=EndpointTable(term=1),
             publish=lambda service, update: self.published.append((service, update)),
             broker_error=lambda: None,
@@ -164,7 +171,9 @@ def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
     state = steering.switches["s1"]
     state.hosts = {"detect": "edge1"}
     state.members = {("detect", "edge1"): MEMBER}
-    state.counters = SwitchCounters({("detect", "edge1"): Count(1, 1)}, {"TTL": Count(1, 1)}, {"BETTER": 1})
+    one = {("detect", "edge1"): Count(1, 1)}
+    state.counters = SwitchCounters(one, {"TTL": Count(1, 1)}, {"BETTER": 1}, answered=one)
+    steering._audit._doubts.found(0.0, ("detect", "edge1"), Evidence(Finding.UNANSWERED, 5.0, 20, 0, 0, 20))
     state.migrations = Counter({("detect", "BETTER"): 1})
     there = {
         (sample.name, family.type, frozenset(sample.labels))

@@ -259,6 +259,10 @@ def test_by_reconfiguration_the_endpoint_the_callers_and_the_roles_follow_the_me
             third = await _retained_endpoint(fabric, "resize", newer_than=second)
             assert (third.term, third.address) == (second.term + 1, "10.0.0.12"), "a restart moves nothing"
 
+            await until_async(
+                lambda: running.status()["services"]["resize"]["instances"]["edge1"]["status"] == "ready",
+                "not heard again",
+            )
             done = running.cli("pin", "resize", "edge1", "--json")
             assert done.returncode == 0, done.stderr
             fourth = await _retained_endpoint(fabric, "resize", newer_than=third, to="10.0.0.11")
@@ -341,6 +345,10 @@ def test_events_are_followed_and_written_to_the_file(running: Running, fabric: F
         (["migrate", "nobody", "edge1"], 1, "no service nobody in fabric small; services: resize, web"),
         (["drain", "web", "edge7"], 1, "service web has no instance on edge7; it has: edge1, edge2"),
         (["release", "web"], 0, ""),
+        (["exclude", "edge7"], 1, "no node edge7 in fabric small; nodes: edge1, edge2"),
+        (["exclude", "edge1"], 0, ""),
+        (["include", "edge1", "--json"], 0, ""),
+        (["pin", "web", "edge1"], 1, "switch s1"),
         (["migrate", "web"], 2, "Missing argument 'NODE'"),
     ],
 )

@@ -76,13 +76,33 @@ def test_what_is_not_there_is_named_with_what_is(fabric: Fabric, service: str, n
 
 def test_a_restart_keeps_holds_and_drains_that_the_fabric_still_has(fabric: Fabric) -> None:
     intent, gone = OperatorIntent.restored(
-        fabric, {"resize": "edge2", "old": "edge1"}, {("web", "edge1"), ("web", "edge9")}
+        fabric, {"resize": "edge2", "old": "edge1"}, {("web", "edge1"), ("web", "edge9")}, {"edge1", "edge8"}
     )
+    assert intent.excluded == {"edge1"}
     assert intent.holds == {"resize": "edge2"}
     assert intent.drains == {("web", "edge1")}
-    assert len(gone) == 2
-    assert "no service old" in gone[0]
-    assert "no instance on edge9" in gone[1]
+    assert len(gone) == 3
+    assert "no node edge8" in gone[0]
+    assert "no service old" in gone[1]
+    assert "no instance on edge9" in gone[2]
+
+
+def test_an_excluded_node_takes_no_pin_and_is_let_go_of(fabric: Fabric) -> None:
+    intent = OperatorIntent(fabric)
+    intent.migrate("resize", "edge2", hold=True, now=0.0)
+    intent.migrate("web", "edge1", hold=True, now=0.0)
+    assert intent.exclude("edge2") == ["resize"]
+    assert intent.exclude("edge2") is None, "it is excluded already"
+    assert intent.pins == {"web": "edge1"}
+    with pytest.raises(CommandError, match="edge2 is excluded; hitless include edge2"):
+        intent.migrate("resize", "edge2", hold=False, now=0.0)
+    assert intent.left_alone() == []
+    assert intent.exclude("edge1") == ["web"]
+    assert intent.left_alone() == ["resize", "web"]
+    assert intent.include("edge2")
+    assert not intent.include("edge2")
+    with pytest.raises(CommandError, match="no node edge9 in fabric small; nodes: edge1, edge2"):
+        intent.exclude("edge9")
 
 
 def test_answers_say_what_happens_and_what_it_waits_for(fabric: Fabric) -> None:

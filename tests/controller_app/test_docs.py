@@ -15,10 +15,12 @@ from controller.fabric.file import Fabric
 from controller.observe.events import Event, decode
 from controller.observe.log import EventLog
 from controller.operator import api
+from controller.operator.client import RefusedError
 from controller.operator.commands import Commands
 from controller.operator.documents import (
     Document,
     DrainResult,
+    ExcludeResult,
     MigrateResult,
     ReleaseResult,
     RestartResult,
@@ -39,9 +41,13 @@ ANSWERS: dict[str, type[Document]] = {
     "POST /v1/migrate": MigrateResult,
     "POST /v1/release": ReleaseResult,
     "POST /v1/drain": DrainResult,
+    "POST /v1/exclude": ExcludeResult,
+    "POST /v1/include": ExcludeResult,
     "POST /v1/restart": RestartResult,
     "POST /v1/rotate-keys": RotateKeysResult,
 }
+
+NODES = ("POST /v1/exclude", "POST /v1/include")
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
@@ -112,7 +118,7 @@ def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
     text = fabric_path.read_text()
     fabric_path.write_text(text.replace("switches:", "reports: {authentication: required}\nswitches:", 1))
     running.start()
-    for section in ("GET /v1/status", "POST /v1/drain", "POST /v1/release", "POST /v1/rotate-keys"):
+    for section in ("GET /v1/status", "POST /v1/drain", "POST /v1/release", *NODES, "POST /v1/rotate-keys"):
         document = answer(running, section)
         assert set(document) == set(ANSWERS[section].model_fields), section
         ANSWERS[section].model_validate(document)
@@ -120,18 +126,30 @@ def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
     once, follow = lines.splitlines()
     code, text = curl(running, once)
     assert code == 0
-    assert [decode(line).seq for line in text.splitlines()] == [1, 2], "a drain and a rotation"
+    assert [decode(line).seq for line in text.splitlines()] == [1, 2, 3, 4], "each command, once"
     timed_out = 28
     assert curl(running, follow) == (timed_out, text)
 
 
 @needs_curl
 def test_the_curl_line_that_migrates_runs(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
-    running.start("--mode", "reconfiguration")
-    asyncio.run(until_async(lambda: running.status()["broker"]["connected"], "not connected"))
-    result = MigrateResult.model_validate(answer(running, "POST /v1/migrate"))
-    assert (result.service, result.node, result.held) == ("web", "edge2", False)
-    assert running.status()["services"]["web"]["held_on"] == "edge2"
+    async def scenario() -> None:
+        async with FakeNode(fabric, "edge2") as node:
+            running.start("--mode", "reconfiguration")
+            await until_async(lambda: running.status()["broker"]["connected"], "not connected")
+            with pytest.raises(RefusedError, match="web on edge2 is without any report so far"):
+                running.client.migrate("web", "edge2")
+            assert running.status()["services"]["web"]["held_on"] is None
+            await node.tell_metrics("web", cpu=0)
+            ready = {"status": "ready"}
+            await until_async(
+                lambda: ready.items() <= running.status()["services"]["web"]["instances"]["edge2"].items(), "not ready"
+            )
+            result = MigrateResult.model_validate(await asyncio.to_thread(answer, running, "POST /v1/migrate"))
+            assert (result.service, result.node, result.held) == ("web", "edge2", False)
+            assert running.status()["services"]["web"]["held_on"] == "edge2"
+
+    asyncio.run(scenario())
 
 
 @needs_curl

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.observe.events import (
+    ClaimEvent,
     CommandEvent,
     ComponentEvent,
     DeploymentEvent,
@@ -15,10 +16,12 @@ from controller.observe.events import (
     EndpointEvent,
     Event,
     EventError,
+    PinEvent,
     PresenceEvent,
     SwitchEvent,
     decode,
 )
+from controller.observe.findings import Finding
 from controller.observe.log import EventLog
 from controller.operator import sentences
 from tests.patience import PATIENCE
@@ -27,6 +30,10 @@ CHANGE: dict[str, Any] = {"reason": "BETTER", "from_node": "edge1", "to_node": "
 CHANGE |= {"from_rank": 64000, "to_rank": 65000, "node": "edge1", "epoch": 3, "sequence": 812}
 CHANGE_JSON: dict[str, Any] = {"reason": "BETTER", "from": "edge1", "to": "edge2"}
 CHANGE_JSON |= {"from_rank": 64000, "to_rank": 65000, "node": "edge1", "epoch": 3, "sequence": 812}
+CONTRADICTED = (
+    "contradicted: in 3.1 s said it received 88 and did what it does not hold; 2 packets of answers seen, "
+    "at least 70 missing; a last resort for 10 s"
+)
 MOVED = "BETTER edge1 -> edge2 (rank 64000 -> 65000), by report 3/812 of edge1"
 
 EVENTS: list[tuple[Event, dict[str, Any], str]] = [
@@ -57,6 +64,61 @@ EVENTS: list[tuple[Event, dict[str, Any], str]] = [
         {"kind": "endpoint", "service": "web", "term": 2, "version": 5, "address": "10.0.0.12", "port": 80}
         | CHANGE_JSON,
         f"web: endpoint 2.5 is 10.0.0.12:80: {MOVED}",
+    ),
+    (
+        ClaimEvent(
+            service="web",
+            node="edge2",
+            finding=Finding.CONTRADICTED,
+            seconds=3.1,
+            sent=90,
+            received=88,
+            answered=2,
+            missing=70,
+            bounded_s=10,
+        ),
+        {
+            "kind": "claim",
+            "service": "web",
+            "node": "edge2",
+            "what": CONTRADICTED,
+            "finding": "contradicted",
+            "seconds": 3.1,
+            "sent": 90,
+            "received": 88,
+            "answered": 2,
+            "missing": 70,
+            "bounded_s": 10,
+        },
+        f"claims of web on edge2: {CONTRADICTED}",
+    ),
+    (
+        ClaimEvent(service="web", node="edge2", finding=None),
+        {
+            "kind": "claim",
+            "service": "web",
+            "node": "edge2",
+            "what": "relied on again",
+            "finding": None,
+            "seconds": 0,
+            "sent": 0,
+            "received": 0,
+            "answered": 0,
+            "missing": 0,
+            "bounded_s": None,
+        },
+        "claims of web on edge2: relied on again",
+    ),
+    (
+        PinEvent(service="web", node="edge2", reason="BROKEN: it died"),
+        {
+            "kind": "pin",
+            "service": "web",
+            "node": "edge2",
+            "what": "it cannot serve: BROKEN: it died",
+            "reason": "BROKEN: it died",
+        },
+        "pin of web to edge2: it cannot serve: BROKEN: it died",
     ),
     (
         DeploymentEvent(node="edge1", deployment="ab12", status="FAILED", reason="no such artefact"),

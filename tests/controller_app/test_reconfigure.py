@@ -107,10 +107,21 @@ def test_when_the_other_node_leaves_nothing_moves(reconfiguration: Reconfigurati
 
 def test_a_pin_moves_at_once_and_letting_go_moves_nothing(reconfiguration: Reconfiguration, nodes: Nodes) -> None:
     nodes.speak(edge1=0, edge2=900)
-    assert moves(reconfiguration.pin(nodes.now, {"web": "edge2"})) == [("PINNED", "edge1", "edge2")]
+    assert moves(reconfiguration.override(nodes.now, {"web": "edge2"})) == [("PINNED", "edge1", "edge2")]
     assert nodes.speak(ms=5000, edge1=0, edge2=900) == []
-    assert reconfiguration.pin(nodes.now, {}) == []
+    assert reconfiguration.override(nodes.now, {}) == []
     assert moves(nodes.speak(ms=100, edge1=0, edge2=900)) == [("BETTER", "edge2", "edge1")]
+
+
+def test_an_excluded_host_is_left_at_once_and_heard_again_when_included(
+    reconfiguration: Reconfiguration, nodes: Nodes
+) -> None:
+    nodes.speak(edge1=0, edge2=900)
+    (move,) = reconfiguration.override(nodes.now, {}, {"edge1"})
+    assert (move.before, move.host) == ("edge1", "edge2")
+    assert nodes.speak(ms=4000, edge1=0, edge2=900) == [], "who is excluded is not listened to"
+    assert reconfiguration.override(nodes.now, {}) == []
+    assert moves(nodes.speak(ms=4000, edge1=0, edge2=900)) == [("BETTER", "edge2", "edge1")]
 
 
 def test_a_restarted_controller_leaves_a_service_where_it_is(reconfiguration: Reconfiguration, nodes: Nodes) -> None:

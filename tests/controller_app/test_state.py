@@ -10,7 +10,7 @@ from hitless.files import StateError
 
 def test_a_saved_state_comes_back(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "deep" / "state.json")
-    state = State(term=7, holds={"web": "edge1"}, drains={("web", "edge2"), ("resize", "edge1")})
+    state = State(term=7, holds={"web": "edge1"}, drains={("web", "edge2"), ("resize", "edge1")}, excluded={"edge2"})
     file.save(state)
     assert file.load() == state
     assert [path.name for path in file.path.parent.iterdir()] == ["state.json"]

@@ -51,6 +51,7 @@ RUNNERS = (
     Runner("CONTRIBUTING.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/api.md", "SOCKET=", f"{API}::test_the_curl_lines_run"),
     Runner("docs/api.md", "curl .*/(status|events|drain|release|rotate-keys)", f"{API}::test_the_curl_lines_run"),
+    Runner("docs/api.md", "curl .*/(exclude|include)", f"{API}::test_the_curl_lines_run"),
     Runner("docs/api.md", "curl .*/restart", f"{API}::test_the_curl_line_that_restarts_runs"),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),

@@ -19,6 +19,9 @@ from tests.model.switch import PACKET_OUT, Result, Sent, Switch
 from tests.model.world import COPIES, REMOTE, SECOND
 
 Digest = tuple[int, ...]
+Counts = tuple[dict[str, int], dict[str, int], dict[str, dict[int, int]]]
+BY_INSTANCE = ("steered", "answered", "reported")
+"""The counters whose index is an instance."""
 
 
 class Target(Protocol):
@@ -36,8 +39,8 @@ class Target(Protocol):
     def digests(self) -> list[Digest]:
         """What was told since the last call."""
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
-        """Drops and events by name, and steered packets by instance; only those that are not zero."""
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
+        """Drops and events by name, and what is counted by instance; only what is not zero."""
 
 
 @cache
@@ -81,7 +84,7 @@ class Softswitch:
         """What was told."""
         return [event.values for event in self.engine.read_events() if isinstance(event, DigestEvent)]
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
         """Counted packets."""
         drops, events = (
             {
@@ -91,8 +94,15 @@ class Softswitch:
             }
             for counter in ("drops", "events")
         )
-        steered = self.engine.read_counters("steered", 0, INSTANCES)
-        return drops, events, {index: packets for index, (packets, _) in enumerate(steered) if packets}
+        instances = {
+            counter: {
+                index: packets
+                for index, (packets, _) in enumerate(self.engine.read_counters(counter, 0, INSTANCES))
+                if packets
+            }
+            for counter in BY_INSTANCE
+        }
+        return drops, events, instances
 
 
 def digest(service: int, event: Event) -> Digest:
@@ -176,9 +186,15 @@ class Duel:
 
     def check_counters(self) -> None:
         """Both have counted the same."""
-        drops, events, steered = self.target.counters(self.names)
-        for told, wanted in ((drops, self.model.drops), (events, self.model.events), (steered, self.model.steered)):
-            assert told == dict(wanted), f"counted {told}, by the contract {dict(wanted)}"
+        drops, events, instances = self.target.counters(self.names)
+        model = self.model
+        wanted = {"steered": model.steered, "answered": model.answered, "reported": model.reported}
+        for what, told, count in (
+            ("drops", drops, model.drops),
+            ("events", events, model.events),
+            *((name, instances[name], wanted[name]) for name in BY_INSTANCE),
+        ):
+            assert told == dict(count), f"{what}: counted {told}, by the contract {dict(count)}"
 
 
 def _shown(sent: list[Sent]) -> list[tuple[int, str]]:

@@ -55,7 +55,7 @@ class Machine(Traffic):
             self.configure(service, 64, SECOND, SECOND, 3 * SECOND, 0)
             self.single(service, 10, 0)
             for member in MEMBERS:
-                self.instance(service, member, 1, 1, 0, 0, member & 1)
+                self.instance(service, member, 1, 1, 0, 0, member & 1, 0)
             self.round_of_reports(service, list(MEMBERS[::-1]), (100, 90, 300))
 
     # The control plane
@@ -130,12 +130,22 @@ class Machine(Traffic):
         cost=st.sampled_from([0, 0, 100, 65535]),
         copies=st.sampled_from([0, 0, 1, 2]),
         authenticate=st.sampled_from([0, 0, 1]),
+        doubted=st.sampled_from([0, 0, 0, 1]),
     )
     def instance(
-        self, service: Kind, member: int, bound: int, placed: int, cost: int, copies: int, authenticate: int
+        self,
+        service: Kind,
+        member: int,
+        bound: int,
+        placed: int,
+        cost: int,
+        copies: int,
+        authenticate: int,
+        doubted: int,
     ) -> None:
         """An instance comes, or gets another generation, or is between two."""
-        self.duel.write(world.binding(service, member), world.bind(service, member, bound, cost, copies, authenticate))
+        act = world.bind(service, member, bound, cost, copies, authenticate, doubted)
+        self.duel.write(world.binding(service, member), act)
         self.duel.write(world.instance(service, member), world.at_node(member, placed))
 
     @rule(service=services, member=members, which=st.sampled_from(["bindings", "instances"]), back=st.booleans())
@@ -197,7 +207,7 @@ class Machine(Traffic):
     @rule(service=services, host=members, other=members, copies=st.integers(0, 2), gone=st.booleans())
     def last_one_out(self, service: Kind, host: int, other: int, copies: int, gone: bool) -> None:
         """A host that is not ready falls silent, and may be taken away, while nobody else can take over."""
-        self.instance(service, other, 1, 1, 0, copies, 0)
+        self.instance(service, other, 1, 1, 0, copies, 0, 0)
         self.single(service, 0, 0)
         for member in MEMBERS:
             self.tell(service, member, ready=member == host)

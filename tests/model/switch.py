@@ -75,6 +75,12 @@ class Switch:
         """By name."""
         self.steered: Counter[int] = Counter()
         """By instance: service ++ member."""
+        self.answered: Counter[int] = Counter()
+        """Packets that came from an instance as its service, by instance."""
+        self.own: Counter[int] = Counter()
+        """Packets steered to an instance that its own node had sent, by instance."""
+        self.reported: Counter[int] = Counter()
+        """Reports accepted, by instance."""
         self.groups: Mapping[int, tuple[int, ...]] = {}
         """Ports by multicast group."""
         self.draw: Draw = by_chance
@@ -197,7 +203,9 @@ class Switch:
             elif kind == _REQUEST:
                 self._request(now, port, packet, quote, self._tables[place]["service"], result)
             else:
-                self._route(port, self._taken_out(port, packet), packet.destination, result)
+                inner = self._taken_out(port, packet)
+                self._count_answer(port, inner)
+                self._route(port, inner, packet.destination, result)
         except Told as told:
             self._tell(now, port, own_address, told, result)
             raise
@@ -227,6 +235,12 @@ class Switch:
         answer = frames.icmp_error(told.packet, own_address if own else told.packet.destination, told.code)
         self._send(port, port, answer, result)
         self.events["TIME_EXCEEDED" if told.code is None else "UNREACHABLE"] += 1
+
+    def _count_answer(self, port: int, packet: Packet) -> None:
+        """Count a packet that an instance sends as its service."""
+        key = {"address": packet.source, "protocol": packet.protocol, "service_port": packet.source_port}
+        if (instance := self._entry("answers", port=port, **key)) is not None:
+            self.answered[instance["service"] << MEMBER_BITS | instance["member"]] += 1
 
     def _route(self, port: int, packet: Packet, address: int, result: Result, tunnel_source: int | None = None) -> None:
         """Send a packet to where the address is routed, through a tunnel if it has a source."""
@@ -267,11 +281,12 @@ class Switch:
         if bound["authenticate"] and not _authentic(packet.report, bound):
             raise Refused("REPORT_FORGED")
         steering = self._configured(bound["service"])
-        settings = InstanceSettings(bound["generation"], bound["path_cost"])
+        settings = InstanceSettings(bound["generation"], bound["path_cost"], bool(bound["doubted"]))
         outcome = steering.report(now, bound["member"], report, settings)
         if outcome.verdict is Verdict.OLD:
             raise Refused("REPORT_OLD")
         self.events["REPORT"] += 1
+        self.reported[bound["service"] << MEMBER_BITS | bound["member"]] += 1
         result.events += [(bound["service"], event) for event in outcome.events]
         result.sent += [(copy, packet.frame) for copy in self.groups.get(bound["copy_group"], ())]
 
@@ -296,6 +311,7 @@ class Switch:
         match outcome.verdict:
             case Verdict.STEERED:
                 assert outcome.member is not None and entry is not None
+                self.own[index << MEMBER_BITS | outcome.member] += packet.source == entry["node"]
                 self._route(port, packet, entry["node"], result, entry.get("tunnel_source"))
                 self.steered[index << MEMBER_BITS | outcome.member] += 1
             case Verdict.TOO_BIG:
@@ -334,7 +350,8 @@ class Switch:
         elif op == PacketOutOp.INJECT and port <= CPU_PORT:
             self._frame(now, port, frame, result)
         elif op == PacketOutOp.PROBE and service < SERVICES and member < MEMBERS:
-            answer = _answer(self.probe(now, service, member), now, asked)
+            own = self.own[service << MEMBER_BITS | member]
+            answer = _answer(self.probe(now, service, member), own, now, asked)
             result.sent.append((CPU_PORT, answer + frame))
         else:
             raise Refused("PACKET_OUT")
@@ -379,7 +396,7 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
 
 
-def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
+def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes:
     """The packet-in header that answers a probe."""
     return PACKET_IN.pack(
         {
@@ -392,6 +409,9 @@ def _answer(probe: Probe, now: int, asked: Mapping[str, int]) -> bytes:
             "epoch": probe.epoch,
             "sequence": probe.sequence,
             "sent": probe.sent,
+            "own": own,
+            "received": probe.received,
+            "held": probe.held,
             "host": NO_MEMBER_16 if probe.host is None else probe.host,
             "best": NO_MEMBER_16 if probe.best is None else probe.best,
             "best_rank": probe.best_rank,

@@ -60,6 +60,7 @@ class Traffic(RuleBasedStateMachine):
         words=st.tuples(WORDS, WORDS, WORDS, WORDS),
         long_words=st.tuples(LONG_WORDS, LONG_WORDS),
         received=st.integers(0, 20),
+        in_flight=WORDS,
         stray=st.sampled_from([False] * 15 + [True]),
         key=st.sampled_from([None, *world.KEYS, *world.KEYS, Key(3, bytes(16))]),
         flaw=st.sampled_from([0] * 7 + [1]),
@@ -75,6 +76,7 @@ class Traffic(RuleBasedStateMachine):
         words: tuple[int, int, int, int],
         long_words: tuple[int, int],
         received: int,
+        in_flight: int,
         stray: bool,
         key: Key | None,
         flaw: int,
@@ -95,6 +97,7 @@ class Traffic(RuleBasedStateMachine):
             cpu_own=words[1] % (words[0] + 2),
             memory=words[2],
             queue_depth=words[3],
+            in_flight=in_flight,
             backlog=long_words[0],
             service_interval=long_words[1],
             received=received,
@@ -105,13 +108,28 @@ class Traffic(RuleBasedStateMachine):
     def tell(self, service: Kind, member: int, *, ready: bool = True, draining: bool = False, cpu: int = 0) -> None:
         """A node's next report, signed."""
         words, long_words = (cpu, 0, 0, 0), (cpu, 1000)
-        self.report(service, member, ready, draining, 1, 0, words, long_words, 0, False, world.KEYS[0], 0)
+        self.report(service, member, ready, draining, 1, 0, words, long_words, 0, 0, False, world.KEYS[0], 0)
 
     @rule(service=services, members_=SOME, loads=LOADS)
     def round_of_reports(self, service: Kind, members_: list[int], loads: tuple[int, int, int]) -> None:
         """Several nodes are well, as they mostly are."""
         for place, member in enumerate(members_):
             self.tell(service, member, cpu=loads[place % 3] % 1000)
+
+    @rule(service=services, member=members, port=st.sampled_from([0, 0, 0, 1]), stray=st.sampled_from([0, 0, 0, 1]))
+    def answer(self, service: Kind, member: int, port: int, stray: int) -> None:
+        """An instance answers as its service; or from another port, or comes in where its node is not."""
+        source = world.SERVICE_PORT + member // 3 + port
+        body = world.tcp(source, 5000, 0x18) if service.protocol == world.TCP else world.udp(source, 5000, b"answer")
+        frame = world.ipv4(service.address, world.CLIENT, service.protocol, body)
+        self.send(world.node_port(member) % 4 + 1 if stray else world.node_port(member), frame)
+
+    @rule(service=services, caller=members, flags=FLAGS)
+    def call(self, service: Kind, caller: int, flags: int) -> None:
+        """A node calls a service, which may be one of its own."""
+        shape = flags if service.protocol == world.TCP else 0x100
+        frame = world.request(service, (world.node_address(caller), 7000 + flags), shape)
+        self.send(world.node_port(caller), frame)
 
     # What clients send
 

@@ -19,10 +19,10 @@ from hitless.steering.policies import Single
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
 from hitless.wire.report import Report
-from hitless.words import CPU_PORT, Affinity, PacketOutOp
+from hitless.words import CPU_PORT, MEMBER_BITS, Affinity, PacketOutOp
 from hitless.words import PROTOCOL_UDP as UDP
 from tests.model import world
-from tests.model.duel import Digest
+from tests.model.duel import BY_INSTANCE, Counts, Digest
 from tests.model.switch import PACKET_IN, PACKET_OUT, Sent
 from tests.model.world import COPIES, PORTS, SECOND, Kind
 from tests.packet.bench import Bench
@@ -125,14 +125,20 @@ class Wire:
         told, self._told = self._told, []
         return told
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
         """Counted packets, without the sentinels."""
         client = self.bench.client
         cells = {counter: client.counters(counter) for counter in ("drops", "events")}
         drops, events = ({name: cells[of][at] for name, at in names[of].items() if at in cells[of]} for of in cells)
         own = {"REPORT": self._sentinels, "FIRST": 1, "BETTER": self._sentinels - len(MEMBERS)}
         events = {name: count - own.get(name, 0) for name, count in events.items()}
-        return drops, {name: count for name, count in events.items() if count}, client.counters("steered")
+        events = {name: count for name, count in events.items() if count}
+        sentinels = {SENTINEL.index << MEMBER_BITS | member for member in MEMBERS}
+        instances = {
+            counter: {index: count for index, count in client.counters(counter).items() if index not in sentinels}
+            for counter in BY_INSTANCE
+        }
+        return drops, events, instances
 
     def _write_all(self) -> None:
         if self._updates:

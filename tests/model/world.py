@@ -129,6 +129,16 @@ def fixed_entries() -> list[tuple[Place, Act]]:
         )
         entries.append((endpoint(service.address, ICMP, 0), Act("to_ping")))
         entries.append((lpm("routes", service.address, 32), Act("own")))
+        for member in MEMBERS:
+            key = (
+                ("port", node_port(member)),
+                ("address", service.address),
+                ("protocol", service.protocol),
+                ("service_port", SERVICE_PORT + member // 3),
+            )
+            entries.append(
+                (Place("answers", key), Act("from_instance", (("service", service.index), ("member", member))))
+            )
     return entries
 
 
@@ -196,7 +206,15 @@ def binding(service: Kind, member: int) -> Place:
     return Place("bindings", key)
 
 
-def bind(service: Kind, member: int, generation: int, path_cost: int, copy_group: int, authenticate: int) -> Act:
+def bind(
+    service: Kind,
+    member: int,
+    generation: int,
+    path_cost: int,
+    copy_group: int,
+    authenticate: int,
+    doubted: int = 0,
+) -> Act:
     """Whose reports they are."""
     return Act(
         "bind",
@@ -211,6 +229,7 @@ def bind(service: Kind, member: int, generation: int, path_cost: int, copy_group
             ("next_key_id", KEYS[1].id),
             ("next_key", int.from_bytes(KEYS[1].secret, "big")),
             ("authenticate", authenticate),
+            ("doubted", doubted),
         ),
     )
 

@@ -31,6 +31,11 @@ TABLES = {
     0x02000040: ("routes", {"address": 32}, ["forward", "no_route", "no_host", "own"]),
     0x02000050: ("tunnels", {"address": 32, "source": 32}, ["decapsulate", "no_tunnel", "NoAction"]),
     0x02000060: ("sources", {"port": 9, "source": 32}, ["speak", "no_speaker"]),
+    0x02000080: (
+        "answers",
+        {"port": 9, "address": 32, "protocol": 8, "service_port": 16},
+        ["from_instance", "NoAction"],
+    ),
 }  # fmt: skip
 ACTIONS = {
     0x01000001: ("reply", {"mac": 48, "home": 9}),
@@ -59,7 +64,7 @@ ACTIONS = {
         "bind",
         {
             "service": 8, "member": 6, "generation": 8, "path_cost": 16, "copy_group": 16, "key_id": 8, "key": 128,
-            "next_key_id": 8, "next_key": 128, "authenticate": 1,
+            "next_key_id": 8, "next_key": 128, "authenticate": 1, "doubted": 1,
         },
     ),
     0x01000021: ("unbound", {}),
@@ -73,6 +78,7 @@ ACTIONS = {
     0x01000062: ("no_host", {}),
     0x01000063: ("own", {}),
     0x01000064: ("no_tunnel", {}),
+    0x01000080: ("from_instance", {"service": 8, "member": 6}),
 }  # fmt: skip
 REFERENCES = {
     "endpoints": {"address": {"arp.address"}, "to_service.service": {"services.service", "policies.service"}},
@@ -97,11 +103,18 @@ RESTRICTIONS = {
     "at_node": '@action_restriction("generation != 0")',
     "at_remote_node": '@action_restriction("generation != 0")',
 }
-COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events"}
+COUNTERS = {
+    0x12000001: "steered",
+    0x12000002: "drops",
+    0x12000003: "events",
+    0x12000007: "answered",
+    0x12000008: "reported",
+}
 PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}
 PACKET_IN = {
     "op": 8, "port": 16, "service": 16, "member": 16, "status": 8, "eligible": 8, "rank": 48, "age": 48, "epoch": 32,
-    "sequence": 32, "sent": 32, "host": 16, "best": 16, "best_rank": 48, "now": 48,
+    "sequence": 32, "sent": 32, "own": 32, "received": 32, "held": 32, "host": 16, "best": 16,
+    "best_rank": 48, "now": 48,
 }  # fmt: skip
 DIGEST = {
     "service": 8, "reason": 8, "from_member": 8, "to_member": 8, "from_rank": 48, "to_rank": 48, "switch_time": 48,

@@ -107,7 +107,15 @@ class Service:
     def _policies(self) -> Any:
         return entry("policies", self.policy[0], match={"service": self.index}, **self.policy[1])
 
-    def binding(self, member: int, generation: int = 1, copy_group: int = 0, keys: Keys | None = None) -> Any:
+    def binding(
+        self,
+        member: int,
+        generation: int = 1,
+        copy_group: int = 0,
+        keys: Keys | None = None,
+        *,
+        doubted: bool = False,
+    ) -> Any:
         """The entry that binds a member's reports."""
         return entry(
             "bindings",
@@ -124,6 +132,7 @@ class Service:
             path_cost=self.path_costs.get(member, 0),
             copy_group=copy_group,
             authenticate=int(keys is not None),
+            doubted=int(doubted),
             **asdict(keys or Keys()),
         )
 
@@ -135,6 +144,21 @@ class Service:
             match={"instance": self.index << MEMBER_BITS | member},
             node=node_address(member),
             generation=generation,
+        )
+
+    def answers(self, member: int) -> Any:
+        """The entry that counts a member's answers."""
+        return entry(
+            "answers",
+            "from_instance",
+            match={
+                "port": node_port(member),
+                "address": self.address,
+                "protocol": {"udp": 17, "tcp": 6}[self.protocol],
+                "service_port": self.port,
+            },
+            service=self.index,
+            member=member,
         )
 
     def set_policy(self, name: str, **arguments: int) -> None:

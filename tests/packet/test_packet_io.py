@@ -96,17 +96,19 @@ def test_a_probe_of_nobody_says_so(bench: Bench) -> None:
     assert told.pop("now") > 0
     assert told == {
         "op": 1, "port": 0, "service": 255, "member": 63, "status": 0, "eligible": 0, "rank": 0, "age": 2**48 - 1,
-        "epoch": 0, "sequence": 0, "sent": 0, "host": 0xFFFF, "best": 0xFFFF, "best_rank": 0,
+        "epoch": 0, "sequence": 0, "sent": 0, "own": 0, "received": 0, "held": 0, "host": 0xFFFF,
+        "best": 0xFFFF, "best_rank": 0,
     }  # fmt: skip
 
 
 def test_a_probe_tells_what_the_switch_believes(bench: Bench) -> None:
     service = bench.service()
     service.report(2, epoch=7, sequence=70, cpu=10)
-    service.report(3, epoch=8, sequence=80, cpu=20)
+    service.report(3, epoch=8, sequence=80, cpu=20, received=9, queue_depth=65535, in_flight=2)
     assert [service.ask() for _ in range(3)] == [2, 2, 2]
     told = service.probe(3)
     assert (told["epoch"], told["sequence"], told["rank"], told["sent"]) == (8, 80, 65535 - 20, 0)
+    assert (told["received"], told["held"]) == (9, 65537)
     assert (told["host"], told["best"], told["best_rank"]) == (2, 2, 65535 - 10)
     assert service.probe(2)["sent"] == 3
     assert service.probe(3)["now"] > told["now"]
