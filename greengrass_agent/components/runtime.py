@@ -18,7 +18,7 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.order import StartOrder
 from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
 from greengrass_agent.deployment.store import Store
-from greengrass_agent.emitter.settings import EmitterSettings
+from greengrass_agent.emitter.settings import EmitterSettings, Silent
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -35,16 +35,24 @@ LEAVE_S = 2.0
 
 
 class NodeRuntime:
-    """The node's components and what serves them. `changed` is told each component's new state."""
+    """The node's components and what serves them.
+
+    `changed` is told each component's new state, `told` when something else has changed that `details` tells.
+    """
 
     def __init__(
-        self, config: AgentConfig, store: Store, changed: Callable[[str, ComponentState, str | None], None]
+        self,
+        config: AgentConfig,
+        store: Store,
+        changed: Callable[[str, ComponentState, str | None], None],
+        told: Callable[[], None],
     ) -> None:
         self.components: dict[str, Component] = {}
         """The components by name."""
         self._config = config
         self._store = store
         self._changed = changed
+        self._told = told
         self._order = StartOrder()
         self._wanted: Components = {}
         self._unstarted: set[str] = set()
@@ -66,8 +74,8 @@ class NodeRuntime:
             "emitter",
             [sys.executable, "-m", "greengrass_agent.emitter"],
             first_commands=self._emitter_commands,
-            on_line=lambda line: log.info("emitter: %s", line.decode(errors="replace").strip()),
-            on_exit=lambda: None,
+            on_line=self._emitter_told,
+            on_exit=self._emitter_ended,
         )
 
     async def open(self) -> None:
@@ -130,8 +138,10 @@ class NodeRuntime:
         return await component.restart()
 
     def details(self, component: str) -> str | None:
-        """What a component waits for, or what went wrong with it last; for people."""
-        return self._order.waits(component) or self.components[component].error
+        """What a component waits for, what went wrong with it last, or why it is not ready; for people."""
+        service = self._services.get(component)
+        trouble = service.trouble if service is not None else None
+        return self._order.waits(component) or self.components[component].error or trouble
 
     def _want(self, wanted: Components, pending: Collection[str]) -> list[str]:
         """Have the components of `pending` started as `wanted` says, in their order, which is returned."""
@@ -225,6 +235,7 @@ class NodeRuntime:
             component,
             configuration,
             on_workers,
+            on_health=self._told,
             config=self._config,
             store=self._store,
             leaf=self._shared.budget.child(component),
@@ -235,6 +246,17 @@ class NodeRuntime:
         )
         self._services[component] = service
         return service
+
+    def _emitter_told(self, line: bytes) -> None:
+        told = Silent.model_validate_json(line)
+        for service in self._services.values():
+            if service.name == told.service:
+                service.silent(told.silent)
+
+    def _emitter_ended(self) -> None:
+        # The next one looks anew.
+        for service in self._services.values():
+            service.silent(False)
 
     def _emitter_commands(self) -> Iterable[BaseModel]:
         config = self._config
