@@ -86,4 +86,4 @@ def give_default_route(stand: Stand, node: str) -> None:
 def leaves_by_the_switch(stand: Stand, node: str, service: str) -> bool:
     """Whether the kernel sends a node's own call to a service out, in place of serving it where it was made."""
     (route,) = json.loads(stand.run_on(node, "ip", "-json", "route", "get", str(stand.service(service).address)))
-    return route.get("type") != "local" and route.get("dev") != "lo"
+    return bool(route.get("type") != "local" and route.get("dev") != "lo")

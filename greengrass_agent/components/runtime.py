@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.epochs import Epochs
@@ -19,6 +19,7 @@ from greengrass_agent.deployment.order import StartOrder
 from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import EmitterSettings, Silent
+from greengrass_agent.host import network_watch
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -68,6 +69,7 @@ class NodeRuntime:
         self._epochs = Epochs(store.epoch)
         self._services: dict[str, Service] = {}
         self._network: NodeNetwork | None = None
+        self._watch: asyncio.Task[None] | None = None
         if config.in_network:
             self._network = NodeNetwork(config.node_address, config.gateway_address, store.root / "network.json")
         self._emitter = Subprocess(
@@ -92,6 +94,7 @@ class NodeRuntime:
         if self._network is not None:
             self._network.undo()
             self._network.set_up()
+            self._watch = asyncio.create_task(network_watch.keep(self._network), name="the node's network")
         self._emitter.start()
 
     async def start(self, deployed: Components, gone: Collection[str] = ()) -> None:
@@ -213,6 +216,8 @@ class NodeRuntime:
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
         await self._emitter.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._network is not None:
             try:
                 self._network.undo()
@@ -248,7 +253,11 @@ class NodeRuntime:
         return service
 
     def _emitter_told(self, line: bytes) -> None:
-        told = Silent.model_validate_json(line)
+        try:
+            told = Silent.model_validate_json(line)
+        except ValidationError:
+            log.info("emitter: %s", line.decode(errors="replace").strip())
+            return
         for service in self._services.values():
             if service.name == told.service:
                 service.silent(told.silent)
