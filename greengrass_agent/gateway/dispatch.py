@@ -321,7 +321,7 @@ class Dispatcher(Generic[Worker]):
 
     @property
     def _patience_ns(self) -> int:
-        return min(self.limits.timeout_ns, max(STALLED_NS, STALLED_TIMES * int(self.service_time.average_ns)))
+        return max(STALLED_NS, min(STALLED_TIMES * int(self.service_time.average_ns), self.limits.timeout_ns))
 
     def _serving(self) -> int:
         return len(self._idle) + len(self._running)

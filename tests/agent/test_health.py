@@ -113,12 +113,17 @@ def test_slow_functions_and_answers_in_parts_and_slow_clients_are_no_stall() -> 
     assert not streamed.look(8 * STALLED_NS)
 
 
-def test_no_stall_is_waited_for_longer_than_a_request_may_take() -> None:
-    queue = queue_of("a", timeout_ns=100 * MS)
+@pytest.mark.parametrize(("timeout_ns", "patience_ns"), [(3 * STALLED_NS, 3 * STALLED_NS), (100 * MS, STALLED_NS)])
+def test_a_stall_is_waited_for_no_longer_than_a_request_may_take_and_no_shorter_than_a_second(
+    timeout_ns: int, patience_ns: int
+) -> None:
+    queue = queue_of("a", timeout_ns=timeout_ns)
+    queue.service_time.add(STALLED_NS)
     for request in (1, 2):
         queue.submit(job(request))
     queue.assign(0)
-    assert queue.look(100 * MS)
+    assert not queue.look(patience_ns - 1)
+    assert queue.look(patience_ns)
 
 
 def test_it_takes_as_many_failed_checks_as_the_configuration_says_and_one_that_succeeds() -> None:

@@ -62,10 +62,9 @@ def test_a_gateway_that_stands_still_is_reported_as_not_ready() -> None:
 
 def test_workers_that_all_stand_still_while_work_waits_make_it_not_ready() -> None:
     with running_gateway(FUNCTION) as gateway, ThreadPoolExecutor() as pool:
-        gateway.configure(concurrency=2, timeout_ms=400)
         gateway.configure(concurrency=2)
         function = gateway.serve(workers=2)
-        workers = processes.workers([*processes.below(os.getpid())], "c")
+        workers = processes.workers(processes.below(os.getpid()), "c")
         own = [one.pid for one in workers if one.parent == function.pid]
         assert len(own) == 2
         with stopped(function.pid, *own):
