@@ -56,7 +56,7 @@ class Agent:
         """Raises StateError, CgroupError."""
         self._config = config
         self._store = Store(config.root)
-        self._runtime = NodeRuntime(config, self._store, self._changed)
+        self._runtime = NodeRuntime(config, self._store, self._changed, self._told)
         self._mqtt = Connection(
             config.thing,
             config.broker,
@@ -159,6 +159,9 @@ class Agent:
 
     def _changed(self, component: str, state: ComponentState, reason: str | None) -> None:
         self._jobs.handle(Changed(component, state, reason))
+        self._publish_health("COMPONENT_STATUS_CHANGE")
+
+    def _told(self) -> None:
         self._publish_health("COMPONENT_STATUS_CHANGE")
 
     def _publish_health(self, trigger: str) -> None:

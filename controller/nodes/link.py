@@ -9,6 +9,7 @@ from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
 from controller.nodes.view import KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
 from controller.observe.events import ComponentEvent, DeploymentEvent, Event, PresenceEvent
+from hitless.component.states import READY
 from hitless.mqtt import topics
 from hitless.mqtt.messages import (
     DeploymentDocument,
@@ -141,10 +142,12 @@ class NodeLink:
         return PresenceUpdate(node, presence.online)
 
     def _health(self, health: Health, node: str) -> None:
-        before = self._rollout.components(node)
+        before, told = self._rollout.components(node), self._rollout.details(node)
         self._send_job(self._rollout.health(node, health))
         for one in health.components:
-            if before.get(one.component_name) != one.status:
+            # What runs may get into trouble, and out of it, without another state.
+            news = one.status in READY and told.get(one.component_name) != one.status_details
+            if before.get(one.component_name) != one.status or news:
                 self._record(
                     ComponentEvent(
                         node=node,

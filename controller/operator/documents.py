@@ -72,7 +72,7 @@ class NodeStatus(Document):
     """How far the node says it is with a deployment under way, such as "download 42 %"."""
     components: dict[str, ComponentState]
     details: dict[str, str] = {}
-    """By component: what it waits for, or what went wrong with it last."""
+    """By component: what it waits for, what went wrong with it last, or why its instance is not ready."""
     excluded: bool = False
     """Whether the operator excludes it: it gets nothing, and its reports do not count."""
 

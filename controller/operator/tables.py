@@ -7,7 +7,6 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.operator.documents import Status, SwitchStatus, status_name
-from hitless.component.states import READY, ComponentState
 
 MAX_AGE_MS = 9999.9
 
@@ -83,18 +82,13 @@ def _services(document: Status) -> Table:
     return table
 
 
-def _reason(state: ComponentState, details: str | None) -> str:
-    """Why a component does not run; what went wrong with one that does is no news."""
-    return f" ({details})" if details and state not in READY else ""
-
-
 def _nodes(document: Status) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in ("NODE", "", "DEPLOYMENT", "COMPONENTS"):
         table.add_column(column, overflow="fold")
     for name, node in document.nodes.items():
         components = ", ".join(
-            f"{component} {state}{_reason(state, node.details.get(component))}"
+            f"{component} {state}" + (f" ({details})" if (details := node.details.get(component)) else "")
             for component, state in node.components.items()
         )
         online = Text("online", "green") if node.online else Text("offline", "red")

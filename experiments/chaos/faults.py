@@ -21,43 +21,28 @@ from contextlib import (
 from functools import partial
 from pathlib import Path
 
-from experiments.chaos import processes
+from experiments.chaos import flaps, processes
+from experiments.chaos.aim import began, give_way, place
 from experiments.chaos.kinds import KINDS
 from experiments.chaos.releases import CONCURRENCY
 from experiments.chaos.schedule import Planned, pick
 from experiments.chaos.stand import STRANGER, Stand, filled, read_only
 from experiments.chaos.verdict import Fault
 from hitless.mqtt.messages import JobUpdate
+from hitless.words import MemberStatus
 from topologies import network
 from topologies.processes import Process
 
 Context = AbstractAsyncContextManager[None]
-AT_THE_HOST = 0.75
-"""The share of faults that hit the node that serves."""
-ELSEWHERE_NS = 1_000_000_000
-"""Where another node can serve, new work must be there so soon after a node's death."""
 HOSTILE_PER_SECOND = {"udp": 500, "tcp": 100}
 GATEWAY_ANSWERS = {"end": 502, "sleep 3600": 504}
 """What a request with this body is answered with, since its handler answers nothing."""
 QUIET_S = 0.3
 """So long after a change nobody asks: a process that starts would slow down what is measured there."""
+UNREADY_WITHIN_S = 1.0
+"""So soon after its gateway was stopped the switch must know that an instance is not ready."""
 CHANGED_WITHIN_S = 5.0
 """A changed configuration must show in answers so soon after its deployment succeeded."""
-
-
-def place(stand: Stand, planned: Planned) -> tuple[str, str]:
-    """The node and the service that a fault hits: mostly where the service is served, since more is at stake there."""
-    service = pick(planned.target, stand.services())
-    host = stand.hosts.get(service)
-    others = [node for node in stand.nodes if node != host]
-    if host is not None and (planned.node < AT_THE_HOST or not others):
-        return host, service
-    return pick(planned.node, others), service
-
-
-def began(fault: Fault, node: str, target: str) -> None:
-    """Say that a fault begins now, and where."""
-    fault.node, fault.target, fault.began_ns = node, target, time.monotonic_ns()
 
 
 # Processes that are killed
@@ -140,12 +125,6 @@ async def kill_central(
         start(stand)
 
 
-def give_way(stand: Stand, fault: Fault) -> None:
-    """Say how long what comes may be lost with a node."""
-    if len(stand.nodes) > 1:
-        fault.outage_ns = ELSEWHERE_NS
-
-
 def kill(stand: Stand, process: Process) -> None:
     """Kill a process of the fabric itself and take leave of it."""
     process.signal(signal.SIGKILL)
@@ -185,6 +164,18 @@ async def freeze_emitter(stand: Stand, planned: Planned, fault: Fault) -> AsyncI
     pid = stand.pid(processes.emitters(stand.parts(node)), f"emitter on {node}")
     began(fault, node, "emitter")
     with frozen(pid):
+        yield
+
+
+@asynccontextmanager
+async def freeze_gateway(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
+    """Stop the gateway of a service: new work goes elsewhere soon, and what it has is answered when it goes on."""
+    node, service = place(stand, planned)
+    pid = stand.pid(processes.gateways(stand.parts(node), service), f"gateway of {service} on {node}")
+    began(fault, node, service)
+    with frozen(pid):
+        if not await stand.seen(node, service, MemberStatus.NOT_READY, UNREADY_WITHIN_S):
+            fault.wrong.append(f"the switch took it for ready {UNREADY_WITHIN_S:g} s after it was stopped")
         yield
 
 
@@ -372,6 +363,7 @@ FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "kill-broker": partial(kill_central, "broker", lambda stand: stand.bed.start_broker()),
     "kill-controller": partial(kill_central, "controller", lambda stand: stand.bed.start_controller()),
     "freeze-worker": freeze_worker,
+    "freeze-gateway": freeze_gateway,
     "freeze-emitter": freeze_emitter,
     "freeze-agent": partial(freeze_process, "agent"),
     "freeze-broker": partial(freeze_process, "broker"),
@@ -387,6 +379,9 @@ FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "read-only-state": partial(unwritable_state, read_only),
     "slow-link": partial(shaped, None, "rate 4mbit burst 10kb latency 200ms"),
     "cut-broker": cut_broker,
+    "flap-link": flaps.link,
+    "flap-address": flaps.address,
+    "flap-route": flaps.default_route,
     "hostile-udp": partial(hostile, "udp"),
     "hostile-tcp": partial(hostile, "tcp"),
 }

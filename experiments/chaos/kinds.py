@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "kill-broker": Kind("SIGKILL to the broker, started again after a while", hold_s=(0.5, 3)),
     "kill-controller": Kind("SIGKILL to the controller, started again after a while", hold_s=(0.5, 3)),
     "freeze-worker": Kind("SIGSTOP to a worker, for less than the time limit", hold_s=(0.2, 0.6)),
+    "freeze-gateway": Kind("SIGSTOP to a gateway", hold_s=(0.2, 1)),
     "freeze-emitter": Kind("SIGSTOP to a node's emitter", hold_s=(0.5, 3)),
     "freeze-agent": Kind("SIGSTOP to an agent", hold_s=(0.5, 4)),
     "freeze-broker": Kind("SIGSTOP to the broker", hold_s=(0.5, 4)),
@@ -53,6 +54,9 @@ KINDS: Mapping[str, Kind] = {
     "read-only-state": Kind("the node's state folder is read-only, and a deployment meanwhile", hold_s=(1, 3)),
     "slow-link": Kind("the node's link carries 4 Mbit/s", hold_s=(1, 3)),
     "cut-broker": Kind("nothing leaves the host of broker and controller", hold_s=(1, 8)),
+    "flap-link": Kind("the node's interface goes down and comes up", Cost.NODE, hold_s=(0.2, 3)),
+    "flap-address": Kind("the node's address is taken away and given back", Cost.NODE, hold_s=(0.2, 3)),
+    "flap-route": Kind("the node's default route is taken away and given back", Cost.NODE, hold_s=(0.2, 3)),
     "hostile-udp": Kind("damaged and lying datagrams at a UDP service", hold_s=(1, 3)),
     "hostile-tcp": Kind("silent, damaged and slow connections at an HTTP service", hold_s=(1, 3)),
 }

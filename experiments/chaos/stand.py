@@ -107,6 +107,16 @@ class Stand:
         for service in services:
             self.newer[service, node] = status.services[service].instances[node].epoch
 
+    async def seen(self, node: str, service: str, status: MemberStatus, within_s: float) -> bool:
+        """Wait until the switch takes an instance for this, for so long at most; whether it does."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            told = await self.status()
+            if told is not None and told.services[service].instances[node].status is status:
+                return True
+            await asyncio.sleep(POLL_S)
+        return False
+
     # What is missing
 
     async def recovered(self, within_s: float) -> tuple[int | None, str]:
@@ -219,9 +229,10 @@ class Stand:
         status, text = json.loads(output)
         return int(status), str(text)
 
-    def run_on(self, host: str, *command: str) -> None:
-        """Run a short command on a host. Raises CalledProcessError."""
-        subprocess.run(in_namespace(self.bed.namespace(host), command), check=True, capture_output=True)
+    def run_on(self, host: str, *command: str) -> str:
+        """Run a short command on a host; returns what it printed. Raises CalledProcessError."""
+        line = in_namespace(self.bed.namespace(host), command)
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
     def start_jobs(self) -> Process:
         """Start who gives jobs, on the control host."""

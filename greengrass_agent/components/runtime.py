@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.epochs import Epochs
@@ -18,7 +18,8 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.order import StartOrder
 from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
 from greengrass_agent.deployment.store import Store
-from greengrass_agent.emitter.settings import EmitterSettings
+from greengrass_agent.emitter.settings import EmitterSettings, Silent
+from greengrass_agent.host import network_watch
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -35,16 +36,24 @@ LEAVE_S = 2.0
 
 
 class NodeRuntime:
-    """The node's components and what serves them. `changed` is told each component's new state."""
+    """The node's components and what serves them.
+
+    `changed` is told each component's new state, `told` when something else has changed that `details` tells.
+    """
 
     def __init__(
-        self, config: AgentConfig, store: Store, changed: Callable[[str, ComponentState, str | None], None]
+        self,
+        config: AgentConfig,
+        store: Store,
+        changed: Callable[[str, ComponentState, str | None], None],
+        told: Callable[[], None],
     ) -> None:
         self.components: dict[str, Component] = {}
         """The components by name."""
         self._config = config
         self._store = store
         self._changed = changed
+        self._told = told
         self._order = StartOrder()
         self._wanted: Components = {}
         self._unstarted: set[str] = set()
@@ -60,14 +69,15 @@ class NodeRuntime:
         self._epochs = Epochs(store.epoch)
         self._services: dict[str, Service] = {}
         self._network: NodeNetwork | None = None
+        self._watch: asyncio.Task[None] | None = None
         if config.in_network:
             self._network = NodeNetwork(config.node_address, config.gateway_address, store.root / "network.json")
         self._emitter = Subprocess(
             "emitter",
             [sys.executable, "-m", "greengrass_agent.emitter"],
             first_commands=self._emitter_commands,
-            on_line=lambda line: log.info("emitter: %s", line.decode(errors="replace").strip()),
-            on_exit=lambda: None,
+            on_line=self._emitter_told,
+            on_exit=self._emitter_ended,
         )
 
     async def open(self) -> None:
@@ -84,6 +94,7 @@ class NodeRuntime:
         if self._network is not None:
             self._network.undo()
             self._network.set_up()
+            self._watch = asyncio.create_task(network_watch.keep(self._network), name="the node's network")
         self._emitter.start()
 
     async def start(self, deployed: Components, gone: Collection[str] = ()) -> None:
@@ -130,8 +141,10 @@ class NodeRuntime:
         return await component.restart()
 
     def details(self, component: str) -> str | None:
-        """What a component waits for, or what went wrong with it last; for people."""
-        return self._order.waits(component) or self.components[component].error
+        """What a component waits for, what went wrong with it last, or why it is not ready; for people."""
+        service = self._services.get(component)
+        trouble = service.trouble if service is not None else None
+        return self._order.waits(component) or self.components[component].error or trouble
 
     def _want(self, wanted: Components, pending: Collection[str]) -> list[str]:
         """Have the components of `pending` started as `wanted` says, in their order, which is returned."""
@@ -203,6 +216,8 @@ class NodeRuntime:
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
         await self._emitter.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._network is not None:
             try:
                 self._network.undo()
@@ -225,6 +240,7 @@ class NodeRuntime:
             component,
             configuration,
             on_workers,
+            on_health=self._told,
             config=self._config,
             store=self._store,
             leaf=self._shared.budget.child(component),
@@ -235,6 +251,21 @@ class NodeRuntime:
         )
         self._services[component] = service
         return service
+
+    def _emitter_told(self, line: bytes) -> None:
+        try:
+            told = Silent.model_validate_json(line)
+        except ValidationError:
+            log.info("emitter: %s", line.decode(errors="replace").strip())
+            return
+        for service in self._services.values():
+            if service.name == told.service:
+                service.silent(told.silent)
+
+    def _emitter_ended(self) -> None:
+        # The next one looks anew.
+        for service in self._services.values():
+            service.silent(False)
 
     def _emitter_commands(self) -> Iterable[BaseModel]:
         config = self._config

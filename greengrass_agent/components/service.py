@@ -13,11 +13,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from greengrass_agent.components.checking import check
 from greengrass_agent.components.epochs import Epochs
+from greengrass_agent.components.health import Health
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import Add, Remove, Tag
-from greengrass_agent.gateway.settings import Configure, Finish, GatewaySettings, Role, Serve, Status, Suspend
+from greengrass_agent.gateway.settings import (
+    Checked,
+    Configure,
+    Finish,
+    GatewaySettings,
+    Role,
+    Serve,
+    Status,
+    Suspend,
+)
 from greengrass_agent.host.cgroup import Group
 from greengrass_agent.host.network import NodeNetwork
 from greengrass_agent.host.processes import Subprocess
@@ -34,6 +45,8 @@ log = logging.getLogger(__name__)
 
 QUIET_S = 0.3
 """An instance that has had nothing to do for so long has been left by its clients."""
+IDLE_CHECK_S = 5.0
+"""How often is looked whether there are health checks to be made by now."""
 OPEN_S = 20.0
 POLL_S = 0.02
 LONGEST_PATH = 107
@@ -41,7 +54,11 @@ LONGEST_PATH = 107
 
 
 class Service:
-    """One service instance. `on_workers` is told the warm workers by launch on each change; none without a gateway."""
+    """One service instance.
+
+    `on_workers` is told the warm workers by launch on each change, none without a gateway; `on_health` is told when
+    `trouble` has changed.
+    """
 
     def __init__(
         self,
@@ -49,6 +66,7 @@ class Service:
         configuration: ServiceConfiguration,
         on_workers: Callable[[Mapping[int, int]], None],
         *,
+        on_health: Callable[[], None],
         config: AgentConfig,
         store: Store,
         leaf: Group,
@@ -61,6 +79,7 @@ class Service:
         self._component = component
         self._configuration = configuration
         self._on_workers = on_workers
+        self._on_health = on_health
         self._config = config
         self._store = store
         self._leaf = leaf
@@ -69,8 +88,11 @@ class Service:
         self._key = key
         self._epochs = epochs
         self._configured = Configure.of(configuration, {})
-        self._prepared: dict[int, Configure] = {}
+        self._prepared: dict[int, tuple[ServiceConfiguration, Configure]] = {}
         """Of launches that are to serve later."""
+        self._health = Health()
+        self._trouble: str | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._serving: int | None = None
         self._suspended = Suspend(reason=None)
         self._role = Role()
@@ -97,6 +119,7 @@ class Service:
         if self._network is not None:
             self._network.add(self._configuration.own.address)
         self._gateway.start()
+        self._checking = asyncio.create_task(self._check(), name=f"health checks of {self._configuration.service}")
 
     def fits(self, configuration: ServiceConfiguration) -> bool:
         """Whether the gateway can go on with this configuration."""
@@ -110,14 +133,18 @@ class Service:
         if launch == self._serving:
             self._configuration, self._configured = configuration, configure
             self._gateway.send(configure)
-        elif self._prepared.get(launch) != (prepared := configure.model_copy(update={"launch": launch})):
+            return
+        prepared = configuration, configure.model_copy(update={"launch": launch})
+        if self._prepared.get(launch) != prepared:
             self._prepared[launch] = prepared
-            self._gateway.send(prepared)
+            self._gateway.send(prepared[1])
 
     def serve(self, launch: int) -> None:
         """Have new work go to a launch; its configuration holds for the gateway from now on."""
         self._serving = launch
-        self._configured = self._prepared.get(launch, self._configured).model_copy(update={"launch": None})
+        if launch in self._prepared:
+            self._configuration, configured = self._prepared[launch]
+            self._configured = configured.model_copy(update={"launch": None})
         self._prepared = {number: one for number, one in self._prepared.items() if number > launch}
         self._gateway.send(Serve(launch=launch))
 
@@ -163,6 +190,8 @@ class Service:
 
     async def stop(self) -> None:
         """End the gateway and give the address back. Raises NetworkError."""
+        if self._checking is not None:
+            self._checking.cancel()
         self._closed()
         await self._gateway.stop()
         if self._network is not None:
@@ -186,6 +215,7 @@ class Service:
             page=str(self._store.run(f"{service}.page")),
             notify_socket=str(notify_socket(self._store)),
             execution_log=EXECUTIONS.path(self._config.log_dir, service) if self._config.evidence else None,
+            idle_interval_ms=self._config.reports.idle_interval_ms,
         )
 
     def _first_commands(self) -> Iterator[BaseModel]:
@@ -195,7 +225,9 @@ class Service:
             yield self._suspended
         if self._serving is not None:
             yield Serve(launch=self._serving)
-        yield from self._prepared.values()
+        if self._health.failing is not None:
+            yield Checked(failing=True)
+        yield from (configure for _, configure in self._prepared.values())
 
     def _status_received(self, line: bytes) -> None:
         status = Status.model_validate_json(line)
@@ -206,6 +238,52 @@ class Service:
         if status.finished:
             self._finished.set()
         self._on_workers(status.workers)
+        self._health.stalled = status.stalled
+        self._tell_trouble()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the instance is not ready although its component runs, for people."""
+        return self._trouble
+
+    def silent(self, silent: bool) -> None:
+        """The gateway stands still, or goes on."""
+        self._health.silent = silent
+        self._tell_trouble()
+
+    async def _check(self) -> None:
+        """Ask the instance now and then whether it works, as its configuration says."""
+        while True:
+            health_check = self._configuration.health_check
+            await asyncio.sleep(IDLE_CHECK_S if health_check is None else health_check.interval_ms / 1000)
+            if health_check is None or self._serving is None or self._suspended.reason is not None:
+                self._take_check(None, 1)
+                continue
+            try:
+                numbers = self._numbers()
+            except OSError:  # a gateway that is just being replaced
+                continue
+            # Where work waits, the gateway sees by itself whether workers take it, and a check would only wait with it.
+            if numbers is not None and not (numbers.queue_depth and not self._health.silent):
+                failure = await check(health_check, self._config.node_address, self._configuration.own)
+                self._take_check(failure, health_check.failures)
+
+    def _take_check(self, failure: str | None, failures: int) -> None:
+        before = self._health.failing is not None
+        self._health.checked(failure, failures)
+        if (failing := self._health.failing is not None) is not before:
+            self._gateway.send(Checked(failing=failing))
+        self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        before, self._trouble = self._trouble, self._health.reason
+        if self._trouble == before:
+            return
+        if self._trouble is not None:
+            log.warning("%s is %s", self._configuration.service, self._trouble)
+        else:
+            log.info("%s is ready again", self._configuration.service)
+        self._on_health()
 
     def reported(self) -> Add:
         """The instance as the emitter must know it, in an epoch of its own: a beginning of its reports."""
@@ -219,6 +297,11 @@ class Service:
             log=REPORTS.path(self._config.log_dir, service) if self._config.evidence else None,
             key=SavedKey.of(self._key) if self._key else None,
         )
+
+    @property
+    def name(self) -> str:
+        """Of the service."""
+        return self._configuration.service
 
     @property
     def open(self) -> bool:
@@ -242,6 +325,8 @@ class Service:
             self._opened.clear()
             self._emit(Remove(service=self._configuration.service))
         self._on_workers({})
+        self._health.silent = self._health.stalled = False
+        self._tell_trouble()
 
     def _numbers(self) -> QueueNumbers | None:
         if not self._opened.is_set():

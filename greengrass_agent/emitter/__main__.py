@@ -28,7 +28,7 @@ def main() -> None:
         settings = COMMAND.validate_json(_first_line())
         if not isinstance(settings, EmitterSettings):
             raise OSError(f"first command is {settings.command}, expected node")
-        emitter = Emitter(settings, sys.stdin.fileno())
+        emitter = Emitter(settings, sys.stdin.fileno(), sys.stdout.fileno())
     except ValidationError as error:
         sys.exit(f"greengrass_agent.emitter: {faults(error, 'command', quoted=False)}")
     except (OSError, CgroupError) as error:

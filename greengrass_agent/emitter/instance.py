@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from greengrass_agent.emitter.rest import Rest
 from greengrass_agent.emitter.settings import Add, EmitterSettings
+from greengrass_agent.emitter.trust import Trust
 from greengrass_agent.host.cgroup import CgroupError, Usage
 from greengrass_agent.logs.evidence import Rows
 from greengrass_agent.measure.metrics import Share, backlog_us, saturated, service_interval_us
@@ -65,6 +66,7 @@ class Instance:
         self._node_id = settings.node_id
         self._share = Share(budget_cores)
         self._rest = Rest(settings.interval_ms * NS_PER_MS, settings.idle_interval_ms * NS_PER_MS)
+        self._trust = Trust()
         self._woken_by_page = False
         """Whether the gateway wakes us when its numbers change."""
         self._used_ns: int | None = None
@@ -99,7 +101,14 @@ class Instance:
 
     def due(self, now_ns: int, cpu: int, memory: int) -> bool:
         """Whether there is something to report at this point of the schedule."""
-        return self._rest.due(self._page.read(), (cpu, self._share.permille, memory), now_ns)
+        numbers = self._page.read()
+        self._trust.look(self._page.holds_until_ns, now_ns)
+        return self._rest.due(self._trust.judge(numbers), (cpu, self._share.permille, memory), now_ns)
+
+    @property
+    def silent(self) -> bool:
+        """Whether its gateway stands still, as it was when it was last looked at."""
+        return self._trust.silent
 
     @property
     def resting(self) -> bool:
@@ -117,7 +126,7 @@ class Instance:
     def report(self, now_ns: int, cpu: int, memory: int) -> Report:
         """The next report; where a run wants it, it is noted."""
         self.sequence += 1
-        numbers, own = self._page.read(), self._share.permille
+        numbers, own = self._trust.judge(self._page.read()), self._share.permille
         report = report_of(
             numbers,
             now_ns,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from greengrass_agent.emitter.instance import Instance
 from greengrass_agent.emitter.mqtt import MetricPublisher
 from greengrass_agent.emitter.schedule import Schedule
-from greengrass_agent.emitter.settings import COMMAND, Add, EmitterSettings, Remove, Tag
+from greengrass_agent.emitter.settings import COMMAND, Add, EmitterSettings, Remove, Silent, Tag
 from greengrass_agent.emitter.waiting import Waiting
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.logs.writer import CLOSE_S
@@ -30,12 +30,16 @@ _READ = 1 << 16
 
 
 class Emitter:
-    """Reports all instances of a node. Commands come on the descriptor `commands`; their end ends it."""
+    """Reports all instances of a node. Commands come on the descriptor `commands`; their end ends it.
 
-    def __init__(self, settings: EmitterSettings, commands: int) -> None:
+    What the agent should know goes to the descriptor `told`.
+    """
+
+    def __init__(self, settings: EmitterSettings, commands: int, told: int) -> None:
         """Raises OSError, CgroupError."""
         self._settings = settings
         self._commands = commands
+        self._told = told
         self._partial = b""
         group = settings.cgroup.group()
         self._group = group
@@ -51,6 +55,8 @@ class Emitter:
         """CPU time used when the memory was looked at."""
         self._kept_ns = -HOUSEKEEPING_NS
         self._instances: dict[str, Instance] = {}
+        self._silent: set[str] = set()
+        """Services whose gateways stand still, as the agent was told."""
         self._waiting = Waiting()
         self._sending_fails = False
         self._woken = True
@@ -141,6 +147,9 @@ class Emitter:
         """Those to report at this point of the schedule; where all rest, all together, so that we wake seldom."""
         instances, cpu, memory = list(self._instances.values()), self._share.permille, self._memory
         due = [one for one in instances if one.due(now_ns, cpu, memory)]
+        for one in instances:
+            if one.silent is not (one.added.service in self._silent):
+                self._tell(Silent(service=one.added.service, silent=one.silent))
         return instances if due and all(one.resting for one in instances) else due
 
     def _rest(self, schedule: Schedule, now_ns: int) -> None:
@@ -168,6 +177,13 @@ class Emitter:
             self._sending_fails = True
         else:
             self._sending_fails = False
+
+    def _tell(self, silent: Silent) -> None:
+        (self._silent.add if silent.silent else self._silent.discard)(silent.service)
+        # An agent that does not read must not hold up the reports: a pipe that can be written to has room for a line.
+        if select.select((), (self._told,), (), 0)[1]:
+            with contextlib.suppress(OSError):
+                os.write(self._told, silent.model_dump_json().encode() + b"\n")
 
     def _housekeeping(self, now_ns: int) -> None:
         # Who has not run has no other memory than before.
@@ -230,6 +246,8 @@ class Emitter:
 
     def _drop(self, service: str) -> None:
         self._waiting.drop(service)
+        if service in self._silent:
+            self._tell(Silent(service=service, silent=False))
         instance = self._instances.pop(service, None)
         if instance is not None:
             instance.close()

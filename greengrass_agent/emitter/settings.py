@@ -77,3 +77,12 @@ class Remove(BaseModel):
 
 Command = EmitterSettings | Add | Tag | Remove
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
+
+
+class Silent(BaseModel):
+    """What the emitter tells the agent, a line each on its output: whether a gateway stands still."""
+
+    model_config = _STRICT
+
+    service: str
+    silent: bool

@@ -17,7 +17,17 @@ import uvloop
 from pydantic import ValidationError
 
 from greengrass_agent.gateway.server import Gateway
-from greengrass_agent.gateway.settings import COMMAND, Configure, Finish, GatewaySettings, Role, Serve, Status, Suspend
+from greengrass_agent.gateway.settings import (
+    COMMAND,
+    Checked,
+    Configure,
+    Finish,
+    GatewaySettings,
+    Role,
+    Serve,
+    Status,
+    Suspend,
+)
 from greengrass_agent.host import pipes, priority
 from greengrass_agent.logs.diagnostics import log_to_stderr
 from hitless.faults import faults
@@ -97,6 +107,8 @@ async def obey(gateway: Gateway, reader: asyncio.StreamReader) -> None:
                 gateway.suspend(reason)
             case Role() as role:
                 gateway.take_role(role)
+            case Checked(failing=failing):
+                gateway.checked(failing=failing)
             case Finish():
                 await gateway.finish()
 

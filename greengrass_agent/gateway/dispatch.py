@@ -20,6 +20,9 @@ from hitless.wire.worker_frames import Response, ResponseEnd, ResponseHead
 
 STUCK_AFTER_NS = 1_000_000_000
 """A worker that has not answered so long after the time limit will not."""
+STALLED_NS = 1_000_000_000
+STALLED_TIMES = 8
+"""Workers that have all been at work for so long, and for so many times the service time, take no new work."""
 CLIENT_GONE = 499
 """In the execution log: the client left without an answer. (No RFC has a status for it; nginx calls it this.)"""
 
@@ -66,6 +69,10 @@ class Dispatcher(Generic[Worker]):
         self.suspended: str | None = None
         """Why requests are refused at once; None: they are not."""
         self.service_time = ServiceTime()
+        self.failing = False
+        """Whether the health checks of the instance fail."""
+        self.stalled = False
+        """Whether work waits and no worker takes any, as it was when `look` looked last."""
         self._retired: set[int] = set()
         self._launches: dict[Worker, int] = {}
         """Workers that are warm and not shut down."""
@@ -266,6 +273,23 @@ class Dispatcher(Generic[Worker]):
         """When `expire` has something to do next."""
         return self._deadlines.next()
 
+    def look(self, now_ns: int) -> bool:
+        """Look whether the workers still take work; returns whether that has changed.
+
+        They do not if work waits, none is free, and the one that was given a request last has had it for longer than
+        any should take: whether they hang, were stopped or starve. What waited may leave unserved; they are at work
+        again only when one of them has answered, or another has come.
+        """
+        latest = next(reversed(self._running.values()), None)
+        waits = self.stalled or len(self._waiting) > 0
+        # Parts that come are a sign of life, and how fast a client sends its body is not the worker's doing.
+        lives = bool(self._idle) or any(
+            worker in self._started or job.body is None for worker, job in self._running.items()
+        )
+        stalled = latest is not None and waits and not lives and now_ns - latest.dispatched_ns >= self._patience_ns
+        before, self.stalled = self.stalled, stalled
+        return stalled is not before
+
     @property
     def workers(self) -> dict[int, int]:
         """How many workers each launch has that are warm."""
@@ -288,12 +312,16 @@ class Dispatcher(Generic[Worker]):
             queue_depth=len(self._waiting),
             in_flight=len(self._running) + len(self._leaving),
             concurrency=serving,
-            ready=serving > 0 and self.suspended is None,
+            ready=serving > 0 and self.suspended is None and not self.stalled and not self.failing,
             draining=draining,
             service_time_ns=int(self.service_time.average_ns),
             oldest_start_ns=oldest,
             received=received,
         )
+
+    @property
+    def _patience_ns(self) -> int:
+        return max(STALLED_NS, min(STALLED_TIMES * int(self.service_time.average_ns), self.limits.timeout_ns))
 
     def _serving(self) -> int:
         return len(self._idle) + len(self._running)

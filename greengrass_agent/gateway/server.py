@@ -14,6 +14,7 @@ from pathlib import Path
 
 from greengrass_agent.gateway.dispatch import Dispatcher, Execution, Limits
 from greengrass_agent.gateway.executions import ExecutionLog
+from greengrass_agent.gateway.heartbeat import Heartbeat
 from greengrass_agent.gateway.http.server import HttpServer
 from greengrass_agent.gateway.job import Answer, Job
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
@@ -57,6 +58,8 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._expire)
         self._publishing = False
+        self._heartbeat = Heartbeat(settings.idle_interval_ms * NS_PER_MS)
+        self._beating: asyncio.TimerHandle | None = None
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
         self.http.streamed = configure.streamed
@@ -83,12 +86,13 @@ class Gateway:
             raise OSError(
                 error.errno, f"service {settings.service} at {where} port {settings.port}: {error}"
             ) from error
+        self._beat()
 
     async def run(self) -> None:
         """Wait until all is finished, after `finish`."""
         await self._finished.wait()
         await self.http.settled()
-        self._tell(Status(workers=self._dispatcher.workers, finished=True))
+        self._tell_status(finished=True)
 
     async def finish(self) -> None:
         """Take nothing new; `run` returns when what is here has been answered."""
@@ -105,6 +109,8 @@ class Gateway:
         self.udp.close()
         await self.http.close()
         self._alarm.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
         self._log.close()
         self._emitter.close()
         self._page.close()
@@ -149,6 +155,11 @@ class Gateway:
         self._role = role
         self.http.closing = role.closes_connections
         self._publish(notify=changed)
+
+    def checked(self, *, failing: bool) -> None:
+        """Take what came of the health checks."""
+        self._dispatcher.failing = failing
+        self._publish(notify=True)
 
     def connected(self, connection: WorkerConnection) -> None:
         """Tell a worker the configuration, a supervisor how many workers are wanted."""
@@ -253,7 +264,7 @@ class Gateway:
             workers = dispatcher.workers
             if workers != self._told:
                 self._told = workers
-                self._tell(Status(workers=workers))
+                self._tell_status()
         elif not self._publishing:
             self._publishing = True
             self._loop.call_later(PUBLISH_S, self._publish)
@@ -303,6 +314,19 @@ class Gateway:
 
     def _note(self, execution: Execution) -> None:
         self._log.add(execution)
+
+    def _tell_status(self, *, finished: bool = False) -> None:
+        self._tell(Status(workers=self._dispatcher.workers, finished=finished, stalled=self._dispatcher.stalled))
+
+    def _beat(self) -> None:
+        """Say that the loop turns, and look whether the workers do."""
+        dispatcher, now_ns = self._dispatcher, time.monotonic_ns()
+        pause_ns = self._heartbeat.beat(dispatcher.service_time.samples, empty=dispatcher.empty)
+        self._page.hold(now_ns + self._heartbeat.holds(pause_ns))
+        if dispatcher.look(now_ns):
+            self._publish(notify=True)
+            self._tell_status()
+        self._beating = self._loop.call_later(pause_ns / NS_PER_S, self._beat)
 
     def _publish(self, *, notify: bool = False) -> None:
         self._publishing = False

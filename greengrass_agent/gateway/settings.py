@@ -35,6 +35,8 @@ class GatewaySettings(BaseModel):
     """Unix datagram socket of the emitter, told when the queue jumps."""
     execution_log: Path | None
     """Where each execution is noted; None: nowhere."""
+    idle_interval_ms: int = 50
+    """Between two reports of the instance at rest: the heartbeat's measure."""
 
 
 class Configure(BaseModel):
@@ -101,6 +103,15 @@ class Role(BaseModel):
         return self.draining or self.role == "standby"
 
 
+class Checked(BaseModel):
+    """Whether the health checks of the instance fail: it is not ready then."""
+
+    model_config = _STRICT
+
+    command: Literal["checked"] = "checked"
+    failing: bool
+
+
 class Finish(BaseModel):
     """Take nothing new, answer what is here, then say so."""
 
@@ -109,7 +120,7 @@ class Finish(BaseModel):
     command: Literal["finish"] = "finish"
 
 
-Command = Configure | Serve | Suspend | Role | Finish
+Command = Configure | Serve | Suspend | Role | Checked | Finish
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
 
@@ -121,3 +132,5 @@ class Status(BaseModel):
     workers: dict[int, int]
     """Workers that are connected and warm, by launch; a launch without any is left out."""
     finished: bool = False
+    stalled: bool = False
+    """Whether work waits and no worker takes any: the instance is not ready."""

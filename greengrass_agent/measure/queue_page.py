@@ -2,6 +2,9 @@
 
 Each side writes only its own half. The gateway writes into the slot that is not in force and then puts it in force, so
 the emitter finds whole numbers at any time, also when it runs in the middle of a write and will not let it go on.
+
+Numbers alone do not say that there is still somebody behind them. So the gateway's loop says, with each of its
+heartbeats, until when what stands here may be believed; a gateway that stands still says nothing more.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from typing import Self
 SIZE = 4096
 _SEQUENCE = struct.Struct("=Q")
 _NUMBERS = struct.Struct("=IIIBBxxQQQ")
+_SLOT = struct.Struct(_NUMBERS.format + "Q")
+"""The numbers, and until when they hold."""
+_UNTIL = struct.Struct("=Q")
 _LOWEST = 0 if sys.byteorder == "little" else 7
 """Of a sequence's bytes."""
 _SLOTS_AT = (64, 192)
@@ -64,9 +70,12 @@ class Page:
         finally:
             os.close(file)
         self._count = 0
+        self._packed = b""
+        """The numbers that were written last."""
         self._slot = b""
-        """Written last, or read last."""
+        """Read last."""
         self._numbers = QueueNumbers()
+        self._holds_until_ns = 0
         if create:
             _SEQUENCE.pack_into(self._map, 0, 0)
             self.write(QueueNumbers())
@@ -74,7 +83,6 @@ class Page:
 
     def write(self, numbers: QueueNumbers) -> bool:
         """Gateway: publish the numbers. Whether the emitter should be woken, as they cannot wait until it looks."""
-        self._count += 1
         packed = _NUMBERS.pack(
             numbers.queue_depth,
             numbers.in_flight,
@@ -85,25 +93,35 @@ class Page:
             numbers.oldest_start_ns,
             numbers.received,
         )
-        begin = _SLOTS_AT[self._count & 1]
-        self._map[begin : begin + _NUMBERS.size] = packed
-        _SEQUENCE.pack_into(self._map, 0, self._count)
-        changed, self._slot = packed != self._slot, packed
+        changed, self._packed = packed != self._packed, packed
+        self._put()
         reported, resting = _REPORTED.unpack_from(self._map, _REPORTED_AT)
         return numbers.queue_depth >= reported + WAKING_GROWTH or bool(resting and changed)
+
+    def hold(self, until_ns: int) -> None:
+        """Gateway: what stands here holds until then (time.monotonic_ns), also what is published meanwhile."""
+        self._holds_until_ns = until_ns
+        self._put()
+
+    @property
+    def holds_until_ns(self) -> int:
+        """Emitter: until when what was read last may be believed; 0 before the gateway's first heartbeat."""
+        return self._holds_until_ns
 
     def read(self) -> QueueNumbers:
         """Emitter: the numbers as last published; the same object as before where they are the same."""
         while True:
             before = self._map[:8]
             begin = _SLOTS_AT[before[_LOWEST] & 1]
-            slot = self._map[begin : begin + _NUMBERS.size]
+            slot = self._map[begin : begin + _SLOT.size]
             # Only a writer that has moved on since can have come back to this slot.
             if before == self._map[:8]:
                 break
         if slot != self._slot:
-            depth, in_flight, concurrency, ready, draining, *times = _NUMBERS.unpack(slot)
-            self._numbers = QueueNumbers(depth, in_flight, concurrency, bool(ready), bool(draining), *times)
+            depth, in_flight, concurrency, ready, draining, *times, self._holds_until_ns = _SLOT.unpack(slot)
+            numbers = QueueNumbers(depth, in_flight, concurrency, bool(ready), bool(draining), *times)
+            if numbers != self._numbers:
+                self._numbers = numbers
             self._slot = slot
         return self._numbers
 
@@ -127,3 +145,10 @@ class Page:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _put(self) -> None:
+        self._count += 1
+        begin = _SLOTS_AT[self._count & 1]
+        self._map[begin : begin + _NUMBERS.size] = self._packed
+        _UNTIL.pack_into(self._map, begin + _NUMBERS.size, self._holds_until_ns)
+        _SEQUENCE.pack_into(self._map, 0, self._count)

@@ -19,6 +19,23 @@ class ServiceConfigurationError(ValueError):
     """A configuration that cannot be served; names each field and what was expected."""
 
 
+class HealthCheck(BaseModel):
+    """A request that the agent sends to the instance on its own node, now and then."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str | None = Field(default=None, pattern=r"^/[!-~]*$")
+    """For a service over tcp: what is asked for with GET."""
+    payload: str | None = None
+    """For a service over udp: the request's payload, as text."""
+    interval_ms: int = Field(default=1000, ge=10)
+    """Between the end of one and the beginning of the next."""
+    timeout_ms: int = Field(default=1000, ge=1)
+    """How long an answer may take; it must have a status of 200 to 399."""
+    failures: int = Field(default=3, ge=1)
+    """So many in a row that fail make the instance not ready; the next one that does not makes it ready."""
+
+
 class ServiceConfiguration(BaseModel):
     """How a component is served."""
 
@@ -38,6 +55,8 @@ class ServiceConfiguration(BaseModel):
     """Whether the handler takes HTTP request bodies as they come (`context.body`), in place of whole in the event."""
     warm_up: dict[str, Any] | None = None
     """An event that each new worker handles before it gets requests; None for no such call."""
+    health_check: HealthCheck | None = None
+    """What the agent asks the instance to see that it works; None for nothing."""
     endpoints: dict[str, Annotated[ServiceEndpoint, PlainValidator(ServiceEndpoint.read)]]
     """By service name."""
 
@@ -45,6 +64,11 @@ class ServiceConfiguration(BaseModel):
     def _own_endpoint(self) -> Self:
         if self.service not in self.endpoints:
             raise ValueError(f"endpoints: expected one for the component's own service {self.service}")
+        if (check := self.health_check) is not None:
+            wanted, other = ("path", "payload") if self.own.protocol == "tcp" else ("payload", "path")
+            if getattr(check, wanted) is None or getattr(check, other) is not None:
+                protocol = self.own.protocol
+                raise ValueError(f"health_check: expected {wanted}, not {other}, for a service over {protocol}")
         return self
 
     @property

@@ -26,6 +26,7 @@ from topologies.cgroups import Hierarchy
 BUDGET = f"test-emitter-{os.getpid()}"
 CORES = 0.4
 BUSY = "import sys\nprint(flush=True)\nsys.stdin.read(1)\nwhile True: pass"
+FOREVER_NS = (1 << 64) - 1
 BUSY_QUEUE = QueueNumbers(in_flight=1, concurrency=2, ready=True)
 SO_RCVBUFFORCE = 33
 """socket(7); Python does not name it."""
@@ -53,6 +54,7 @@ class Bench:
         """Have an instance reported, which has work: a report at each point of the schedule. Its page."""
         page = self.stack.enter_context(Page(self.folder / "page", create=True))
         page.write(BUSY_QUEUE)
+        page.hold(FOREVER_NS)
         leaf = Hierarchy.detect().node(BUDGET).child("leaf")
         leaf.create()
         self.send(
@@ -72,6 +74,7 @@ class Bench:
         leaf.create()
         page = self.stack.enter_context(Page(self.folder / "other-page", create=True))
         page.write(QueueNumbers(ready=True))
+        page.hold(FOREVER_NS)
         self.send(
             command="add",
             service="other",

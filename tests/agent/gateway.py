@@ -184,5 +184,5 @@ def running_gateway(function: str, *, configured: bool = True, log: Path | None 
         own = Gateway(folder, port, start_process(), notifications, start_function, start_process)
         if configured:
             own.configure(greeting="hello")
-            assert own.hear() == {"workers": {}, "finished": False}
+            assert own.hear() == {"workers": {}, "finished": False, "stalled": False}
         yield own
