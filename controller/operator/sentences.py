@@ -8,6 +8,7 @@ from controller.observe.events import (
     EndpointEvent,
     Event,
     PresenceEvent,
+    ShareEvent,
     SwitchEvent,
 )
 from controller.operator.overrides import Override
@@ -92,11 +93,18 @@ def describe(event: Event) -> tuple[str, str]:
         case SwitchEvent():
             what = f"connected at {event.target}" if event.connected else f"lost: {event.error}"
             return f"switch {event.switch}", what
+        case ShareEvent():
+            share = f"share of the flow store {'is nearly full' if event.nearly_full else 'has room again'}"
+            return f"{event.service} on {event.switch}", f"{share}{_taken(event.taken)}"
         case PresenceEvent():
             return f"node {event.node}", "online" if event.online else "offline"
         case ComponentEvent():
             details = f": {event.details}" if event.details else ""
             return f"node {event.node}", f"{event.component} {event.version} {event.status}{details}"
+
+
+def _taken(part: float | None) -> str:
+    return "" if part is None else f": of the slots that new flows looked at, {part:.0%} were taken"
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
 from controller.keys.ring import Binding, BindingKeys
 from controller.keys.rotation import KeysPendingError
-from controller.observe.events import DigestEvent, SwitchEvent
+from controller.observe.events import DigestEvent, ShareEvent, SwitchEvent
 from controller.steering.interface import (
     Hosts,
     Instances,
@@ -162,13 +162,27 @@ class InNetworkSteering:
 
     async def _watch(self) -> None:
         before: dict[str, bool] = {}
+        crowded: set[tuple[str, str]] = set()
         while True:
             for name, state in self.switches.items():
+                for event in share_events(state, crowded):
+                    self._record(event)
                 if before.get(name, False) != state.connected:
                     before[name] = state.connected
                     error = None if state.connected else state.error
                     self._record(SwitchEvent(switch=name, connected=state.connected, target=state.target, error=error))
             await asyncio.sleep(WATCH_S)
+
+
+def share_events(state: SwitchState, crowded: set[tuple[str, str]]) -> Iterator[ShareEvent]:
+    """What has become of a switch's shares; `crowded` is kept: (switch, service) whose share is nearly full."""
+    for service, gauge in state.shares.items():
+        key, use = (state.name, service), gauge.use
+        nearly_full = use is not None and use.nearly_full
+        if nearly_full != (key in crowded):
+            (crowded.add if nearly_full else crowded.discard)(key)
+            taken = None if use is None else use.taken
+            yield ShareEvent(switch=state.name, service=service, nearly_full=nearly_full, taken=taken)
 
 
 def view_of(member: MemberState) -> InstanceView:

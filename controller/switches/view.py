@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from controller.switches.shares import ShareGauge
 from hitless.steering.outcome import MOVES
-from hitless.words import MemberStatus, Reason
+from hitless.words import FlowPlace, MemberStatus, Reason
 
 UNHEARD = "UNHEARD"
 """Of a change that no digest told: the switch's probe shows another host than the last digest did."""
@@ -85,6 +86,8 @@ class SwitchCounters:
     """By reason."""
     events: dict[str, int] = field(default_factory=dict)
     """What happened, by the program's name for it, whether a digest told it or not."""
+    newcomers: dict[str, dict[FlowPlace, int]] = field(default_factory=dict)
+    """By service: the flows that began, by the place that its share of the flow store had for them."""
 
 
 @dataclass(slots=True)
@@ -111,3 +114,5 @@ class SwitchState:
     counters: SwitchCounters = field(default_factory=SwitchCounters)
     migrations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(service, reason) -> how often its host changed from one node to another."""
+    shares: dict[str, ShareGauge] = field(default_factory=dict)
+    """Service -> how full its share of the flow store is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from softswitch.bmv2.match import Exact, Lpm
 from softswitch.engine import abi
@@ -15,10 +15,22 @@ from softswitch.engine.events import DigestEvent
 from controller.switches.entries import Act, Place
 from hitless.steering.outcome import EVICTIONS, Event
 from hitless.words import CPU_PORT, INSTANCES, NO_MEMBER, PacketOutOp
-from tests.model.switch import PACKET_OUT, Result, Sent, Switch
+from hitless.words import SERVICES as ALL_SERVICES
+from tests.model.switch import FLOW_PLACE_BITS, PACKET_OUT, Result, Sent, Switch
 from tests.model.world import COPIES, REMOTE, SECOND
 
 Digest = tuple[int, ...]
+
+
+class Counts(NamedTuple):
+    """Counted packets; only what is not zero."""
+
+    drops: dict[str, int]
+    events: dict[str, int]
+    steered: dict[int, int]
+    """By instance."""
+    newcomers: dict[int, int]
+    """By service ++ place."""
 
 
 class Target(Protocol):
@@ -36,8 +48,8 @@ class Target(Protocol):
     def digests(self) -> list[Digest]:
         """What was told since the last call."""
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
-        """Drops and events by name, and steered packets by instance; only those that are not zero."""
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
+        """What it has counted so far."""
 
 
 @cache
@@ -81,7 +93,7 @@ class Softswitch:
         """What was told."""
         return [event.values for event in self.engine.read_events() if isinstance(event, DigestEvent)]
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
         """Counted packets."""
         drops, events = (
             {
@@ -91,8 +103,15 @@ class Softswitch:
             }
             for counter in ("drops", "events")
         )
-        steered = self.engine.read_counters("steered", 0, INSTANCES)
-        return drops, events, {index: packets for index, (packets, _) in enumerate(steered) if packets}
+        steered, newcomers = (
+            {
+                index: packets
+                for index, (packets, _) in enumerate(self.engine.read_counters(counter, 0, cells))
+                if packets
+            }
+            for counter, cells in (("steered", INSTANCES), ("newcomers", ALL_SERVICES << FLOW_PLACE_BITS))
+        )
+        return Counts(drops, events, steered, newcomers)
 
 
 def digest(service: int, event: Event) -> Digest:
@@ -176,9 +195,10 @@ class Duel:
 
     def check_counters(self) -> None:
         """Both have counted the same."""
-        drops, events, steered = self.target.counters(self.names)
-        for told, wanted in ((drops, self.model.drops), (events, self.model.events), (steered, self.model.steered)):
-            assert told == dict(wanted), f"counted {told}, by the contract {dict(wanted)}"
+        model = self.model
+        wanted = Counts(dict(model.drops), dict(model.events), dict(model.steered), dict(model.newcomers))
+        told = self.target.counters(self.names)
+        assert told == wanted, f"counted {told}, by the contract {wanted}"
 
 
 def _shown(sent: list[Sent]) -> list[tuple[int, str]]:

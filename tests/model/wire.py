@@ -22,7 +22,7 @@ from hitless.wire.report import Report
 from hitless.words import CPU_PORT, Affinity, PacketOutOp
 from hitless.words import PROTOCOL_UDP as UDP
 from tests.model import world
-from tests.model.duel import Digest
+from tests.model.duel import Counts, Digest
 from tests.model.switch import PACKET_IN, PACKET_OUT, Sent
 from tests.model.world import COPIES, PORTS, SECOND, Kind
 from tests.packet.bench import Bench
@@ -125,14 +125,15 @@ class Wire:
         told, self._told = self._told, []
         return told
 
-    def counters(self, names: dict[str, dict[str, int]]) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
+    def counters(self, names: dict[str, dict[str, int]]) -> Counts:
         """Counted packets, without the sentinels."""
         client = self.bench.client
         cells = {counter: client.counters(counter) for counter in ("drops", "events")}
         drops, events = ({name: cells[of][at] for name, at in names[of].items() if at in cells[of]} for of in cells)
         own = {"REPORT": self._sentinels, "FIRST": 1, "BETTER": self._sentinels - len(MEMBERS)}
         events = {name: count - own.get(name, 0) for name, count in events.items()}
-        return drops, {name: count for name, count in events.items() if count}, client.counters("steered")
+        events = {name: count for name, count in events.items() if count}
+        return Counts(drops, events, client.counters("steered"), client.counters("newcomers"))
 
     def _write_all(self) -> None:
         if self._updates:

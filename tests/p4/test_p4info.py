@@ -42,7 +42,7 @@ ACTIONS = {
         "configure",
         {
             "affinity": 2, "members": 7, "idle_after": 48, "stale_after": 48, "dead_after": 48, "on_no_live": 2,
-            "fallback": 32,
+            "fallback": 32, "first_slot": 32, "slots": 32, "old_first_slot": 32, "old_slots": 32,
         },
     ),
     0x01000011: ("unconfigured", {}),
@@ -90,7 +90,7 @@ RESTRICTIONS = {
     "at_node": '@action_restriction("generation != 0")',
     "at_remote_node": '@action_restriction("generation != 0")',
 }
-COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events"}
+COUNTERS = {0x12000001: "steered", 0x12000002: "drops", 0x12000003: "events", 0x12000005: "newcomers"}
 PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}
 PACKET_IN = {
     "op": 8, "port": 16, "service": 16, "member": 16, "status": 8, "eligible": 8, "rank": 48, "age": 48, "epoch": 32,
