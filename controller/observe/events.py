@@ -212,7 +212,8 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
         Discriminator(
             _tag,
             custom_error_type="kind",
-            custom_error_message="expected an object of kind digest, endpoint, deployment, command, switch, share or node",
+            custom_error_message="expected an object of kind "
+            "digest, endpoint, deployment, command, switch, share or node",
         ),
     ]
 )

@@ -79,7 +79,7 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
     events = CounterMetricFamily("hitless_switch_events", "What the program counted.", labels=("switch", "event"))
     newcomers = CounterMetricFamily(
         "hitless_switch_new_flows",
-        "Flows that began, by the place in the service's share of the flow store: first or second slot, or none: bucket.",
+        "Flows that began, by what they found in the service's share of the flow store.",
         labels=("switch", "service", "place"),
     )
     for name, state in switches.items():

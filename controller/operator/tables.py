@@ -75,8 +75,8 @@ def _shares(document: Status) -> Iterator[Text]:
         share = service.share
         if share is not None and share.nearly_full and share.taken is not None and share.without_slot is not None:
             yield Text(
-                f"{name}: its share of the flow store ({share.slots} slots) is nearly full: of the slots that new flows "
-                f"looked at {share.taken:.0%} were taken, {share.without_slot:.0%} of them found none",
+                f"{name}: its share of the flow store ({share.slots} slots) is nearly full: of the slots that new "
+                f"flows looked at {share.taken:.0%} were taken, {share.without_slot:.0%} of them found none",
                 "yellow",
             )
 

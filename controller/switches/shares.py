@@ -27,8 +27,10 @@ Places = Mapping[FlowPlace, int]
 
 
 def with_old_shares(desired: Entries, present: Entries) -> dict[Place, Act]:
-    """The entries that a switch should have, given those that it has: a service whose share changes keeps the flows that
-    began in the one that it has now."""
+    """The entries that a switch should have, given those that it has.
+
+    A service whose share changes keeps the flows that began in the one that it has now.
+    """
     return {
         place: _with_old_share(act, present[place]) if place.table == "services" and place in present else act
         for place, act in desired.items()

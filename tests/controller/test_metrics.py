@@ -93,7 +93,10 @@ def test_what_switches_tell() -> None:
         ("detect", "edge2"): replace(MEMBER, node="edge2", rank=0, age_us=None),
     }
     state.counters = SwitchCounters(
-        steered={("detect", "edge1"): Count(10, 1000)}, drops={"REPORT_OLD": Count(2, 188)}, events={"BETTER": 1}, newcomers={"thumbnail": {FlowPlace.BUCKET: 7}}
+        steered={("detect", "edge1"): Count(10, 1000)},
+        drops={"REPORT_OLD": Count(2, 188)},
+        events={"BETTER": 1},
+        newcomers={"thumbnail": {FlowPlace.BUCKET: 7}},
     )
     state.migrations = Counter({("detect", "BETTER"): 1})
     assert samples(FabricCollector(steering)) == {
@@ -165,7 +168,9 @@ def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
     state = steering.switches["s1"]
     state.hosts = {"detect": "edge1"}
     state.members = {("detect", "edge1"): MEMBER}
-    state.counters = SwitchCounters({("detect", "edge1"): Count(1, 1)}, {"TTL": Count(1, 1)}, {"BETTER": 1})
+    state.counters = SwitchCounters(
+        {("detect", "edge1"): Count(1, 1)}, {"TTL": Count(1, 1)}, {"BETTER": 1}, {"detect": {FlowPlace.FIRST: 1}}
+    )
     state.migrations = Counter({("detect", "BETTER"): 1})
     there = {
         (sample.name, family.type, frozenset(sample.labels))
