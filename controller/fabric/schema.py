@@ -294,8 +294,8 @@ class Service(Part):
     idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS
     """A flow that was silent for so long may be steered anew."""
     flow_weight: Annotated[Literal[1, 2, 4, 8, 16, 32, 64], Described("1, 2, 4, 8, 16, 32 or 64")] = 1
-    """Of its share of a switch's flow store, against all services' weights together, rounded up to a power of two and at
-    least 4. No other service can take it."""
+    """Of its share of a switch's flow store, against all services' weights together, rounded up to a power of two and
+    at least 4. No other service can take it."""
     on_no_live: Annotated[
         OnNoLive | Fallback, BeforeValidator(_on_no_live), Described("last, drop or [Fallback](#fallback)")
     ] = _USUAL.on_no_live

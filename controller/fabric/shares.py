@@ -18,7 +18,8 @@ def shares(fabric: Fabric) -> dict[str, Share]:
     them as its weight says, which is a power of two as well. A service's index says which, or the next that are free: so
     services come and go without moving the others, as long as the number of parts stays.
     """
-    keeping = sorted((-one.flow_weight, one.index, name) for name, one in fabric.services.items() if one.keeps_flows)
+    services = fabric.services.items()
+    keeping = sorted((-one.flow_weight, one.index, name) for name, one in services if one.keeps_flows)
     weights = -sum(weight for weight, _, _ in keeping)
     parts = max(FEWEST_PARTS, 1 << max(weights - 1, 0).bit_length())
     found = dict.fromkeys(fabric.services, NO_SHARE)

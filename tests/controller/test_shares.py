@@ -1,18 +1,22 @@
 """Services share the flow store by weight; a change of shares keeps flows; a share that fills up is told."""
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from controller.fabric.file import load
 from controller.fabric.schema import Fabric
 from controller.fabric.shares import shares
 from controller.observe.events import ShareEvent
-from controller.operator import sentences
+from controller.operator import sentences, tables
+from controller.operator.status import View, status
 from controller.steering.in_network import share_events
+from controller.steering.interface import Observation
 from controller.switches.entries import Act, Place, desired_entries
 from controller.switches.shares import LONGEST_S, SAMPLE, ShareGauge, with_old_shares
 from controller.switches.view import SwitchState
@@ -38,7 +42,7 @@ def test_every_service_has_a_part_that_no_other_has(weights: dict[int, int]) -> 
     found = shares(fabric_of(*weights.items()))
     taken = sorted((share.first, share.first + share.slots) for share in found.values() if share.slots)
     assert all(end <= first for (_, end), (first, _) in pairwise(taken))
-    assert all(0 <= first and end <= FLOWS_PER_WAY for first, end in taken)
+    assert all(first >= 0 and end <= FLOWS_PER_WAY for first, end in taken)
     for index, weight in weights.items():
         fair = FLOWS_PER_WAY * weight / max(sum(weights.values()), 4)
         assert fair / 2 <= found[f"s{index}"].slots <= fair
@@ -115,3 +119,37 @@ def test_a_share_that_fills_up_and_one_that_has_room_again_are_told_once() -> No
         f"thumbnail on s1: share of the flow store {what}: of the slots that new flows looked at, {part} were taken"
         for what, part in (("is nearly full", "100%"), ("has room again", "0%"))
     ]
+
+
+def shown(state: SwitchState) -> str:
+    """What `hitless status` prints of a fabric with this switch."""
+    view = View(
+        fabric=FABRIC,
+        mode="in-network",
+        switches={"s1": state},
+        broker_error=None,
+        nodes={},
+        observed=Observation({}, {}),
+        overrides={},
+        drains=(),
+        now=0.0,
+        last_event=0,
+    )
+    console = Console(width=250, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(tables.status(status(view)))
+    return capture.get()
+
+
+def test_status_has_a_line_for_a_share_that_is_nearly_full_and_none_for_others() -> None:
+    state = SwitchState("s1", "127.0.0.1:9559")
+    for service in FABRIC.services:
+        state.shares[service] = ShareGauge()
+    state.shares["detect"].see(places(first=100, second=3), 1)
+    assert "flow store" not in shown(state)
+    state.shares["thumbnail"].see(places(first=10, second=10, bucket=80), 1)
+    (line,) = (line.strip() for line in shown(state).splitlines() if "flow store" in line)
+    assert line == (
+        "thumbnail: its share of the flow store (32768 slots) is nearly full: of the slots that new flows looked at "
+        "89% were taken, 80% of them found none"
+    )
