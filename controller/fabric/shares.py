@@ -15,8 +15,8 @@ def shares(fabric: Fabric) -> dict[str, Share]:
     """Each service's share, by its weight; those of services that keep nothing together are empty.
 
     The store has as many equal parts as all weights together, rounded up to a power of two, and a share is as many of
-    them as its weight says, which is a power of two as well. A service's index says which, or the next that are free: so
-    services come and go without moving the others, as long as the number of parts stays.
+    them as its weight says, which is a power of two as well. A service's index says which, or the next that are free:
+    so services come and go without moving the others, as long as the number of parts stays.
     """
     services = fabric.services.items()
     keeping = sorted((-one.flow_weight, one.index, name) for name, one in services if one.keeps_flows)
