@@ -12,6 +12,7 @@ from hitless.words import FlowPlace
 from tests.packet.bench import Bench
 from tests.packet.layout import CLIENT, CLIENT_PORT
 from tests.packet.service import Service
+from tests.packet.test_affinity_store import alike
 
 FLOW = 1
 SINGLE = ("single", {"margin": 400, "dwell": 0})
@@ -224,7 +225,8 @@ def test_a_datagram_of_a_flow_without_a_slot_stays_when_there_is_one(bench: Benc
 
 def test_flows_go_on_when_shares_change(bench: Bench) -> None:
     service = single(bench, share=(0, 1024))
-    homes = connect(service, range(FIRST, FIRST + 12))
+    homes = connect(service, [*range(FIRST, FIRST + 8), *alike(service, FIRST, 1)])
+    assert found(service)[FlowPlace.SECOND] >= 1
     service.configure(share=(5000, 512), old_share=(0, 1024))
     other = single(bench, share=(0, 1024))
     others = connect(other, range(FIRST, FIRST + 12))
