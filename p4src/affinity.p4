@@ -68,7 +68,7 @@ control FlowSearch(in bit<32> hashed, inout metadata_t meta, out flow_entry_t fo
                     }
                     // It moves to the new share, or stays where it is while that has no slot for it.
                     found.ours = found.ours && found.live;
-                    if (found.ours && meta.place == place_t.BUCKET) { meta.slot = found.slot; }
+                    if (meta.place == place_t.BUCKET) { meta.slot = found.slot; }
                 }
             }
         }

@@ -118,6 +118,8 @@ def test_a_datagram_that_is_never_repeated_takes_no_slot(bench: Bench) -> None:
     service = spread(bench)
     asked = [service.fragment(request, count=1, flags=ONCE) for request in range(6)]
     assert [service.member_of(packet) for packet in asked] == [0, 1] * 3
+    with bench.counts("events", "NO_ENTRY"):
+        assert service.member_of(service.fragment(99, kind=ACK, count=1, flags=ONCE)) in (0, 1)
     assert places(service) == 0
     assert (service.probe(0)["sent"], service.probe(1)["sent"]) == (3, 3)
     # Several datagrams meet all the same, and what may be repeated stays.

@@ -241,6 +241,15 @@ def test_flows_go_on_when_shares_change(bench: Bench) -> None:
     assert say(service, FIRST + 50, "S") == 1
 
 
+def test_what_another_flow_has_in_the_old_share_is_no_new_ones(bench: Bench) -> None:
+    old = narrow()
+    service = single(bench, share=old)
+    connect(service, range(FIRST, FIRST + 4))
+    service.configure(share=(6000, 512), old_share=old)
+    migrate(service, 1)
+    assert set(connect(service, range(FIRST + 20, FIRST + 26)).values()) == {1}
+
+
 def test_a_flow_stays_in_the_old_share_while_the_new_one_is_full(bench: Bench) -> None:
     service = single(bench, share=(0, 1024))
     homes = connect(service, range(FIRST, FIRST + 12))
