@@ -35,6 +35,10 @@ MEMBERS_BITS: Final = 64
 """A set: bit m stands for member m."""
 FLOW_KEY_BITS: Final = 112
 """service ++ protocol ++ (addresses and ports | client and request id)."""
+BUCKET_BITS: Final = 18
+"""service ++ a hash of the flow's key: index of the register of buckets."""
+NEWCOMER_BITS: Final = 10
+"""service ++ place_t: index of the counter of flows that begin."""
 KEY_BITS: Final = 128
 """Of SipHash: an instance and the switches that hear it share it."""
 
@@ -44,6 +48,8 @@ MEMBERS: Final = 64
 INSTANCES: Final = SERVICES * MEMBERS
 FLOWS_PER_WAY: Final = 65536
 """Slots in each of the two ways of the flow store."""
+BUCKETS: Final = 1024
+"""Of a service: they keep together what its share of the store has no slot for."""
 REASONS: Final = 32
 """Room in the counters that are indexed by a reason."""
 PORTS: Final = 512
@@ -108,6 +114,8 @@ REPORT_BYTES: Final = 52
 INVOCATION_MAGIC: Final = 0x4849
 INVOCATION_BYTES: Final = 42
 INVOCATION_VERSION: Final = 1
+INVOCATION_ONCE: Final = 1
+"""Flag of a request: whatever becomes of it, it is not sent again."""
 
 # Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 NOT_ELIGIBLE: Final = 0
@@ -242,6 +250,19 @@ class FlowState(IntEnum):
     """A FIN or RST came."""
 
 
+class FlowPlace(IntEnum):
+    """What place a flow that begins finds in its service's share of the store."""
+
+    NONE = 0
+    """It asks for none."""
+    FIRST = 1
+    """The first of its two slots."""
+    SECOND = 2
+    """The second, since a live flow has the first."""
+    BUCKET = 3
+    """Live flows have both: a bucket that it shares with others."""
+
+
 class PacketOutOp(IntEnum):
     """What a P4Runtime client asks for."""
 
@@ -337,7 +358,7 @@ class Reason(IntEnum):
     NO_ENTRY = 12
     """A packet in mid-flow had no entry in the flow store."""
     NO_SLOT = 13
-    """A new flow, and the flow store was full where it hashes."""
+    """A new flow, and its service's share of the flow store was full where it hashes."""
     REPORT = 14
     """A report was accepted."""
     TOO_BIG = 15
@@ -387,7 +408,7 @@ INVOCATION_LAYOUT: Final[Layout] = (
     ("magic", 16),  # INVOCATION_MAGIC
     ("version", 8),  # INVOCATION_VERSION
     ("type", 8),  # InvocationType
-    ("flags", 8),  # zero
+    ("flags", 8),  # INVOCATION_ONCE; the others are zero
     ("attempt", 8),  # counts the sendings of one request, from 0
     ("service_id", 16),
     ("client_id", 32),

@@ -110,7 +110,7 @@ header invocation_h {
     bit<16> magic;            // INVOCATION_MAGIC
     bit<8>  version;          // INVOCATION_VERSION
     bit<8>  type;             // invocation_t
-    bit<8>  flags;            // zero
+    bit<8>  flags;            // INVOCATION_ONCE; the others are zero
     bit<8>  attempt;          // counts the sendings of one request, from 0
     bit<16> service_id;
     bit<32> client_id;

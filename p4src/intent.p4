@@ -5,11 +5,14 @@
 
 control Intent(inout metadata_t meta) {
     // `members`: slots in use, a draw's range. Times in µs. `fallback`: where to route a request that meets no live
-    // instance, if on_no_live says so.
+    // instance, if on_no_live says so. `slots` from `first_slot` on, in each way of the flow store, are the service's
+    // share; the shares of services do not overlap. Flows that began in its share of before, `old_slots` from
+    // `old_first_slot` on, keep their entries.
     @id(0x01000010) @name(".configure")
     action configure(@id(1) affinity_t affinity, @id(2) bit<7> members, @id(3) usec_t idle_after,
                      @id(4) usec_t stale_after, @id(5) usec_t dead_after, @id(6) no_live_t on_no_live,
-                     @id(7) @refers_to(routes, address) ipv4_t fallback) {
+                     @id(7) @refers_to(routes, address) ipv4_t fallback, @id(8) bit<32> first_slot,
+                     @id(9) bit<32> slots, @id(10) bit<32> old_first_slot, @id(11) bit<32> old_slots) {
         meta.affinity = affinity;
         meta.members = members;
         meta.idle_after = idle_after;
@@ -17,6 +20,10 @@ control Intent(inout metadata_t meta) {
         meta.dead_after = dead_after;
         meta.on_no_live = on_no_live;
         meta.fallback = fallback;
+        meta.first_slot = first_slot;
+        meta.slots = slots;
+        meta.old_first_slot = old_first_slot;
+        meta.old_slots = old_slots;
     }
 
     @id(0x01000011) @name(".unconfigured")

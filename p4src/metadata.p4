@@ -23,6 +23,10 @@ struct metadata_t {
     affinity_t   affinity;
     bit<7>       members;
     usec_t       idle_after;
+    bit<32>      first_slot;  // of the service's share in each way of the flow store,
+    bit<32>      slots;       // ... and how many follow it
+    bit<32>      old_first_slot; // the share that it had before, whose flows go on; no slots: none
+    bit<32>      old_slots;
     usec_t       stale_after;
     usec_t       dead_after;
     no_live_t    on_no_live;
@@ -54,6 +58,10 @@ struct metadata_t {
     bool           has_slot;
     bool           sticky;      // it belongs to a flow that stays where it is
     bool           drawn;       // it has no entry and gets none: steered by its hash, and no new work
+    bool           pooled;      // ... and it is kept together by its bucket
+    bucket_t       bucket;
+    usec_t         bucket_left; // µs for which the bucket would keep its member without this packet
+    place_t        place;       // what a flow that begins has found
     maybe_member_t flow_member; // of the entry it found: where the flow was, alive or dead, unless that one has gone
     flow_state_t   flow_state;  // ... and how far the flow was
 

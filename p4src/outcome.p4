@@ -26,6 +26,11 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
            TIME_EXCEEDED=18, UNREACHABLE=19, LIMITED=20]
     counter<bit<8>>(REASONS, CounterType.packets) events;
 
+    // Flows that began, by the place that their service's share of the flow store had for them; index: service ++ place_t.
+    @id(0x12000005) @name(".newcomers")
+    @names[FIRST=1, SECOND=2, BUCKET=3]
+    counter<newcomer_t>(SERVICES << 2, CounterType.packets) newcomers;
+
     bit<8>  from_member;
     bit<8>  to_member;
     bit<16> node_id;
@@ -78,6 +83,7 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             if (meta.fell_back) { events.count(event_t.FALLBACK); }
             if (meta.no_entry) { events.count(event_t.NO_ENTRY); }
             if (meta.no_slot) { events.count(event_t.NO_SLOT); }
+            if (meta.place != place_t.NONE) { newcomers.count(meta.service ++ (bit<2>)meta.place); }
             if (meta.told != event_t.NONE) { events.count(meta.told); }
             if (meta.again && meta.kind == kind_t.REQUEST) { meta.drop = drop_t.RESUBMITS; }
             if (meta.drop != drop_t.NONE) {

@@ -34,10 +34,18 @@ register<bit<3>, service_t>(SERVICES)         reg_damping;    // ... how often i
 
 // Of a flow: two ways of FLOWS_PER_WAY entries, one after the other.
 register<flow_key_t, bit<32>>(FLOWS_PER_WAY << 1) reg_flow_key;
-register<bit<72>, bit<32>>(FLOWS_PER_WAY << 1)    reg_flow;   // state ++ instance ++ generation ++ last seen
+register<bit<72>, bit<32>>(FLOWS_PER_WAY << 1)    reg_flow;   // state ++ instance ++ generation ++ when it expires
+
+// Of all flows without a slot that hash alike: their member.
+register<bit<62>, bucket_t>(SERVICES * BUCKETS) reg_bucket;   // member ++ generation ++ when it expires
 
 // Time since `then` by the switch's clock. A clock that was set back makes it zero, never huge.
 usec_t elapsed(in usec_t now, in usec_t then) {
     usec_t span = now - then;
     return span >= 1 << 47 ? 0 : span;
+}
+
+// Whether a time is past by the switch's clock. A clock that was set back only puts it off.
+bool passed(in usec_t now, in usec_t then) {
+    return then - now >= 1 << 47;
 }

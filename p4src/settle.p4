@@ -15,6 +15,6 @@ control Settle(in headers_t hdr, inout metadata_t meta) {
             meta.again = meta.event != event_t.NONE || meta.host_overdue;
             meta.event = event_t.NONE; // the next round tells it, if it comes to the same
         }
-        if (meta.steered && meta.has_slot) { affinity_store.apply(hdr, meta); }
+        if (meta.steered && (meta.has_slot || meta.pooled)) { affinity_store.apply(hdr, meta); }
     }
 }

@@ -15,12 +15,15 @@ typedef bit<54> entrant_t;      // rank ++ member: a contender in the tournament
 typedef bit<7>  maybe_member_t; // valid ++ member
 typedef bit<64> members_t;      // a set: bit m stands for member m
 typedef bit<112> flow_key_t;    // service ++ protocol ++ (addresses and ports | client and request id)
+typedef bit<18> bucket_t;       // service ++ a hash of the flow's key: index of the register of buckets
+typedef bit<10> newcomer_t;     // service ++ place_t: index of the counter of flows that begin
 typedef bit<128> key_t;         // of SipHash: an instance and the switches that hear it share it
 
 const bit<32> SERVICES      = 256;
 const bit<32> MEMBERS       = 64;    // of a service
 const bit<32> INSTANCES     = SERVICES * MEMBERS;
 const bit<32> FLOWS_PER_WAY = 65536; // slots in each of the two ways of the flow store
+const bit<32> BUCKETS       = 1024;  // of a service: they keep together what its share of the store has no slot for
 const bit<32> REASONS       = 32;    // room in the counters that are indexed by a reason
 const bit<32> PORTS         = 512;   // every number that a port can have
 
@@ -72,6 +75,7 @@ const bit<16> REPORT_BYTES       = 52;
 const bit<16> INVOCATION_MAGIC   = 0x4849;
 const bit<16> INVOCATION_BYTES   = 42;
 const bit<8>  INVOCATION_VERSION = 1;
+const bit<8>  INVOCATION_ONCE    = 1; // flag of a request: whatever becomes of it, it is not sent again
 
 // Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 const rank_t NOT_ELIGIBLE = 0;
@@ -156,6 +160,14 @@ enum bit<2> flow_state_t {
     CLOSING = 3    // a FIN or RST came
 }
 
+// What place a flow that begins finds in its service's share of the store.
+enum bit<2> place_t {
+    NONE   = 0,    // it asks for none
+    FIRST  = 1,    // the first of its two slots
+    SECOND = 2,    // the second, since a live flow has the first
+    BUCKET = 3     // live flows have both: a bucket that it shares with others
+}
+
 // What a P4Runtime client asks for.
 enum bit<8> packet_out_t {
     SEND   = 0,    // the packet goes out as it is
@@ -213,7 +225,7 @@ enum bit<8> event_t {
     NO_LIVE     = 10,  // a packet met no live instance
     FALLBACK    = 11,  // a packet that met no live instance went to the service's fallback address
     NO_ENTRY    = 12,  // a packet in mid-flow had no entry in the flow store
-    NO_SLOT     = 13,  // a new flow, and the flow store was full where it hashes
+    NO_SLOT     = 13,  // a new flow, and its service's share of the flow store was full where it hashes
     REPORT      = 14,  // a report was accepted
     TOO_BIG     = 15,  // a packet was too big for the tunnel to its instance, and its sender was told
     TIME_EXCEEDED = 18, // the sender of a packet at the end of its life was told

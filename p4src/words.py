@@ -31,6 +31,7 @@ ENUMERATIONS = {
     "no_live_t": "OnNoLive",
     "packet_in_t": "PacketInOp",
     "packet_out_t": "PacketOutOp",
+    "place_t": "FlowPlace",
     "policy_t": "PolicyKind",
     "status_t": "MemberStatus",
     "unreachable_t": "Unreachable",

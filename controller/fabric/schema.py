@@ -300,6 +300,9 @@ class Service(Part):
     """Flows leave an instance without a report for so long. At least `stale_after_ms`."""
     idle_after_ms: Annotated[int, Field(ge=1, le=86_400_000), Unit("ms")] = _USUAL.idle_after // US_PER_MS
     """A flow that was silent for so long may be steered anew."""
+    flow_weight: Annotated[Literal[1, 2, 4, 8, 16, 32, 64], Described("1, 2, 4, 8, 16, 32 or 64")] = 1
+    """Of its share of a switch's flow store, against all services' weights together, rounded up to a power of two and
+    at least 4. No other service can take it."""
     on_no_live: Annotated[
         OnNoLive | Fallback, BeforeValidator(_on_no_live), Described("last, drop or [Fallback](#fallback)")
     ] = _USUAL.on_no_live
@@ -309,6 +312,11 @@ class Service(Part):
     """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
     """By node, of `nodes`."""
+
+    @property
+    def keeps_flows(self) -> bool:
+        """Whether anything of it stays together, and so needs a place in the flow store."""
+        return self.protocol == "tcp" or self.affinity is not Affinity.NONE
 
     def policy_with(self, pin: str | None) -> Policy:
         """The policy in the switch's terms; `pin` is the node that an operator wants as the host.

@@ -1,6 +1,7 @@
 """A service's settings as the switches and the decision code have them: the fabric file in their units."""
 
 from controller.fabric.schema import Fabric, Fallback
+from controller.fabric.shares import shares
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.units import US_PER_MS
 from hitless.words import OnNoLive
@@ -12,6 +13,7 @@ def settings(fabric: Fabric, service: str, pin: str | None = None) -> Settings:
     Raises KeyError for a node without an instance.
     """
     spec = fabric.services[service]
+    share = shares(fabric)[service]
     fallback = spec.on_no_live.fallback if isinstance(spec.on_no_live, Fallback) else None
     return Settings(
         policy=spec.policy_with(pin),
@@ -28,4 +30,6 @@ def settings(fabric: Fabric, service: str, pin: str | None = None) -> Settings:
         dead_after=spec.dead_after_ms * US_PER_MS,
         on_no_live=OnNoLive.FALLBACK if isinstance(spec.on_no_live, Fallback) else spec.on_no_live,
         fallback=int(fallback) if fallback is not None else 0,
+        first_slot=share.first,
+        slots=share.slots,
     )

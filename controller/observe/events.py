@@ -179,6 +179,17 @@ class SwitchEvent(_WithWords):
     """Why it was lost."""
 
 
+class ShareEvent(_WithWords):
+    """A service's share of a switch's flow store is nearly full, or has room again."""
+
+    kind: Literal["share"] = "share"
+    switch: str
+    service: str
+    nearly_full: bool
+    taken: float | None
+    """The part of the slots that new flows looked at lately which live flows had; None if too few came to tell."""
+
+
 class PresenceEvent(_WithWords):
     """A node has come to the broker or gone from it."""
 
@@ -217,6 +228,7 @@ Event = (
     | DeploymentEvent
     | CommandEvent
     | SwitchEvent
+    | ShareEvent
     | PresenceEvent
     | ComponentEvent
 )
@@ -230,14 +242,14 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
         | Annotated[DeploymentEvent, Tag("deployment")]
         | Annotated[CommandEvent, Tag("command")]
         | Annotated[SwitchEvent, Tag("switch")]
+        | Annotated[ShareEvent, Tag("share")]
         | Annotated[PresenceEvent, Tag("node")]
         | Annotated[ComponentEvent, Tag("component")],
         Discriminator(
             _tag,
             custom_error_type="kind",
-            custom_error_message=(
-                "expected an object of kind digest, endpoint, claim, pin, deployment, command, switch or node"
-            ),
+            custom_error_message="expected an object of kind "
+            "digest, endpoint, claim, pin, deployment, command, switch, share or node",
         ),
     ]
 )

@@ -97,6 +97,18 @@ class InstanceStatus(Document):
     """What it claims and what the switches see, where that does not fit together."""
 
 
+class ShareStatus(Document):
+    """A service's share of the flow stores of the switches that steer it: of the one where it is fullest."""
+
+    slots: int
+    """Of one switch."""
+    taken: float | None = None
+    """The part of the slots that new flows looked at lately which live flows had; None if too few came to tell."""
+    without_slot: float | None = None
+    """The part of these new flows that found no slot, and go where others that hash alike go."""
+    nearly_full: bool = False
+
+
 class ServiceStatus(Document):
     """A service and its instances."""
 
@@ -111,6 +123,8 @@ class ServiceStatus(Document):
     """For how many seconds more; None until it is released."""
     instances: dict[str, InstanceStatus]
     """By node."""
+    share: ShareStatus | None = None
+    """None where nothing of it stays together, and no switch steers it."""
 
 
 class Status(Document):

@@ -88,6 +88,11 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
     )
     drops = CounterMetricFamily("hitless_switch_dropped_packets", "Packets dropped.", labels=("switch", "reason"))
     events = CounterMetricFamily("hitless_switch_events", "What the program counted.", labels=("switch", "event"))
+    newcomers = CounterMetricFamily(
+        "hitless_switch_new_flows",
+        "Flows that began, by what they found in the service's share of the flow store.",
+        labels=("switch", "service", "place"),
+    )
     for name, state in switches.items():
         connected.add_metric((name,), state.connected)
         pushes.add_metric((name,), state.pushes)
@@ -100,7 +105,10 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
             drops.add_metric((name, reason), count.packets)
         for event, times in state.counters.events.items():
             events.add_metric((name, event), times)
-    return connected, pushes, steered, octets, answered, drops, events
+        for service, places in state.counters.newcomers.items():
+            for place, times in places.items():
+                newcomers.add_metric((name, service, place.name.lower()), times)
+    return connected, pushes, steered, octets, answered, drops, events, newcomers
 
 
 class MetricsServer:

@@ -10,6 +10,7 @@ from controller.observe.events import (
     Event,
     PinEvent,
     PresenceEvent,
+    ShareEvent,
     SwitchEvent,
 )
 from controller.observe.findings import Finding
@@ -133,6 +134,9 @@ def describe(event: Event) -> tuple[str, str]:
         case SwitchEvent():
             what = f"connected at {event.target}" if event.connected else f"lost: {event.error}"
             return f"switch {event.switch}", what
+        case ShareEvent():
+            share = f"share of the flow store {'is nearly full' if event.nearly_full else 'has room again'}"
+            return f"{event.service} on {event.switch}", f"{share}{_taken(event.taken)}"
         case PresenceEvent():
             return f"node {event.node}", "online" if event.online else "offline"
         case ComponentEvent():
@@ -146,6 +150,10 @@ def _claim(event: ClaimEvent) -> str:
     evidence = Evidence(event.finding, event.seconds, event.sent, event.received, event.answered, event.missing)
     bound = "" if event.bounded_s is None else f"; a last resort for {event.bounded_s:g} s"
     return claims(evidence) + bound
+
+
+def _taken(part: float | None) -> str:
+    return "" if part is None else f": of the slots that new flows looked at, {part:.0%} were taken"
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric, Service
+from controller.fabric.shares import shares
 from controller.nodes.view import NodeView
 from controller.operator import sentences
 from controller.operator.documents import (
@@ -11,6 +12,7 @@ from controller.operator.documents import (
     InstanceStatus,
     NodeStatus,
     ServiceStatus,
+    ShareStatus,
     Status,
     SwitchStatus,
 )
@@ -22,6 +24,8 @@ from hitless.modes import Mode
 
 UNSEEN = InstanceView(status=None, rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
 """An instance that nobody could ask about."""
+WAYS = 2
+"""Of the flow store: a share has as many slots in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,21 @@ def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str
         held_on=override.node if override else None,
         held_for_s=None if until is None else round(max(0.0, until - view.now), 3),
         instances={node: _instance(view, name, service, node, steered) for node in service.instances},
+        share=_share(view, name, service),
+    )
+
+
+def _share(view: View, name: str, service: Service) -> ShareStatus | None:
+    gauges = [state.shares[name] for state in view.switches.values() if name in state.shares]
+    if not gauges or not service.keeps_flows:
+        return None
+    slots = WAYS * shares(view.fabric)[name].slots
+    uses = [gauge.use for gauge in gauges if gauge.use is not None]
+    if not uses:
+        return ShareStatus(slots=slots)
+    fullest = max(uses, key=lambda use: use.taken)
+    return ShareStatus(
+        slots=slots, taken=fullest.taken, without_slot=fullest.without_slot, nearly_full=fullest.nearly_full
     )
 
 

@@ -16,7 +16,7 @@ def status(document: Status) -> RenderableType:
     parts: list[RenderableType] = [_headline(document)]
     parts += [_switch(name, switch) for name, switch in document.switches.items()]
     doubts = [_doubt(*one) for one in _doubted(document)]
-    return Group(*parts, *doubts, Text(), _services(document), Text(), _nodes(document))
+    return Group(*parts, *doubts, Text(), _services(document), *_shares(document), Text(), _nodes(document))
 
 
 def watched(document: Status, events: Sequence[str]) -> RenderableType:
@@ -80,6 +80,18 @@ def _services(document: Status) -> Table:
                 style="bold" if is_host else "",
             )
     return table
+
+
+def _shares(document: Status) -> Iterator[Text]:
+    """A line for each share of the flow store that is nearly full."""
+    for name, service in document.services.items():
+        share = service.share
+        if share is not None and share.nearly_full and share.taken is not None and share.without_slot is not None:
+            yield Text(
+                f"{name}: its share of the flow store ({share.slots} slots) is nearly full: of the slots that new "
+                f"flows looked at {share.taken:.0%} were taken, {share.without_slot:.0%} of them found none",
+                "yellow",
+            )
 
 
 def _nodes(document: Status) -> Table:

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
 from controller.keys.ring import Binding, BindingKeys
 from controller.keys.rotation import KeysPendingError
-from controller.observe.events import ClaimEvent, DigestEvent, SwitchEvent
+from controller.observe.events import ClaimEvent, DigestEvent, ShareEvent, SwitchEvent
 from controller.steering.audit import Audit, Verdict
 from controller.steering.doubts import Doubt
 from controller.steering.interface import (
@@ -173,8 +173,11 @@ class InNetworkSteering:
 
     async def _watch(self) -> None:
         before: dict[str, bool] = {}
+        crowded: set[tuple[str, str]] = set()
         while True:
             for name, state in self.switches.items():
+                for event in share_events(state, crowded):
+                    self._record(event)
                 if before.get(name, False) != state.connected:
                     before[name] = state.connected
                     error = None if state.connected else state.error
@@ -190,6 +193,17 @@ class InNetworkSteering:
                 with suppress(SteeringError):  # a switch that is away gets it when it is back
                     await self._apply(replace(self._overrides, doubted=frozenset(self._audit.doubts)))
             await asyncio.sleep(WATCH_S)
+
+
+def share_events(state: SwitchState, crowded: set[tuple[str, str]]) -> Iterator[ShareEvent]:
+    """What has become of a switch's shares; `crowded` is kept: (switch, service) whose share is nearly full."""
+    for service, gauge in state.shares.items():
+        key, use = (state.name, service), gauge.use
+        nearly_full = use is not None and use.nearly_full
+        if nearly_full != (key in crowded):
+            (crowded.add if nearly_full else crowded.discard)(key)
+            taken = None if use is None else use.taken
+            yield ShareEvent(switch=state.name, service=service, nearly_full=nearly_full, taken=taken)
 
 
 def view_of(member: MemberState) -> InstanceView:

@@ -15,10 +15,13 @@ from hitless.steering.settings import Settings
 from hitless.words import (
     DROP_PORT,
     MEMBER_BITS,
+    NEWCOMER_BITS,
     PROTOCOL_ICMP,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
+    SERVICE_BITS,
     SERVICE_NETWORK,
+    FlowPlace,
 )
 
 GROUPS = "multicast_group"
@@ -83,6 +86,11 @@ def _shown(value: int | tuple[int, int]) -> str:
 def instance_index(service: Service, member: int) -> int:
     """The index of an instance in every per-instance table, register and counter: service ++ member."""
     return service.index << MEMBER_BITS | member
+
+
+def newcomers_index(service: Service, place: FlowPlace) -> int:
+    """The index in the counter of flows that begin: service ++ place."""
+    return service.index << NEWCOMER_BITS - SERVICE_BITS | place
 
 
 def desired_entries(fabric: Fabric, switch: str, overrides: Overrides = Overrides()) -> dict[Place, Act]:

@@ -12,13 +12,14 @@ import finsy as fy
 
 from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, creation_order, diff
-from controller.switches.entries import Overrides, desired_entries, instance_index
+from controller.switches.entries import Overrides, desired_entries, instance_index, newcomers_index
 from controller.switches.p4runtime import Connection, Program, SwitchError, references
+from controller.switches.shares import ShareGauge, with_old_shares
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
 from hitless.steering.outcome import EVICTIONS, MOVES
-from hitless.words import NEVER, NO_MEMBER, NO_MEMBER_16, MemberStatus, PacketInOp, PacketOutOp, Reason
+from hitless.words import NEVER, NO_MEMBER, NO_MEMBER_16, FlowPlace, MemberStatus, PacketInOp, PacketOutOp, Reason
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
 
@@ -105,8 +106,14 @@ class SwitchSession:
         steered = [(name, node) for name, spec in self.fabric.services_on(self.name) for node in spec.instances]
         behind = [*self._behind()]
         instances = {self._index(*key): key for key in (*steered, *behind)}
+        places = {
+            newcomers_index(spec, place): (service, place)
+            for service, spec in self.fabric.services_on(self.name)
+            for place in FlowPlace
+        }
         counts = await connection.read(
             [
+                *(fy.P4CounterEntry("newcomers", index=index) for index in places),
                 *(fy.P4CounterEntry("steered", index=self._index(*key)) for key in steered),
                 *(
                     fy.P4CounterEntry(counter, index=self._index(*key))
@@ -130,6 +137,10 @@ class SwitchSession:
                 continue
             if cell.counter_id == "reported":
                 counters.reported[instances[cell.index]] = count.packets
+                continue
+            if cell.counter_id == "newcomers":
+                service, place = places[cell.index]
+                counters.newcomers.setdefault(service, {})[place] = cell.packet_count
                 continue
             name = self._names[cell.counter_id].get(cell.index, str(cell.index))
             if cell.counter_id == "drops":
@@ -210,7 +221,8 @@ class SwitchSession:
     async def _provision(self, connection: Connection) -> Changes:
         async with self._writing:
             desired = desired_entries(self.fabric, self.name, self._overrides)
-            changes = diff(await connection.read_entries(), desired, self._order)
+            present = await connection.read_entries()
+            changes = diff(present, with_old_shares(desired, present), self._order)
             await connection.write(changes)
             return changes
 
@@ -229,6 +241,9 @@ class SwitchSession:
                 (member,) = await self.probe(service, node)
             self.state.behind[service, node] = member
         self.state.counters = await self.counters()
+        for service, _ in self.fabric.services_on(self.name):
+            gauge = self.state.shares.setdefault(service, ShareGauge())
+            gauge.see(self.state.counters.newcomers.get(service, {}), time.monotonic())
         self.state.polled_at = time.monotonic()
 
     def _behind(self) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from controller.switches.shares import ShareGauge
 from hitless.steering.outcome import MOVES
-from hitless.words import MemberStatus, Reason
+from hitless.words import FlowPlace, MemberStatus, Reason
 
 UNHEARD = "UNHEARD"
 """Of a change that no digest told: the switch's probe shows another host than the last digest did."""
@@ -95,6 +96,8 @@ class SwitchCounters:
     """By (service, node) of those behind this switch: what they sent from their ports."""
     reported: dict[tuple[str, str], int] = field(default_factory=dict)
     """By (service, node) of those behind this switch: reports accepted."""
+    newcomers: dict[str, dict[FlowPlace, int]] = field(default_factory=dict)
+    """By service: the flows that began, by the place that its share of the flow store had for them."""
 
 
 @dataclass(slots=True)
@@ -126,3 +129,5 @@ class SwitchState:
     """`time.monotonic()` when the last poll was complete; 0 before the first."""
     migrations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(service, reason) -> how often its host changed from one node to another."""
+    shares: dict[str, ShareGauge] = field(default_factory=dict)
+    """Service -> how full its share of the flow store is."""

@@ -136,6 +136,7 @@ static inline uint8_t *put_invocation(uint8_t *at, int type, unsigned service_id
         .magic = STEERING_INVOCATION_MAGIC,
         .version = STEERING_INVOCATION_VERSION,
         .type = (uint64_t)type,
+        .flags = type == REQUEST ? STEERING_INVOCATION_ONCE : 0,
         .service_id = service_id,
         .client_id = 1,
         .request_id = request_id,

@@ -20,3 +20,8 @@ def elapsed(now: int, then: int) -> int:
     """Microseconds since `then` on a 48-bit clock; zero when the clock was set back, never huge."""
     span = (now - then) & U48
     return 0 if span >= 1 << USEC_BITS - 1 else span
+
+
+def passed(now: int, then: int) -> bool:
+    """Whether a time is past on a 48-bit clock. One that was set back only puts it off."""
+    return (then - now) & U48 >= 1 << USEC_BITS - 1

@@ -1,14 +1,36 @@
 """Affinity: the bounded two-way store that keeps a flow, or a request in several datagrams, on its instance.
 
-In the program: affinity.p4. A key stands in one of two slots, by either of two hashes, or nowhere; an entry is replaced
-only when it has expired.
+In the program: affinity.p4. A key stands in one of two slots of its service's share, by either half of its hash, or
+nowhere; an entry is replaced only when it has expired. What finds no slot goes by a bucket that it shares with others.
 """
 
 import zlib
 from dataclasses import dataclass
 
-from hitless.steering.arithmetic import elapsed
-from hitless.words import CLOSING_AFTER, FLOWS_PER_WAY, HANDSHAKE_AFTER, FlowState
+from hitless.steering.arithmetic import U48, passed
+from hitless.words import BUCKETS, CLOSING_AFTER, FLOWS_PER_WAY, HANDSHAKE_AFTER, FlowPlace, FlowState
+
+US_PER_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A service's part of the store, the same in each way."""
+
+    first: int = 0
+    slots: int = FLOWS_PER_WAY
+    """None: there is no such share."""
+
+    def slots_of(self, key: bytes) -> tuple[int, int]:
+        """Where a key may stand: by the low half of its CRC-32 in the first way, by the high half in the second."""
+        hashed = zlib.crc32(key)
+        return (
+            self.first + ((hashed & 0xFFFF) * self.slots >> 16),
+            FLOWS_PER_WAY + self.first + ((hashed >> 16) * self.slots >> 16),
+        )
+
+
+NO_SHARE = Share(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +55,13 @@ class Work:
     """For TCP."""
     quoted: bool = False
     """It is an ICMP error about a packet of the flow: no sign of life, and no new work."""
+    deadline_ms: int = 0
+    """Of a request that may be repeated until then; 0: it does not say."""
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it may take, or keep in use, a bucket if it finds no slot."""
+        return self.starts or self.segment is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +72,25 @@ class Entry:
     state: FlowState = FlowState.FREE
     member: int = 0
     generation: int = 0
-    seen: int = 0
-    """When a packet of the flow was last steered (µs)."""
+    expires: int = 0
+    """Until when nobody may replace it (µs)."""
 
-    def live(self, now: int, idle_after: int) -> bool:
-        """Whether it has not expired: then nobody may replace it."""
-        keep = {FlowState.OPENING: HANDSHAKE_AFTER, FlowState.CLOSING: CLOSING_AFTER}.get(self.state, idle_after)
-        return self.state is not FlowState.FREE and elapsed(now, self.seen) <= keep
+    def live(self, now: int) -> bool:
+        """Whether it has not expired."""
+        return self.state is not FlowState.FREE and not passed(now, self.expires)
 
 
 FREE = Entry()
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What flows of a service that have no slot and hash alike have in common."""
+
+    member: int = 0
+    generation: int = 0
+    expires: int = 0
+    """Until when it keeps its member (µs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +101,10 @@ class Lookup:
     """Where its entry is, or may be written; None: it gets none."""
     entry: Entry | None = None
     """The entry it found."""
+    bucket: Bucket | None = None
+    """In use: it goes with the others there, as it has no entry."""
+    place: FlowPlace = FlowPlace.NONE
+    """What a flow that begins has found."""
 
 
 class FlowStore:
@@ -70,47 +112,69 @@ class FlowStore:
 
     def __init__(self) -> None:
         self._slots: dict[int, Entry] = {}
+        self._buckets: dict[int, Bucket] = {}
 
-    def find(self, now: int, work: Work, idle_after: int) -> Lookup:
-        """The packet's own entry; else, if it may start a flow, a slot that is free or expired; else nothing."""
-        slots = slots_of(work.key)
-        entries = [self._slots.get(slot, FREE) for slot in slots]
-        for slot, entry in zip(slots, entries, strict=True):
-            if entry.state is not FlowState.FREE and entry.key == work.key:
-                return Lookup(slot, entry)
-        if work.starts:
-            for slot, entry in zip(slots, entries, strict=True):
-                if not entry.live(now, idle_after):
-                    return Lookup(slot)
-        return Lookup()
+    def find(self, now: int, work: Work, share: Share, old: Share) -> Lookup:
+        """The packet's own entry; else, if it may start a flow, a slot that is free or expired; else a bucket.
 
-    def write(self, slot: int, now: int, work: Work, before: FlowState, member: int, generation: int) -> None:
+        A live entry in the `old` share moves to the new one, as soon as that has a slot for it.
+        """
+        slots = share.slots_of(work.key)
+        for slot in slots:
+            if self._is_of(slot, work):
+                return Lookup(slot, self._slots[slot])
+        free = next((slot for slot in slots if not self._slots.get(slot, FREE).live(now)), None)
+        for slot in old.slots_of(work.key) if old.slots else ():
+            if self._is_of(slot, work) and self._slots[slot].live(now):
+                return Lookup(slot if free is None else free, self._slots[slot])
+        if not work.starts or free is None:
+            place = FlowPlace.BUCKET if work.starts else FlowPlace.NONE
+            return Lookup(bucket=self._bucket(now, work), place=place)
+        # A SYN says that its flow begins. A datagram may be of a flow that had to begin without a slot.
+        bucket = None if work.segment is not None else self._bucket(now, work)
+        return Lookup(free, bucket=bucket, place=FlowPlace.FIRST if free == slots[0] else FlowPlace.SECOND)
+
+    def write(
+        self,
+        lookup: Lookup,
+        now: int,
+        work: Work,
+        before: FlowState,
+        member: int,
+        generation: int,
+        idle_after: int,
+    ) -> None:
         """Remember where a packet went; `before` is the state of the entry that kept it there, or FREE."""
-        state = FlowState.OPEN
+        state, keep = FlowState.OPEN, idle_after
         if work.segment is not None:
             if work.segment.ends or before is FlowState.CLOSING:
-                state = FlowState.CLOSING
+                state, keep = FlowState.CLOSING, CLOSING_AFTER
             elif work.segment.syn and before is not FlowState.OPEN:
-                state = FlowState.OPENING
-        self._slots[slot] = Entry(work.key, state, member, generation, now)
+                state, keep = FlowState.OPENING, HANDSHAKE_AFTER
+        elif work.deadline_ms:
+            keep = min(keep, work.deadline_ms * US_PER_MS)
+        if lookup.slot is not None:
+            self._slots[lookup.slot] = Entry(work.key, state, member, generation, (now + keep) & U48)
+        elif work.pooled:
+            if lookup.bucket is not None:
+                keep = max(keep, (lookup.bucket.expires - now) & U48)
+            self._buckets[bucket_of(work.key)] = Bucket(member, generation, (now + keep) & U48)
+
+    def _is_of(self, slot: int, work: Work) -> bool:
+        entry = self._slots.get(slot, FREE)
+        return entry.state is not FlowState.FREE and entry.key == work.key
+
+    def _bucket(self, now: int, work: Work) -> Bucket | None:
+        bucket = self._buckets.get(bucket_of(work.key), Bucket())
+        return None if passed(now, bucket.expires) else bucket
 
 
-def slots_of(key: bytes) -> tuple[int, int]:
-    """Where a key may stand: CRC-32 in the first way, CRC-16/ARC in the second."""
-    return zlib.crc32(key) % FLOWS_PER_WAY, FLOWS_PER_WAY + crc16(key)
+def bucket_of(key: bytes) -> int:
+    """The bucket of a flow that finds no slot: its service has BUCKETS of its own."""
+    return key[0] * BUCKETS + (zlib.crc32(key) >> 16) % BUCKETS
 
 
-def crc16(data: bytes) -> int:
-    """CRC-16/ARC: polynomial 0x8005 reflected, initial value 0."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
-
-
-def keeps(now: int, work: Work, entry: Entry, idle_after: int) -> bool:
+def keeps(now: int, work: Work, entry: Entry) -> bool:
     """Whether an entry holds the packet, if its instance lives.
 
     What cannot start a flow revives an expired entry that nobody took. A SYN after FIN or RST is a new flow on old
@@ -119,4 +183,4 @@ def keeps(now: int, work: Work, entry: Entry, idle_after: int) -> bool:
     if not work.starts:
         return True
     over = work.segment is not None and entry.state is FlowState.CLOSING
-    return entry.live(now, idle_after) and not over
+    return entry.live(now) and not over

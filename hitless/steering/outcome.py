@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from hitless.words import MemberStatus, Reason
+from hitless.words import FlowPlace, MemberStatus, Reason
 
 MOVES = frozenset(
     (
@@ -77,7 +77,9 @@ class Outcome:
     no_entry: bool = False
     """It belongs to a flow that the store does not know."""
     no_slot: bool = False
-    """It starts a flow, and the store is full where it hashes."""
+    """It starts a flow, and its service's share of the store is full where it hashes."""
+    place: FlowPlace = FlowPlace.NONE
+    """What a flow that begins has found there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hitless.steering.arithmetic import U32, U48, elapsed
 from hitless.steering.draw import Draw, by_chance, first_from, hashed_slot
-from hitless.steering.flows import FlowStore, Lookup, Work, keeps
+from hitless.steering.flows import Bucket, Entry, FlowStore, Lookup, Work, keeps
 from hitless.steering.outcome import Event, Outcome, Probe, Verdict
 from hitless.steering.policies import OneHost, Policy, Shared
 from hitless.steering.reports import Instance, rank
@@ -23,6 +23,7 @@ from hitless.words import (
     MEMBERS,
     NOT_ELIGIBLE,
     SPREAD_BEST,
+    FlowPlace,
     FlowState,
     MemberStatus,
     OnNoLive,
@@ -53,9 +54,10 @@ class _PassFlags:
     no_live: bool
     no_entry: bool
     no_slot: bool
+    place: FlowPlace
 
     def outcome(self, verdict: Verdict, member: int | None, events: list[Event]) -> Outcome:
-        return Outcome(verdict, member, tuple(events), self.no_live, self.no_entry, self.no_slot)
+        return Outcome(verdict, member, tuple(events), self.no_live, self.no_entry, self.no_slot, self.place)
 
 
 class ServiceSteering:
@@ -109,13 +111,13 @@ class ServiceSteering:
         """
         events: list[Event] = []
         for _ in range(MAX_RESUBMITS + 1):
-            lookup = Lookup() if work is None else self._flows.find(now, work, self.settings.idle_after)
+            lookup = Lookup() if work is None else self._find(now, work)
             flow_member = self._flow_member(now, work, lookup)
             kept = flow_member if flow_member is not None and self._reports(now, flow_member) else None
             hashed = work if work is not None and kept is None and (lookup.slot is None or work.quoted) else None
             choice = self._choose(now, by_report=False, hashed=hashed, draw=draw) if kept is None else _Choice(kept)
             member = choice.member
-            flags = _PassFlags(choice.no_live, *_unknown(work, lookup))
+            flags = _PassFlags(choice.no_live, *_unknown(work, lookup), lookup.place)
             if choice.no_live:
                 if self.settings.on_no_live is OnNoLive.FALLBACK:
                     return flags.outcome(Verdict.FALLBACK, None, events)
@@ -135,9 +137,10 @@ class ServiceSteering:
                 return flags.outcome(Verdict.TOO_BIG, member, events)
             if kept is None and hashed is None:
                 self._book(now, member, choice.no_live)
-            if work is not None and lookup.slot is not None and not work.quoted:
+            if work is not None and not work.quoted:
                 before = lookup.entry.state if lookup.entry is not None and flow_member is not None else FlowState.FREE
-                self._flows.write(lookup.slot, now, work, before, member, self._instance(member).generation)
+                generation = self._instance(member).generation
+                self._flows.write(lookup, now, work, before, member, generation, self.settings.idle_after)
             return flags.outcome(Verdict.STEERED, member, events)
         return flags.outcome(Verdict.EXHAUSTED, None, events)
 
@@ -175,12 +178,17 @@ class ServiceSteering:
                 self._move(now, choice.reason, choice.member, report, events)
             return
 
+    def _find(self, now: int, work: Work) -> Lookup:
+        return self._flows.find(now, work, self.settings.share, self.settings.old_share)
+
     def _flow_member(self, now: int, work: Work | None, lookup: Lookup) -> int | None:
         """The member that the packet's flow has been on, dead or alive, unless another has got its slot since."""
-        if work is None or lookup.entry is None or not keeps(now, work, lookup.entry, self.settings.idle_after):
+        held: Entry | Bucket | None = lookup.bucket
+        if work is not None and lookup.entry is not None and keeps(now, work, lookup.entry):
+            held = lookup.entry
+        if held is None:
             return None
-        member = lookup.entry.member
-        return member if lookup.entry.generation == self._instance(member).generation else None
+        return held.member if held.generation == self._instance(held.member).generation else None
 
     def _reports(self, now: int, member: int) -> bool:
         """Whether it has been silent for less than a flow waits."""

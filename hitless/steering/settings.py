@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Self
 
+from hitless.steering.flows import Share
 from hitless.steering.policies import Policy
 from hitless.steering.rank import Score
-from hitless.words import MEMBERS, Affinity, OnNoLive
+from hitless.words import FLOWS_PER_WAY, MEMBERS, Affinity, OnNoLive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,24 @@ class Configuration:
     on_no_live: OnNoLive = OnNoLive.LAST
     fallback: int = 0
     """The IPv4 address to route to under OnNoLive.FALLBACK."""
+    first_slot: int = 0
+    """Of the service's share in each way of the flow store,"""
+    slots: int = FLOWS_PER_WAY
+    """and how many follow it."""
+    old_first_slot: int = 0
+    """The share that it had before, whose flows go on;"""
+    old_slots: int = 0
+    """no slots: none."""
+
+    @property
+    def share(self) -> Share:
+        """The service's part of the flow store."""
+        return Share(self.first_slot, self.slots)
+
+    @property
+    def old_share(self) -> Share:
+        """The part that it had before."""
+        return Share(self.old_first_slot, self.old_slots)
 
     @property
     def params(self) -> tuple[tuple[str, int], ...]:

@@ -205,6 +205,7 @@ class Calls:
             payload,
             parent_id,
             _deadline_ms(deadline),
+            once=retry_after is None,
         )
         request_id, address, ends_at = request.request_id, endpoint.socket_address, now + deadline
         sending = self._outbox.put(fragments(request), address)

@@ -16,6 +16,7 @@ from hitless.words import (
     INVOCATION_BYTES,
     INVOCATION_LAYOUT,
     INVOCATION_MAGIC,
+    INVOCATION_ONCE,
     INVOCATION_VERSION,
     InvocationType,
 )
@@ -54,7 +55,7 @@ class Header(NamedTuple):
     version: int
     type: int
     flags: int
-    """No flag is defined: zero."""
+    """INVOCATION_ONCE or nothing."""
     attempt: int
     """Counts the sendings of one request, from 0."""
     service_id: int
@@ -84,6 +85,8 @@ class Message(NamedTuple):
     deadline_ms: int = 0
     status: int = 0
     attempt: int = 0
+    once: bool = False
+    """A request that is not sent again, whatever becomes of it: a switch that steers it need not remember where to."""
 
     def answer(self, status: int, payload: bytes, *, error: bool = False) -> Message:
         """The response to this request, or an error in place of one."""
@@ -147,7 +150,7 @@ def fragments(message: Message, fragment_payload: int = FRAGMENT_PAYLOAD) -> lis
                 magic=INVOCATION_MAGIC,
                 version=INVOCATION_VERSION,
                 type=message.type,
-                flags=0,
+                flags=INVOCATION_ONCE if message.once else 0,
                 attempt=message.attempt,
                 service_id=message.service_id,
                 client_id=message.client_id,
@@ -314,4 +317,5 @@ def _message(header: Header, payload: bytes) -> Message:
         header.deadline_ms,
         header.status,
         header.attempt,
+        bool(header.flags & INVOCATION_ONCE),
     )

@@ -59,6 +59,10 @@ def test_what_the_example_means() -> None:
             "dead_after": 2_000_000,
             "on_no_live": 0,
             "fallback": 0,
+            "first_slot": 16384,
+            "slots": 16384,
+            "old_first_slot": 0,
+            "old_slots": 0,
         },
     )
     assert act(entries, "services", service=3)[1]["affinity"] == 1

@@ -24,7 +24,7 @@ from controller.switches.p4runtime import Program
 from controller.switches.view import Count, MemberState, SwitchCounters
 from hitless.mqtt.messages import EndpointUpdate, Metrics
 from hitless.wire.report import Report
-from hitless.words import MemberStatus, Reason
+from hitless.words import FlowPlace, MemberStatus, Reason
 from tests.ports import free_port
 
 PAIR = load(Path(__file__).with_name("fabric.yaml"))
@@ -100,7 +100,10 @@ def test_what_switches_tell() -> None:
         ("detect", "edge2"): replace(MEMBER, node="edge2", rank=0, age_us=None),
     }
     state.counters = SwitchCounters(
-        steered={("detect", "edge1"): Count(10, 1000)}, drops={"REPORT_OLD": Count(2, 188)}, events={"BETTER": 1}
+        steered={("detect", "edge1"): Count(10, 1000)},
+        drops={"REPORT_OLD": Count(2, 188)},
+        events={"BETTER": 1},
+        newcomers={"thumbnail": {FlowPlace.BUCKET: 7}},
     )
     state.migrations = Counter({("detect", "BETTER"): 1})
     assert samples(FabricCollector(steering)) == {
@@ -115,6 +118,7 @@ def test_what_switches_tell() -> None:
         ("hitless_switch_steered_bytes_total", "edge1", "detect", "s1"): 1000,
         ("hitless_switch_dropped_packets_total", "REPORT_OLD", "s1"): 2,
         ("hitless_switch_events_total", "BETTER", "s1"): 1,
+        ("hitless_switch_new_flows_total", "bucket", "thumbnail", "s1"): 7,
     }
 
 
@@ -172,7 +176,9 @@ def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
     state.hosts = {"detect": "edge1"}
     state.members = {("detect", "edge1"): MEMBER}
     one = {("detect", "edge1"): Count(1, 1)}
-    state.counters = SwitchCounters(one, {"TTL": Count(1, 1)}, {"BETTER": 1}, answered=one)
+    state.counters = SwitchCounters(
+        one, {"TTL": Count(1, 1)}, {"BETTER": 1}, answered=one, newcomers={"detect": {FlowPlace.FIRST: 1}}
+    )
     steering._audit._doubts.found(0.0, ("detect", "edge1"), Evidence(Finding.UNANSWERED, 5.0, 20, 0, 0, 20))
     state.migrations = Counter({("detect", "BETTER"): 1})
     there = {

@@ -437,5 +437,7 @@ def test_settings_of_the_example() -> None:
         score=Score(busy_after=4),
         affinity=Affinity.REQUEST,
         members=2,
+        first_slot=32768,
+        slots=16384,
     )
     assert settings(fabric, "detect", "edge2").policy == Pinned(1)

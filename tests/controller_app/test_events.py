@@ -18,6 +18,7 @@ from controller.observe.events import (
     EventError,
     PinEvent,
     PresenceEvent,
+    ShareEvent,
     SwitchEvent,
     decode,
 )
@@ -164,6 +165,18 @@ EVENTS: list[tuple[Event, dict[str, Any], str]] = [
             "error": "s1 (10.0.0.1:9559): refused",
         },
         "switch s1: lost: s1 (10.0.0.1:9559): refused",
+    ),
+    (
+        ShareEvent(switch="s1", service="web", nearly_full=True, taken=0.81),
+        {
+            "kind": "share",
+            "switch": "s1",
+            "service": "web",
+            "what": "share of the flow store is nearly full: of the slots that new flows looked at, 81% were taken",
+            "nearly_full": True,
+            "taken": 0.81,
+        },
+        "web on s1: share of the flow store is nearly full: of the slots that new flows looked at, 81% were taken",
     ),
     (
         PresenceEvent(node="edge1", online=False, epoch=4),

@@ -14,10 +14,11 @@ from softswitch.engine.engine import Engine
 
 from controller.switches.entries import Act
 from hitless.wire.report import Report
+from hitless.words import FLOWS_PER_WAY
 from p4src.build import P4INFO, PIPELINE, ROOT
 from tests.fuzz.native import Frame, Mutator, Native
 from tests.model import world
-from tests.model.duel import Duel, Softswitch
+from tests.model.duel import Counts, Duel, Softswitch
 from tests.model.names import counter_names
 from tests.model.wire import Bare, Wire
 from tests.model.world import CLIENT_PORT, KEYS, MEMBERS, SECOND, SERVICES
@@ -56,6 +57,7 @@ class Fed:
         for service, policy in zip(SERVICES, policies, strict=True):
             params = {"affinity": service.affinity, "members": 64, "idle_after": SECOND, "stale_after": 2**40}
             params |= {"dead_after": 2**40, "on_no_live": 0, "fallback": world.FALLBACK}
+            params |= {"first_slot": 0, "slots": FLOWS_PER_WAY, "old_first_slot": 0, "old_slots": 0}
             self.duel.write(world.of_service("services", service), Act("configure", tuple(params.items())))
             self.duel.write(world.of_service("policies", service), policy)
             for member in MEMBERS:
@@ -80,8 +82,8 @@ class Fed:
         """Bytes of memory that its process holds."""
         return int(Path(f"/proc/{self._process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def counters(self) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
-        """Drops and events by name, steered packets by instance."""
+    def counters(self) -> Counts:
+        """What it has counted."""
         return self.target.counters(self.duel.names)
 
 
@@ -123,7 +125,7 @@ def seeds() -> list[Frame]:
 @pytest.mark.timeout(300 + FRAMES // 250)
 def test_every_frame_is_counted_and_nothing_leaks(make: Callable[[], Fed]) -> None:
     fed = make()
-    drops, events, _ = fed.counters()
+    drops, events, _, _ = fed.counters()
     before = sum(drops.values()) + events["REPORT"]
     half = FRAMES // 2
     bound = LEAK["softswitch" if isinstance(fed.target, Softswitch) else "bmv2"]
@@ -134,13 +136,13 @@ def test_every_frame_is_counted_and_nothing_leaks(make: Callable[[], Fed]) -> No
         if sizes[-1] - sizes[-2] < bound:
             break
     assert sizes[-1] - sizes[-2] < bound, f"it has grown each time: {sizes}"
-    drops, events, steered = fed.counters()
+    drops, events, instances, _ = fed.counters()
     # What did not leave was dropped for a reason, or was a report that was taken in. Some senders were told.
     told_of = sum(events.get(name, 0) for name in ("TIME_EXCEEDED", "UNREACHABLE"))
     assert len(left) * half - sum(left) == sum(drops.values()) + events["REPORT"] - before - told_of
     assert left[0] > half // 10
     assert len(drops) >= 12, f"only {sorted(drops)} were met"
-    assert len({index >> 6 for index in steered}) == len(SERVICES)
+    assert len({index >> 6 for index in instances["steered"]}) == len(SERVICES)
 
 
 def test_good_traffic_goes_on_afterwards(make: Callable[[], Fed]) -> None:

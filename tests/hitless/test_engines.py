@@ -152,6 +152,12 @@ def test_the_deadline_holds_to_the_moment() -> None:
     assert calls.next_timer() is None
 
 
+def test_a_request_says_whether_it_may_be_sent_again() -> None:
+    """So that a switch need not remember where one went that is not."""
+    assert one_call()[1].once
+    assert not one_call(retry_after=0.2)[1].once
+
+
 def test_an_acknowledgement_is_told_once_and_stops_the_sending() -> None:
     calls, request = one_call(retry_after=0.2)
     calls.handle_timer(10.2)

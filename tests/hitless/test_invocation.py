@@ -42,6 +42,7 @@ messages = st.builds(
     deadline_ms=st.integers(0, 0xFFFFFFFF),
     status=st.integers(0, 0xFFFF),
     attempt=st.integers(0, 0xFF),
+    once=st.booleans(),
 )
 
 

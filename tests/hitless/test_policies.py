@@ -53,6 +53,10 @@ def test_a_policys_entry_has_the_programs_parameters_and_reads_back_as_the_polic
             dead_after=3,
             on_no_live=OnNoLive.FALLBACK,
             fallback=0x0A000009,
+            first_slot=7,
+            slots=8,
+            old_first_slot=5,
+            old_slots=6,
         ),
     ],
 )

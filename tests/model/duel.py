@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from softswitch.bmv2.match import Exact, Lpm
 from softswitch.engine import abi
@@ -15,13 +15,24 @@ from softswitch.engine.events import DigestEvent
 from controller.switches.entries import Act, Place
 from hitless.steering.outcome import EVICTIONS, Event
 from hitless.words import CPU_PORT, INSTANCES, NO_MEMBER, PacketOutOp
-from tests.model.switch import PACKET_OUT, Result, Sent, Switch
+from hitless.words import SERVICES as ALL_SERVICES
+from tests.model.switch import FLOW_PLACE_BITS, PACKET_OUT, Result, Sent, Switch
 from tests.model.world import COPIES, REMOTE, SECOND
 
 Digest = tuple[int, ...]
-Counts = tuple[dict[str, int], dict[str, int], dict[str, dict[int, int]]]
 BY_INSTANCE = ("steered", "answered", "reported")
 """The counters whose index is an instance."""
+
+
+class Counts(NamedTuple):
+    """Counted packets; only what is not zero."""
+
+    drops: dict[str, int]
+    events: dict[str, int]
+    instances: dict[str, dict[int, int]]
+    """By counter, and by instance."""
+    newcomers: dict[int, int]
+    """By service ++ place."""
 
 
 class Target(Protocol):
@@ -40,7 +51,7 @@ class Target(Protocol):
         """What was told since the last call."""
 
     def counters(self, names: dict[str, dict[str, int]]) -> Counts:
-        """Drops and events by name, and what is counted by instance; only what is not zero."""
+        """What it has counted so far."""
 
 
 @cache
@@ -94,15 +105,12 @@ class Softswitch:
             }
             for counter in ("drops", "events")
         )
-        instances = {
-            counter: {
-                index: packets
-                for index, (packets, _) in enumerate(self.engine.read_counters(counter, 0, INSTANCES))
-                if packets
-            }
-            for counter in BY_INSTANCE
-        }
-        return drops, events, instances
+        instances = {counter: self._cells(counter, INSTANCES) for counter in BY_INSTANCE}
+        return Counts(drops, events, instances, self._cells("newcomers", ALL_SERVICES << FLOW_PLACE_BITS))
+
+    def _cells(self, counter: str, size: int) -> dict[int, int]:
+        cells = enumerate(self.engine.read_counters(counter, 0, size))
+        return {index: packets for index, (packets, _) in cells if packets}
 
 
 def digest(service: int, event: Event) -> Digest:
@@ -186,15 +194,13 @@ class Duel:
 
     def check_counters(self) -> None:
         """Both have counted the same."""
-        drops, events, instances = self.target.counters(self.names)
         model = self.model
-        wanted = {"steered": model.steered, "answered": model.answered, "reported": model.reported}
-        for what, told, count in (
-            ("drops", drops, model.drops),
-            ("events", events, model.events),
-            *((name, instances[name], wanted[name]) for name in BY_INSTANCE),
-        ):
-            assert told == dict(count), f"{what}: counted {told}, by the contract {dict(count)}"
+        by_instance = {"steered": model.steered, "answered": model.answered, "reported": model.reported}
+        instances = {counter: dict(by_instance[counter]) for counter in BY_INSTANCE}
+        wanted = Counts(dict(model.drops), dict(model.events), instances, dict(model.newcomers))
+        told = self.target.counters(self.names)
+        for what, one, other in zip(Counts._fields, told, wanted, strict=True):
+            assert one == other, f"{what}: counted {one}, by the contract {other}"
 
 
 def _shown(sent: list[Sent]) -> list[tuple[int, str]]:

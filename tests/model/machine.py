@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from controller.switches.entries import Act
+from hitless.steering.flows import NO_SHARE, Share
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single, Spread
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
@@ -23,6 +24,10 @@ SHIFTS = st.sampled_from([0, 0, 1, 8, 16, 17, 31])
 DWELLS = st.sampled_from([0, 0, 1, 1000, 200_000, 2**48 - 1])
 PATIENCE = st.sampled_from([200_000, SECOND, SECOND, 0, 3 * SECOND, 60 * SECOND])
 ENDS = st.sampled_from([{"draining": True}, {"ready": False}, {"cpu": 900}])
+EVERYTHING = Share()
+OLD_SHARES = [Share(0, 1), Share(0, 2), Share(7, 3)]
+"""Small ones, so that they are full."""
+SHARES = st.sampled_from([EVERYTHING, EVERYTHING, *OLD_SHARES])
 STEPS = st.sampled_from(
     [1, 1, 999, 1000, 1001, 100_000, 199_999, 200_000, 200_001, SECOND, 3 * SECOND, 3 * SECOND + 1, 10 * SECOND + 1]
 )
@@ -67,8 +72,20 @@ class Machine(Traffic):
         stale=PATIENCE,
         dead=PATIENCE,
         on_no_live=st.integers(0, 2),
+        share=SHARES,
+        old=st.sampled_from([NO_SHARE, NO_SHARE, *OLD_SHARES]),
     )
-    def configure(self, service: Kind, slots: int, idle: int, stale: int, dead: int, on_no_live: int) -> None:
+    def configure(
+        self,
+        service: Kind,
+        slots: int,
+        idle: int,
+        stale: int,
+        dead: int,
+        on_no_live: int,
+        share: Share = EVERYTHING,
+        old: Share = NO_SHARE,
+    ) -> None:
         """How a service is kept together."""
         configuration = Configuration(
             affinity=service.affinity,
@@ -78,6 +95,10 @@ class Machine(Traffic):
             dead_after=dead,
             on_no_live=OnNoLive(on_no_live),
             fallback=world.FALLBACK,
+            first_slot=share.first,
+            slots=share.slots,
+            old_first_slot=old.first,
+            old_slots=old.slots,
         )
         self.duel.write(world.of_service("services", service), Act(configuration.action, configuration.params))
 

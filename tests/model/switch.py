@@ -24,6 +24,8 @@ from hitless.wire.report import Report, ReportError, decode, tag_of
 from hitless.words import (
     CPU_PORT,
     DROP_PORT,
+    INVOCATION_LAYOUT,
+    INVOCATION_ONCE,
     INVOCATION_VERSION,
     MEMBER_BITS,
     MEMBERS,
@@ -34,6 +36,7 @@ from hitless.words import (
     PROTOCOL_IPIP,
     SERVICES,
     Affinity,
+    FlowPlace,
     InvocationType,
     PacketInOp,
     PacketOutOp,
@@ -43,6 +46,8 @@ from tests.model import frames
 from tests.model.frames import Packet, Quote, Refused, Told
 
 PACKET_IN, PACKET_OUT = Header(PACKET_IN_LAYOUT), Header(PACKET_OUT_LAYOUT)
+INVOCATION = Header(INVOCATION_LAYOUT)
+FLOW_PLACE_BITS = words.NEWCOMER_BITS - words.SERVICE_BITS
 NO_PACKET_IN = {name: 0 for name, _ in PACKET_IN_LAYOUT}
 _REQUEST, _REPORT, _PING = "to_service", "to_reports", "to_ping"
 _NOWHERE = {
@@ -81,6 +86,8 @@ class Switch:
         """Packets steered to an instance that its own node had sent, by instance."""
         self.reported: Counter[int] = Counter()
         """Reports accepted, by instance."""
+        self.newcomers: Counter[int] = Counter()
+        """By service ++ what a flow that begins has found."""
         self.groups: Mapping[int, tuple[int, ...]] = {}
         """Ports by multicast group."""
         self.draw: Draw = by_chance
@@ -307,6 +314,8 @@ class Switch:
         outcome = steering.request(now, work, self.draw, fits)
         result.events += [(index, event) for event in outcome.events]
         self._count(outcome)
+        if outcome.place is not FlowPlace.NONE:
+            self.newcomers[index << FLOW_PLACE_BITS | outcome.place] += 1
         entry = instances[outcome.member] if outcome.member is not None else None
         match outcome.verdict:
             case Verdict.STEERED:
@@ -381,7 +390,8 @@ def _decoded(payload: bytes | None) -> Report:
 
 
 def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
-    """The packet as affinity sees it. Raises Refused for a datagram without the header that its service's needs."""
+    """The packet as affinity sees it; None if nothing is to stay together. Raises Refused for a datagram without the
+    header that its service's needs."""
     head = bytes([index, packet.protocol])
     if packet.segment is not None or affinity is Affinity.FLOW:
         ends = (packet.source, packet.destination, packet.source_port, packet.destination_port)
@@ -393,7 +403,11 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
     header = packet.invocation
     if header is None or header[2] != INVOCATION_VERSION:
         raise Refused("INVOCATION")
-    return Work(head + header[8:20], header[3] == InvocationType.REQUEST)
+    request = INVOCATION.unpack(header)
+    starts = request["type"] == InvocationType.REQUEST
+    if starts and request["flags"] & INVOCATION_ONCE and request["fragment_count"] == 1:
+        return None
+    return Work(head + header[8:20], starts, deadline_ms=request["deadline"])
 
 
 def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes:

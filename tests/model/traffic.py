@@ -139,15 +139,16 @@ class Traffic(RuleBasedStateMachine):
         flags=FLAGS,
         kind=KINDS,
         index=st.integers(0, 2),
+        way=st.sampled_from([0, 0, *range(len(world.WAYS))]),
         ttl=st.sampled_from([64] * 9 + [1]),
         room=st.sampled_from([0, 0, 0, 20, 52, 100]),
         whole=st.booleans(),
     )
     def request(
-        self, service: Kind, flow: int, flags: int, kind: int, index: int, ttl: int, room: int, whole: bool
+        self, service: Kind, flow: int, flags: int, kind: int, index: int, way: int, ttl: int, room: int, whole: bool
     ) -> None:
         """A client's packet."""
-        shape = flags if service.protocol == world.TCP else kind << 8 | index
+        shape = flags if service.protocol == world.TCP else way << 16 | kind << 8 | index
         frame = world.request(service, self.flows[service.index][flow], shape, ttl, room, whole)
         self.send(world.CLIENT_PORT, frame)
 
@@ -179,7 +180,7 @@ class Traffic(RuleBasedStateMachine):
     def requests(self, service: Kind, requests: list[tuple[int, int]]) -> None:
         """Clients' packets in a row."""
         for flow, flags in requests:
-            self.request(service, flow, flags, 1, 0, 64, 0, False)
+            self.request(service, flow, flags, 1, 0, flags % len(world.WAYS), 64, 0, False)
 
     @rule(
         target_=st.sampled_from([world.GATEWAY, SERVICES[0].address, world.CLIENT]),

@@ -138,7 +138,7 @@ class Wire:
             counter: {index: count for index, count in client.counters(counter).items() if index not in sentinels}
             for counter in BY_INSTANCE
         }
-        return drops, events, instances
+        return Counts(drops, events, instances, client.counters("newcomers"))
 
     def _write_all(self) -> None:
         if self._updates:

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from controller.switches.entries import Act, Place
-from hitless.steering.flows import slots_of
+from hitless.steering.flows import Share
 from hitless.wire.layout import Header
 from hitless.wire.report import Key, Report, tagged
 from hitless.words import (
@@ -19,6 +19,7 @@ from hitless.words import (
     ETHERTYPE_VLAN,
     INVOCATION_LAYOUT,
     INVOCATION_MAGIC,
+    INVOCATION_ONCE,
     INVOCATION_VERSION,
     MEMBER_BITS,
     REPORT_ADDRESS,
@@ -81,6 +82,14 @@ SERVICES = (
     Kind(4, TCP, Affinity.NONE),
 )
 INVOCATION = Header(INVOCATION_LAYOUT)
+WAYS: tuple[dict[str, int], ...] = (
+    {"fragment_count": 3},
+    {"fragment_count": 1, "flags": INVOCATION_ONCE},
+    {"fragment_count": 3, "flags": INVOCATION_ONCE, "deadline": 100},
+    {"fragment_count": 1, "deadline": 1000},
+    {"fragment_count": 1, "flags": 0xFF ^ INVOCATION_ONCE, "deadline": 2**32 - 1},
+)
+"""How a client may mean a request."""
 
 
 def node_address(member: int) -> int:
@@ -323,7 +332,7 @@ def alike(service: Kind, source: int, source_port: int, count: int) -> list[tupl
     """Other sources whose flows hash to the same slots: checksums are linear, so they can be computed."""
 
     def effect(bits: int) -> int:
-        a, b = slots_of(flow_key(service, bits >> 16, bits & 0xFFFF))
+        a, b = Share().slots_of(flow_key(service, bits >> 16, bits & 0xFFFF))
         return a << 17 | b
 
     here = source << 16 | source_port
@@ -353,7 +362,7 @@ def request(
     service: Kind, flow: tuple[int, int], shape: int, ttl: int = 64, room: int = 0, whole: bool = False
 ) -> bytes:
     """A packet to a service with `room` bytes more, not to be fragmented if `whole`; `shape` is TCP's flags, or for a
-    service with request affinity type << 8 | fragment."""
+    service with request affinity, what it may be of WAYS << 16 | type << 8 | fragment."""
     source, port = flow
     if service.protocol == TCP:
         return ipv4(source, service.address, TCP, tcp(port, SERVICE_PORT, shape & 0xFF) + bytes(room), ttl, whole)
@@ -362,11 +371,12 @@ def request(
         fields = dict.fromkeys(dict(INVOCATION_LAYOUT), 0) | {
             "magic": INVOCATION_MAGIC,
             "version": INVOCATION_VERSION,
-            "type": shape >> 8,
+            "type": shape >> 8 & 0xFF,
             "service_id": service.service_id,
             "client_id": source,
             "request_id": port,
             "fragment_index": shape & 0xFF,
+            **WAYS[shape >> 16],
         }
         payload = INVOCATION.pack(fields) + bytes(room)
     return ipv4(source, service.address, UDP, udp(port, SERVICE_PORT, payload), ttl, whole)

@@ -48,7 +48,7 @@ ACTIONS = {
         "configure",
         {
             "affinity": 2, "members": 7, "idle_after": 48, "stale_after": 48, "dead_after": 48, "on_no_live": 2,
-            "fallback": 32,
+            "fallback": 32, "first_slot": 32, "slots": 32, "old_first_slot": 32, "old_slots": 32,
         },
     ),
     0x01000011: ("unconfigured", {}),
@@ -107,6 +107,7 @@ COUNTERS = {
     0x12000001: "steered",
     0x12000002: "drops",
     0x12000003: "events",
+    0x12000005: "newcomers",
     0x12000007: "answered",
     0x12000008: "reported",
 }

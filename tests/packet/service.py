@@ -10,7 +10,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from hitless.wire.report import Report
-from hitless.words import INVOCATION_MAGIC, MEMBER_BITS, NO_MEMBER_16, OFF
+from hitless.words import FLOWS_PER_WAY, INVOCATION_MAGIC, MEMBER_BITS, NO_MEMBER_16, OFF
 from tests.packet.layout import (
     CLIENT,
     CLIENT_MAC,
@@ -57,6 +57,9 @@ class Service:
     stale_after: float = 60
     dead_after: float = 120
     on_no_live: int = 2
+    share: tuple[int, int] = (0, FLOWS_PER_WAY)
+    """First slot in each way of the flow store, and how many: every service has all of it, unless a test says."""
+    old_share: tuple[int, int] = (0, 0)
     path_costs: dict[int, int] = field(default_factory=dict)
     port: int = 9000
     sequence: int = 0
@@ -102,6 +105,10 @@ class Service:
             dead_after=int(self.dead_after * 1e6),
             on_no_live=self.on_no_live,
             fallback=FALLBACK,
+            first_slot=self.share[0],
+            slots=self.share[1],
+            old_first_slot=self.old_share[0],
+            old_slots=self.old_share[1],
         )
 
     def _policies(self) -> Any:
@@ -221,11 +228,22 @@ class Service:
             / Raw(payload)
         )
 
-    def fragment(self, request_id: int, index: int = 0, *, client_id: int = 7, kind: int = 1) -> Packet:
+    def fragment(
+        self,
+        request_id: int,
+        index: int = 0,
+        *,
+        client_id: int = 7,
+        kind: int = 1,
+        count: int = 3,
+        flags: int = 0,
+        deadline_ms: int = 0,
+    ) -> Packet:
         """A fragment of an invocation."""
-        header = INVOCATION_MAGIC.to_bytes(2, "big") + bytes([1, kind, 0, 0]) + self.service_id.to_bytes(2, "big")
-        header += client_id.to_bytes(4, "big") + request_id.to_bytes(8, "big") + bytes(8 + 4 + 2)
-        header += index.to_bytes(2, "big") + (3).to_bytes(2, "big") + (30).to_bytes(4, "big")
+        header = INVOCATION_MAGIC.to_bytes(2, "big") + bytes([1, kind, flags, 0]) + self.service_id.to_bytes(2, "big")
+        header += client_id.to_bytes(4, "big") + request_id.to_bytes(8, "big") + bytes(8)
+        header += deadline_ms.to_bytes(4, "big") + bytes(2)
+        header += index.to_bytes(2, "big") + count.to_bytes(2, "big") + (10 * count).to_bytes(4, "big")
         return self.datagram(header + b"0123456789", sport=6000)
 
     def segment(self, flags: str, *, sport: int = 5000, source: str = CLIENT, payload: bytes = b"") -> Packet:

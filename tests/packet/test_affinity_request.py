@@ -9,6 +9,7 @@ from tests.packet.service import Service
 SECOND = 1_000_000
 REQUEST_AFFINITY = 2
 ACK = 4
+ONCE = 1
 pytestmark = pytest.mark.frozen
 
 
@@ -105,3 +106,55 @@ def test_without_affinity_every_packet_is_steered_by_itself(bench: Bench) -> Non
     service.report(0, backlog=SECOND, service_interval=SECOND)
     service.report(1, backlog=SECOND + SECOND // 2, service_interval=SECOND)
     assert [service.ask(sport=1) for _ in range(6)] == [0, 1, 0, 1, 0, 1]
+
+
+def places(service: Service) -> int:
+    """How many requests have asked for a place in the flow store."""
+    cells = service.bench.client.counters("newcomers")
+    return sum(cells.get(service.index << 2 | place, 0) for place in range(4))
+
+
+def test_a_datagram_that_is_never_repeated_takes_no_slot(bench: Bench) -> None:
+    service = spread(bench)
+    asked = [service.fragment(request, count=1, flags=ONCE) for request in range(6)]
+    assert [service.member_of(packet) for packet in asked] == [0, 1] * 3
+    with bench.counts("events", "NO_ENTRY"):
+        assert service.member_of(service.fragment(99, kind=ACK, count=1, flags=ONCE)) in (0, 1)
+    assert places(service) == 0
+    assert (service.probe(0)["sent"], service.probe(1)["sent"]) == (3, 3)
+    # Several datagrams meet all the same, and what may be repeated stays.
+    for options in ({"count": 3, "flags": ONCE}, {"count": 1}, {"count": 1, "flags": 0xFF & ~ONCE}):
+        member = service.member_of(service.fragment(7, **options))
+        assert [service.member_of(service.fragment(7, **options)) for _ in range(3)] == [member] * 3
+        bench.pass_time(1e-6)
+    assert places(service) == 1
+
+
+def test_a_request_keeps_its_slot_until_its_deadline(bench: Bench) -> None:
+    service = bench.service(affinity=REQUEST_AFFINITY, policy=("single", {"margin": 400, "dwell": 0}), idle_after=30)
+    service.report(0)
+    service.report(1)
+    for request, deadline_ms in enumerate((2000, 0, 90_000)):
+        assert service.member_of(service.fragment(request, count=1, deadline_ms=deadline_ms)) == 0
+    service.report(0, draining=True)
+    bench.pass_time(1.999)
+    assert service.member_of(service.fragment(0, count=1, deadline_ms=2000)) == 0
+    bench.pass_time(2.001)
+    assert service.member_of(service.fragment(0, count=1, deadline_ms=2000)) == 1
+    # Who does not say how long, or says too long, is known for as long as any flow.
+    for request, deadline_ms in ((1, 0), (2, 90_000)):
+        assert service.member_of(service.fragment(request, count=1, deadline_ms=deadline_ms)) == 0
+    bench.pass_time(30.1)
+    for request, deadline_ms in ((1, 0), (2, 90_000)):
+        assert service.member_of(service.fragment(request, count=1, deadline_ms=deadline_ms)) == 1
+
+
+def test_an_answer_to_nothing_takes_no_bucket(bench: Bench) -> None:
+    service = bench.service(affinity=REQUEST_AFFINITY, policy=("single", {"margin": 400, "dwell": 0}))
+    service.report(0)
+    service.report(1)
+    assert service.member_of(service.fragment(5, kind=ACK)) == 0
+    service.report(0, draining=True)
+    assert service.host() == 1
+    assert service.member_of(service.fragment(5, kind=ACK)) == 1
+    assert service.member_of(service.fragment(5)) == 1

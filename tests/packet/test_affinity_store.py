@@ -18,16 +18,6 @@ FREE_BITS = 48
 pytestmark = pytest.mark.frozen
 
 
-def crc16(data: bytes) -> int:
-    """CRC-16/ARC."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
-
-
 def key(service: Service, source: int) -> bytes:
     """A flow's key; `source` is its address and port."""
     address, port = source >> 16, source & 0xFFFF
@@ -39,7 +29,7 @@ def key(service: Service, source: int) -> bytes:
 
 def slots(service: Service, source: int) -> int:
     """Where a flow hashes to, in both ways."""
-    return (zlib.crc32(key(service, source)) & 0xFFFF) << 16 | crc16(key(service, source))
+    return zlib.crc32(key(service, source))
 
 
 def alike(service: Service, source: int, count: int) -> list[int]:
