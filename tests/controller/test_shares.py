@@ -132,6 +132,8 @@ def shown(state: SwitchState) -> str:
         observed=Observation({}, {}),
         overrides={},
         drains=(),
+        excluded=(),
+        doubts={},
         now=0.0,
         last_event=0,
     )
