@@ -179,11 +179,13 @@ class Emitter:
             self._sending_fails = False
 
     def _tell(self, silent: Silent) -> None:
+        # An agent that does not read must not hold up the reports: a pipe that can be written to has room for a line,
+        # and where it has none, the next look tells.
+        if not select.select((), (self._told,), (), 0)[1]:
+            return
         (self._silent.add if silent.silent else self._silent.discard)(silent.service)
-        # An agent that does not read must not hold up the reports: a pipe that can be written to has room for a line.
-        if select.select((), (self._told,), (), 0)[1]:
-            with contextlib.suppress(OSError):
-                os.write(self._told, silent.model_dump_json().encode() + b"\n")
+        with contextlib.suppress(OSError):
+            os.write(self._told, silent.model_dump_json().encode() + b"\n")
 
     def _housekeeping(self, now_ns: int) -> None:
         # Who has not run has no other memory than before.

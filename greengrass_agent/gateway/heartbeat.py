@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RESTING = 5
+RESTING = 10
 """Idle intervals between two heartbeats of a gateway that has nothing to do: each one wakes a process that sleeps."""
 LATE = 4
 """Idle intervals that a heartbeat may be late: by default as long as a node may keep silent (`stale_after`), since a
@@ -20,14 +20,20 @@ class Heartbeat:
 
     interval_ns: int
     """Between two reports at rest: as often does a gateway that has work say that it goes on."""
+    next_ns: int = 0
+    """When the next heartbeat is due."""
+    in_time: bool = True
+    """Whether the last one was: a loop that stood still has not yet heard what its workers said meanwhile."""
     _done: int = 0
 
-    def beat(self, done: int, *, empty: bool) -> int:
-        """Nanoseconds until the next heartbeat: `done` requests were executed so far, and with `empty` none is here."""
+    def beat(self, now_ns: int, done: int, *, empty: bool) -> int:
+        """A heartbeat; returns until when it is believed.
+
+        `done` requests were executed so far, and with `empty` none is here.
+        """
+        late_ns = LATE * self.interval_ns
+        self.in_time = now_ns <= self.next_ns + late_ns
         resting = empty and done == self._done
         self._done = done
-        return self.interval_ns * (RESTING if resting else 1)
-
-    def holds(self, pause_ns: int) -> int:
-        """For how long this heartbeat is believed, where the next one comes after that pause."""
-        return pause_ns + LATE * self.interval_ns
+        self.next_ns = now_ns + self.interval_ns * (RESTING if resting else 1)
+        return self.next_ns + late_ns

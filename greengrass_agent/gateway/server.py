@@ -58,7 +58,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._expire)
         self._publishing = False
-        self._heartbeat = Heartbeat(settings.idle_interval_ms * NS_PER_MS)
+        self._heartbeat = Heartbeat(settings.idle_interval_ms * NS_PER_MS, time.monotonic_ns())
         self._beating: asyncio.TimerHandle | None = None
         self.udp = UdpServer(settings.service_id, self._timeout_ns, self._submit_new)
         self.http = HttpServer(settings.node, self._timeout_ns, self._submit, self._count)
@@ -320,13 +320,12 @@ class Gateway:
 
     def _beat(self) -> None:
         """Say that the loop turns, and look whether the workers do."""
-        dispatcher, now_ns = self._dispatcher, time.monotonic_ns()
-        pause_ns = self._heartbeat.beat(dispatcher.service_time.samples, empty=dispatcher.empty)
-        self._page.hold(now_ns + self._heartbeat.holds(pause_ns))
-        if dispatcher.look(now_ns):
+        dispatcher, heartbeat, now_ns = self._dispatcher, self._heartbeat, time.monotonic_ns()
+        self._page.hold(heartbeat.beat(now_ns, dispatcher.service_time.samples, empty=dispatcher.empty))
+        if heartbeat.in_time and dispatcher.look(now_ns):
             self._publish(notify=True)
             self._tell_status()
-        self._beating = self._loop.call_later(pause_ns / NS_PER_S, self._beat)
+        self._beating = self._loop.call_later((heartbeat.next_ns - now_ns) / NS_PER_S, self._beat)
 
     def _publish(self, *, notify: bool = False) -> None:
         self._publishing = False

@@ -310,7 +310,7 @@ def test_an_idle_gateway_sleeps(gateway: Gateway) -> None:
         time.sleep(0.3)
         return switches() - before > 2
 
-    until(lambda: not woken(), "nothing wakes it but its heartbeat, four times a second")
+    until(lambda: not woken(), "nothing wakes it but its heartbeat, twice a second")
 
 
 def test_rubbish_does_no_harm(gateway: Gateway) -> None:

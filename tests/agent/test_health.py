@@ -35,15 +35,27 @@ def is_ready(queue: Dispatcher[str]) -> bool:
 
 def test_a_gateway_with_work_beats_as_often_as_it_is_reported_and_one_at_rest_seldom() -> None:
     heartbeat = Heartbeat(INTERVAL)
-    assert heartbeat.beat(0, empty=True) == RESTING * INTERVAL
-    assert heartbeat.beat(0, empty=False) == INTERVAL, "a request is here"
-    assert heartbeat.beat(7, empty=True) == INTERVAL, "some were"
-    assert heartbeat.beat(7, empty=True) == RESTING * INTERVAL
+
+    def pause(done: int, *, empty: bool) -> int:
+        heartbeat.beat(0, done, empty=empty)
+        return heartbeat.next_ns
+
+    assert pause(0, empty=True) == RESTING * INTERVAL
+    assert pause(0, empty=False) == INTERVAL, "a request is here"
+    assert pause(7, empty=True) == INTERVAL, "some were"
+    assert pause(7, empty=True) == RESTING * INTERVAL
 
 
 def test_a_heartbeat_holds_until_the_next_is_as_late_as_a_report_may_be_by_default() -> None:
-    assert Heartbeat(INTERVAL).holds(INTERVAL) == (1 + LATE) * INTERVAL
+    assert Heartbeat(INTERVAL).beat(7, 0, empty=False) == 7 + (1 + LATE) * INTERVAL
     assert Configuration().stale_after * 1000 == LATE * INTERVAL
+
+
+def test_a_loop_that_stood_still_knows_it() -> None:
+    heartbeat = Heartbeat(INTERVAL)
+    for now_ns, in_time in ((0, True), (5 * INTERVAL, True), (10 * INTERVAL + 1, False), (12 * INTERVAL, True)):
+        heartbeat.beat(now_ns, 0, empty=False)
+        assert heartbeat.in_time is in_time
 
 
 def test_a_gateway_whose_heartbeat_is_overdue_twice_in_a_row_is_not_ready() -> None:

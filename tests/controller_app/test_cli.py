@@ -78,7 +78,7 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
                 "deployment": "under way",
                 "step": "download 42 %",
                 "components": {"Web": "NEW", "Cache": "RUNNING"},
-                "details": {"Web": "waits for Disk, which is BROKEN", "Cache": "exited once"},
+                "details": {"Web": "waits for Disk, which is BROKEN", "Cache": "not ready"},
             }
         },
         "services": {
@@ -107,4 +107,4 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
     assert second.split() == ["edge2", "draining", "1", "never", "3/17", "9"]
     (node,) = (line for line in lines if line.startswith("edge1"))
     assert "under way: download 42 %" in node
-    assert node.strip().endswith("Web NEW (waits for Disk, which is BROKEN), Cache RUNNING")
+    assert node.strip().endswith("Web NEW (waits for Disk, which is BROKEN), Cache RUNNING (not ready)")
