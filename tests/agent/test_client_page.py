@@ -67,7 +67,9 @@ def test_a_client_follows_the_endpoint_that_the_controller_publishes(gateway: Ga
         try:
             published = controller.publish(ENDPOINT.of(service="echo"), update.encode(), qos=1, retain=True)
             published.wait_for_publish(PATIENCE)
-            program = PROGRAMS["follow"].replace('"10.0.0.100", port=1883', f'"127.0.0.1", port={port}')
+            secured = 'host="10.0.0.100", tls=Path("/etc/hitless/tls/bus")'
+            assert secured in PROGRAMS["follow"]
+            program = PROGRAMS["follow"].replace(secured, f'host="127.0.0.1", port={port}')
             assert run(program, tmp_path) == OUTPUTS["follow"]
         finally:
             controller.disconnect()

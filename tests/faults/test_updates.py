@@ -182,7 +182,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
             "node_address": "127.0.0.1",
             "broker": {"host": "127.0.0.1", "port": broker_port},
             "reports": {"address": "127.0.0.1", "interval_ms": 10},
-            "metrics_over_mqtt": True,
+            "metrics_broker": {"host": "127.0.0.1", "port": broker_port},
             "mode": "reconfiguration",
         },
     )
