@@ -170,6 +170,14 @@ class ComponentEvent(_WithWords):
     """What went wrong, by the node."""
 
 
+class WarningEvent(_Event):
+    """Something will stop if nobody does anything: a certificate nears its end, or a clock is wrong."""
+
+    kind: Literal["warning"] = "warning"
+    what: str
+    """The whole sentence."""
+
+
 def _tag(value: Any) -> str:
     """Which class an event is of: its kind, but two classes share `node`."""
     fields = value if isinstance(value, dict) else {}
@@ -177,7 +185,16 @@ def _tag(value: Any) -> str:
     return "component" if kind == "node" and "component" in fields else kind
 
 
-Event = DigestEvent | EndpointEvent | DeploymentEvent | CommandEvent | SwitchEvent | PresenceEvent | ComponentEvent
+Event = (
+    DigestEvent
+    | EndpointEvent
+    | DeploymentEvent
+    | CommandEvent
+    | SwitchEvent
+    | PresenceEvent
+    | ComponentEvent
+    | WarningEvent
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(
     Annotated[
@@ -187,11 +204,13 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
         | Annotated[CommandEvent, Tag("command")]
         | Annotated[SwitchEvent, Tag("switch")]
         | Annotated[PresenceEvent, Tag("node")]
-        | Annotated[ComponentEvent, Tag("component")],
+        | Annotated[ComponentEvent, Tag("component")]
+        | Annotated[WarningEvent, Tag("warning")],
         Discriminator(
             _tag,
             custom_error_type="kind",
-            custom_error_message="expected an object of kind digest, endpoint, deployment, command, switch or node",
+            custom_error_message="expected an object of kind digest, endpoint, deployment, command, switch, node or "
+            "warning",
         ),
     ]
 )

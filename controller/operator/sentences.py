@@ -9,6 +9,7 @@ from controller.observe.events import (
     Event,
     PresenceEvent,
     SwitchEvent,
+    WarningEvent,
 )
 from controller.operator.overrides import Override
 from controller.switches.view import reason_name
@@ -97,6 +98,8 @@ def describe(event: Event) -> tuple[str, str]:
         case ComponentEvent():
             details = f": {event.details}" if event.details else ""
             return f"node {event.node}", f"{event.component} {event.version} {event.status}{details}"
+        case WarningEvent():
+            return "warning", event.what
 
 
 def _change(event: DigestEvent | EndpointEvent) -> str:

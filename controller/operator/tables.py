@@ -15,6 +15,7 @@ MAX_AGE_MS = 9999.9
 def status(document: Status) -> RenderableType:
     """The whole document."""
     parts: list[RenderableType] = [_headline(document)]
+    parts += [Text(f"warning: {text}", "yellow") for text in document.warnings]
     parts += [_switch(name, switch) for name, switch in document.switches.items()]
     return Group(*parts, Text(), _services(document), Text(), _nodes(document))
 
