@@ -111,7 +111,7 @@ class Broker(Part):
     host: str
     """Name or address, as the nodes reach it too."""
     port: TransportPort = 8883
-    """TCP."""
+    """TCP; by custom 8883 with TLS, and 1883 in clear."""
     credentials: str | None = None
     """A JSON file {"username": ..., "password": ...}: who the controller is at a broker that does not know it by its
     certificate. Relative to the fabric file."""

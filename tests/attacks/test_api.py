@@ -1,5 +1,7 @@
 """The API over the network: who may read, who may command, who is nobody. And the repository, for nodes alone."""
 
+import asyncio
+import hashlib
 import json
 import socket
 import ssl
@@ -9,13 +11,16 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
 from controller.authority.plan import Realm, Subject
+from controller.authority.store import AuthorityStore
 from controller.operator.cli import main
 from controller.operator.client import Client, NoControllerError, RefusedError, Remote
 from controller.operator.roles import TokenFile
+from greengrass_agent.deployment.transfer import DownloadError, Limits, Progress, Transfer
 from hitless.tls import Identity
 from tests.authority import HERE, authority
 from tests.controller_app.support import FABRIC, Ports, Running, write_component
@@ -127,6 +132,23 @@ def test_the_repository_is_read_by_nodes_alone(remotely: Remotely) -> None:
     nobody = ssl.create_default_context(cafile=node.folder / "ca.crt")
     with pytest.raises((urllib.error.URLError, OSError)):
         urllib.request.urlopen(place, context=nobody, timeout=PATIENCE)
+
+
+def test_a_node_fetches_from_the_fabrics_repository_and_from_no_impostor(remotely: Remotely, tmp_path: Path) -> None:
+    place = f"https://{HERE}:{remotely.ports.repository}/artifacts/org.example.Resize/1.0.0/main.py"
+    content = (remotely.folder / "components" / "resize" / "main.py").read_bytes()
+    once = Limits(attempts=1)
+
+    async def fetch(own: AuthorityStore) -> None:
+        tls = Identity(own.issued_folder(Realm.BUS, "edge1")).client(also_public=True)
+        async with aiohttp.ClientSession() as session:
+            transfer = Transfer(session, once, place, tmp_path / "main.py", 1 << 20, Progress(), tls)
+            await transfer.run(hashlib.sha256(content).digest())
+
+    with pytest.raises(DownloadError, match="its certificate is refused"):
+        asyncio.run(fetch(authority(tmp_path / "other", ["edge1"])))
+    asyncio.run(fetch(remotely.authority))
+    assert (tmp_path / "main.py").read_bytes() == content
 
 
 def test_the_command_line_reaches_it_with_a_token(remotely: Remotely) -> None:
