@@ -7,6 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hitless.tls import Identity
+
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -51,6 +53,12 @@ class BrokerSettings(BaseModel):
     def of(cls, host: str, port: int, identity: Credentials | None = None, *, tls: Path | None = None) -> Self:
         """The settings of one who has this identity."""
         return cls(host=host, port=port, tls=tls, **(identity.model_dump() if identity is not None else {}))
+
+    def identity(self) -> str | None:
+        """The name that one has there; None without one. Raises TlsError."""
+        if self.username is None and self.tls is not None:
+            return Identity(self.tls).certificate().name
+        return self.username
 
     @property
     def place(self) -> str:
