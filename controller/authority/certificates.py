@@ -93,6 +93,15 @@ def read_issued(realm: Realm, pem: bytes) -> Issued:
     )
 
 
+def fit(certificate: bytes, key: bytes) -> bool:
+    """Whether a certificate and a key in PEM belong together."""
+    try:
+        own = serialization.load_pem_private_key(key, None).public_key()
+    except ValueError:
+        return False
+    return x509.load_pem_x509_certificate(certificate).public_key() == own
+
+
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension:
     try:
         return certificate.extensions.get_extension_for_class(kind).value

@@ -7,7 +7,7 @@ issued/NAME/REALM/ca.crt, tls.crt, tls.key              NAME's machine gets `iss
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from hitless.files import write_atomic
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY
 
 PRIVATE = 0o600
+SUCCESSOR = "new authority, which issues in 90 days: until then hand out every folder, and start mosquitto again once"
 Parsed = TypeVar("Parsed")
 
 
@@ -59,11 +60,13 @@ class AuthorityStore:
         ]
 
     def issued(self, realm: Realm) -> list[Issued]:
-        """The certificates of a realm."""
-        return [
-            self._parsed(path, lambda pem: certificates.read_issued(realm, pem))
-            for path in sorted((self.folder / "issued").glob(f"*/{realm}/{CERTIFICATE}"))
-        ]
+        """The certificates of a realm. One that an interrupted renewal left with another's key has no issuer."""
+        found = []
+        for path in sorted((self.folder / "issued").glob(f"*/{realm}/{CERTIFICATE}")):
+            one = self._parsed(path, lambda pem: certificates.read_issued(realm, pem))
+            whole = certificates.fit(self._read(path), self._read(path.with_name(KEY)))
+            found.append(one if whole else replace(one, issuer=""))
+        return found
 
     def bring_up_to_date(self, more: Iterable[Subject], now: float, *, rotate: bool = False) -> list[Done]:
         """Make what is due: new ones, renewals, a successor of an authority; on `rotate`, all certificates anew.
@@ -80,11 +83,12 @@ class AuthorityStore:
 
     def new_authority(self, realm: Realm, now: float) -> Done:
         """Make an authority's successor before it is due; it issues once it has spread."""
+        first = not self.authorities(realm)
         own, pair = certificates.make_authority(realm, now)
         path = self.folder / "authorities" / realm / f"{own.id}.crt"
         self._write(path.with_suffix(".key"), pair.key)
         self._write(path, pair.certificate)
-        return Done(realm, "", "new authority", path)
+        return Done(realm, "", "first authority" if first else SUCCESSOR, path)
 
     def _subjects(self) -> Iterator[Subject]:
         return (one.subject for realm in Realm for one in self.issued(realm))

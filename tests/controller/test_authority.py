@@ -25,7 +25,7 @@ from controller.authority.plan import (
 from controller.authority.watch import CertificateWatch
 from controller.fabric.file import FabricError, load
 from controller.operator.cli import main
-from hitless.tls import Identity
+from hitless.tls import Identity, TlsError
 from tests.authority import HERE, authority
 
 NOW = 2_000_000_000.0
@@ -83,6 +83,16 @@ def test_keys_are_for_their_owner_alone_and_making_twice_changes_nothing(tmp_pat
     assert all(path.stat().st_mode & 0o077 == 0 for path in (*files, store.folder))
     assert store.bring_up_to_date([NODE], time.time()) == []
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_renewal_that_was_interrupted_is_made_good_by_the_next(tmp_path: Path) -> None:
+    store = authority(tmp_path / "authority", ["edge1", "edge2"])
+    folder = store.issued_folder(Realm.BUS, "edge1")
+    (folder / "tls.key").write_bytes((store.issued_folder(Realm.BUS, "edge2") / "tls.key").read_bytes())
+    with pytest.raises(TlsError, match=r"tls\.key is not the key of tls\.crt"):
+        Identity(folder).client()
+    assert [done.name for done in store.bring_up_to_date((), time.time())] == ["edge1"]
+    Identity(folder).client()
 
 
 def test_the_command_makes_what_a_fabric_needs_and_says_how_long_it_lasts(tmp_path: Path) -> None:
