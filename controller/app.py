@@ -3,22 +3,29 @@
 import asyncio
 import logging
 import signal
+import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
+from controller.authority.plan import Realm
+from controller.authority.watch import CertificateWatch, Peer
 from controller.controller import Controller
 from controller.fabric.file import Fabric, load
 from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
+from controller.nodes.components import Library
 from controller.observe.log import EventLog
 from controller.operator import api, sentences
 from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
+from controller.operator.roles import guard
 from controller.state import StateFile
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
@@ -26,6 +33,7 @@ from hitless.files import StateError
 from hitless.located import LocatedError
 from hitless.modes import Mode
 from hitless.mqtt.broker import BrokerSettings, Credentials, CredentialsError
+from hitless.tls import Identity, TlsError
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +52,7 @@ class Settings:
     fabric: Path
     components: Path
     mode: Mode
+    tls: Path | None
     credentials: Path | None
     state: Path
     event_log: Path | None
@@ -63,11 +72,12 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
-    fabric = load(settings.fabric)
+    fabric = _with_tls(load(settings.fabric), settings.tls)
     components = packing.pack_all(settings.components, packing.base_url(fabric))
     strategy = MODES[settings.mode]
     deployments.check(fabric, components, at_node_addresses=strategy.at_node_addresses)
     broker = _broker(fabric, settings.credentials)
+    trust = _trust(fabric)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:
         controller = Controller(
             fabric,
@@ -77,20 +87,76 @@ async def _main(settings: Settings) -> None:
             StateFile(settings.state / "state.json"),
             KeyFile(settings.state / "keys.json"),
             events,
+            trust.watch,
         )
-        place = fabric.repository
-        files = repository.application(components.all())
-        calls = api.application(controller.status, controller.commands, events)
         try:
-            async with (
-                _serving(files, lambda runner: web.TCPSite(runner, place.host, place.port), "the repository"),
-                _serving(calls, lambda runner: web.SockSite(runner, listener), "the API"),
-                MetricsServer(fabric.metrics.host, fabric.metrics.port, FabricCollector(controller.steering)),
-            ):
+            async with AsyncExitStack() as parts:
+                for part in _parts(fabric, trust, components, controller, events, listener):
+                    await parts.enter_async_context(part)
                 log.info("fabric %s, %s: commands at %s", fabric.name, settings.mode, settings.socket)
                 await _until_told_to_end(controller)
         finally:
             settings.socket.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """Whom the controller's servers let in; None: they do not speak TLS."""
+
+    nodes_only: ssl.SSLContext | None
+    anyone: ssl.SSLContext | None
+    """Who shows no certificate needs a token."""
+    watch: CertificateWatch
+
+
+def _trust(fabric: Fabric) -> _Trust:
+    """The certificates that a fabric names. Raises StartError."""
+    own: dict[str, Identity] = {}
+    peers: list[Peer] = []
+    nodes_only = anyone = None
+    try:
+        if fabric.tls.bus is not None:
+            bus = own["controller (bus)"] = Identity(Path(fabric.tls.bus))
+            nodes_only, anyone = bus.server(), bus.server(client_certificate=ssl.CERT_OPTIONAL)
+            peers.append(Peer("broker", fabric.broker.host, fabric.broker.port, bus))
+        if fabric.tls.switches is not None:
+            switches = own["controller (switches)"] = Identity(Path(fabric.tls.switches))
+            switches.client()
+            for name, spec in fabric.switches.items():
+                host, _, port = spec.p4runtime.rpartition(":")
+                if host != "unix":
+                    peers.append(Peer(f"switch {name}", host, int(port), switches))
+    except TlsError as error:
+        raise StartError(f"{error}: hitless authority makes them") from error
+    servers = [context for context in (nodes_only, anyone) if context is not None]
+    return _Trust(nodes_only, anyone, CertificateWatch(own, peers, servers))
+
+
+def _parts(
+    fabric: Fabric,
+    trust: _Trust,
+    components: Library,
+    controller: Controller,
+    events: EventLog,
+    listener: socket.socket,
+) -> Iterator[AbstractAsyncContextManager[object]]:
+    """What the controller serves, and to whom."""
+    place, files = fabric.repository, repository.application(components.all())
+    yield _serving(
+        files,
+        lambda runner: web.TCPSite(runner, place.host, place.port, ssl_context=trust.nodes_only),
+        "the repository",
+    )
+    calls = partial(api.application, controller.status, controller.commands, events)
+    yield _serving(calls(), lambda runner: web.SockSite(runner, listener), "the API")
+    if (remote := fabric.api) is not None:
+        yield _serving(
+            calls(guard(remote)),
+            lambda runner: web.TCPSite(runner, remote.host, remote.port, ssl_context=trust.anyone),
+            "the API over the network",
+        )
+    collector = FabricCollector(controller.steering, trust.watch)
+    yield MetricsServer(fabric.metrics.host, fabric.metrics.port, collector)
 
 
 async def _until_told_to_end(controller: Controller) -> None:
@@ -137,4 +203,15 @@ def _broker(fabric: Fabric, credentials: Path | None) -> BrokerSettings:
         identity = Credentials.read(path) if path is not None else None
     except CredentialsError as error:
         raise StartError(f"{error}: give the right file with --credentials") from error
-    return BrokerSettings.of(place.host, place.port, identity)
+    if fabric.tls.bus is None:
+        log.warning("no tls.bus in the fabric file: keys and jobs cross the network in clear (docs/security.md)")
+        return BrokerSettings.of(place.host, place.port, identity)
+    return BrokerSettings.of(place.host, place.port, identity, tls=Path(fabric.tls.bus))
+
+
+def _with_tls(fabric: Fabric, folder: Path | None) -> Fabric:
+    """The fabric with certificates from the command line, or else as the file says."""
+    if folder is not None:
+        given = {realm.value: str(folder / realm) for realm in Realm}
+        fabric = fabric.model_copy(update={"tls": fabric.tls.model_copy(update=given)})
+    return fabric

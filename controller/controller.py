@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 
+from controller.authority.watch import CertificateWatch
 from controller.fabric.schema import Fabric
 from controller.keys.files import KeyFile
 from controller.keys.ring import KeyRing
@@ -11,7 +12,8 @@ from controller.keys.rotation import KeyKeeper
 from controller.nodes import deployments, shadows
 from controller.nodes.components import Library
 from controller.nodes.link import SUBSCRIPTIONS, NodeLink
-from controller.nodes.view import KeyUpdate, PresenceUpdate
+from controller.nodes.view import ClockUpdate, KeyUpdate, PresenceUpdate
+from controller.observe.events import WarningEvent
 from controller.observe.log import EventLog
 from controller.operator.commands import Commands
 from controller.operator.documents import Status
@@ -41,11 +43,13 @@ class Controller:
         state_file: StateFile,
         key_file: KeyFile,
         events: EventLog,
+        certificates: CertificateWatch,
     ) -> None:
         """Reads the state and begins a new term. Raises StateError, and SwitchError without a compiled program."""
         self._fabric = fabric
         self._components = components
         self._events = events
+        self._certificates = certificates
         self._state_file = state_file
         state = state_file.load()
         self._endpoints = EndpointTable(term=state.term + 1)
@@ -99,6 +103,7 @@ class Controller:
             tasks.create_task(self.commands.run())
             tasks.create_task(self.commands.watch_pins())
             tasks.create_task(self._keys.run())
+            tasks.create_task(self._certificates.run(self._warn))
 
     async def status(self) -> Status:
         """What there is and how it is now: asks the switches, and waits for nobody who does not answer."""
@@ -117,8 +122,13 @@ class Controller:
                 doubts=self.steering.doubts,
                 now=time.monotonic(),
                 last_event=self._events.last,
+                warnings=self._certificates.warnings(time.time()),
             )
         )
+
+    def _warn(self, text: str) -> None:
+        log.warning("%s", text)
+        self._events.add(WarningEvent(what=text))
 
     def _moved(self) -> None:
         """Have every node run its components, know where the services are that they call, and know its roles."""
@@ -166,6 +176,10 @@ class Controller:
         match self._nodes.message(topic, payload, retained):
             case PresenceUpdate() as update:
                 self.steering.presence(update.node, update.online)
+            case ClockUpdate() as update:
+                # What the broker kept was said at some time before.
+                ahead = None if retained else update.time - time.time()
+                self._certificates.heard(update.node, update.certificate_expires, ahead)
             case KeyUpdate() as update:
                 for name, service in self._fabric.services.items():
                     if service.component == update.component and update.node in service.instances:

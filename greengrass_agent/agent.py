@@ -31,12 +31,15 @@ from hitless.mqtt.messages import (
     ShadowUpdate,
     StartNext,
 )
+from hitless.tls import Identity, TlsError
 from hitless.wire.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 
 VERSION = "2.6.0"
 """The Greengrass whose conventions the agent follows."""
+CADENCE_S = 3600.0
+"""Between two messages of health where nothing happens."""
 HEALTHY = frozenset(
     {
         ComponentState.RUNNING,
@@ -71,6 +74,7 @@ class Agent:
             self._mqtt.publish,
             self._publish_health,
             allow_privilege=config.allow_privilege,
+            identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
         )
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
@@ -84,6 +88,7 @@ class Agent:
                 tasks: list[asyncio.Task[None]] = [
                     asyncio.create_task(self._mqtt.run()),
                     asyncio.create_task(self._jobs.run()),
+                    asyncio.create_task(self._tell_regularly()),
                 ]
                 waiting = asyncio.create_task(stop.wait())
                 await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -97,6 +102,23 @@ class Agent:
                 await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await self._runtime.close()
+
+    async def _tell_regularly(self) -> None:
+        """Tell the node's clock and certificate also where nothing happens."""
+        while True:
+            await asyncio.sleep(CADENCE_S)
+            self._publish_health("CADENCE")
+
+    def _certificate_expires(self) -> int | None:
+        """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
+        brokers = (self._config.broker, self._config.metrics_broker)
+        folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
+        try:
+            ends = [Identity(folder).certificate().not_after for folder in folders]
+        except TlsError as error:
+            log.error("%s", error)
+            return None
+        return int(min(ends) * 1000) if ends else None
 
     def _connected(self) -> None:
         for name in self._runtime.components:
@@ -177,6 +199,7 @@ class Agent:
             ),
             sequence_number=self._health_sequence,
             timestamp=time.time_ns() // 1_000_000,
+            certificate_expires=self._certificate_expires(),
             trigger=trigger,
             components=tuple(
                 ComponentHealth(

@@ -85,7 +85,8 @@ class AgentConfig(BaseModel):
     """Cores that a component may use at most, unless its deployment says otherwise."""
     component_processes: Annotated[int, Field(ge=8)] = 512
     """Processes and threads that a component may have at a time."""
-    metrics_over_mqtt: bool = False
+    metrics_broker: BrokerSettings | None = None
+    """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
 

@@ -52,6 +52,7 @@ from hitless.mqtt.messages import (
     Message,
     MessageError,
 )
+from hitless.tls import Identity
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +72,16 @@ class Jobs:
         tell_health: Callable[[str], None],
         *,
         allow_privilege: bool,
+        identity: Identity | None = None,
     ) -> None:
         """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger.
 
-        `allow_privilege`: whether the node's owner lets scripts run as root.
+        `allow_privilege`: whether the node's owner lets scripts run as root. `identity`: who the node is to the
+        repository.
         """
         self._node = node
         self._store = store
+        self._identity = identity
         self._runtime = runtime
         self._publish = publish
         self._tell_health = tell_health
@@ -98,7 +102,7 @@ class Jobs:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Run the components of the deployment in force; go on with one that an earlier agent was killed in."""
-        async with Downloader.open(self._store) as self._downloader:
+        async with Downloader.open(self._store, self._identity) as self._downloader:
             way = self._deployer.record.under_way
             gone = set(way.names) - set(self._deployer.current) if way is not None else ()
             if way is not None:

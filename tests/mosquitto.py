@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from controller.authority.plan import Realm
+from controller.authority.store import AuthorityStore
 from hitless.mqtt.broker import BrokerSettings, Credentials
+from hitless.mqtt.identities import BROKER
+from hitless.tls import Identity
 from tests.patience import PATIENCE
 from tests.ports import free_port
 from topologies import broker
@@ -26,22 +30,34 @@ class Mosquitto:
         port: int | None = None,
         address: str = "127.0.0.1",
         identities: Iterable[Credentials] | None = None,
+        authority: AuthorityStore | None = None,
         access: str = "pattern readwrite #\n",
     ) -> None:
-        """`identities` are who may come; without them, everyone. `access` is the access list of those who may."""
+        """Whom it lets in: those with one of the `identities`, or with a certificate of the `authority`, or everyone.
+
+        `access` is the access list of those who have a name.
+        """
         self.address = address
         self.port = port or free_port()
+        self.authority = authority
+        self.folder = folder
         self._identities = {one.username: one for one in identities or ()}
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder = folder
-        if identities is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._configuration = folder / "mosquitto.conf"
-            self._configuration.write_text(f"listener {self.port} {address}\nallow_anonymous true\nuser root\n")
-        else:
-            self._configuration, _ = broker.write_configuration(
-                folder, address, self.port, self._identities.values(), access
-            )
+        self._configuration = folder / "mosquitto.conf"
+        if authority is not None:
+            identity = Identity(authority.issued_folder(Realm.BUS, BROKER))
+            broker.write_configuration(folder, address, self.port, identity, access)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        who = "allow_anonymous true\n" if identities is None else self._with_passwords(access)
+        self._configuration.write_text(f"listener {self.port} {address}\nuser root\n{who}")
+
+    def _with_passwords(self, access: str) -> str:
+        passwords, rights = self.folder / "passwords", self.folder / "access"
+        passwords.write_text("".join(f"{one.username}:{one.password}\n" for one in self._identities.values()))
+        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
+        rights.write_text(access)
+        return f"allow_anonymous false\npassword_file {passwords}\nacl_file {rights}\n"
 
     @property
     def pid(self) -> int:
@@ -49,7 +65,10 @@ class Mosquitto:
         return self._process.pid
 
     def settings(self, name: str | None = None, password: str | None = None) -> BrokerSettings:
-        """Where it is, for one of the identities, perhaps with another password."""
+        """Where it is, for one of those it lets in, perhaps with another password."""
+        if self.authority is not None:
+            assert name is not None, "nobody comes without a certificate"
+            return BrokerSettings.of(self.address, self.port, tls=self.authority.issued_folder(Realm.BUS, name))
         identity = self._identities[name] if name else None
         if name and password:
             identity = Credentials(username=name, password=password)
@@ -57,18 +76,18 @@ class Mosquitto:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        if self._identities:
-            for parent in (self._folder.parent, *self._folder.parent.parents[:3]):
+        if self.authority is not None:
+            for parent in (self.folder.parent, *self.folder.parent.parents[:3]):
                 parent.chmod(
                     0o755
                 )  # it gives up root and must reach its files; another pytest beside this one closes them
-        with (self._folder / "output").open("ab") as output:
+        with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 ["mosquitto", "-c", str(self._configuration)], stdout=output, stderr=output
             )
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            assert self._process.poll() is None, f"mosquitto ended: {(self._folder / 'output').read_text()}"
+            assert self._process.poll() is None, f"mosquitto ended: {(self.folder / 'output').read_text()}"
             with socket.socket() as probe:
                 if probe.connect_ex((self.address, self.port)) == 0:
                     return
@@ -95,10 +114,11 @@ def mosquitto(
     port: int | None = None,
     address: str = "127.0.0.1",
     identities: Iterable[Credentials] | None = None,
+    authority: AuthorityStore | None = None,
     access: str = "pattern readwrite #\n",
 ) -> Iterator[Mosquitto]:
     """A running broker, ended with the block."""
-    own = Mosquitto(folder, port=port, address=address, identities=identities, access=access)
+    own = Mosquitto(folder, port=port, address=address, identities=identities, authority=authority, access=access)
     own.start()
     try:
         yield own

@@ -13,7 +13,11 @@ from typing import NoReturn
 
 import click
 
+from controller.authority.plan import Realm
+from controller.authority.store import AuthorityStore
 from controller.fabric.file import FabricError, load
+from hitless.mqtt.identities import CONTROLLER
+from hitless.tls import AUTHORITY, CERTIFICATE, KEY
 from topologies import layout, leftovers, network, targets
 from topologies.processes import ProcessEnded, in_namespace
 from topologies.requirements import Unmet, check
@@ -77,7 +81,9 @@ def shell(fabric: Path, name: str | None, python: str) -> None:
     pid = where[network.controller_host_name(loaded)]
     # Election id 0,1 is below the controller's: the shell may read, and the controller stays primary.
     command = [python, "-m", "p4runtime_sh", "--grpc-addr", switch.p4runtime, "--device-id", str(switch.device_id)]
-    command += ["--election-id", "0,1"]
+    tls = AuthorityStore(leftovers.RUNTIME / "authority").issued_folder(Realm.SWITCHES, CONTROLLER)
+    command += ["--ssl", "--cacert", str(tls / AUTHORITY), "--cert", str(tls / CERTIFICATE)]
+    command += ["--private-key", str(tls / KEY), "--election-id", "0,1"]
     line = in_namespace(pid, command)
     os.execvp(line[0], line)
 

@@ -11,6 +11,8 @@ from typing import Any
 from mininet.net import Mininet
 from mininet.node import Host, Switch
 
+from controller.authority.plan import Realm
+from controller.authority.store import AuthorityStore
 from controller.fabric.file import Fabric
 from topologies import targets
 from topologies.layout import HOSTS_PREFIX, MANAGEMENT_PORT, MANAGEMENT_PREFIX, controller_host
@@ -22,11 +24,14 @@ OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 class SteeringSwitch(Switch):  # type: ignore[misc]
     """A P4Runtime target in a namespace of its own; ``target`` is softswitch or bmv2, both take the same arguments."""
 
-    def __init__(self, name: str, *, target: str, device_id: int, p4runtime: str, log: Path, **parameters: Any) -> None:
+    def __init__(
+        self, name: str, *, target: str, device_id: int, p4runtime: str, tls: Path, log: Path, **parameters: Any
+    ) -> None:
         super().__init__(name, **{**parameters, "inNamespace": True})
         self.target = target
         self.device_id = device_id
         self.p4runtime = p4runtime
+        self.tls = tls
         self.log = log
         self.process: Process | None = None
 
@@ -34,7 +39,7 @@ class SteeringSwitch(Switch):  # type: ignore[misc]
         """Start the target with every data port; it forwards nothing until a controller pushes a program."""
         ports = {port: intf.name for port, intf in self.intfs.items() if 0 < port < MANAGEMENT_PORT}
         command = targets.command(
-            self.target, device_id=self.device_id, ports=ports, p4runtime=self.p4runtime, log_level="warn"
+            self.target, device_id=self.device_id, ports=ports, p4runtime=self.p4runtime, tls=self.tls
         )
         self.process = start(f"switch {self.name} ({self.target})", command, self.log, namespace=self.pid, nice=-10)
 
@@ -63,15 +68,16 @@ class LearningBridge(Switch):  # type: ignore[misc]
         run_in(self, "ip", "link", "set", "bridge", "up")
 
 
-def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
+def build(fabric: Fabric, logs: Path, target: str | None, authority: AuthorityStore) -> Mininet:
     """Build and start the network of a fabric; ``target`` None puts learning bridges in the switches' place.
 
+    The switches serve P4Runtime with the certificates that ``authority`` has issued them.
     The fabric must be one that `layout` lets pass. The caller stops the network (``Mininet.stop``), also after an
     exception from here on.
     """
     network = Mininet(build=False, controller=None)
     try:
-        switches = {name: add_switch(network, fabric, name, logs, target) for name in fabric.switches}
+        switches = {name: add_switch(network, fabric, name, logs, target, authority) for name in fabric.switches}
         for host_name, host in fabric.hosts.items():
             mininet_host = network.addHost(
                 host_name,
@@ -118,7 +124,9 @@ def build(fabric: Fabric, logs: Path, target: str | None) -> Mininet:
     return network
 
 
-def add_switch(network: Mininet, fabric: Fabric, name: str, logs: Path, target: str | None) -> Any:
+def add_switch(
+    network: Mininet, fabric: Fabric, name: str, logs: Path, target: str | None, authority: AuthorityStore
+) -> Any:
     """Add a P4 switch of the fabric, or a learning bridge in its place."""
     if target is None:
         return network.addSwitch(name, cls=LearningBridge)
@@ -129,6 +137,7 @@ def add_switch(network: Mininet, fabric: Fabric, name: str, logs: Path, target: 
         target=target,
         device_id=spec.device_id,
         p4runtime=spec.p4runtime,
+        tls=authority.issued_folder(Realm.SWITCHES, name),
         log=logs / f"switch-{name}.log",
     )
 

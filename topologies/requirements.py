@@ -12,7 +12,6 @@ TOOLS = {
     "ethtool": "ethtool",
     "nsenter": "util-linux",
     "mosquitto": "mosquitto",
-    "mosquitto_passwd": "mosquitto",
     "gcc": "gcc",
 }
 

@@ -6,7 +6,9 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+from hitless.tls import AUTHORITY, CERTIFICATE, KEY
 from hitless.words import CPU_PORT, DROP_PORT
 
 BMV2 = "simple_switch_grpc"
@@ -41,11 +43,18 @@ def require(name: str) -> None:
 
 
 def command(
-    name: str, *, device_id: int, ports: Mapping[int, str], p4runtime: str, log_level: str = "warn"
+    name: str,
+    *,
+    device_id: int,
+    ports: Mapping[int, str],
+    p4runtime: str,
+    tls: Path | None = None,
+    log_level: str = "warn",
 ) -> list[str]:
     """The command line that starts a target without a program on `ports` (number to interface).
 
-    `p4runtime` is the address and port to serve P4Runtime on. A BMv2 built with Thrift also listens on port 9090 of
+    `p4runtime` is the address and port to serve P4Runtime on; with `tls`, a folder of `hitless.tls`, only to those that
+    its authority knows. A BMv2 built with Thrift also listens on port 9090 of
     every address, so it belongs in a network namespace of its own.
     """
     require(name)
@@ -53,4 +62,7 @@ def command(
     interfaces = [word for port, interface in sorted(ports.items()) for word in ("-i", f"{port}@{interface}")]
     general = ["--device-id", str(device_id), *interfaces, "--log-console", "-L", log_level, "--no-p4"]
     own = ["--grpc-server-addr", p4runtime, "--cpu-port", str(CPU_PORT), "--drop-port", str(DROP_PORT)]
+    if tls is not None:
+        own += ["--grpc-server-ssl", "--grpc-server-with-client-auth", "--grpc-server-cacert", str(tls / AUTHORITY)]
+        own += ["--grpc-server-cert", str(tls / CERTIFICATE), "--grpc-server-key", str(tls / KEY)]
     return [*program, *general, "--", *own]

@@ -16,6 +16,8 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from pydantic import BaseModel
 
+from controller.authority.plan import Realm, Subject, subjects
+from controller.authority.store import AuthorityStore
 from controller.fabric.file import Fabric
 from controller.operator.client import Client, NoControllerError, RefusedError
 from controller.operator.documents import Status
@@ -24,7 +26,10 @@ from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.component.states import ComponentState
 from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
-from hitless.mqtt.broker import BrokerSettings, Credentials
+from hitless.mqtt.access import access_list
+from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, emitter_identity
+from hitless.tls import Identity
 from hitless.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
@@ -48,7 +53,7 @@ class Testbed:
     network: Mininet
     logs: Path
     runtime: Path
-    credentials: Mapping[str, Credentials]
+    authority: AuthorityStore
     hierarchy: cgroups.Hierarchy
     components: Path
     evidence: bool
@@ -99,8 +104,9 @@ class Testbed:
         (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
 
     def broker_settings(self, identity: str) -> BrokerSettings:
-        """Where the broker is, for one who has this user name there."""
-        return BrokerSettings.of(self.fabric.broker.host, self.fabric.broker.port, self.credentials[identity])
+        """Where the broker is, for one who has this name there."""
+        tls = self.authority.issued_folder(Realm.BUS, identity)
+        return BrokerSettings.of(self.fabric.broker.host, self.fabric.broker.port, tls=tls)
 
     def competing(self, node: str) -> list[Path]:
         """The control groups that a process joins to compete with the functions of a node for its budget."""
@@ -130,7 +136,7 @@ class Testbed:
         host = network.controller_host_name(self.fabric)
         command = [sys.executable, "-m", "controller", "controller", str(self.fabric_path)]
         command += ["--components", str(self.components), "--socket", str(self.socket)]
-        command += ["--credentials", str(self.runtime / "credentials" / f"{broker.CONTROLLER}.json")]
+        command += ["--tls", str(self.authority.issued_folder(Realm.BUS, CONTROLLER).parent)]
         command += ["--state", str(self.runtime / "controller"), "--mode", self.mode]
         command += ["--event-log", str(self.logs / "events.ndjson")]
         return self.start("controller", command, host=host)
@@ -192,6 +198,7 @@ async def testbed(
     *,
     target: str | None,
     clients: Sequence[str],
+    controllers: Sequence[str] = (CONTROLLER,),
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
     components: Path = REPOSITORY_ROOT / "apps",
@@ -200,6 +207,7 @@ async def testbed(
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
+    ``controllers`` may do at the broker what the controller may.
     ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from.
     With ``evidence`` the nodes write down each execution and each report,
     below ``logs``. Raises Busy, FabricError, NotReady, ProcessEnded.
@@ -210,8 +218,12 @@ async def testbed(
     with leftovers.exclusive(runtime):
         leftovers.clean(runtime)
         logs.mkdir(parents=True, exist_ok=True)
-        credentials = broker.make_credentials(fabric.nodes, clients)
-        net = network.build(fabric, logs, target)
+        for name in ("broker", "agents", "controller", "authority", "nodes"):
+            shutil.rmtree(runtime / name, ignore_errors=True)
+        authority = AuthorityStore(runtime / "authority")
+        named = (*map(client_identity, clients), *controllers)
+        authority.bring_up_to_date([*(Subject(Realm.BUS, name) for name in named), *subjects(fabric)], time.time())
+        net = network.build(fabric, logs, target, authority)
         hierarchy = cgroups.Hierarchy.detect()
         bed = Testbed(
             fabric,
@@ -220,7 +232,7 @@ async def testbed(
             net,
             logs,
             runtime,
-            credentials,
+            authority,
             hierarchy,
             components,
             evidence,
@@ -229,7 +241,7 @@ async def testbed(
             bed.record()
             for node in fabric.nodes:
                 bed.hierarchy.create(node, budget_cores)
-            write_secrets(bed, clients)
+            write_settings(bed, access_list(fabric.nodes, clients, controllers))
             bed.start_broker()
             bed.start_controller()
             for node in fabric.nodes:
@@ -242,21 +254,15 @@ async def testbed(
                 bed.hierarchy.remove(node)
             leftovers.forget(runtime)
             (runtime / "namespaces.json").unlink(missing_ok=True)
-            shutil.rmtree(runtime / "credentials", ignore_errors=True)
+            shutil.rmtree(runtime / "authority", ignore_errors=True)
 
 
-def write_secrets(bed: Testbed, clients: Sequence[str]) -> None:
-    """Begin with an empty runtime folder: the broker's configuration, everyone's credentials, the agents' settings."""
+def write_settings(bed: Testbed, access: str) -> None:
+    """Write the broker's configuration with its access list, and the agents' settings."""
     fabric, runtime = bed.fabric, bed.runtime
-    for name in ("broker", "agents", "controller", "credentials", "nodes"):
-        shutil.rmtree(runtime / name, ignore_errors=True)
     runtime.chmod(0o755)
-    access = broker.access_list(fabric.nodes, clients)
-    broker.write_configuration(
-        runtime / "broker", str(fabric.broker.host), fabric.broker.port, bed.credentials.values(), access
-    )
-    for name, one in bed.credentials.items():
-        write_private(runtime / "credentials" / f"{name}.json", one)
+    identity = Identity(bed.authority.issued_folder(Realm.BUS, BROKER))
+    broker.write_configuration(runtime / "broker", fabric.broker.host, fabric.broker.port, identity, access)
     for name in fabric.nodes:
         write_private(runtime / "agents" / f"{name}.json", agent_config(bed, name))
 
@@ -280,7 +286,7 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         log_dir=bed.logs / "nodes" / node,
         evidence=bed.evidence,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
-        metrics_over_mqtt=bed.mode == RECONFIGURATION,
+        metrics_broker=bed.broker_settings(emitter_identity(node)) if bed.mode == RECONFIGURATION else None,
         mode=bed.mode,
     )
 

@@ -8,14 +8,18 @@ from controller.fabric.paths import tree
 from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from controller.fabric.sources import NO_SOURCES
 from hitless.located import Location
+from hitless.mqtt.identities import BROKER, CLIENT_PREFIX, CONTROLLER, EMITTER_SUFFIX, emitter_identity
 from hitless.words import MEMBERS, SERVICE_NETWORK, Affinity
 
 Problem = tuple[Location, str]
 
+COMMON_NAME = 64
+"""Letters that the name in a certificate has at most (RFC 5280, ub-common-name)."""
+
 
 def mistakes(fabric: Fabric) -> list[Problem]:
     """Every contradiction in the fabric: where it stands, and what was expected."""
-    return [*_switches(fabric), *_hosts(fabric), *_nodes(fabric), *_services(fabric)]
+    return [*_bus(fabric), *_switches(fabric), *_hosts(fabric), *_nodes(fabric), *_services(fabric)]
 
 
 def _repeated(values: Iterable[tuple[Location, Hashable, str]], mend: str) -> Iterator[Problem]:
@@ -35,6 +39,23 @@ def _dotted(location: Location) -> str:
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     listed = ", ".join(sorted(known)) or "none is defined"
     return f"expected the name of a {what} ({listed}), got {name!r}"
+
+
+def _bus(fabric: Fabric) -> Iterator[Problem]:
+    taken = {CONTROLLER: "the controller's", BROKER: "the broker's"}
+    for name in fabric.nodes:
+        if name in taken or name.startswith(CLIENT_PREFIX) or name.endswith(EMITTER_SUFFIX):
+            owner = taken.get(name, "a client's" if name.startswith(CLIENT_PREFIX) else "an emitter's")
+            yield ("nodes", name), f"expected another name: on the bus, {name} is {owner}"
+        if len(emitter_identity(name)) > COMMON_NAME:
+            longest = COMMON_NAME - len(EMITTER_SUFFIX)
+            yield ("nodes", name), f"expected at most {longest} letters: its emitter's certificate holds no longer name"
+    if fabric.api is not None:
+        if fabric.tls.bus is None:
+            yield ("api",), "expected tls.bus too: tokens and commands do not cross a network in clear"
+        for number, name in enumerate(fabric.api.read):
+            if name in fabric.api.operate:
+                yield ("api", "read", number), f"{name} stands in operate, which includes reading: name it once"
 
 
 def _switches(fabric: Fabric) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from controller.fabric.checks import mistakes
-from controller.fabric.schema import Fabric, Host, Instance, Node, Service, SwitchSpec
+from controller.fabric.schema import Fabric, Host, Instance, Node, Part, Service, SwitchSpec
 from hitless.located import LocatedError, read, validate
 
 __all__ = [
@@ -29,7 +29,20 @@ def load(path: str | Path) -> Fabric:
     found = [source.mistake(location, problem) for location, problem in mistakes(fabric)]
     if found:
         raise FabricError(sorted(found, key=lambda mistake: mistake.line))
-    if fabric.broker.credentials is None:
-        return fabric
-    credentials = str(Path(path).absolute().parent / fabric.broker.credentials)
-    return fabric.model_copy(update={"broker": fabric.broker.model_copy(update={"credentials": credentials})})
+    return _located(fabric, Path(path).absolute().parent)
+
+
+def _located(fabric: Fabric, folder: Path) -> Fabric:
+    """The same with the paths in it taken from the file's folder."""
+
+    def absolute(part: Part, *names: str) -> dict[str, str]:
+        return {name: str(folder / value) for name in names if (value := getattr(part, name)) is not None}
+
+    broker, tls, api = fabric.broker, fabric.tls, fabric.api
+    return fabric.model_copy(
+        update={
+            "broker": broker.model_copy(update=absolute(broker, "credentials")),
+            "tls": tls.model_copy(update=absolute(tls, "bus", "switches")),
+            "api": api and api.model_copy(update=absolute(api, "tokens")),
+        }
+    )

@@ -72,6 +72,7 @@ Id = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")
 ]
+Identity = Annotated[str, Field(min_length=1, max_length=64), Described("name of a certificate or token")]
 
 
 class Part(BaseModel):
@@ -113,10 +114,22 @@ class Broker(Part):
 
     host: str
     """Name or address, as the nodes reach it too."""
-    port: TransportPort = 1883
-    """TCP."""
+    port: TransportPort = 8883
+    """TCP; by custom 8883 with TLS, and 1883 in clear."""
     credentials: str | None = None
-    """A JSON file {"username": ..., "password": ...}: who the controller is there. Relative to the fabric file."""
+    """A JSON file {"username": ..., "password": ...}: who the controller is at a broker that does not know it by its
+    certificate. Relative to the fabric file."""
+
+
+class Tls(Part):
+    """Folders with `ca.crt`, `tls.crt` and `tls.key`: who the controller is to others, and which authorities it trusts.
+
+    Relative to the fabric file. Without them what is said can be read and changed on its way."""
+
+    bus: str | None = None
+    """To the broker, the nodes that fetch from the repository, and the clients of the API: all three speak TLS."""
+    switches: str | None = None
+    """To the switches, which all serve P4Runtime with TLS, but for those behind a Unix socket."""
 
 
 class HttpServer(Part):
@@ -126,6 +139,23 @@ class HttpServer(Part):
     """Name or address."""
     port: TransportPort
     """TCP."""
+
+
+class Api(Part):
+    """The controller's API over the network, besides its socket: HTTPS at an address of the controller's machine.
+
+    A caller is known by its certificate, or by a token (`hitless token`); its name has to stand in one of the roles."""
+
+    host: str
+    """Name or address, in the controller's certificate too."""
+    port: TransportPort
+    """TCP."""
+    operate: list[Identity] = []
+    """Names that may read and give commands."""
+    read: list[Identity] = []
+    """Names that may read the status and the events."""
+    tokens: str | None = None
+    """The file that `hitless token` writes. Relative to the fabric file; without it, only certificates count."""
 
 
 class SwitchSpec(Part):
@@ -343,8 +373,11 @@ class Fabric(Part):
     gateway: Gateway
     """Of every switch that has none of its own."""
     broker: Broker
+    tls: Tls = Tls()
     repository: HttpServer
-    """Where the controller serves recipes and artefacts to the nodes."""
+    """Where the controller serves recipes and artefacts to the nodes; over HTTPS with `tls.bus`."""
+    api: Api | None = None
+    """Without it, only root and the controller's user on its machine may give commands."""
     metrics: HttpServer = HttpServer(host="127.0.0.1", port=9464)
     """Where the controller serves its metrics to Prometheus."""
     switches: Annotated[dict[Name, SwitchSpec], Field(min_length=1)]

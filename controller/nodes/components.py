@@ -78,7 +78,8 @@ class Library(Mapping[str, Component]):
 
 def base_url(fabric: Fabric) -> str:
     """Where the fabric's nodes find the repository."""
-    return f"http://{fabric.repository.host}:{fabric.repository.port}"
+    scheme = "https" if fabric.tls.bus is not None else "http"
+    return f"{scheme}://{fabric.repository.host}:{fabric.repository.port}"
 
 
 def pack(folder: Path, base_url: str) -> Component:

@@ -7,7 +7,7 @@ from controller.fabric.schema import Fabric
 from controller.nodes.restarts import Restarts
 from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
-from controller.nodes.view import KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
+from controller.nodes.view import ClockUpdate, KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
 from controller.observe.events import ComponentEvent, DeploymentEvent, Event, PresenceEvent
 from hitless.component.states import READY
 from hitless.mqtt import topics
@@ -141,7 +141,7 @@ class NodeLink:
             self._send_deltas(self._shadows.present(node))
         return PresenceUpdate(node, presence.online)
 
-    def _health(self, health: Health, node: str) -> None:
+    def _health(self, health: Health, node: str) -> NodeUpdate:
         before, told = self._rollout.components(node), self._rollout.details(node)
         self._send_job(self._rollout.health(node, health))
         for one in health.components:
@@ -157,6 +157,8 @@ class NodeLink:
                         details=one.status_details,
                     )
                 )
+        expires = health.certificate_expires
+        return ClockUpdate(node, health.timestamp / 1000, expires / 1000 if expires is not None else None)
 
     def _start_next(self, _: StartNext, node: str) -> None:
         answer = self._rollout.start_next(node)

@@ -41,5 +41,16 @@ class KeyUpdate:
     """None: with none."""
 
 
-NodeUpdate = PresenceUpdate | KeyUpdate
+@dataclass(frozen=True, slots=True)
+class ClockUpdate:
+    """A node tells its time, and how long its certificate lasts."""
+
+    node: str
+    time: float
+    """Seconds since 1970, by the node's clock when it said so."""
+    certificate_expires: float | None
+    """Seconds since 1970; None without a certificate."""
+
+
+NodeUpdate = PresenceUpdate | KeyUpdate | ClockUpdate
 """What a node's message means to others than the link."""

@@ -213,6 +213,14 @@ class ComponentEvent(_WithWords):
     """What went wrong, by the node."""
 
 
+class WarningEvent(_Event):
+    """Something will stop if nobody does anything: a certificate nears its end, or a clock is wrong."""
+
+    kind: Literal["warning"] = "warning"
+    what: str
+    """The whole sentence."""
+
+
 def _tag(value: Any) -> str:
     """Which class an event is of: its kind, but two classes share `node`."""
     fields = value if isinstance(value, dict) else {}
@@ -231,6 +239,7 @@ Event = (
     | ShareEvent
     | PresenceEvent
     | ComponentEvent
+    | WarningEvent
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(
@@ -244,12 +253,13 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(
         | Annotated[SwitchEvent, Tag("switch")]
         | Annotated[ShareEvent, Tag("share")]
         | Annotated[PresenceEvent, Tag("node")]
-        | Annotated[ComponentEvent, Tag("component")],
+        | Annotated[ComponentEvent, Tag("component")]
+        | Annotated[WarningEvent, Tag("warning")],
         Discriminator(
             _tag,
             custom_error_type="kind",
             custom_error_message="expected an object of kind "
-            "digest, endpoint, claim, pin, deployment, command, switch, share or node",
+            "digest, endpoint, claim, pin, deployment, command, switch, share, node or warning",
         ),
     ]
 )

@@ -1,4 +1,4 @@
-"""The controller's API: JSON over HTTP on a Unix socket, for the `hitless` command and for scripts: docs/api.md."""
+"""The controller's API: JSON over HTTP on a Unix socket, and over HTTPS where it is asked for: docs/api.md."""
 
 import errno
 import socket
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from controller.observe.log import EventLog
@@ -89,8 +90,13 @@ async def _errors(
         return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
 
 
-def application(status: Callable[[], Awaitable[Status]], commands: Commands, events: EventLog) -> web.Application:
-    """The API of one controller."""
+def application(
+    status: Callable[[], Awaitable[Status]],
+    commands: Commands,
+    events: EventLog,
+    guard: Middleware | None = None,
+) -> web.Application:
+    """The API of one controller. `guard` says who may do what, where others than its socket's owner can call."""
 
     async def get_status(_: web.Request) -> web.Response:
         return _answer(await status())
@@ -135,7 +141,7 @@ def application(status: Callable[[], Awaitable[Status]], commands: Commands, eve
             pass  # the reader has gone
         return response
 
-    app = web.Application(middlewares=[_errors])
+    app = web.Application(middlewares=[_errors, *([guard] if guard is not None else [])])
     app.router.add_get("/v1/status", get_status)
     app.router.add_get("/v1/events", get_events)
     app.router.add_post("/v1/migrate", migrate)

@@ -18,8 +18,10 @@ from rich.text import Text
 
 from controller.observe.events import Event
 from controller.operator import sentences, tables
-from controller.operator.client import Client, NoControllerError, RefusedError
+from controller.operator.authority import authority
+from controller.operator.client import Client, NoControllerError, Place, RefusedError, Remote
 from controller.operator.documents import CommandResult
+from hitless.files import StateError
 from hitless.modes import IN_NETWORK, Mode
 
 DEFAULT_SOCKET = "/run/hitless/controller.sock"
@@ -29,16 +31,24 @@ NO_CONTROLLER = 3
 EVENTS_SHOWN = 10
 """Events below the tables of `hitless watch`."""
 
-socket_option = click.option(
-    "--socket",
-    "socket_path",
-    type=click.Path(path_type=Path),
-    envvar="HITLESS_SOCKET",
-    default=DEFAULT_SOCKET,
-    show_default=True,
-    show_envvar=True,
-    help="The controller's API.",
-)
+
+def _place(context: click.Context, _: click.Parameter, socket_path: Path) -> Place:
+    """Where the controller is: in the network if `--api` says so, else at its socket."""
+    given = context.find_root().params
+    if (url := given.get("api")) is not None:
+        return Remote(url, given["tls"], given["token_file"])
+    return socket_path
+
+
+_SOCKET: dict[str, Any] = {
+    "type": click.Path(path_type=Path),
+    "envvar": "HITLESS_SOCKET",
+    "default": DEFAULT_SOCKET,
+    "show_default": True,
+    "show_envvar": True,
+    "help": "The controller's API.",
+}
+socket_option = click.option("--socket", "socket_path", callback=_place, **_SOCKET)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 force_option = click.option("--force", is_flag=True, help="Even if the instance there cannot serve now.")
 
@@ -61,14 +71,35 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-def main() -> None:
+@click.option("--api", envvar="HITLESS_API", show_envvar=True, help="A controller in the network: https://HOST:PORT.")
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path),
+    envvar="HITLESS_TLS",
+    show_envvar=True,
+    help="For --api: folder with ca.crt, and tls.crt and tls.key if they say who you are.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="HITLESS_TOKEN_FILE",
+    show_envvar=True,
+    help="For --api: file with the token that says who you are.",
+)
+def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
+
+
+main.add_command(authority)
 
 
 @main.command("controller")
 @click.argument("fabric", type=click.Path(path_type=Path))
 @click.option("--components", type=click.Path(path_type=Path), required=True, help="Folder of component folders.")
 @click.option("--mode", type=click.Choice(get_args(Mode)), default=IN_NETWORK, show_default=True)
+@click.option(
+    "--tls", type=click.Path(path_type=Path), help="Folder with bus/ and switches/, in place of the fabric file's tls."
+)
 @click.option("--credentials", type=click.Path(path_type=Path), help="JSON {username, password} for the broker.")
 @click.option(
     "--state",
@@ -79,11 +110,12 @@ def main() -> None:
 )
 @click.option("--event-log", type=click.Path(path_type=Path), help="File to append every event to, as NDJSON.")
 @click.option("--verbose", is_flag=True, help="Log more than decisions.")
-@socket_option
+@click.option("--socket", "socket_path", **_SOCKET)
 def controller_command(
     fabric: Path,
     components: Path,
     mode: Mode,
+    tls: Path | None,
     credentials: Path | None,
     state: Path,
     event_log: Path | None,
@@ -98,6 +130,7 @@ def controller_command(
         fabric=fabric,
         components=components,
         mode=mode,
+        tls=tls,
         credentials=credentials,
         state=state,
         event_log=event_log,
@@ -135,7 +168,7 @@ def check(fabric: Path, components: Path | None) -> None:
 @main.command()
 @socket_option
 @json_option
-def status(socket_path: Path, as_json: bool) -> None:
+def status(socket_path: Place, as_json: bool) -> None:
     """Show switches, nodes, services and every instance's rank, as the switch itself sees it."""
     document = Client(socket_path).status()
     if as_json:
@@ -148,7 +181,7 @@ def status(socket_path: Path, as_json: bool) -> None:
 @click.option("--interval", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Seconds.")
 @socket_option
 @json_option
-def watch(interval: float, socket_path: Path, as_json: bool) -> None:
+def watch(interval: float, socket_path: Place, as_json: bool) -> None:
     """Show the status, and what happens, again and again until Ctrl-C."""
     client = Client(socket_path)
     if as_json:
@@ -187,7 +220,7 @@ def _until_interrupted(action: Callable[[], None], interval: float) -> None:
 @force_option
 @socket_option
 @json_option
-def migrate(service: str, node: str, hold: bool, force: bool, socket_path: Path, as_json: bool) -> None:
+def migrate(service: str, node: str, hold: bool, force: bool, socket_path: Place, as_json: bool) -> None:
     """Make NODE the host of SERVICE's new work; let go after the service's dwell."""
     _done(Client(socket_path).migrate(service, node, hold=hold, force=force), as_json)
 
@@ -198,7 +231,7 @@ def migrate(service: str, node: str, hold: bool, force: bool, socket_path: Path,
 @force_option
 @socket_option
 @json_option
-def pin(service: str, node: str, force: bool, socket_path: Path, as_json: bool) -> None:
+def pin(service: str, node: str, force: bool, socket_path: Place, as_json: bool) -> None:
     """Keep SERVICE on NODE until `hitless release` (the same as `migrate --hold`)."""
     _done(Client(socket_path).migrate(service, node, hold=True, force=force), as_json)
 
@@ -207,7 +240,7 @@ def pin(service: str, node: str, force: bool, socket_path: Path, as_json: bool) 
 @click.argument("service")
 @socket_option
 @json_option
-def release(service: str, socket_path: Path, as_json: bool) -> None:
+def release(service: str, socket_path: Place, as_json: bool) -> None:
     """Let go of SERVICE, which moves nothing by itself."""
     _done(Client(socket_path).release(service), as_json)
 
@@ -218,7 +251,7 @@ def release(service: str, socket_path: Path, as_json: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let it take new work again.")
 @socket_option
 @json_option
-def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool) -> None:
+def drain(service: str, node: str, undo: bool, socket_path: Place, as_json: bool) -> None:
     """Let SERVICE on NODE take no new work, and finish what it has."""
     _done(Client(socket_path).drain(service, node, undo=undo), as_json)
 
@@ -227,7 +260,7 @@ def drain(service: str, node: str, undo: bool, socket_path: Path, as_json: bool)
 @click.argument("node")
 @socket_option
 @json_option
-def exclude(node: str, socket_path: Path, as_json: bool) -> None:
+def exclude(node: str, socket_path: Place, as_json: bool) -> None:
     """Send nothing to NODE and take no report of it, whatever it claims, until `hitless include`.
 
     It is as if its instances were not there: new work and flows go elsewhere, TCP connections to it are reset, and
@@ -240,7 +273,7 @@ def exclude(node: str, socket_path: Path, as_json: bool) -> None:
 @click.argument("node")
 @socket_option
 @json_option
-def include(node: str, socket_path: Path, as_json: bool) -> None:
+def include(node: str, socket_path: Place, as_json: bool) -> None:
     """Let an excluded NODE serve again, from its next report on."""
     _done(Client(socket_path).include(node), as_json)
 
@@ -250,7 +283,7 @@ def include(node: str, socket_path: Path, as_json: bool) -> None:
 @click.argument("node", required=False)
 @socket_option
 @json_option
-def restart(component: str, node: str | None, socket_path: Path, as_json: bool) -> None:
+def restart(component: str, node: str | None, socket_path: Place, as_json: bool) -> None:
     """Launch COMPONENT anew on NODE, or on all nodes that have it, one after the other.
 
     A function's new launch comes up beside the one that serves, which then finishes what it has: no request is lost. A
@@ -266,9 +299,29 @@ def restart(component: str, node: str | None, socket_path: Path, as_json: bool) 
 @click.argument("service", required=False)
 @socket_option
 @json_option
-def rotate_keys(service: str | None, socket_path: Path, as_json: bool) -> None:
+def rotate_keys(service: str | None, socket_path: Place, as_json: bool) -> None:
     """Give the instances of SERVICE, or of all services, new keys for their reports, without a gap."""
     _done(Client(socket_path).rotate_keys(service), as_json)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--file", "path", type=click.Path(path_type=Path), required=True, help="The fabric file's api.tokens.")
+@click.option("--remove", is_flag=True, help="Let NAME's token be good for nothing.")
+def token(name: str, path: Path, remove: bool) -> None:
+    """Make a token for NAME, in place of its last one, and print it: it is kept nowhere else.
+
+    What it may do, api.read and api.operate of the fabric file say.
+    """
+    from controller.operator.roles import TokenFile
+
+    try:
+        if not remove:
+            click.echo(TokenFile(path).make(name))
+        elif not TokenFile(path).remove(name):
+            _fail(f"{name} has no token in {path}", NOT_DONE)
+    except StateError as error:
+        _fail(str(error), NOT_DONE)
 
 
 def _done(result: CommandResult, as_json: bool) -> None:
@@ -280,7 +333,7 @@ def _done(result: CommandResult, as_json: bool) -> None:
 @click.option("--since", type=click.IntRange(min=0), default=0, help="Only events after this number.")
 @socket_option
 @json_option
-def events(follow: bool, since: int, socket_path: Path, as_json: bool) -> None:
+def events(follow: bool, since: int, socket_path: Place, as_json: bool) -> None:
     """Show what has happened: moves and why, deployments, commands, endpoints, switches, nodes."""
     try:
         for event in Client(socket_path).events(since, follow=follow):

@@ -1,4 +1,4 @@
-"""The client of the controller's API (docs/api.md), for the command line and for scripts: plain calls over its socket.
+"""The client of the controller's API (docs/api.md), for the command line and for scripts: plain calls.
 
 Each call is one short request, so a program on asyncio makes it in a thread: `await asyncio.to_thread(client.status)`.
 """
@@ -6,9 +6,13 @@ Each call is one short request, so a program on asyncio makes it in a thread: `a
 import http.client
 import json
 import socket
+import ssl
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -24,6 +28,7 @@ from controller.operator.documents import (
     Status,
 )
 from hitless.faults import faults
+from hitless.tls import AUTHORITY, CERTIFICATE, KEY, explained
 
 TIMEOUT_S = 10.0
 
@@ -49,10 +54,50 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class Client:
-    """The controller that listens at a socket. Every call may raise NoControllerError and RefusedError."""
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A controller's API over the network, and who one is there: by certificate, or by token."""
 
-    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+    url: str
+    """`https://host:port`."""
+    tls: Path | None = None
+    """Folder with `ca.crt`, and `tls.crt` with `tls.key` unless a token says who one is; None: the system's trust."""
+    token_file: Path | None = None
+
+    def __str__(self) -> str:
+        return self.url
+
+    def connection(self, timeout: float | None) -> http.client.HTTPConnection:
+        """A connection, not open yet. Raises NoControllerError."""
+        place = urlsplit(self.url)
+        if place.scheme != "https" or place.hostname is None:
+            raise NoControllerError(f"{self.url}: expected such as https://10.0.0.100:9443")
+        try:
+            context = ssl.create_default_context(cafile=self.tls / AUTHORITY if self.tls is not None else None)
+            if self.tls is not None and (self.tls / CERTIFICATE).exists():
+                context.load_cert_chain(self.tls / CERTIFICATE, self.tls / KEY)
+        except OSError as error:
+            raise NoControllerError(f"no certificates in {self.tls}: {error.strerror or error}") from error
+        return http.client.HTTPSConnection(place.hostname, place.port, timeout=timeout, context=context)
+
+    def headers(self) -> dict[str, str]:
+        """What says who one is. Raises NoControllerError."""
+        if self.token_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
+        except OSError as error:
+            raise NoControllerError(f"{self.token_file}: {error.strerror}") from error
+
+
+Place = Path | Remote
+"""Where a controller's API is: its socket, or somewhere in the network."""
+
+
+class Client:
+    """The controller at a place. Every call may raise NoControllerError and RefusedError."""
+
+    def __init__(self, path: Place, *, timeout_s: float = TIMEOUT_S) -> None:
         """`timeout_s` is how long the controller may be silent in a call; events may take any time."""
         self.path = path
         self._timeout_s = timeout_s
@@ -124,17 +169,23 @@ class Client:
     def _request(
         self, method: str, target: str, body: dict[str, str | bool | None] | None, timeout: float | None
     ) -> http.client.HTTPResponse:
-        connection = _UnixConnection(self.path, timeout)
+        place = self.path
+        connection = place.connection(timeout) if isinstance(place, Remote) else _UnixConnection(place, timeout)
+        headers = place.headers() if isinstance(place, Remote) else {}
         try:
-            connection.request(method, target, None if body is None else json.dumps(body))
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
         except PermissionError as error:
-            raise NoControllerError(f"{self.path} is not yours to use: run hitless as root") from error
+            raise NoControllerError(f"{place} is not yours to use: run hitless as root") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            start = f"hitless controller FABRIC --components DIR --socket {self.path}"
-            raise NoControllerError(f"no controller at {self.path}: start one with {start}") from error
+            if isinstance(place, Remote):
+                raise NoControllerError(f"no controller at {place}: has its fabric file an api there?") from error
+            start = f"hitless controller FABRIC --components DIR --socket {place}"
+            raise NoControllerError(f"no controller at {place}: start one with {start}") from error
+        except ssl.SSLError as error:
+            raise NoControllerError(f"{place}: {explained(error, time.time())}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoControllerError(f"the controller at {self.path} does not answer: {error}") from error
+            raise NoControllerError(f"the controller at {place} does not answer: {error}") from error
         if answer.status >= http.client.BAD_REQUEST:
             text = answer.read().decode(errors="replace")
             try:

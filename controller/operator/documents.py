@@ -135,6 +135,8 @@ class Status(Document):
     """in-network or reconfiguration."""
     last_event: int
     """Number of the newest event."""
+    warnings: tuple[str, ...] = ()
+    """What will stop if nobody does anything, in words."""
     broker: BrokerStatus
     switches: dict[str, SwitchStatus]
     nodes: dict[str, NodeStatus]

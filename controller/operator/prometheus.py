@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from controller.authority.watch import CertificateWatch
 from controller.steering.interface import Steering
 from controller.switches.view import SwitchState
 
@@ -25,11 +26,13 @@ class FabricCollector(Collector):
     """Turns what a controller's steering knows into metrics."""
 
     steering: Steering
+    certificates: CertificateWatch = field(default_factory=lambda: CertificateWatch({}))
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, now."""
         yield from _services(self.steering)
         yield from _switches(self.steering.switches)
+        yield from _certificates(self.certificates)
 
 
 def _services(steering: Steering) -> Iterable[Metric]:
@@ -109,6 +112,20 @@ def _switches(switches: Mapping[str, SwitchState]) -> Iterable[Metric]:
             for place, times in places.items():
                 newcomers.add_metric((name, service, place.name.lower()), times)
     return connected, pushes, steered, octets, answered, drops, events, newcomers
+
+
+def _certificates(watch: CertificateWatch) -> Iterable[Metric]:
+    expiry = GaugeMetricFamily(
+        "hitless_certificate_expiry_timestamp_seconds", "When a certificate expires, since 1970.", labels=("name",)
+    )
+    for name, until in watch.expiries.items():
+        expiry.add_metric((name,), until)
+    offset = GaugeMetricFamily(
+        "hitless_node_clock_offset_seconds", "How far a node's clock is ahead of the controller's.", labels=("node",)
+    )
+    for node, ahead in watch.offsets.items():
+        offset.add_metric((node,), ahead)
+    return expiry, offset
 
 
 class MetricsServer:

@@ -12,6 +12,7 @@ from controller.observe.events import (
     PresenceEvent,
     ShareEvent,
     SwitchEvent,
+    WarningEvent,
 )
 from controller.observe.findings import Finding
 from controller.operator.overrides import Override
@@ -142,6 +143,8 @@ def describe(event: Event) -> tuple[str, str]:
         case ComponentEvent():
             details = f": {event.details}" if event.details else ""
             return f"node {event.node}", f"{event.component} {event.version} {event.status}{details}"
+        case WarningEvent():
+            return "warning", event.what
 
 
 def _claim(event: ClaimEvent) -> str:

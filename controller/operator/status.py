@@ -1,6 +1,6 @@
 """Makes the status of a fabric of what the parts of the controller see. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric, Service
@@ -51,6 +51,8 @@ class View:
     """Monotonic time in seconds."""
     last_event: int
     """Number of the newest event."""
+    warnings: Sequence[str] = ()
+    """What will stop if nobody does anything, in words."""
 
 
 def status(view: View) -> Status:
@@ -64,6 +66,7 @@ def status(view: View) -> Status:
         fabric=fabric.name,
         mode=view.mode,
         last_event=view.last_event,
+        warnings=tuple(view.warnings),
         broker=BrokerStatus(
             address=f"{fabric.broker.host}:{fabric.broker.port}",
             connected=view.broker_error is None,

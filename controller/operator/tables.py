@@ -14,6 +14,7 @@ MAX_AGE_MS = 9999.9
 def status(document: Status) -> RenderableType:
     """The whole document."""
     parts: list[RenderableType] = [_headline(document)]
+    parts += [Text(f"warning: {text}", "yellow") for text in document.warnings]
     parts += [_switch(name, switch) for name, switch in document.switches.items()]
     doubts = [_doubt(*one) for one in _doubted(document)]
     return Group(*parts, *doubts, Text(), _services(document), *_shares(document), Text(), _nodes(document))

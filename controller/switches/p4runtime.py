@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +16,7 @@ from finsy.proto import U128, p4r
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import ANY, GROUPS, Act, Key, Place
 from hitless.cancellation import raise_if_cancelled
+from hitless.tls import Identity, TlsError
 
 ELECTION_ID = 10
 """Offered first; one lower for each controller that is there already, so that a later one is a backup."""
@@ -69,12 +72,16 @@ def references(schema: fy.P4Schema) -> dict[str, set[str]]:
 class Connection:
     """One stream to a switch and the calls beside it. Use as a context manager; raises SwitchError throughout."""
 
-    def __init__(self, name: str, address: str, device_id: int, schema: fy.P4Schema) -> None:
+    def __init__(
+        self, name: str, address: str, device_id: int, schema: fy.P4Schema, tls: Identity | None = None
+    ) -> None:
+        """`tls` is who one is to the switch, which has to show a certificate for its address; without it, in clear."""
         self.name = name
         self.address = address
         self.device_id = device_id
         self.schema = schema
-        self._client = fy.P4Client(address, wait_for_ready=False)
+        self._tls = tls
+        self._client = fy.P4Client(address, self._credentials(), wait_for_ready=False)
         self._election_id = ELECTION_ID
         self._sending = asyncio.Lock()
         self._ended = False
@@ -89,6 +96,15 @@ class Connection:
         self._ended = True
         await self._client.close()
 
+    def _credentials(self) -> fy.GRPCCredentialsTLS | None:
+        if self._tls is None:
+            return None
+        try:
+            pem = self._tls.read()
+        except TlsError as error:
+            raise SwitchError(f"{self.name} ({self.address}): {error}") from error
+        return fy.GRPCCredentialsTLS(cacert=pem.authority, cert=pem.certificate, private_key=pem.key)
+
     def _complete(self, request: Any) -> None:
         if isinstance(request, p4r.WriteRequest | p4r.SetForwardingPipelineConfigRequest):
             request.election_id.CopyFrom(U128.encode(self._election_id))
@@ -96,6 +112,10 @@ class Connection:
     def _error(self, what: str, error: fy.P4ClientError) -> SwitchError:
         details = "; ".join(f"update {index}: {part.message}" for index, part in error.details.items())
         reason = details or error.message or error.code.name
+        if self._tls is None and "Socket closed" in reason and "failed to connect" in reason:
+            reason += ": perhaps it serves TLS alone (tls.switches in the fabric file)"
+        if self._tls is not None and error.code == fy.GRPCStatusCode.UNAVAILABLE:
+            reason = handshake_problem(self._tls, reason, time.time())
         return SwitchError(f"{self.name} ({self.address}): {what}: {reason}")
 
     async def become_primary(self) -> None:
@@ -300,6 +320,22 @@ class Connection:
             return
         kind = p4r.Update.MODIFY if present else p4r.Update.INSERT
         await self._write([p4r.Update(type=kind, entity=wanted.encode(self.schema))], f"digest {digest}")
+
+
+def handshake_problem(tls: Identity, reason: str, now: float) -> str:
+    """Why a connection came to nothing, in words where gRPC shows what TLS found, with the clock that may be wrong."""
+    try:
+        invalid = tls.certificate().problem(now)
+    except TlsError as error:
+        return str(error)
+    if invalid is not None:
+        return f"the certificate in {tls.folder} {invalid}"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        clock = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"its certificate is a stranger's, expired or not valid yet (this machine's clock says {clock})"
+    if "Ssl handshake failed" in reason or ("failed to connect" in reason and "Socket closed" in reason):
+        return "no TLS: it serves in clear, or refuses the controller's certificate"
+    return reason
 
 
 def _retrieve_exception(ended: asyncio.Task[None]) -> None:

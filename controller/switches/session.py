@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 from weakref import WeakSet
 
@@ -19,6 +20,7 @@ from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCo
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
 from hitless.steering.outcome import EVICTIONS, MOVES
+from hitless.tls import Identity
 from hitless.words import NEVER, NO_MEMBER, NO_MEMBER_16, FlowPlace, MemberStatus, PacketInOp, PacketOutOp, Reason
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
@@ -50,6 +52,8 @@ class SwitchSession:
         self.name = name
         self.state = SwitchState(name, spec.p4runtime)
         self._device_id = spec.device_id
+        secured = fabric.tls.switches if not spec.p4runtime.startswith("unix:") else None
+        self._tls = Identity(Path(secured)) if secured is not None else None
         self._schema = (program or Program.compiled()).schema()
         self._order = creation_order(references(self._schema))
         self._names = {counter: _names(self._schema, counter) for counter in ("drops", "events")}
@@ -156,7 +160,7 @@ class SwitchSession:
         return _drain(queue)
 
     async def _serve(self) -> None:
-        async with Connection(self.name, self.state.target, self._device_id, self._schema) as connection:
+        async with Connection(self.name, self.state.target, self._device_id, self._schema, self._tls) as connection:
             await connection.become_primary()
             try:
                 await until_one_ends(self._listen(connection), self._keep(connection))

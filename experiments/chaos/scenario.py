@@ -29,11 +29,12 @@ from experiments.chaos.kinds import KINDS, Cost
 from experiments.chaos.load import CHANGES, Configuration, Target
 from experiments.chaos.releases import Releases
 from experiments.chaos.schedule import Planned, plan
-from experiments.chaos.stand import CLIENT, NothingToHitError, Stand
+from experiments.chaos.stand import CLIENT, JOBS, NothingToHitError, Stand
 from experiments.chaos.updates import Change, compare
 from experiments.chaos.verdict import Fault
 from experiments.migration import measure, records
 from experiments.migration.live import Tail
+from hitless.mqtt.identities import CONTROLLER
 from topologies.processes import Process
 from topologies.testbed import REPOSITORY_ROOT, testbed
 
@@ -82,6 +83,7 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
         logs,
         target=options.target,
         clients=[],
+        controllers=(CONTROLLER, JOBS),
         budget_cores=BUDGET_CORES,
         components=releases.initial,
         evidence=True,

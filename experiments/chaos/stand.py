@@ -23,9 +23,12 @@ from experiments.chaos.releases import REPOSITORY_PORT, Releases
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import JobUpdate
 from hitless.words import MemberStatus
-from topologies import broker, network
+from topologies import network
 from topologies.processes import Process, in_namespace
 from topologies.testbed import Testbed
+
+JOBS = "chaos-jobs"
+"""Who gives jobs beside the controller, at the broker."""
 
 CLIENT, STRANGER = "client", "stranger"
 POLL_S = 0.1
@@ -242,11 +245,10 @@ class Stand:
             "repository": str(self.releases.repository),
             "address": str(place.host),
             "port": REPOSITORY_PORT,
-            "broker": bed.broker_settings(broker.CONTROLLER).model_dump(),
+            "broker": bed.broker_settings(JOBS).model_dump(mode="json"),
         }
         (bed.runtime / "jobs.sock").unlink(missing_ok=True)
-        file = bed.runtime / "credentials" / "jobs.json"
-        file.touch(mode=0o600)
+        file = bed.runtime / "jobs.json"
         file.write_text(json.dumps(told))
         command = [sys.executable, "-m", "experiments.chaos.jobs", str(file)]
         return bed.start("jobs", command, host=network.controller_host_name(bed.fabric))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.migration.options import APPLICATION, HTTP, Options
-from topologies.broker import client_identity
+from hitless.mqtt.identities import client_identity
 from topologies.processes import Process
 from topologies.testbed import Testbed
 
@@ -36,5 +36,5 @@ def _configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]
         "loss_timeout_s": LOSS_TIMEOUT_S,
         "application": {"name": APPLICATION, "service_id": fabric.services[APPLICATION].service_id},
         "http": {"name": HTTP, "service_id": fabric.services[HTTP].service_id},
-        "broker": bed.broker_settings(client_identity(LOAD_IDENTITY)).model_dump(),
+        "broker": bed.broker_settings(client_identity(LOAD_IDENTITY)).model_dump(mode="json"),
     }

@@ -278,7 +278,7 @@ class NodeRuntime:
             interval_ms=config.reports.interval_ms,
             idle_interval_ms=config.reports.idle_interval_ms,
             reports=config.reports if config.in_network else None,
-            broker=config.broker if config.metrics_over_mqtt else None,
+            broker=config.metrics_broker,
             notify_socket=notify_socket(self._store),
         )
         yield from (service.reported() for service in self._services.values() if service.open)

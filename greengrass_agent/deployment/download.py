@@ -19,6 +19,7 @@ from greengrass_agent.deployment.transfer import DownloadError, Limits, Progress
 from greengrass_agent.deployment.unpack import unpack
 from hitless.component.recipe import Artifact, Recipe, RecipeError
 from hitless.mqtt.messages import DeploymentDocument
+from hitless.tls import Identity, TlsError
 
 PATIENT = Limits()
 MAX_RECIPE = 1 << 20
@@ -28,20 +29,23 @@ MAX_ARTIFACT = 1 << 30
 class Downloader:
     """Brings packages into the store."""
 
-    def __init__(self, store: Store, session: aiohttp.ClientSession, limits: Limits) -> None:
+    def __init__(self, store: Store, session: aiohttp.ClientSession, limits: Limits, identity: Identity | None) -> None:
         self.progress = Progress()
         """How far the file is that comes now, or came last."""
         self._store = store
         self._session = session
         self._limits = limits
+        self._identity = identity
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, store: Store, limits: Limits = PATIENT) -> AsyncIterator[Downloader]:
-        """A downloader with connections of its own."""
+    async def open(
+        cls, store: Store, identity: Identity | None = None, limits: Limits = PATIENT
+    ) -> AsyncIterator[Downloader]:
+        """A downloader with connections of its own; `identity` is who the node is to the repository."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.stall_s)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
-            yield cls(store, session, limits)
+            yield cls(store, session, limits, identity)
 
     async def recipes(self, document: DeploymentDocument) -> dict[str, Recipe]:
         """The recipes of a deployment's components. Raises DownloadError."""
@@ -88,7 +92,12 @@ class Downloader:
             raise DownloadError(f"{uri}: expected an http or https address (was the component published?)")
         if not await asyncio.to_thread(_matches, file, digest):
             self.progress = Progress(file.name)
-            await Transfer(self._session, self._limits, uri, file, limit, self.progress).run(digest)
+            try:
+                # The repository's authority and the world's: a recipe may name files that lie elsewhere.
+                tls = self._identity.client(also_public=True) if self._identity is not None else None
+            except TlsError as error:
+                raise DownloadError(f"{uri}: {error}") from error
+            await Transfer(self._session, self._limits, uri, file, limit, self.progress, tls).run(digest)
 
 
 def _matches(file: Path, digest: bytes) -> bool:

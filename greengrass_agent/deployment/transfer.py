@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import aiohttp
 
 from greengrass_agent.deployment.store import PARTIAL
 from hitless.backoff import Backoff
+from hitless.tls import explained
 
 _CHUNK = 1 << 18
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -65,15 +68,23 @@ class Transfer:
     """Brings one file. What has come of it stays beside its place if it fails, for the next transfer to go on with."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, limits: Limits, uri: str, file: Path, limit: int, progress: Progress
+        self,
+        session: aiohttp.ClientSession,
+        limits: Limits,
+        uri: str,
+        file: Path,
+        limit: int,
+        progress: Progress,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`limit` is the largest size in bytes; `progress` is kept up to date."""
+        """`limit` is the largest size in bytes; `progress` is kept up to date. `tls` is for https."""
         self._session = session
         self._limits = limits
         self._uri = uri
         self._file = file
         self._limit = limit
         self._progress = progress
+        self._tls: ssl.SSLContext | bool = tls or True
         self._partial = file.with_name(f".{file.name}{PARTIAL}")
         self._sum = hashlib.sha256()
         self._validator: str | None = None
@@ -137,7 +148,7 @@ class Transfer:
             headers["Range"] = f"bytes={offset}-"
             if self._validator is not None:
                 headers["If-Range"] = self._validator
-        async with self._session.get(self._uri, headers=headers) as answer:
+        async with self._session.get(self._uri, headers=headers, ssl=self._tls) as answer:
             if answer.status == 416:
                 # Either all of it is here, or more than there is.
                 if answer.headers.get("Content-Range") == f"bytes */{offset}":
@@ -182,6 +193,9 @@ class Transfer:
             return f"no connection within {self._limits.connect_s:g} s"
         if isinstance(error, TimeoutError):
             return f"no byte for {self._limits.stall_s:g} s"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            refused = error.certificate_error
+            return explained(refused, time.time()) if isinstance(refused, ssl.SSLError) else str(refused)
         if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
             return "the connection was cut"
         return str(error) or type(error).__name__

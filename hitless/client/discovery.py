@@ -23,12 +23,12 @@ async def follow_endpoints(
     """Keep `endpoints` as the controller publishes them, until cancelled.
 
     An update is in force before it is acknowledged; an old or repeated one is acknowledged with what is in force. The
-    client's id in the acknowledgement's topic is its user name at the broker. Losing the broker changes no endpoint.
-    `on_change` is called with each update that is taken. Raises ValueError for a broker without a user name.
+    client's id in the acknowledgement's topic is its identity at the broker. Losing the broker changes no endpoint.
+    `on_change` is called with each update that is taken. Raises ValueError without an identity, and TlsError.
     """
-    client = broker.username
+    client = broker.identity()
     if client is None:
-        raise ValueError("following endpoints needs a user name at the broker, which names the client")
+        raise ValueError("following endpoints needs a certificate or a user name, which names the client")
 
     def take(topic: str, payload: bytes, _: bool) -> None:
         levels = ENDPOINT.match(topic)

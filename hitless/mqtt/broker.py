@@ -7,6 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hitless.tls import Identity
+
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -36,19 +38,27 @@ class Credentials(BaseModel):
 
 
 class BrokerSettings(BaseModel):
-    """Where the broker listens, and one's identity there; without a user name, none."""
+    """Where the broker listens, and one's identity there: by certificate, by user name, or none."""
 
     model_config = _STRICT
 
     host: Annotated[str, Field(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    port: Annotated[int, Field(ge=1, le=65535)] = 8883
     username: str | None = None
     password: Annotated[str | None, Field(repr=False)] = None
+    tls: Path | None = None
+    """Folder with `ca.crt`, `tls.crt` and `tls.key`, read at each connection; without it, all is in clear."""
 
     @classmethod
-    def of(cls, host: str, port: int, identity: Credentials | None) -> Self:
+    def of(cls, host: str, port: int, identity: Credentials | None = None, *, tls: Path | None = None) -> Self:
         """The settings of one who has this identity."""
-        return cls(host=host, port=port, **(identity.model_dump() if identity is not None else {}))
+        return cls(host=host, port=port, tls=tls, **(identity.model_dump() if identity is not None else {}))
+
+    def identity(self) -> str | None:
+        """The name that one has there; None without one. Raises TlsError."""
+        if self.username is None and self.tls is not None:
+            return Identity(self.tls).certificate().name
+        return self.username
 
     @property
     def place(self) -> str:

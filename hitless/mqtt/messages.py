@@ -320,7 +320,9 @@ class Health(Message):
     overall_device_status: Literal["HEALTHY", "UNHEALTHY"]
     sequence_number: int
     timestamp: int
-    """Milliseconds since 1970, for people: nothing is judged by it."""
+    """Milliseconds since 1970, by the node's clock: nothing is judged by it but that clock."""
+    certificate_expires: int | None = None
+    """When the node's certificate expires, in milliseconds since 1970; None without TLS."""
     message_type: Literal["COMPLETE", "PARTIAL"] = "COMPLETE"
     trigger: str
     components: tuple[ComponentHealth, ...]

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import math
 import re
+import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from hitless.backoff import Backoff
 from hitless.cancellation import until_one_ends
 from hitless.mqtt.broker import BrokerSettings
+from hitless.tls import Identity, TlsError, explained
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ ANSWER_S = 10.0
 """How long the broker may take to answer."""
 DISCONNECT_TIMEOUT_S = 0.5
 """How long the end of a session may take: the broker may be the reason for it."""
+CUT = "connection closed before an answer"
 
 _QUIET = logging.getLogger(f"{__name__}.library")
 _QUIET.setLevel(logging.CRITICAL)  # what paho has to say of a lost session, the session says better
@@ -117,14 +121,27 @@ class Session:
             began = now()
             try:
                 await self._serve()
-            except (aiomqtt.MqttError, OSError, ValueError) as error:  # paho raises all three for a place it dislikes
-                problem = _describe_error(error)
+            except (aiomqtt.MqttError, OSError, ValueError, TlsError) as error:
+                # paho raises the first three for a place it dislikes.
+                problem = self._describe(error)
             if self.error != problem:
                 log.warning("broker %s: %s; trying again, %s", self.broker.place, problem, self._without_broker)
             self.error = problem
             if now() - began > SETTLED_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
+
+    def _describe(self, error: Exception) -> str:
+        """An error as a person wants to read it. A broker that refuses a certificate closes, and says no more."""
+        problem = _describe_error(error)
+        if self.broker.tls is None or problem != CUT:
+            return problem
+        try:
+            own = Identity(self.broker.tls).certificate()
+        except TlsError as unreadable:
+            return str(unreadable)
+        reason = own.problem(time.time()) or "is of none of its authorities, or out of its time by the broker's clock"
+        return f"{problem}: the certificate of {own.name} {reason}"
 
     async def _serve(self) -> NoReturn:
         """One session, to its end by an exception."""
@@ -156,6 +173,7 @@ class Session:
             username=self.broker.username,
             password=self.broker.password,
             identifier=self._identifier,
+            tls_context=Identity(self.broker.tls).client() if self.broker.tls is not None else None,
             will=will,
             keepalive=KEEPALIVE_S,
             # Without a timeout of its own, aiomqtt does not use wait_for, which loses cancellations (CPython 86296).
@@ -209,7 +227,18 @@ class Session:
 
 
 class _Client(aiomqtt.Client):
-    """aiomqtt 2.5.1 has the loop watch a socket one round later, when the broker may have closed it: a traceback."""
+    """What aiomqtt 2.5.1 leaves out: the loop is to watch a socket one round later, when the broker may have closed it,
+    which makes a traceback; and a connection that ends before the broker has answered is waited for all the same."""
+
+    def _on_disconnect(self, *arguments: Any, **options: Any) -> None:
+        super()._on_disconnect(*arguments, **options)
+
+        def tell() -> None:
+            if not self._connected.done():
+                self._connected.set_exception(aiomqtt.MqttError(CUT))
+                self._connected.exception()  # nobody may be left to ask, of which asyncio would complain
+
+        self._loop.call_soon_threadsafe(tell)
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
         def write() -> None:
@@ -250,6 +279,8 @@ async def _close_once_open(opening: asyncio.Task[aiomqtt.Client], client: aiomqt
 
 def _describe_error(error: Exception) -> str:
     """An error as a person wants to read it."""
+    if isinstance(refused := error.__context__, ssl.SSLError):  # which aiomqtt hides, as the cause of its own
+        return explained(refused, time.time())
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_S:g} s"
     lost = error.__cause__

@@ -235,15 +235,24 @@ class RunningAgent:
 
 @contextmanager
 def running_agent(
-    folder: Path, budget: str, cores: float, *, environment: Mapping[str, str] | None = None, **settings: Any
+    folder: Path,
+    budget: str,
+    cores: float,
+    *,
+    metrics: bool = False,
+    environment: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Iterator[RunningAgent]:
     """An agent with a budget on 127.0.0.1 that has asked for its first job, its settings `settings` but for the usual.
 
-    It has `environment` beside the test's own.
+    It has `environment` beside the test's own; with `metrics`, its emitter reports to the broker, too.
     """
     port = free_port()
     Hierarchy.detect().create(budget, cores)
-    usual = {"node_address": "127.0.0.1", "broker": {"host": "127.0.0.1", "port": port}, "mode": "reconfiguration"}
+    broker_place = {"host": "127.0.0.1", "port": port}
+    usual = {"node_address": "127.0.0.1", "broker": broker_place, "mode": "reconfiguration"}
+    if metrics:
+        usual["metrics_broker"] = broker_place
     own = agent_folder(folder, budget, usual | settings)
     try:
         with (

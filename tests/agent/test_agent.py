@@ -79,7 +79,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     reports = {"address": "127.0.0.1", "interval_ms": 10}
-    with running_agent(tmp_path, BUDGET, 0.6, reports=reports, metrics_over_mqtt=True, evidence=True) as running:
+    with running_agent(tmp_path, BUDGET, 0.6, reports=reports, metrics=True, evidence=True) as running:
         yield Bench(running.own, running.process, running.controller, running.repository, free_port(), running.broker)
 
 

@@ -10,10 +10,14 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from controller.authority.plan import Realm
+from hitless.mqtt.access import access_list
 from hitless.mqtt.messages import EndpointUpdate
 from hitless.mqtt.topics import ENDPOINT
+from hitless.tls import Identity
 from tests.agent.gateway import Gateway, running_gateway
 from tests.agent.support import ROOT
+from tests.authority import authority
 from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE
 from tests.ports import free_port
@@ -60,14 +64,17 @@ def test_a_program_prints_what_the_page_says(name: str, gateway: Gateway, tmp_pa
 def test_a_client_follows_the_endpoint_that_the_controller_publishes(gateway: Gateway, tmp_path: Path) -> None:
     port = free_port()
     update = EndpointUpdate(term=1, version=1, address="127.0.0.1", port=gateway.port, reason="test")
-    with mosquitto(tmp_path, port=port):
+    own = authority(tmp_path / "authority", ["controller", "client-camera"])
+    with mosquitto(tmp_path / "broker", port=port, authority=own, access=access_list([], ["camera"])) as broker:
         controller = paho.Client(CallbackAPIVersion.VERSION2)
+        controller.tls_set_context(Identity(own.issued_folder(Realm.BUS, "controller")).client())
         controller.connect("127.0.0.1", port)
         controller.loop_start()
         try:
             published = controller.publish(ENDPOINT.of(service="echo"), update.encode(), qos=1, retain=True)
             published.wait_for_publish(PATIENCE)
-            program = PROGRAMS["follow"].replace('"10.0.0.100", port=1883', f'"127.0.0.1", port={port}')
+            program = PROGRAMS["follow"].replace('"10.0.0.100"', f'"127.0.0.1", port={port}')
+            program = program.replace("/etc/hitless/tls/bus", str(broker.settings("client-camera").tls))
             assert run(program, tmp_path) == OUTPUTS["follow"]
         finally:
             controller.disconnect()

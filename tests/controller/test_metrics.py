@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.authority.watch import CertificateWatch
 from controller.fabric.file import Fabric, load
 from controller.observe.events import EndpointEvent, Event
 from controller.observe.findings import Finding
@@ -181,9 +182,11 @@ def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
     )
     steering._audit._doubts.found(0.0, ("detect", "edge1"), Evidence(Finding.UNANSWERED, 5.0, 20, 0, 0, 20))
     state.migrations = Counter({("detect", "BETTER"): 1})
+    certificates = CertificateWatch({})
+    certificates.heard("edge1", 2e9, 0.5)
     there = {
         (sample.name, family.type, frozenset(sample.labels))
-        for family in FabricCollector(steering).collect()
+        for family in FabricCollector(steering, certificates).collect()
         for sample in family.samples
     }
     rows = re.findall(r"^\| `(hitless_\w+)` \| (\w+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$", PAGE, re.M)

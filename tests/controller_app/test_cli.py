@@ -70,6 +70,7 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
         "fabric": "small",
         "mode": "in-network",
         "last_event": 4,
+        "warnings": ["the certificate of broker expires in 20 days (2027-03-01): renew it"],
         "broker": {"address": "10.0.0.100:1883", "connected": False, "error": "Connection refused"},
         "switches": {"s1": {"connected": True, "target": "10.0.0.1:9559", "cookie": "00ab", "error": None}},
         "nodes": {
@@ -99,7 +100,8 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
     console.print(tables.status(Status.model_validate(status)))
     lines = console.export_text().splitlines()
     assert "broker 10.0.0.100:1883 not connected: Connection refused" in lines[0]
-    assert "connected, pipeline 00ab" in lines[1]
+    assert lines[1].startswith("warning: the certificate of broker expires in 20 days")
+    assert "connected, pipeline 00ab" in lines[2]
     (first,) = (line for line in lines if line.startswith("web"))
     assert first.split()[-5:] == ["ready", "65435", "4.2", "3/17", "9"]
     assert first.split()[:6] == ["web", "held", "1.5", "s", "edge1", "host"]

@@ -44,6 +44,8 @@ class Runner:
 
 
 API = "tests/controller_app/test_docs.py"
+REMOTE = "tests/attacks/test_api.py::test_the_command_line_reaches_it_with_a_token"
+AUTHORITY = "tests/controller/test_authority.py::test_the_command_makes_what_a_fabric_needs_and_says_how_long_it_lasts"
 INSTALL = "tests/softswitch/test_install.py"
 RUNNERS = (
     Runner("README.md", "make ", f"{HERE}::test_make_has_the_target"),
@@ -54,6 +56,9 @@ RUNNERS = (
     Runner("docs/api.md", "curl .*/(exclude|include)", f"{API}::test_the_curl_lines_run"),
     Runner("docs/api.md", "curl .*/restart", f"{API}::test_the_curl_line_that_restarts_runs"),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
+    Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
+    Runner("docs/api.md", "hitless authority ", AUTHORITY),
+    Runner("docs/security.md", "hitless authority ", AUTHORITY),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),

@@ -167,7 +167,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     reports = {"address": "127.0.0.1", "interval_ms": 10}
-    with running_agent(tmp_path, BUDGET, 1.5, reports=reports, metrics_over_mqtt=True) as running:
+    with running_agent(tmp_path, BUDGET, 1.5, reports=reports, metrics=True) as running:
         ports = {service: free_port() for service in SERVICES}
         yield Bench(running.own, running.controller, running.repository, ports)
 

@@ -10,27 +10,30 @@ import pytest
 
 from hitless.client.discovery import follow_endpoints
 from hitless.client.endpoints import Endpoints
+from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate
 from hitless.mqtt.topics import CLIENT_ACK, ENDPOINT
+from hitless.tls import Identity
+from tests.authority import authority
 from tests.mosquitto import Mosquitto
 from tests.mosquitto import mosquitto as running
 from tests.patience import PATIENCE
-from topologies import broker
 
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    credentials = broker.make_credentials(["edge1"], ["camera"])
-    access = broker.access_list(["edge1"], ["camera"])
-    with running(tmp_path / "broker", identities=credentials.values(), access=access) as own:
+    own_authority = authority(tmp_path / "authority", ["controller", "edge1", "client-camera"])
+    access = access_list(["edge1"], ["camera"])
+    with running(tmp_path / "broker", authority=own_authority, access=access) as own:
         yield own
 
 
 @asynccontextmanager
 async def controller_of(mosquitto: Mosquitto) -> AsyncIterator[aiomqtt.Client]:
     own = mosquitto.settings("controller")
-    async with aiomqtt.Client(own.host, own.port, username=own.username, password=own.password) as client:
+    assert own.tls is not None
+    async with aiomqtt.Client(own.host, own.port, tls_context=Identity(own.tls).client()) as client:
         await client.subscribe(CLIENT_ACK.filter(), qos=1)
         yield client
 

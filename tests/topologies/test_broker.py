@@ -2,7 +2,6 @@
 
 import queue
 from collections.abc import Iterator
-from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -10,37 +9,39 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from hitless.mqtt.broker import Credentials
-from tests.mosquitto import mosquitto
+from hitless.mqtt.access import access_list
+from hitless.mqtt.broker import BrokerSettings
+from hitless.tls import Identity
+from tests.authority import authority
+from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE
-from topologies import broker
 
 NODES, CLIENTS = ["edge1", "edge2"], ["camera"]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, Credentials]]]:
-    credentials = broker.make_credentials(NODES, CLIENTS)
-    access = broker.access_list(NODES, CLIENTS)
-    folder = tmp_path_factory.mktemp("broker") / "broker"
-    with mosquitto(folder, identities=credentials.values(), access=access) as running:
-        yield running.port, credentials
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    folder = tmp_path_factory.mktemp("broker")
+    emitters = [f"{node}-emitter" for node in NODES]
+    names = authority(folder / "authority", ["controller", *NODES, *emitters, "client-camera", "nobody-knows"])
+    with mosquitto(folder / "broker", authority=names, access=access_list(NODES, CLIENTS)) as running:
+        yield running
 
 
 class Peer:
     """An MQTT 5 client, because only that version is told of a refusal."""
 
-    def __init__(self, port: int, one: Credentials | None) -> None:
+    def __init__(self, broker: BrokerSettings) -> None:
         self.answers: queue.Queue[ReasonCode] = queue.Queue()
         self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        if one is not None:
-            self.client.username_pw_set(one.username, one.password)
+        assert broker.tls is not None
+        self.client.tls_set_context(Identity(broker.tls).client())
         self.client.on_connect = lambda _c, _u, _f, code, _p: self.answers.put(code)
         self.client.on_publish = lambda _c, _u, _m, code, _p: self.answers.put(code)
         self.client.on_subscribe = lambda _c, _u, _m, codes, _p: self.answers.put(codes[0])
         self.client.on_message = lambda _c, _u, message: self.heard.put((message.topic, message.payload))
-        self.client.connect("127.0.0.1", port, clean_start=True, properties=Properties(1))
+        self.client.connect(broker.host, broker.port, clean_start=True, properties=Properties(1))
         self.client.loop_start()
         self.connected = self.answers.get(timeout=PATIENCE)
 
@@ -58,27 +59,16 @@ class Peer:
 
 
 @pytest.fixture
-def peer(served: tuple[int, dict[str, Credentials]]) -> Iterator[object]:
-    port, credentials = served
+def peer(served: Mosquitto) -> Iterator[object]:
     peers: list[Peer] = []
 
-    def connect(name: str | None) -> Peer:
-        peers.append(Peer(port, credentials[name] if name else None))
+    def connect(name: str) -> Peer:
+        peers.append(Peer(served.settings(name)))
         return peers[-1]
 
     yield connect
     for one in peers:
         one.close()
-
-
-def test_anonymous_clients_are_refused(peer) -> None:  # type: ignore[no-untyped-def]
-    assert peer(None).connected.is_failure
-
-
-def test_a_wrong_password_is_refused(served: tuple[int, dict[str, Credentials]]) -> None:
-    stranger = Peer(served[0], Credentials(username="controller", password="guess"))
-    assert stranger.connected.is_failure
-    stranger.close()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +81,10 @@ def test_a_wrong_password_is_refused(served: tuple[int, dict[str, Credentials]])
         ("edge1", "hitless/things/edge2/jobs/x/update", False),
         ("edge1", "hitless/things/edge1/jobs/x/update", True),
         ("edge1", "hitless/things/edge1/jobs/start-next", True),
-        ("edge1", "hitless/things/edge1/metrics/detect", True),
-        ("edge1", "hitless/things/edge2/metrics/detect", False),
+        ("edge1-emitter", "hitless/things/edge1/metrics/detect", True),
+        ("edge1-emitter", "hitless/things/edge2/metrics/detect", False),
+        ("edge1-emitter", "hitless/things/edge1/jobs/x/update", False),
+        ("nobody-knows", "hitless/services/detect/endpoint", False),
         ("edge1", "hitless/things/edge1/presence", True),
         ("edge1", "hitless/services/detect/endpoint", False),
         ("client-camera", "hitless/services/detect/endpoint", False),
@@ -114,10 +106,6 @@ def test_a_client_hears_endpoints_and_no_jobs(peer) -> None:  # type: ignore[no-
     assert client.heard.get(timeout=PATIENCE)[0] == "hitless/services/detect/endpoint"
 
 
-def test_passwords_lie_hashed_and_for_the_broker_alone(tmp_path: Path) -> None:
-    credentials = broker.make_credentials(NODES, CLIENTS)
-    broker.write_configuration(tmp_path / "b", "127.0.0.1", 1, credentials.values(), broker.access_list(NODES, CLIENTS))
-    text = (tmp_path / "b" / "passwords").read_text()
-    assert credentials["edge1"].password not in text and text.startswith("controller:$7$")
-    assert (tmp_path / "b" / "passwords").owner() == "mosquitto"
-    assert (tmp_path / "b" / "passwords").stat().st_mode & 0o777 == 0o600
+def test_the_brokers_key_is_for_the_broker_alone(served: Mosquitto) -> None:
+    key = served.folder / "tls.key"
+    assert key.owner() == "mosquitto" and key.stat().st_mode & 0o777 == 0o600

@@ -214,15 +214,44 @@ def _try_port(host: str, port: int) -> None:
 def tls_credentials(
     certificate: Path, key: Path, authority: Path | None, *, demand_client: bool
 ) -> grpc.ServerCredentials:
-    """TLS for a server from PEM files; a client's certificate is asked for, and verified, only on demand. Raises
-    OSError (ssl.SSLError is one)."""
-    # grpc takes anything, and then serves nobody: let Python read it first
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    if authority is not None:
-        context.load_verify_locations(authority)
-    return grpc.ssl_server_credentials(
-        [(key.read_bytes(), certificate.read_bytes())],
-        authority.read_bytes() if authority is not None else None,
-        require_client_auth=demand_client,
+    """TLS for a server from PEM files; a client's certificate is asked for, and verified, only on demand.
+
+    Files that have changed are used for the connections made afterwards; ones that do not fit are left unused.
+    Raises OSError (ssl.SSLError is one)."""
+    files = [certificate, key, *([authority] if authority is not None else [])]
+
+    def stamps() -> list[int]:
+        return [path.stat().st_mtime_ns for path in files]
+
+    def read() -> grpc.ServerCertificateConfiguration:
+        # grpc takes anything, and then serves nobody: let Python read it first
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        if authority is not None:
+            context.load_verify_locations(authority)
+        return grpc.ssl_server_certificate_configuration(
+            [(key.read_bytes(), certificate.read_bytes())],
+            authority.read_bytes() if authority is not None else None,
+        )
+
+    used = stamps()
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        try:
+            now = stamps()
+            if now == used:
+                return None
+            configuration = read()
+        except OSError as error:
+            LOGGER.error("TLS: %s cannot be used, the one before still is: %s", certificate, error.strerror or error)
+            return None
+        used = now
+        LOGGER.info("TLS: new certificate from %s", certificate)
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(
+        read(),
+        renewed,  # type: ignore[arg-type]  # its stubs know of no None, which says that nothing has changed
+        require_client_authentication=demand_client,
     )

@@ -1,0 +1,20 @@
+"""Who is who at the broker: the names in certificates, which are user names and client ids there too.
+
+A node is called by its own name. None of the others may be a node's.
+"""
+
+from __future__ import annotations
+
+CONTROLLER, BROKER = "controller", "broker"
+CLIENT_PREFIX = "client-"
+EMITTER_SUFFIX = "-emitter"
+
+
+def client_identity(client: str) -> str:
+    """The identity of a client, which is the id in ``clients/{id}/ack`` too."""
+    return f"{CLIENT_PREFIX}{client}"
+
+
+def emitter_identity(node: str) -> str:
+    """The identity of a node's emitter: beside the agent's, since a client id has one session at a time."""
+    return f"{node}{EMITTER_SUFFIX}"
