@@ -71,6 +71,7 @@ class Agent:
             self._mqtt.publish,
             self._publish_health,
             allow_privilege=config.allow_privilege,
+            archives=config.archives,
         )
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}

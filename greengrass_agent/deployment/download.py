@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from greengrass_agent.config import ArchiveSettings
 from greengrass_agent.deployment.plan import Components, Installed, manifest_for
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.deployment.transfer import DownloadError, Limits, Progress, Transfer
@@ -28,20 +29,21 @@ MAX_ARTIFACT = 1 << 30
 class Downloader:
     """Brings packages into the store."""
 
-    def __init__(self, store: Store, session: aiohttp.ClientSession, limits: Limits) -> None:
+    def __init__(self, store: Store, session: aiohttp.ClientSession, limits: Limits, archives: ArchiveSettings) -> None:
         self.progress = Progress()
         """How far the file is that comes now, or came last."""
         self._store = store
         self._session = session
         self._limits = limits
+        self._archives = archives
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, store: Store, limits: Limits = PATIENT) -> AsyncIterator[Downloader]:
+    async def open(cls, store: Store, archives: ArchiveSettings, limits: Limits = PATIENT) -> AsyncIterator[Downloader]:
         """A downloader with connections of its own."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.stall_s)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
-            yield cls(store, session, limits)
+            yield cls(store, session, limits, archives)
 
     async def recipes(self, document: DeploymentDocument) -> dict[str, Recipe]:
         """The recipes of a deployment's components. Raises DownloadError."""
@@ -80,7 +82,7 @@ class Downloader:
         except OSError as error:
             raise DownloadError(f"{file}: {error.strerror}") from error
         if artifact.unarchive == "ZIP":
-            await asyncio.to_thread(unpack, file, self._store.unarchived(name, installed) / file.stem)
+            await asyncio.to_thread(unpack, file, self._store.unarchived(name, installed) / file.stem, self._archives)
 
     async def _fetch(self, uri: str, digest: bytes, file: Path, limit: int) -> None:
         """Have `file` hold what `uri` names, with this SHA-256."""
