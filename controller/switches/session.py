@@ -14,6 +14,7 @@ from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, creation_order, diff
 from controller.switches.entries import Overrides, desired_entries, instance_index
 from controller.switches.p4runtime import Connection, Program, SwitchError, references
+from controller.switches.reach import listens, until_listens
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
@@ -32,7 +33,7 @@ POLL_INTERVAL = 1.0
 DIGEST_PATIENCE = 1.5
 """Seconds that a digest may be on its way when the probe has already shown another host."""
 FIRST_RETRY = 0.1
-"""Seconds to the first attempt to connect again; doubled with every one that fails, up to `LAST_RETRY`."""
+"""Seconds to the next attempt at a switch that listens and refuses; doubled with every one, up to `LAST_RETRY`."""
 LAST_RETRY = 3.0
 
 
@@ -75,7 +76,12 @@ class SwitchSession:
             raise_if_cancelled()
             if self.state.connects > before:
                 backoff.reset()
-            await asyncio.sleep(backoff.next())
+            if await listens(self.state.target):
+                await asyncio.sleep(backoff.next())
+            else:
+                # Gone, and not at odds with us: the one who comes back is asked at once.
+                await until_listens(self.state.target)
+                backoff.reset()
 
     async def ready(self) -> None:
         """Wait until the switch is connected and provisioned."""

@@ -11,11 +11,14 @@ from typing import Any
 import finsy as fy
 import pytest
 
+import controller.switches.session as session_module
 from controller.fabric.file import Fabric, load
 from controller.fabric.settings import settings
+from controller.switches import reach
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Connection, Program, SwitchError
+from controller.switches.reach import listens
 from controller.switches.session import DIGEST_PATIENCE, SwitchSession
 from controller.switches.view import SteeringEvent
 from hitless.steering.outcome import Event
@@ -286,6 +289,45 @@ def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
             assert (session.state.connects, session.state.pushes) == (2, 2)
             # What was asked for while it was away is there now.
             assert await entries_of(session) == desired_entries(fabric, "s1", Overrides({"detect": "edge2"}))
+
+    run(body)
+
+
+class Counted(Connection):
+    """A connection, of which somebody counts how many there were."""
+
+    opened = 0
+
+    async def become_primary(self) -> None:
+        Counted.opened += 1
+        await super().become_primary()
+
+
+def test_a_switch_that_is_back_is_asked_once(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = fabric_at(target)
+    monkeypatch.setattr(session_module, "Connection", Counted)
+    asked = 0
+
+    async def counting(address: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return await listens(address)
+
+    monkeypatch.setattr(reach, "listens", counting)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            for times in range(1, 3):
+                target.kill()
+                await until_async(lambda: not session.state.connected, "the loss was not noticed")
+                before, asked_before = Counted.opened, asked
+                await until_async(lambda at=asked_before: asked > at + 10, "nobody looks whether it is back")
+                assert Counted.opened == before, "no P4Runtime while nobody listens"
+                await asyncio.to_thread(target.start)
+                async with asyncio.timeout(PATIENCE):
+                    await session.ready()
+                assert Counted.opened == before + 1, "the first attempt after its port is open is the one that connects"
+                assert (session.state.connects, session.state.pushes) == (times + 1, times + 1)
 
     run(body)
 
