@@ -30,11 +30,13 @@ def in_namespace(pid: int, command: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Process:
-    """A started process: its name for messages, its handle and where its output goes."""
+    """A started process: its name for messages, its handle, where its output goes, and how it was started."""
 
     name: str
     handle: subprocess.Popen[bytes]
     log: Path
+    line: Sequence[str]
+    cwd: Path | None
 
     @property
     def pid(self) -> int:
@@ -43,9 +45,18 @@ class Process:
 
     def check(self) -> None:
         """Raise ProcessEnded if it no longer runs."""
+        end = self.end()
+        if end is not None:
+            raise ProcessEnded(end)
+
+    def end(self) -> str | None:
+        """How it ended, with the end of its log; None while it runs."""
         code = self.handle.poll()
-        if code is not None:
-            raise ProcessEnded(f"{self.name} {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}")
+        return None if code is None else f"{self.name} {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}"
+
+    def again(self) -> Process:
+        """A process started as this one was."""
+        return _start(self.name, self.line, self.log, self.cwd)
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -70,6 +81,10 @@ def start(
     if namespace is not None:
         line = in_namespace(namespace, line)
     log.parent.mkdir(parents=True, exist_ok=True)
+    return _start(name, line, log, cwd)
+
+
+def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None) -> Process:
     with log.open("ab") as output:
         handle = subprocess.Popen(
             line,
@@ -80,7 +95,7 @@ def start(
             cwd=cwd,
             preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
-    return Process(name, handle, log)
+    return Process(name, handle, log, line, cwd)
 
 
 def die_with_parent() -> None:
