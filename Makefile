@@ -67,7 +67,7 @@ test: setup ## run the tests on every target present
 
 .PHONY: fuzz
 fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged frames, forged reports and hostile datagrams, damaged requests, programs at random
-	@$(SUDO) MINUTES=$(or $(MINUTES),10) FRAMES=1000000 FORGERIES=1000000 FLOOD=1310720 HOSTILE=1000000 $(PYTHON) -m pytest tests/model tests/fuzz tests/faults/test_udp_hostile.py tests/packet/test_forged.py tests/packet/test_flood_store.py \
+	@$(SUDO) MINUTES=$(or $(MINUTES),10) REQUESTS=1000 DOCUMENTS=20000 FRAMES=1000000 FORGERIES=1000000 FLOOD=1310720 HOSTILE=1000000 $(PYTHON) -m pytest tests/model tests/fuzz tests/controller_app/test_api_fuzz.py tests/faults/test_udp_hostile.py tests/packet/test_forged.py tests/packet/test_flood_store.py \
 	  tests/softswitch/native/test_generated.py tests/softswitch/native/test_damaged_json.py \
 	  tests/softswitch/native/test_sanitized.py tests/softswitch/p4runtime/test_damaged.py $(ARGS)
 
