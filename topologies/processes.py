@@ -30,13 +30,12 @@ def in_namespace(pid: int, command: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Process:
-    """A started process: its name for messages, its handle, where its output goes, and how it was started."""
+    """A started process: its name for messages, its handle, where its output goes and where it was started."""
 
     name: str
     handle: subprocess.Popen[bytes]
     log: Path
-    line: Sequence[str]
-    cwd: Path | None
+    cwd: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -56,7 +55,7 @@ class Process:
 
     def again(self) -> Process:
         """A process started as this one was."""
-        return _start(self.name, self.line, self.log, self.cwd)
+        return _start(self.name, list(self.handle.args), self.log, self.cwd)
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -95,7 +94,7 @@ def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None) -> Proce
             cwd=cwd,
             preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
-    return Process(name, handle, log, line, cwd)
+    return Process(name, handle, log, cwd)
 
 
 def die_with_parent() -> None:

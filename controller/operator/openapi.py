@@ -63,7 +63,7 @@ _FOLLOW = {
 @cache
 def description() -> dict[str, Any]:
     """The whole description, as JSON values; not to be changed."""
-    bodies = [(one, "validation") for call in CALLS if (one := call.body) is not None]
+    bodies = [(body, "validation") for call in CALLS if (body := call.body) is not None]
     answers = [(one, "serialization") for call in CALLS if (one := call.answer) is not None]
     lines = [(one, "serialization") for one in get_args(events.Event)]
     models: list[Any] = [*bodies, *answers, *lines, (ErrorAnswer, "serialization")]

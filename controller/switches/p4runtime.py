@@ -88,7 +88,7 @@ class _Client(fy.P4Client):
     ) -> None:
         await super().open(schema=schema, complete_request=complete_request)
         assert self._channel is not None
-        await self._channel.close()
+        await self._channel.close(None)
         self._channel = grpc_channel(
             self._address, credentials=self._credentials, options=_Options(max_metadata_size=MAX_METADATA)
         )

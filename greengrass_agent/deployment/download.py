@@ -22,7 +22,8 @@ from hitless.component.recipe import Artifact, Recipe, RecipeError
 from hitless.mqtt.messages import DeploymentDocument
 
 PATIENT = Limits()
-MAX_RECIPE = 1 << 20
+MAX_RECIPE = 1 << 17
+"""Bytes. A hundred lines are four thousand; the reader of YAML takes seconds for this many."""
 MAX_ARTIFACT = 1 << 30
 
 
@@ -53,7 +54,7 @@ class Downloader:
             file = self._store.recipe_file(name, component.component_version, source.sha256)
             await self._fetch(source.uri, bytes.fromhex(source.sha256), file, MAX_RECIPE)
             try:
-                found[name] = Recipe.parse(file.read_text(), source.uri)
+                found[name] = await asyncio.to_thread(Recipe.parse, file.read_text(), source.uri)
             except (RecipeError, UnicodeDecodeError) as error:
                 raise DownloadError(str(error)) from error
         return found

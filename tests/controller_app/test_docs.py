@@ -130,6 +130,7 @@ def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
         document = answer(running, section)
         assert set(document) == set(ANSWERS[section].model_fields), section
         ANSWERS[section].model_validate(document)
+    assert answer(running, "GET /v1/openapi.json") == openapi.description()
     (lines,) = blocks("GET /v1/events", "sh")
     once, follow = lines.splitlines()
     code, text = curl(running, once)

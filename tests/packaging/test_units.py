@@ -12,6 +12,7 @@ from softswitch.commands import serve
 
 from controller.operator.cli import main as hitless
 from greengrass_agent.__main__ import main as agent
+from tests.docs.commands import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "packaging").glob("*.service"))
@@ -32,6 +33,15 @@ def test_each_part_has_a_unit_that_is_told_of() -> None:
     assert {unit.stem for unit in UNITS} == set(EXPOSURE)
     page = (ROOT / "docs" / "operations.md").read_text()
     assert all(f"`{unit.name.replace('@.', '@NAME.')}`" in page for unit in UNITS)
+
+
+def test_the_page_installs_what_is_there(tmp_path: Path) -> None:
+    lines = [one.text for one in commands("docs/operations.md") if re.match("(git|cp|systemctl|journalctl) ", one.text)]
+    (copy,) = [line for line in lines if line.startswith("cp ")]
+    copy = copy.partition(" && ")[0].replace("/opt/hitless", str(ROOT)).replace("/etc/systemd/system", str(tmp_path))
+    subprocess.run(["bash", "-c", copy], check=True)
+    enabled = {re.sub("@.*", "@", line.split()[3]) for line in lines if line.startswith("systemctl enable")}
+    assert {unit.stem for unit in tmp_path.glob("*.service")} == enabled == set(EXPOSURE)
 
 
 def test_the_programs_take_the_options_that_they_are_started_with() -> None:
