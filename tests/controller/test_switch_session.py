@@ -294,13 +294,19 @@ def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
 
 
 class Counted(Connection):
-    """A connection, of which somebody counts how many there were."""
+    """A connection, of which somebody counts how many there were, and sees the last one that has its program."""
 
     opened = 0
+    last: "Counted | None" = None
 
     async def become_primary(self) -> None:
         Counted.opened += 1
+        Counted.last = None
         await super().become_primary()
+
+    async def ask_for_digests(self, digest: str) -> None:
+        await super().ask_for_digests(digest)
+        Counted.last = self
 
 
 def test_a_switch_that_is_back_is_asked_once(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +323,7 @@ def test_a_switch_that_is_back_is_asked_once(target: Target, monkeypatch: pytest
 
     async def body() -> None:
         async with connected(fabric) as session:
-            for times in range(1, 3):
+            for times in range(1, 2):
                 target.kill()
                 await until_async(lambda: not session.state.connected, "the loss was not noticed")
                 before, asked_before = Counted.opened, asked
@@ -328,6 +334,51 @@ def test_a_switch_that_is_back_is_asked_once(target: Target, monkeypatch: pytest
                     await session.ready()
                 assert Counted.opened == before + 1, "the first attempt after its port is open is the one that connects"
                 assert (session.state.connects, session.state.pushes) == (times + 1, times + 1)
+
+    run(body)
+
+
+def test_the_host_of_a_switch_that_is_back_is_who_it_was(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = fabric_at(target)
+    monkeypatch.setattr(session_module, "Connection", Counted)
+
+    async def reporting(order: list[str]) -> None:
+        """Reports as they come, from the first moment in which the switch takes them; the first node is the faster."""
+        for sequence in range(1, 10_000):
+            for node in order if sequence > 5 else order[:1]:
+                frame = report_frame(fabric, node, report_of(fabric, "detect", node, sequence))
+                packet = fy.P4PacketOut(frame, op=INJECT, port=fabric.hosts[node].port, service=0, member=0)
+                if Counted.last is not None:
+                    await Counted.last.send(packet)
+            await asyncio.sleep(0.005)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            events = session.events()
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 1))
+            assert (await heard(events)).to_node == "edge1"
+            target.kill()
+            await until_async(lambda: not session.state.connected, "the loss was not noticed")
+            Counted.last = None
+            reports = asyncio.create_task(reporting(["edge2", "edge1"]))
+            await asyncio.to_thread(target.start)
+            async with asyncio.timeout(PATIENCE):
+                await session.ready()
+            members = session.state.members
+            await until_async(
+                lambda: (
+                    {("detect", node) for node in ("edge1", "edge2")}
+                    <= {
+                        of for of, state in members.items() if state.status is MemberStatus.READY and state.sequence > 1
+                    }
+                ),
+                "not both are heard",
+            )
+            reports.cancel()
+            assert session.state.hosts["detect"] == "edge1"
+            back = await heard(events)
+            assert (back.reason, back.to_node) == (Reason.FIRST, "edge1")
+            assert not session.state.migrations
 
     run(body)
 
