@@ -309,38 +309,19 @@ class Counted(Connection):
         Counted.last = self
 
 
-def test_a_switch_that_is_back_is_asked_once(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_that_is_back_is_asked_once_and_has_its_host_again(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fabric = fabric_at(target)
     monkeypatch.setattr(session_module, "Connection", Counted)
-    asked = 0
+    looks = 0
 
     async def counting(address: str) -> bool:
-        nonlocal asked
-        asked += 1
+        nonlocal looks
+        looks += 1
         return await listens(address)
 
     monkeypatch.setattr(reach, "listens", counting)
-
-    async def body() -> None:
-        async with connected(fabric) as session:
-            for times in range(1, 2):
-                target.kill()
-                await until_async(lambda: not session.state.connected, "the loss was not noticed")
-                before, asked_before = Counted.opened, asked
-                await until_async(lambda at=asked_before: asked > at + 10, "nobody looks whether it is back")
-                assert Counted.opened == before, "no P4Runtime while nobody listens"
-                await asyncio.to_thread(target.start)
-                async with asyncio.timeout(PATIENCE):
-                    await session.ready()
-                assert Counted.opened == before + 1, "the first attempt after its port is open is the one that connects"
-                assert (session.state.connects, session.state.pushes) == (times + 1, times + 1)
-
-    run(body)
-
-
-def test_the_host_of_a_switch_that_is_back_is_who_it_was(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    fabric = fabric_at(target)
-    monkeypatch.setattr(session_module, "Connection", Counted)
 
     async def reporting(order: list[str]) -> None:
         """Reports as they come, from the first moment in which the switch takes them; the first node is the faster."""
@@ -359,11 +340,14 @@ def test_the_host_of_a_switch_that_is_back_is_who_it_was(target: Target, monkeyp
             assert (await heard(events)).to_node == "edge1"
             target.kill()
             await until_async(lambda: not session.state.connected, "the loss was not noticed")
-            Counted.last = None
+            Counted.last, opened, looked = None, Counted.opened, looks
+            await until_async(lambda: looks > looked + 10, "nobody looks whether it is back")
+            assert Counted.opened == opened, "no P4Runtime while nobody listens"
             reports = asyncio.create_task(reporting(["edge2", "edge1"]))
             await asyncio.to_thread(target.start)
             async with asyncio.timeout(PATIENCE):
                 await session.ready()
+            assert Counted.opened == opened + 1, "the first attempt after its port is open is the one that connects"
             members = session.state.members
             await until_async(
                 lambda: (
