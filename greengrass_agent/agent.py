@@ -74,6 +74,7 @@ class Agent:
             self._mqtt.publish,
             self._publish_health,
             allow_privilege=config.allow_privilege,
+            archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
         )
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)

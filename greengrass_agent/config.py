@@ -49,6 +49,26 @@ class LogSettings(BaseModel):
         return Limits(self.megabytes * 1_000_000, self.files, self.days * DAY_S)
 
 
+class ArchiveSettings(BaseModel):
+    """What an archive among the artefacts may unpack to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    megabytes: Annotated[int, Field(ge=1)] = 4000
+    """All files of it (10^6 bytes)."""
+    files: Annotated[int, Field(ge=1)] = 100_000
+    """Files and folders."""
+    ratio: Annotated[int, Field(ge=1)] = 200
+    """Times its own size, where it unpacks to more than 16 MB."""
+    name_bytes: Annotated[int, Field(ge=1, le=4096)] = 1024
+    """The path of a file within it."""
+
+    @property
+    def bytes(self) -> int:
+        """All files of it."""
+        return self.megabytes * 1_000_000
+
+
 class AgentConfig(BaseModel):
     """A node and what it belongs to."""
 
@@ -68,6 +88,8 @@ class AgentConfig(BaseModel):
     """Folder of the components' output, and of the evidence."""
     component_logs: LogSettings = LogSettings()
     """For the output of each component."""
+    archives: ArchiveSettings = ArchiveSettings()
+    """For each archive among the artefacts."""
     evidence: bool = False
     """Whether each execution and each report is written down as a row in `log_dir`: a hundred rows a second for each
     instance. For experiments, which read them."""

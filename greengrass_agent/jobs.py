@@ -13,6 +13,7 @@ from typing import Any
 
 from greengrass_agent.components.isolation import EnvironmentBuildError
 from greengrass_agent.components.runtime import NodeRuntime
+from greengrass_agent.config import ArchiveSettings
 from greengrass_agent.deployment import events
 from greengrass_agent.deployment.download import Downloader
 from greengrass_agent.deployment.events import (
@@ -72,12 +73,13 @@ class Jobs:
         tell_health: Callable[[str], None],
         *,
         allow_privilege: bool,
+        archives: ArchiveSettings,
         identity: Identity | None = None,
     ) -> None:
         """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger.
 
-        `allow_privilege`: whether the node's owner lets scripts run as root. `identity`: who the node is to the
-        repository.
+        `allow_privilege`: whether the node's owner lets scripts run as root. `archives`: what may be unpacked.
+        `identity`: who the node is to the repository.
         """
         self._node = node
         self._store = store
@@ -85,6 +87,7 @@ class Jobs:
         self._runtime = runtime
         self._publish = publish
         self._tell_health = tell_health
+        self._archives = archives
         self._deployer = Deployer(store.load(), allow_privilege=allow_privilege)
         self._events: deque[events.Event] = deque()
         self._handling = False
@@ -102,7 +105,7 @@ class Jobs:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Run the components of the deployment in force; go on with one that an earlier agent was killed in."""
-        async with Downloader.open(self._store, self._identity) as self._downloader:
+        async with Downloader.open(self._store, self._archives, self._identity) as self._downloader:
             way = self._deployer.record.under_way
             gone = set(way.names) - set(self._deployer.current) if way is not None else ()
             if way is not None:

@@ -1,7 +1,10 @@
 """YAML documents whose mistakes are told as `file:line: field: expected ...`."""
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,8 +12,19 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import CollectionNode
 
 from hitless.faults import expectation
+
+MAX_DEPTH = 40
+"""Lists and mappings within one another."""
+MAX_TOLD = 200
+"""Characters of what ruamel says, which quotes values whole."""
+MAX_OPEN = 200
+BRACKET = re.compile(r"[\[\]{}]")
+MAX_VALUES = 300_000
+"""Values of a document, with every alias written out."""
+TOO_DEEP = f"expected lists and mappings {MAX_DEPTH} deep at most"
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -29,7 +43,7 @@ class Mistake:
 
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
-        return f"{self.path}:{self.line}: {field}{self.problem}"
+        return f"{self.path}:{self.line}: {' '.join(f'{field}{self.problem}'.splitlines())}"
 
 
 class LocatedError(Exception):
@@ -80,14 +94,24 @@ def read(path: Path, error: type[LocatedError]) -> Source:
 
 def parse(path: Path, text: str, error: type[LocatedError]) -> Source:
     """Parse a document that stands at `path`. Raises `error` when it is not a YAML mapping."""
+    if (line := _crowded(text)) is not None:
+        raise error([Mistake(path, line, "", TOO_DEEP)])
     try:
         data = YAML(typ="rt").load(text)
+        problem_at = _unbounded(data)
     except MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else 1
-        raise error([Mistake(path, line, "", f"not YAML: {problem.problem or problem.context}")]) from problem
+        raise error([Mistake(path, line, "", _not_yaml(problem.problem or problem.context))]) from problem
     except YAMLError as problem:
-        raise error([Mistake(path, 1, "", f"not YAML: {problem}")]) from problem
+        raise error([Mistake(path, 1, "", _not_yaml(problem))]) from problem
+    except RecursionError as problem:
+        raise error([Mistake(path, 1, "", TOO_DEEP)]) from problem
+    except Exception as problem:  # ruamel lets through what int(), date() and its own code raise over a value
+        raise error([Mistake(path, _unreadable(text), "", _not_yaml(problem))]) from problem
+    if problem_at is not None:
+        location, told = problem_at
+        raise error([Source(path, data).mistake(location, told)])
     if not isinstance(data, CommentedMap):
         raise error([Mistake(path, 1, "", "expected a mapping of fields")])
     return Source(path, data)
@@ -104,8 +128,69 @@ def validate(source: Source, model: type[Model], error: type[LocatedError]) -> M
         raise error(sorted(mistakes, key=lambda mistake: mistake.line)) from problems
 
 
+def _not_yaml(problem: object) -> str:
+    text = " ".join(str(problem).split())
+    return f"not YAML: {text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + '…'}"
+
+
+def _crowded(text: str) -> int | None:
+    """The line on which more brackets are open than any document has; None if there is none.
+
+    ruamel's time grows with the square of them. A script in a document may have some that are never closed.
+    """
+    opened = 0
+    for found in BRACKET.finditer(text):
+        opened = max(0, opened + (1 if found[0] in "[{" else -1))
+        if opened > MAX_OPEN:
+            return text.count("\n", 0, found.start()) + 1
+    return None
+
+
+def _unbounded(data: Any) -> tuple[Location, str] | None:
+    """Where a document is more than anybody writes, and what of it; None if it is not.
+
+    Aliases make a few lines stand for any number of values, or for an endless one.
+    """
+    waiting: list[tuple[Location, Any]] = [((), data)]
+    values = 0
+    while waiting:
+        location, value = waiting.pop()
+        values += 1
+        if len(location) > MAX_DEPTH:
+            return location[:1], TOO_DEEP
+        if values > MAX_VALUES:
+            return location[:1], f"stands for more than {MAX_VALUES} values: write fewer aliases"
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                if not isinstance(key, str | int | float | date | None):
+                    return location, "expected names, but a name is a list or a mapping"
+                waiting.append(((*location, key if isinstance(key, str | int) else str(key)), item))
+        elif isinstance(value, list):
+            waiting += [((*location, index), item) for index, item in enumerate(value)]
+    return None
+
+
+def _unreadable(text: str) -> int:
+    """The line of the first value that ruamel can make nothing of; 1 if it is none alone."""
+    lines = []
+    with suppress(Exception):
+        waiting = [YAML(typ="rt").compose(text)]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, CollectionNode):
+                waiting += [one for part in node.value for one in (part if isinstance(part, tuple) else (part,))]
+                continue
+            try:
+                YAML(typ="rt").load(node.value)
+            except YAMLError:
+                continue
+            except Exception:
+                lines.append(int(node.start_mark.line) + 1)
+    return min(lines, default=1)
+
+
 def _plain(value: Any) -> Any:
-    """The document without ruamel's types, which strict models refuse."""
+    """The document, which is bounded, without ruamel's types, which strict models refuse."""
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):

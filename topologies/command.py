@@ -35,7 +35,7 @@ def main() -> None:
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
 @click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 def up(fabric: Path, target: str) -> None:
-    """Bring a fabric up and leave it running until Ctrl-C, for `hitless status`, `make shell`, curl and wrk."""
+    """Bring a fabric up and keep it running until Ctrl-C, for `hitless status`, `make shell`, curl and wrk."""
     try:
         check()
         targets.require(target)
@@ -59,9 +59,7 @@ async def stay(fabric: Path, target: str) -> None:
         click.echo(f"  HITLESS_SOCKET={bed.socket} {Path(sys.executable).parent}/hitless status")
         for name in bed.fabric.hosts:
             click.echo(f"  on host {name}: nsenter --net=/proc/{bed.namespace(name)}/ns/net COMMAND")
-        while True:
-            bed.check()
-            await asyncio.sleep(1)
+        await bed.supervise(lambda text: click.echo(text, err=True))
 
 
 @main.command()

@@ -31,11 +31,15 @@ def in_namespace(pid: int, command: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Process:
-    """A started process: its name for messages, its handle and where its output goes."""
+    """A started process: its name for messages, its handle, where its output goes and where it was started."""
 
     name: str
     handle: subprocess.Popen[bytes]
     log: Path
+    line: Sequence[str] = ()
+    """The command, for `again`."""
+    cwd: Path | None = None
+    nice: int = 0
 
     @property
     def pid(self) -> int:
@@ -44,9 +48,18 @@ class Process:
 
     def check(self) -> None:
         """Raise ProcessEnded if it no longer runs."""
+        end = self.end()
+        if end is not None:
+            raise ProcessEnded(end)
+
+    def end(self) -> str | None:
+        """How it ended, with the end of its log; None while it runs."""
         code = self.handle.poll()
-        if code is not None:
-            raise ProcessEnded(f"{self.name} {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}")
+        return None if code is None else f"{self.name} {describe_exit(code)}; the end of {self.log}:\n{tail(self.log)}"
+
+    def again(self) -> Process:
+        """A process started as this one was."""
+        return _start(self.name, self.line, self.log, self.cwd, self.nice)
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -71,6 +84,10 @@ def start(
     if namespace is not None:
         line = in_namespace(namespace, line)
     log.parent.mkdir(parents=True, exist_ok=True)
+    return _start(name, line, log, cwd, nice)
+
+
+def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None, nice: int) -> Process:
     with log.open("ab") as output:
         handle = subprocess.Popen(
             line,
@@ -85,7 +102,7 @@ def start(
         # Where the kernel groups processes by session (sched(7), autogroup), it compares the groups' nice values.
         with contextlib.suppress(OSError):
             Path(f"/proc/{handle.pid}/autogroup").write_text(str(nice))
-    return Process(name, handle, log)
+    return Process(name, handle, log, line, cwd, nice)
 
 
 def die_with_parent() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from mininet.log import setLogLevel
 from mininet.net import Mininet
@@ -33,7 +34,10 @@ from hitless.tls import Identity
 from hitless.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop
+from topologies.supervision import Ended, Start, Supervision
 
+LOOK_S = 0.1
+"""Seconds between two looks at whether all parts run."""
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -119,11 +123,39 @@ class Testbed:
                 return one
         raise KeyError(name)
 
+    def parts(self) -> list[Process]:
+        """All processes of the system, the switches' among them."""
+        return [*self.processes, *(node.process for node in self.network.switches if node.process is not None)]
+
     def check(self, *, but: Process | None = None) -> None:
         """Raise ProcessEnded if a part of the system, ``but`` excepted, has ended by itself."""
-        for one in (*self.processes, *(node.process for node in self.network.switches if node.process is not None)):
+        for one in self.parts():
             if one is not but:
                 one.check()
+
+    def start_again(self, ended: Process) -> None:
+        """Start a part that has ended, as it was started."""
+        started = ended.again()
+        self.processes = [started if one is ended else one for one in self.processes]
+        for node in self.network.switches:
+            if node.process is ended:
+                node.process = started
+        self.record()
+
+    async def supervise(self, say: Callable[[str], None]) -> NoReturn:
+        """Start again what ends by itself, and say so, until cancelled."""
+        supervision = Supervision(time.monotonic())
+        while True:
+            ended = {one.name: (one, end) for one in self.parts() if (end := one.end()) is not None}
+            for step in supervision.look(time.monotonic(), ended):
+                part, end = ended[step.part]
+                match step:
+                    case Ended():
+                        often = f" ({step.times} times by now)" if step.times > 1 else ""
+                        say(f"{end}\n{step.part}{often} is started again in {step.wait_s:g} s")
+                    case Start():
+                        self.start_again(part)
+            await asyncio.sleep(LOOK_S)
 
     def start_broker(self) -> Process:
         """Start (or start again) mosquitto on the controller's host."""

@@ -16,6 +16,7 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 
 from controller.observe.findings import Finding
@@ -44,12 +45,17 @@ def _reason(value: object) -> object:
     return DIGEST_REASONS[value]
 
 
-NamedReason = Annotated[Reason | None, BeforeValidator(_reason), PlainSerializer(reason_name)]
+NamedReason = Annotated[
+    Reason | None,
+    BeforeValidator(_reason),
+    PlainSerializer(reason_name),
+    WithJsonSchema({"type": "string", "enum": [UNHEARD, *DIGEST_REASONS]}),
+]
 """A reason, by its name in JSON."""
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
 
     seq: int = 0
     """Its number in the log, from 1; 0 until it is recorded."""

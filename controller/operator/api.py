@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from controller.observe.log import EventLog
+from controller.operator import openapi, requests
 from controller.operator.commands import Commands
 from controller.operator.documents import Document, Status
 from controller.operator.overrides import CommandError
@@ -21,45 +22,11 @@ class ApiError(Exception):
     """The API cannot be offered; the message says why and what to do."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Migrate(_Body):
-    service: str
-    node: str
-    hold: bool = False
-    force: bool = False
-
-
-class _Release(_Body):
-    service: str
-
-
-class _Drain(_Body):
-    service: str
-    node: str
-    undo: bool = False
-
-
-class _Node(_Body):
-    node: str
-
-
-class _Restart(_Body):
-    component: str
-    node: str | None = None
-
-
-class _RotateKeys(_Body):
-    service: str | None = None
-
-
 class _BadRequestError(Exception):
     """A request that cannot be understood."""
 
 
-BodyType = TypeVar("BodyType", bound=_Body)
+BodyType = TypeVar("BodyType", bound=requests.Body)
 
 
 async def _body(request: web.Request, model: type[BodyType]) -> BodyType:
@@ -69,10 +36,11 @@ async def _body(request: web.Request, model: type[BodyType]) -> BodyType:
         raise _BadRequestError(faults(error, "body")) from error
 
 
-def _number(request: web.Request, name: str) -> int:
+def _number(request: web.Request, name: str, highest: int) -> int:
     text = request.query.get(name, "0")
-    if not text.isdecimal():
-        raise _BadRequestError(f"{name}: expected a number, got {text!r}")
+    # Nineteen digits are more than any number, and Python refuses to read thousands of them.
+    if not text.isascii() or not text.isdecimal() or len(text) > 19 or int(text) > highest:
+        raise _BadRequestError(f"{name}: expected a number of {highest} at most, got {text[:80]!r}")
     return int(text)
 
 
@@ -87,7 +55,9 @@ async def _errors(
     except CommandError as error:
         return web.json_response({"error": str(error)}, status=409)
     except web.HTTPException as error:
-        return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        answer = {"error": f"{request.method} {request.path}: {error.reason}"}
+        return web.json_response(answer, status=error.status, headers=headers)
 
 
 def application(
@@ -101,34 +71,37 @@ def application(
     async def get_status(_: web.Request) -> web.Response:
         return _answer(await status())
 
+    async def get_description(_: web.Request) -> web.Response:
+        return web.json_response(openapi.description())
+
     async def migrate(request: web.Request) -> web.Response:
-        body = await _body(request, _Migrate)
+        body = await _body(request, requests.Migrate)
         return _answer(await commands.migrate(body.service, body.node, hold=body.hold, force=body.force))
 
     async def release(request: web.Request) -> web.Response:
-        body = await _body(request, _Release)
+        body = await _body(request, requests.Release)
         return _answer(await commands.release(body.service))
 
     async def drain(request: web.Request) -> web.Response:
-        body = await _body(request, _Drain)
+        body = await _body(request, requests.Drain)
         return _answer(await commands.drain(body.service, body.node, undo=body.undo))
 
     async def exclude(request: web.Request) -> web.Response:
-        return _answer(await commands.exclude((await _body(request, _Node)).node))
+        return _answer(await commands.exclude((await _body(request, requests.Node)).node))
 
     async def include(request: web.Request) -> web.Response:
-        return _answer(await commands.include((await _body(request, _Node)).node))
+        return _answer(await commands.include((await _body(request, requests.Node)).node))
 
     async def restart(request: web.Request) -> web.Response:
-        body = await _body(request, _Restart)
+        body = await _body(request, requests.Restart)
         return _answer(await commands.restart(body.component, body.node))
 
     async def rotate_keys(request: web.Request) -> web.Response:
-        body = await _body(request, _RotateKeys)
+        body = await _body(request, requests.RotateKeys)
         return _answer(await commands.rotate_keys(body.service))
 
     async def get_events(request: web.Request) -> web.StreamResponse:
-        since, follow = _number(request, "since"), _number(request, "follow")
+        since, follow = _number(request, "since", openapi.MAX_NUMBER), _number(request, "follow", 1)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         if not follow:
@@ -144,6 +117,7 @@ def application(
     app = web.Application(middlewares=[_errors, *([guard] if guard is not None else [])])
     app.router.add_get("/v1/status", get_status)
     app.router.add_get("/v1/events", get_events)
+    app.router.add_get(openapi.PATH, get_description)
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
     app.router.add_post("/v1/drain", drain)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
@@ -28,14 +28,19 @@ def _status(value: object) -> object:
     return _STATUSES[value]
 
 
-NamedStatus = Annotated[MemberStatus | None, BeforeValidator(_status), PlainSerializer(status_name)]
+NamedStatus = Annotated[
+    MemberStatus | None,
+    BeforeValidator(_status),
+    PlainSerializer(status_name),
+    WithJsonSchema({"type": "string", "enum": list(_STATUSES)}),
+]
 """An instance's status, by its name in JSON."""
 
 
 class Document(BaseModel):
     """Base of all answers. Unknown fields are ignored, so that a newer controller can be read."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     def encode(self) -> str:
         """Its JSON."""

@@ -297,6 +297,17 @@ def _binding(
     )
 
 
+def heard_of(fabric: Fabric, entries: Entries, hosts: Mapping[str, str]) -> Entries:
+    """The entries with which a switch hears, of the services in `hosts`, the reports of that node alone."""
+    heard = {fabric.services[name].index: fabric.services[name].instances[node].member for name, node in hosts.items()}
+
+    def kept(place: Place, act: Act) -> bool:
+        params = dict(act.params)
+        return place.table != "bindings" or heard.get(params["service"]) in (None, params["member"])
+
+    return {place: act for place, act in entries.items() if kept(place, act)}
+
+
 def _key(fabric: Fabric, keys: BindingKeys | None) -> Iterator[tuple[str, int]]:
     """The keys as the switch has them; without a next key, the current one stands in both places."""
     for prefix, key in (("", keys and keys.current), ("next_", keys and (keys.next or keys.current))):

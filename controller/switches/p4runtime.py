@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import finsy as fy
-from finsy.proto import U128, p4r
+from finsy.grpcutil import GRPCChannelArgumentType, GRPCOptions, grpc_channel
+from finsy.proto import U128, p4r, p4r_grpc
 
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import ANY, GROUPS, Act, Key, Place
@@ -24,6 +25,8 @@ HANDSHAKE_TIMEOUT = 5.0
 """Seconds a switch may take to answer the arbitration."""
 BATCH = 1000
 """Updates in one Write at most: gRPC's message limit is 4 MB."""
+MAX_METADATA = 64 << 10
+"""Bytes of the details of an error: one for each update of a batch that was refused."""
 DIGEST_CONFIG = {"max_list_size": 1, "max_timeout_ns": 0, "ack_timeout_ns": 1_000_000_000}
 """Each digest at once: BMv2 sweeps a list that may wait for more every 100 ms at best."""
 
@@ -69,6 +72,32 @@ def references(schema: fy.P4Schema) -> dict[str, set[str]]:
     return found
 
 
+class _Options(GRPCOptions):
+    """Without the pool of transports that gRPC shares between channels to the same address.
+
+    A transport that has failed waits for a second and longer before it tries again, also for a channel that is new:
+    a switch that is back would be told from one that is not by a cached error.
+    """
+
+    def to_native(self) -> GRPCChannelArgumentType:
+        return [*super().to_native(), ("grpc.use_local_subchannel_pool", 1)]
+
+
+class _Client(fy.P4Client):
+    """finsy's client, which takes no options of a channel."""
+
+    async def open(
+        self, *, schema: fy.P4Schema | None = None, complete_request: Callable[[Any], None] | None = None
+    ) -> None:
+        await super().open(schema=schema, complete_request=complete_request)
+        assert self._channel is not None
+        await self._channel.close(None)
+        self._channel = grpc_channel(
+            self._address, credentials=self._credentials, options=_Options(max_metadata_size=MAX_METADATA)
+        )
+        self._stub = p4r_grpc.P4RuntimeStub(self._channel)
+
+
 class Connection:
     """One stream to a switch and the calls beside it. Use as a context manager; raises SwitchError throughout."""
 
@@ -81,7 +110,7 @@ class Connection:
         self.device_id = device_id
         self.schema = schema
         self._tls = tls
-        self._client = fy.P4Client(address, self._credentials(), wait_for_ready=False)
+        self._client = _Client(address, self._credentials(), wait_for_ready=False)
         self._election_id = ELECTION_ID
         self._sending = asyncio.Lock()
         self._ended = False

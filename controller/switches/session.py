@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 from weakref import WeakSet
@@ -13,8 +14,9 @@ import finsy as fy
 
 from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, creation_order, diff
-from controller.switches.entries import Overrides, desired_entries, instance_index, newcomers_index
+from controller.switches.entries import Entries, Overrides, desired_entries, heard_of, instance_index, newcomers_index
 from controller.switches.p4runtime import Connection, Program, SwitchError, references
+from controller.switches.reach import listens, until_listens
 from controller.switches.shares import ShareGauge, with_old_shares
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
@@ -34,8 +36,10 @@ POLL_INTERVAL = 1.0
 """Seconds between two polls of ranks, hosts and counters."""
 DIGEST_PATIENCE = 1.5
 """Seconds that a digest may be on its way when the probe has already shown another host."""
+HOST_PATIENCE = 0.25
+"""Seconds in which a node that was a host reports to a switch that was started anew, if it lives: five intervals."""
 FIRST_RETRY = 0.1
-"""Seconds to the first attempt to connect again; doubled with every one that fails, up to `LAST_RETRY`."""
+"""Seconds to the next attempt at a switch that listens and refuses; doubled with every one, up to `LAST_RETRY`."""
 LAST_RETRY = 3.0
 
 
@@ -80,7 +84,12 @@ class SwitchSession:
             raise_if_cancelled()
             if self.state.connects > before:
                 backoff.reset()
-            await asyncio.sleep(backoff.next())
+            if await listens(self.state.target):
+                await asyncio.sleep(backoff.next())
+            else:
+                # Gone, and not at odds with us: the one who comes back is asked at once.
+                await until_listens(self.state.target)
+                backoff.reset()
 
     async def ready(self) -> None:
         """Wait until the switch is connected and provisioned."""
@@ -198,7 +207,8 @@ class SwitchSession:
         raise AssertionError("messages() ends by an exception")
 
     async def _keep(self, connection: Connection) -> NoReturn:
-        await self._install(connection)
+        if await self._install(connection):
+            await self._give_hosts_back(connection)
         changes = await self._provision(connection)
         LOG.info("%s: connected, %d entries written", self.name, len(changes.updates))
         self._connection = connection
@@ -213,18 +223,42 @@ class SwitchSession:
                 self.state.error = str(error)
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def _install(self, connection: Connection) -> None:
-        if await connection.cookie() != self._schema.p4cookie:
+    async def _install(self, connection: Connection) -> bool:
+        """Have the program there, and say whether it was installed: the switch then is empty."""
+        empty = await connection.cookie() != self._schema.p4cookie
+        if empty:
             LOG.info("%s: installing the program", self.name)
             await connection.forget_replication()
             await connection.push()
             self.state.pushes += 1
         self.state.cookie = self._schema.p4cookie
         await connection.ask_for_digests(DIGEST)
+        return empty
 
-    async def _provision(self, connection: Connection) -> Changes:
+    async def _give_hosts_back(self, connection: Connection) -> None:
+        """Have an empty switch make those nodes the hosts of `single` services that were, for their connections' sake.
+
+        The first report that it hears decides; what it knew of flows is lost, and it sends them to the host.
+        """
+        before = {
+            name: host
+            for name, service in self.fabric.services_on(self.name)
+            if service.policy.one_host and (host := self.state.hosts.get(name)) is not None
+        }
+        events = self.events()
+        await self._provision(connection, before)
+        awaited = set(before)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HOST_PATIENCE):
+                while awaited:
+                    awaited.discard((await anext(events)).service)
+
+    async def _provision(self, connection: Connection, hosts: Mapping[str, str] | None = None) -> Changes:
+        """Write what differs; with `hosts`, all but what would let a switch hear of others than those."""
         async with self._writing:
-            desired = desired_entries(self.fabric, self.name, self._overrides)
+            desired: Entries = desired_entries(self.fabric, self.name, self._overrides)
+            if hosts is not None:
+                desired = heard_of(self.fabric, desired, hosts)
             present = await connection.read_entries()
             changes = diff(present, with_old_shares(desired, present), self._order)
             await connection.write(changes)

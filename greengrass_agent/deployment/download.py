@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from greengrass_agent.config import ArchiveSettings
 from greengrass_agent.deployment.plan import Components, Installed, manifest_for
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.deployment.transfer import DownloadError, Limits, Progress, Transfer
@@ -22,30 +23,39 @@ from hitless.mqtt.messages import DeploymentDocument
 from hitless.tls import Identity, TlsError
 
 PATIENT = Limits()
-MAX_RECIPE = 1 << 20
+MAX_RECIPE = 1 << 17
+"""Bytes. A hundred lines are four thousand; the reader of YAML takes seconds for this many."""
 MAX_ARTIFACT = 1 << 30
 
 
 class Downloader:
     """Brings packages into the store."""
 
-    def __init__(self, store: Store, session: aiohttp.ClientSession, limits: Limits, identity: Identity | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session: aiohttp.ClientSession,
+        limits: Limits,
+        archives: ArchiveSettings,
+        identity: Identity | None,
+    ) -> None:
         self.progress = Progress()
         """How far the file is that comes now, or came last."""
         self._store = store
         self._session = session
         self._limits = limits
+        self._archives = archives
         self._identity = identity
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, store: Store, identity: Identity | None = None, limits: Limits = PATIENT
+        cls, store: Store, archives: ArchiveSettings, identity: Identity | None = None, limits: Limits = PATIENT
     ) -> AsyncIterator[Downloader]:
         """A downloader with connections of its own; `identity` is who the node is to the repository."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.stall_s)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
-            yield cls(store, session, limits, identity)
+            yield cls(store, session, limits, archives, identity)
 
     async def recipes(self, document: DeploymentDocument) -> dict[str, Recipe]:
         """The recipes of a deployment's components. Raises DownloadError."""
@@ -55,7 +65,7 @@ class Downloader:
             file = self._store.recipe_file(name, component.component_version, source.sha256)
             await self._fetch(source.uri, bytes.fromhex(source.sha256), file, MAX_RECIPE)
             try:
-                found[name] = Recipe.parse(file.read_text(), source.uri)
+                found[name] = await asyncio.to_thread(Recipe.parse, file.read_text(), source.uri)
             except (RecipeError, UnicodeDecodeError) as error:
                 raise DownloadError(str(error)) from error
         return found
@@ -84,7 +94,7 @@ class Downloader:
         except OSError as error:
             raise DownloadError(f"{file}: {error.strerror}") from error
         if artifact.unarchive == "ZIP":
-            await asyncio.to_thread(unpack, file, self._store.unarchived(name, installed) / file.stem)
+            await asyncio.to_thread(unpack, file, self._store.unarchived(name, installed) / file.stem, self._archives)
 
     async def _fetch(self, uri: str, digest: bytes, file: Path, limit: int) -> None:
         """Have `file` hold what `uri` names, with this SHA-256."""

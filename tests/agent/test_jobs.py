@@ -14,6 +14,7 @@ import pytest
 
 from greengrass_agent import jobs
 from greengrass_agent.components.runtime import NodeRuntime
+from greengrass_agent.config import ArchiveSettings
 from greengrass_agent.deployment.events import Changed, NothingOffered, Offered
 from greengrass_agent.deployment.plan import Components, Plan
 from greengrass_agent.deployment.store import Store
@@ -35,7 +36,15 @@ class Made:
         self.drains_for_ever = False
         self.isolation = self
         runtime = cast(NodeRuntime, self)
-        self.jobs = Jobs("n1", store, runtime, self._publish, lambda trigger: None, allow_privilege=False)
+        self.jobs = Jobs(
+            "n1",
+            store,
+            runtime,
+            self._publish,
+            lambda trigger: None,
+            allow_privilege=False,
+            archives=ArchiveSettings(),
+        )
 
     async def build(self, components: Components) -> None:
         """These components need no environments."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from greengrass_agent import config
-from greengrass_agent.config import ConfigError
+from greengrass_agent.config import ArchiveSettings, ConfigError
 from greengrass_agent.deployment.download import Downloader
 from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
 from greengrass_agent.deployment.record import Record, Result, UnderWay
@@ -96,7 +96,7 @@ def recipe_with(uri: str, content: bytes, **more: Any) -> Recipe:
 
 def fetch(store: Store, installed: Installed) -> None:
     async def run() -> None:
-        async with Downloader.open(store) as downloader:
+        async with Downloader.open(store, ArchiveSettings()) as downloader:
             await downloader.artifacts({"A": installed})
 
     asyncio.run(run())

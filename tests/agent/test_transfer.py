@@ -1,13 +1,10 @@
-"""Downloads over bad links, and archives that would do harm."""
+"""Downloads over bad links."""
 
 import asyncio
 import hashlib
-import io
-import stat
 import threading
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from greengrass_agent.deployment import transfer, unpack
+from greengrass_agent.deployment import transfer
 from greengrass_agent.deployment.transfer import DownloadError, Limits, Progress, Transfer
 
 CONTENT = bytes(range(256)) * 4096
@@ -185,71 +182,3 @@ def test_what_has_no_room_is_not_begun(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     with served(Link()) as link, pytest.raises(DownloadError, match="longer than 5 bytes"):
         fetch(link, tmp_path / "model.bin", limit=5)
-
-
-def archive(path: Path, fill: Callable[[zipfile.ZipFile], None]) -> Path:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
-        fill(opened)
-    path.write_bytes(packed.getvalue())
-    return path
-
-
-def entry(name: str, mode: int) -> zipfile.ZipInfo:
-    made = zipfile.ZipInfo(name)
-    made.external_attr = mode << 16
-    return made
-
-
-def test_an_archive_gives_no_more_permissions_than_it_may(tmp_path: Path) -> None:
-    def fill(opened: zipfile.ZipFile) -> None:
-        opened.writestr(entry("run", stat.S_IFREG | 0o6777), "#!/bin/sh\n")
-        opened.writestr(entry("data/x", 0), "x")
-
-    unpack.unpack(archive(tmp_path / "a.zip", fill), tmp_path / "a")
-    assert stat.S_IMODE((tmp_path / "a" / "run").stat().st_mode) == 0o755
-    assert stat.S_IMODE((tmp_path / "a" / "data" / "x").stat().st_mode) == 0o644
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "problem"),
-    [
-        ("../escaped", 0, "lies outside the folder"),
-        ("/etc/escaped", 0, "lies outside the folder"),
-        ("a/../../escaped", 0, "lies outside the folder"),
-        ("link", stat.S_IFLNK | 0o777, "neither file nor folder"),
-    ],
-)
-def test_an_archive_that_reaches_out_is_refused_and_leaves_nothing(
-    tmp_path: Path, name: str, mode: int, problem: str
-) -> None:
-    def fill(opened: zipfile.ZipFile) -> None:
-        opened.writestr("good", "x")
-        opened.writestr(entry(name, mode), "/etc")
-
-    with pytest.raises(DownloadError, match=problem):
-        unpack.unpack(archive(tmp_path / "a.zip", fill), tmp_path / "inside" / "a")
-    assert list((tmp_path / "inside").iterdir()) == []
-
-
-def test_an_archive_that_is_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = archive(tmp_path / "a.zip", lambda opened: opened.writestr("zeros", bytes(1 << 22)))
-    assert bomb.stat().st_size < 1 << 14
-    with monkeypatch.context() as patch, pytest.raises(DownloadError, match=r"4\.2 MB, but there is room for 1\.0 MB"):
-        patch.setattr(unpack, "free_bytes", lambda folder: 1_000_000)
-        unpack.unpack(bomb, tmp_path / "a")
-    with monkeypatch.context() as patch, pytest.raises(DownloadError, match=r"unpacks to 4\.2 MB, expected"):
-        patch.setattr(unpack, "MAX_BYTES", 1 << 20)
-        unpack.unpack(bomb, tmp_path / "a")
-    many = archive(tmp_path / "b.zip", lambda opened: [opened.writestr(str(n), "") for n in range(5)] and None)
-    with monkeypatch.context() as patch, pytest.raises(DownloadError, match="has 5 entries"):
-        patch.setattr(unpack, "MAX_ENTRIES", 4)
-        unpack.unpack(many, tmp_path / "b")
-    # A directory that lies about a size: no more than it says is ever written.
-    damaged = bytearray(bomb.read_bytes())
-    place = damaged.rindex(b"PK\x01\x02") + 24
-    damaged[place : place + 4] = (5).to_bytes(4, "little")
-    (tmp_path / "c.zip").write_bytes(damaged)
-    with pytest.raises(DownloadError, match="cannot be unpacked"):
-        unpack.unpack(tmp_path / "c.zip", tmp_path / "c")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.zip", "b.zip", "c.zip"]

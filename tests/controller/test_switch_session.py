@@ -11,11 +11,14 @@ from typing import Any
 import finsy as fy
 import pytest
 
+import controller.switches.session as session_module
 from controller.fabric.file import Fabric, load
 from controller.fabric.settings import settings
+from controller.switches import reach
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Overrides, Place, desired_entries
 from controller.switches.p4runtime import Connection, Program, SwitchError
+from controller.switches.reach import listens
 from controller.switches.session import DIGEST_PATIENCE, SwitchSession
 from controller.switches.view import SteeringEvent
 from hitless.steering.outcome import Event
@@ -288,6 +291,80 @@ def test_a_switch_that_went_away_is_provisioned_again(target: Target) -> None:
             assert (session.state.connects, session.state.pushes) == (2, 2)
             # What was asked for while it was away is there now.
             assert await entries_of(session) == desired_entries(fabric, "s1", Overrides({"detect": "edge2"}))
+
+    run(body)
+
+
+class Counted(Connection):
+    """A connection, of which somebody counts how many there were, and sees the last one that has its program."""
+
+    opened = 0
+    last: "Counted | None" = None
+
+    async def become_primary(self) -> None:
+        Counted.opened += 1
+        Counted.last = None
+        await super().become_primary()
+
+    async def ask_for_digests(self, digest: str) -> None:
+        await super().ask_for_digests(digest)
+        Counted.last = self
+
+
+def test_a_switch_that_is_back_is_asked_once_and_has_its_host_again(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabric = fabric_at(target)
+    monkeypatch.setattr(session_module, "Connection", Counted)
+    looks = 0
+
+    async def counting(address: str) -> bool:
+        nonlocal looks
+        looks += 1
+        return await listens(address)
+
+    monkeypatch.setattr(reach, "listens", counting)
+
+    async def reporting(order: list[str]) -> None:
+        """Reports as they come, from the first moment in which the switch takes them; the first node is the faster."""
+        for sequence in range(1, 10_000):
+            for node in order if sequence > 5 else order[:1]:
+                frame = report_frame(fabric, node, report_of(fabric, "detect", node, sequence))
+                packet = fy.P4PacketOut(frame, op=INJECT, port=fabric.hosts[node].port, service=0, member=0)
+                if Counted.last is not None:
+                    await Counted.last.send(packet)
+            await asyncio.sleep(0.005)
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            events = session.events()
+            await inject(session, "edge1", report_of(fabric, "detect", "edge1", 1))
+            assert (await heard(events)).to_node == "edge1"
+            target.kill()
+            await until_async(lambda: not session.state.connected, "the loss was not noticed")
+            Counted.last, opened, looked = None, Counted.opened, looks
+            await until_async(lambda: looks > looked + 10, "nobody looks whether it is back")
+            assert Counted.opened == opened, "no P4Runtime while nobody listens"
+            reports = asyncio.create_task(reporting(["edge2", "edge1"]))
+            await asyncio.to_thread(target.start)
+            async with asyncio.timeout(PATIENCE):
+                await session.ready()
+            assert Counted.opened == opened + 1, "the first attempt after its port is open is the one that connects"
+            members = session.state.members
+            await until_async(
+                lambda: (
+                    {("detect", node) for node in ("edge1", "edge2")}
+                    <= {
+                        of for of, state in members.items() if state.status is MemberStatus.READY and state.sequence > 1
+                    }
+                ),
+                "not both are heard",
+            )
+            reports.cancel()
+            assert session.state.hosts["detect"] == "edge1"
+            back = await heard(events)
+            assert (back.reason, back.to_node) == (Reason.FIRST, "edge1")
+            assert not session.state.migrations
 
     run(body)
 

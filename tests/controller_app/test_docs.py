@@ -14,7 +14,7 @@ import pytest
 from controller.fabric.file import Fabric
 from controller.observe.events import Event, decode
 from controller.observe.log import EventLog
-from controller.operator import api
+from controller.operator import api, openapi
 from controller.operator.client import RefusedError
 from controller.operator.commands import Commands
 from controller.operator.documents import (
@@ -67,8 +67,22 @@ def test_every_call_is_there_and_no_other() -> None:
         if route.method != "HEAD" and route.resource is not None
     }
     assert set(SECTIONS) == routes
-    assert set(ANSWERS) == routes - {"GET /v1/events"}
+    assert routes == {f"{call.method} {call.path}" for call in openapi.CALLS}
+    assert {f"{call.method} {call.path}": call.answer for call in openapi.CALLS if call.answer is not None} == ANSWERS
     assert all(blocks(name, "sh") and blocks(name, "json") for name in SECTIONS)
+
+
+@pytest.mark.parametrize("call", [call for call in openapi.CALLS if call.body is not None], ids=lambda call: call.path)
+def test_the_bodies_have_the_fields_of_the_code(call: openapi.Call) -> None:
+    assert call.body is not None
+    section = SECTIONS[f"{call.method} {call.path}"]
+    (line,) = blocks(f"{call.method} {call.path}", "sh")
+    fields = set(call.body.model_fields)
+    assert fields >= set(json.loads(line.partition(" -d ")[2].strip().strip("'")))
+    assert all(re.search(rf"[`\"]{field}[`\"]", section) for field in fields)
+    if table := re.search(r"^\| request \| \|\n\|---\|---\|\n((?:\|.*\n)+)", section, re.M):
+        named = {name for row in table[1].splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+        assert named == fields
 
 
 @pytest.mark.parametrize("section", ANSWERS)
@@ -122,6 +136,7 @@ def test_the_curl_lines_run(running: Running, fabric_path: Path) -> None:
         document = answer(running, section)
         assert set(document) == set(ANSWERS[section].model_fields), section
         ANSWERS[section].model_validate(document)
+    assert answer(running, "GET /v1/openapi.json") == openapi.description()
     (lines,) = blocks("GET /v1/events", "sh")
     once, follow = lines.splitlines()
     code, text = curl(running, once)
@@ -175,7 +190,7 @@ def test_the_curl_line_that_restarts_runs(running: Running, fabric: Fabric, brok
     [
         ("/v1/nothing", 404, "GET /v1/nothing: Not Found"),
         ("/v1/migrate", 405, "GET /v1/migrate: Method Not Allowed"),
-        ("/v1/events?since=x", 400, "since: expected a number, got 'x'"),
+        ("/v1/events?since=x", 400, "since: expected a number of 9223372036854775807 at most, got 'x'"),
         ("/v1/release -d '{}'", 400, "service: expected, but missing"),
         ("/v1/release -d '{\"service\": 3}'", 400, "service: expected a valid string, got 3"),
         ('/v1/release -d \'{"service": "web", "now": true}\'', 400, "now: unknown field"),

@@ -46,14 +46,18 @@ class Runner:
 API = "tests/controller_app/test_docs.py"
 REMOTE = "tests/attacks/test_api.py::test_the_command_line_reaches_it_with_a_token"
 AUTHORITY = "tests/controller/test_authority.py::test_the_command_makes_what_a_fabric_needs_and_says_how_long_it_lasts"
+UNITS = "tests/packaging/test_units.py"
 INSTALL = "tests/softswitch/test_install.py"
 RUNNERS = (
     Runner("README.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("README.md", r"\.venv/bin/hitless ", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("CONTRIBUTING.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/api.md", "SOCKET=", f"{API}::test_the_curl_lines_run"),
-    Runner("docs/api.md", "curl .*/(status|events|drain|release|rotate-keys)", f"{API}::test_the_curl_lines_run"),
-    Runner("docs/api.md", "curl .*/(exclude|include)", f"{API}::test_the_curl_lines_run"),
+    Runner(
+        "docs/api.md",
+        "curl .*/(status|events|openapi|drain|exclude|include|release|rotate-keys)",
+        f"{API}::test_the_curl_lines_run",
+    ),
     Runner("docs/api.md", "curl .*/restart", f"{API}::test_the_curl_line_that_restarts_runs"),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
     Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
@@ -65,6 +69,7 @@ RUNNERS = (
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/operations.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/operations.md", r"(\.venv/bin/hitless |curl )", f"{HERE}::test_commands_work_on_a_live_fabric"),
+    Runner("docs/operations.md", "(git|cp|systemctl|journalctl) ", f"{UNITS}::test_the_page_installs_what_is_there"),
     Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
     Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),
     Runner("softswitch/README.md", "pip install ", f"{INSTALL}::test_it_brings_at_most_ten_packages"),
