@@ -35,6 +35,8 @@ class Process:
     name: str
     handle: subprocess.Popen[bytes]
     log: Path
+    line: Sequence[str] = ()
+    """The command, for `again`."""
     cwd: Path | None = None
 
     @property
@@ -55,7 +57,7 @@ class Process:
 
     def again(self) -> Process:
         """A process started as this one was."""
-        return _start(self.name, list(self.handle.args), self.log, self.cwd)
+        return _start(self.name, self.line, self.log, self.cwd)
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -94,7 +96,7 @@ def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None) -> Proce
             cwd=cwd,
             preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
-    return Process(name, handle, log, cwd)
+    return Process(name, handle, log, line, cwd)
 
 
 def die_with_parent() -> None:

@@ -13,7 +13,7 @@ import finsy as fy
 
 from controller.fabric.schema import Fabric, Service
 from controller.switches.diff import Changes, creation_order, diff
-from controller.switches.entries import Overrides, desired_entries, heard_of, instance_index
+from controller.switches.entries import Entries, Overrides, desired_entries, heard_of, instance_index
 from controller.switches.p4runtime import Connection, Program, SwitchError, references
 from controller.switches.reach import listens, until_listens
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
@@ -231,7 +231,7 @@ class SwitchSession:
     async def _provision(self, connection: Connection, hosts: Mapping[str, str] | None = None) -> Changes:
         """Write what differs; with `hosts`, all but what would let a switch hear of others than those."""
         async with self._writing:
-            desired = desired_entries(self.fabric, self.name, self._overrides)
+            desired: Entries = desired_entries(self.fabric, self.name, self._overrides)
             if hosts is not None:
                 desired = heard_of(self.fabric, desired, hosts)
             changes = diff(await connection.read_entries(), desired, self._order)
