@@ -22,7 +22,7 @@ from controller.operator.sentences import describe
 from tests.controller_app.support import Running
 from tests.patience import PATIENCE
 
-EXAMPLES = int(os.environ.get("REQUESTS", "8"))
+EXAMPLES = int(os.environ.get("REQUESTS", "5"))
 """Requests a call; `make fuzz` sends more."""
 
 
