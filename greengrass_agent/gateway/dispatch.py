@@ -87,6 +87,8 @@ class Dispatcher(Generic[Worker]):
         """When the handler began on an answer that comes in parts."""
         self._deadlines = Deadlines()
         """By job number: first of the client, then of the worker."""
+        self.next_deadline = self._deadlines.next
+        """When `expire` has something to do next."""
         self._workers_of: dict[int, Worker] = {}
         """By the number of the job that they have."""
         self._jobs: dict[int, Job] = {}
@@ -160,9 +162,12 @@ class Dispatcher(Generic[Worker]):
 
     def assign(self, now_ns: int) -> list[tuple[Worker, Job]]:
         """The requests to send now, each with its worker."""
+        idle, waiting = self._idle, self._waiting
+        if not idle or not waiting:
+            return []
         assigned = []
-        while self._idle and self._waiting:
-            worker, job = self._idle.popleft(), self._waiting.take()
+        while idle and waiting:
+            worker, job = idle.popleft(), waiting.take()
             job.dispatched_ns = now_ns
             self._running[worker] = job
             self._workers_of[job.number] = worker
@@ -171,6 +176,23 @@ class Dispatcher(Generic[Worker]):
                 self._deadlines.clear(job.number)
             assigned.append((worker, job))
         return assigned
+
+    def unsent(self, worker: Worker, job: Job) -> list[Worker]:
+        """A request that was assigned cannot be sent to any worker. Returns workers that leave."""
+        self._forget(job)
+        return self._free(worker)
+
+    def refused(self, worker: Worker, job: Job) -> Execution | None:
+        """A worker takes no more requests: this one waits for another. Returns its end if it does not."""
+        del self._running[worker]
+        del self._launches[worker]
+        del self._workers_of[job.number]
+        if self.suspended is not None:
+            self._forget(job)
+            return self._refuse(job, self.suspended)
+        self._deadlines.set(job.number, job.deadline_ns)
+        self._waiting.put_back(job)
+        return None
 
     def job_of(self, worker: Worker) -> Job | None:
         """The request that a worker has."""
@@ -207,19 +229,23 @@ class Dispatcher(Generic[Worker]):
 
         Returns the job that `done` is to be told of; none if nobody had asked for that answer.
         """
-        job = self.job_of(worker)
+        job = self._running.get(worker) or self._leaving.get(worker)
         if job is None or job.number != end.id:
             return None, []
-        started_ns = end.started_ns if isinstance(end, Response) else self._started.pop(worker, end.finished_ns)
+        started_ns = end.started_ns if type(end) is Response else self._started.pop(worker, end.finished_ns)
         job.started_ns = started_ns
         self.service_time.add(min(max(0, end.finished_ns - started_ns), self.limits.timeout_ns))
         self._forget(job)
+        return job, self._free(worker)
+
+    def _free(self, worker: Worker) -> list[Worker]:
+        """A worker has nothing to do any more. Returns it if it leaves."""
         if self._running.pop(worker, None) is not None:
             self._idle.append(worker)
-            return job, []
+            return []
         del self._leaving[worker]
         del self._launches[worker]
-        return job, [worker]
+        return [worker]
 
     def done(self, job: Job, end: Response | ResponseEnd) -> Execution:
         """Tell the client of a job its whole answer; one in parts was told before."""
@@ -268,10 +294,6 @@ class Dispatcher(Generic[Worker]):
             else:
                 stuck.append(worker)
         return expired, stuck
-
-    def next_deadline(self) -> int | None:
-        """When `expire` has something to do next."""
-        return self._deadlines.next()
 
     def look(self, now_ns: int) -> bool:
         """Look whether the workers still take work; returns whether that has changed.

@@ -22,20 +22,19 @@ COLUMNS = (
 
 
 class ExecutionLog:
-    """One instance's rows, where a run wants them: without a path there are none."""
+    """One instance's rows, where a run wants them."""
 
-    def __init__(self, path: Path | None, service: str, node: str) -> None:
+    def __init__(self, path: Path, service: str, node: str) -> None:
         self._rows = Rows(path, COLUMNS)
         self._names = f"{service},{node}"
 
     def add(self, execution: Execution) -> None:
         """Note the end of a request. It is in the file half a second later."""
-        if self._rows.wanted:
-            job = execution.job
-            self._rows.add(
-                f"{job.client_id},{job.request_id},{job.parent_id},{self._names},"
-                f"{job.received_ns},{execution.started_ns},{execution.finished_ns},{execution.status}"
-            )
+        job = execution.job
+        self._rows.add(
+            f"{job.client_id},{job.request_id},{job.parent_id},{self._names},"
+            f"{job.received_ns},{execution.started_ns},{execution.finished_ns},{execution.status}"
+        )
 
     def close(self) -> None:
         """Write what is there."""

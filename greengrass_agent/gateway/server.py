@@ -22,7 +22,6 @@ from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
 from greengrass_agent.measure.queue_page import Page
 from hitless.alarm import Alarm
-from hitless.steering.arithmetic import U32
 from hitless.wire.worker_frames import Response, ResponseEnd, ResponseHead, WorkerProtocolError
 
 log = logging.getLogger(__name__)
@@ -31,6 +30,7 @@ PUBLISH_S = 0.001
 """So long after a change the queue's numbers are shared, once for all changes until then."""
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+_NEVER = 1 << 64
 
 
 class Gateway:
@@ -51,12 +51,15 @@ class Gateway:
         over TCP connections, whose later requests are not steered."""
         self._workers: set[WorkerConnection] = set()
         self._supervisors: set[WorkerConnection] = set()
-        self._log = ExecutionLog(settings.execution_log, settings.service, settings.node)
+        path = settings.execution_log
+        self._log = None if path is None else ExecutionLog(path, settings.service, settings.node)
         self._page = Page(Path(settings.page), create=True)
         self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._emitter.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._expire)
+        self._alarm_ns = _NEVER
+        """What the alarm is set to."""
         self._publishing = False
         self._heartbeat = Heartbeat(settings.idle_interval_ms * NS_PER_MS, time.monotonic_ns())
         self._beating: asyncio.TimerHandle | None = None
@@ -111,7 +114,8 @@ class Gateway:
         self._alarm.cancel()
         if self._beating is not None:
             self._beating.cancel()
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
         self._emitter.close()
         self._page.close()
 
@@ -201,9 +205,10 @@ class Gateway:
             connection.forget(job)
             # Its next request first: the worker executes that one while the client of this one is answered.
             self._assign(time.monotonic_ns())
-            self._ended(connection, self._dispatcher.done(job, end))
-        self._shut_down(leaving)
-        self._changed()
+            self._ended(self._dispatcher.done(job, end))
+        if leaving:
+            self._shut_down(leaving)
+        self._noticed()
 
     def whole(self, job: Job) -> None:
         """Count a request's time limit from now on: its body is complete."""
@@ -224,7 +229,8 @@ class Gateway:
             return
         execution = self._dispatcher.left(connection, time.monotonic_ns())
         if execution is not None:
-            self._ended(connection, execution)
+            connection.forget(execution.job)
+            self._ended(execution)
         self._changed(notify=True)
 
     def _apply(self, configure: Configure) -> None:
@@ -257,7 +263,8 @@ class Gateway:
         now_ns = time.monotonic_ns()
         self._assign(now_ns)
         deadline_ns = dispatcher.next_deadline()
-        if deadline_ns is not None:
+        if deadline_ns is not None and deadline_ns < self._alarm_ns:
+            self._alarm_ns = deadline_ns
             self._alarm.set(deadline_ns / NS_PER_S, now_ns / NS_PER_S)
         if notify:
             self._publish(notify=True)
@@ -265,25 +272,34 @@ class Gateway:
             if workers != self._told:
                 self._told = workers
                 self._tell_status()
-        elif not self._publishing:
+        self._noticed()
+
+    def _noticed(self) -> None:
+        """Let everyone know in a moment how things are."""
+        if not self._publishing:
             self._publishing = True
             self._loop.call_later(PUBLISH_S, self._publish)
-        if self._finishing and dispatcher.empty:
+        if self._finishing and self._dispatcher.empty:
             self._finished.set()
 
     def _assign(self, now_ns: int) -> None:
         for worker, job in self._dispatcher.assign(now_ns):
             try:
-                worker.execute(job, min(max(0, job.deadline_ns - now_ns) // NS_PER_MS, U32))
+                if worker.execute(job):
+                    continue
+                refused = self._dispatcher.refused(worker, job)
+                if refused is not None:
+                    self._note(refused)
+                self._loop.call_soon(self._changed)
             except WorkerProtocolError as error:
+                leaving = self._dispatcher.unsent(worker, job)
                 job.conclude(Answer(400, f"no worker can be given this request: {error}".encode()))
-                refusal = Response(job.number, 400, now_ns, now_ns, b"")
-                _, leaving = self._dispatcher.freed(worker, refusal)
-                self._note(self._dispatcher.done(job, refusal))
+                self._note(Execution(job, 0, 0, job.status))
                 self._shut_down(leaving)
                 self._loop.call_soon(self._changed)
 
     def _expire(self) -> None:
+        self._alarm_ns = _NEVER
         refused, stuck = self._dispatcher.expire(time.monotonic_ns())
         for execution in refused:
             self._note(execution)
@@ -307,13 +323,13 @@ class Gateway:
     def _worker(self) -> WorkerConnection:
         return WorkerConnection(self)
 
-    def _ended(self, connection: WorkerConnection, execution: Execution) -> None:
-        connection.forget(execution.job)
-        execution.job.flow = None
+    def _ended(self, execution: Execution) -> None:
+        execution.job.flow = None  # no circle is left to be collected
         self._note(execution)
 
     def _note(self, execution: Execution) -> None:
-        self._log.add(execution)
+        if self._log is not None:
+            self._log.add(execution)
 
     def _tell_status(self, *, finished: bool = False) -> None:
         self._tell(Status(workers=self._dispatcher.workers, finished=finished, stalled=self._dispatcher.stalled))

@@ -10,12 +10,12 @@ import sys
 from typing import Any, Protocol, cast
 
 from greengrass_agent.gateway.job import Job
+from hitless.wire.worker_codec import Decoder, encode
 from hitless.wire.worker_frames import (
     PART,
     Body,
     Cancel,
     Configure,
-    Decoder,
     End,
     Frame,
     Hello,
@@ -28,7 +28,6 @@ from hitless.wire.worker_frames import (
     Shutdown,
     WorkerProtocolError,
     Workers,
-    encode,
 )
 
 log = logging.getLogger(__name__)
@@ -66,8 +65,8 @@ class WorkerConnection(asyncio.Protocol):
         self._owner = owner
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
-        """The transport's own: what is written to the transport leaves only at the end of the loop's turn."""
+        self._descriptor = -1
+        """The transport's, until `connection_lost`."""
         self._peer = 0
         """The process at the other end, by the kernel's word."""
         self.hello: Hello | None = None
@@ -83,8 +82,7 @@ class WorkerConnection(asyncio.Protocol):
         connected = transport.get_extra_info("socket")
         credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._peer = int.from_bytes(credentials[:4], sys.byteorder)
-        self._socket = socket.socket(fileno=os.dup(connected.fileno()))
-        self._socket.setblocking(False)
+        self._descriptor = connected.fileno()
 
     def data_received(self, data: bytes) -> None:
         """Take frames; a worker that does not speak the protocol is disconnected."""
@@ -98,8 +96,6 @@ class WorkerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The process has ended, or was disconnected."""
         self._transport = None
-        if self._socket is not None:
-            self._socket.close()
         if self.hello is not None:
             log.info("%s %d has left%s", self.hello.role, self.hello.pid, f": {error}" if error else "")
             self._owner.left(self)
@@ -124,14 +120,19 @@ class WorkerConnection(asyncio.Protocol):
         """Of the process; 0 before its Hello."""
         return self.hello.pid if self.hello is not None else 0
 
-    def execute(self, job: Job, deadline_ms: int) -> None:
-        """Give it a request. Raises WorkerProtocolError for one that no frame can hold."""
-        self._write(Request(job.number, job.client_id, job.request_id, job.parent_id, deadline_ms, job.body, job.http))
+    def execute(self, job: Job) -> bool:
+        """Give it a request. Returns whether it takes it.
+
+        Raises WorkerProtocolError for a request that no frame can hold.
+        """
+        request = Request(job.number, job.client_id, job.request_id, job.parent_id, job.deadline_ns, job.body, job.http)
+        if not self._send(encode(request)):
+            return False
         job.flow = JobFlow(self, self._owner, job)
-        self.sending = None
         if job.body is None:
             self.sending = job
             job.client.body_wanted(True)
+        return True
 
     def configure(self, configuration: dict[str, Any]) -> None:
         """Give a worker the component's configuration as it is now."""
@@ -187,24 +188,32 @@ class WorkerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _write(self, frame: Frame) -> None:
-        if self._transport is None:
-            return
-        data = encode(frame)
-        if self._socket is not None and not self._transport.get_write_buffer_size():
+        self._send(encode(frame))
+
+    def _send(self, data: bytes) -> bool:
+        """Returns whether the process will have it, unless it ends before."""
+        transport = self._transport
+        if transport is None:
+            return False
+        if not transport.get_write_buffer_size():
+            # Not by the transport, which does not tell that the other side reads no more.
             try:
-                sent = self._socket.send(data)
+                sent = os.write(self._descriptor, data)
             except BlockingIOError:
                 sent = 0
             except OSError:
-                return  # it has gone, which `connection_lost` will say
+                return False  # it leaves or has gone, which `connection_lost` will say
             if sent == len(data):
-                return
+                return True
             data = data[sent:]
-        self._transport.write(data)
+        transport.write(data)
+        return True
 
     def _take(self, frame: Frame) -> None:
         kind = type(frame)
-        if self.hello is None:
+        if kind is Response and self.hello is not None:
+            self._owner.responded(self, cast(Response, frame))
+        elif self.hello is None:
             if kind is not Hello:
                 raise WorkerProtocolError(f"unexpected {kind.__name__.lower()} frame")
             hello = cast(Hello, frame)
@@ -213,8 +222,8 @@ class WorkerConnection(asyncio.Protocol):
             self.hello = hello
             log.info("%s %d of launch %d has joined", self.hello.role, self.hello.pid, self.hello.launch)
             self._owner.connected(self)
-        elif kind is Response or kind is ResponseEnd:
-            self._owner.responded(self, cast(Response | ResponseEnd, frame))
+        elif kind is ResponseEnd:
+            self._owner.responded(self, cast(ResponseEnd, frame))
         elif kind is ResponseBody:
             body = cast(ResponseBody, frame)
             if self.streaming is not None and self.streaming.number == body.id:

@@ -7,9 +7,11 @@ import signal
 import socket
 import sys
 from collections import deque
+from contextlib import suppress
 
 from hitless.backoff import Backoff
-from hitless.wire.worker_frames import Decoder, Frame, WorkerProtocolError, encode
+from hitless.wire.worker_codec import Decoder, encode
+from hitless.wire.worker_frames import Frame, WorkerProtocolError
 
 FIRST_PAUSE_S = 0.02
 LAST_PAUSE_S = 2.0
@@ -56,6 +58,7 @@ class GatewayConnection:
         self._decoder = Decoder()
         self._frames: deque[Frame] = deque()
         self._buffer = bytearray(_READ)
+        self._view = memoryview(self._buffer)
         self._poll = select.poll()
         self._pauses = Backoff(FIRST_PAUSE_S, LAST_PAUSE_S)
         self._again_at = 0.0
@@ -137,17 +140,29 @@ class GatewayConnection:
         """Whether a frame is here that `next` gives without waiting."""
         return bool(self._frames)
 
-    def read(self) -> None:
-        """Take what the socket has, and wait for something. Raises GatewayLost."""
+    def read(self, *, last: bool = False) -> bool:
+        """Take what the socket has, and wait for something. Raises GatewayLost.
+
+        Returns False at the end of what was sent, which `last` says is no loss of the gateway.
+        """
         if self._socket is None:
             raise GatewayLost("not connected")
         try:
             size = self._socket.recv_into(self._buffer)
             if not size:
+                if last:
+                    return False
                 raise GatewayLost("the gateway closed the connection")
-            self._frames.extend(self._decoder.feed(memoryview(self._buffer)[:size]))
+            self._frames.extend(self._decoder.feed(self._view[:size]))
         except (OSError, WorkerProtocolError) as error:
             raise GatewayLost(f"gateway {self._path}: {error}") from None
+        return True
+
+    def take_no_more(self) -> None:
+        """Let the gateway's further frames fail; those that it has sent are still here to be read."""
+        if self._socket is not None:
+            with suppress(OSError):  # the gateway has gone, which `read` will say
+                self._socket.shutdown(socket.SHUT_RD)
 
 
 def complain(what: str) -> None:

@@ -19,6 +19,7 @@ from hitless.wire.worker_frames import HttpHead, Request
 
 Handler = Callable[[dict[str, Any], "Context"], object]
 
+_LOW_48 = (1 << 48) - 1
 _TEXT_TYPES = (
     "text/",
     "application/json",
@@ -88,8 +89,8 @@ def load(name: str, artifacts: Path) -> Handler:
 
 def request_uuid(request: Request) -> str:
     """The `aws_request_id` of a request: a UUID made of client id and request id."""
-    client, own = f"{request.client_id:016x}", f"{request.request_id:016x}"
-    return f"{client[:8]}-{client[8:12]}-{client[12:]}-{own[:4]}-{own[4:]}"
+    client, own = request.client_id, request.request_id
+    return f"{client >> 32:08x}-{client >> 16 & 0xFFFF:04x}-{client & 0xFFFF:04x}-{own >> 48:04x}-{own & _LOW_48:012x}"
 
 
 def event_of(request: Request, *, with_body: bool = True) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Results have the shape of a Lambda function URL's responses (payload format vers
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -104,15 +105,23 @@ def _headers(value: object) -> dict[str, str]:
         raise IllegalAnswer(f"handler returned headers of type {type(value).__name__}, expected a dict")
     headers = {}
     for name, given in value.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        lower = _lower(name) if isinstance(name, str) else None
+        if lower is None:
             raise IllegalAnswer(f"handler returned a header named {_shown(name)}, expected a token of RFC 9110")
         text = json.dumps(given) if isinstance(given, (int, float)) else given
-        if not isinstance(text, str) or _NOT_IN_A_VALUE.search(text):
+        # What is printable has no control characters and no surrogates.
+        if not isinstance(text, str) or (not text.isprintable() and _NOT_IN_A_VALUE.search(text)):
             raise IllegalAnswer(
                 f"handler returned header {name}: {_shown(text)}, expected text without control characters"
             )
-        headers[name.lower()] = text
+        headers[lower] = text
     return headers
+
+
+@functools.lru_cache(maxsize=256)
+def _lower(name: str) -> str | None:
+    """A header's name in lower case, None if it is none."""
+    return name.lower() if _TOKEN.fullmatch(name) else None
 
 
 def _shown(value: object) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Any, NamedTuple
 
 from hitless.client.blocking import BlockingClient
 from hitless.component.endpoint import ServiceEndpoint
@@ -14,8 +12,7 @@ from hitless.runtime.handler import Context
 from hitless.wire.calls import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
+class _Current(NamedTuple):
     client: BlockingClient
     context: Context
     request_id: int
@@ -24,14 +21,14 @@ class _Current:
 _current: ContextVar[_Current] = ContextVar("current invocation")
 
 
-@contextmanager
-def invocation(client: BlockingClient, context: Context, request_id: int) -> Iterator[None]:
-    """While it is entered, `invoke` calls on behalf of this request."""
-    token = _current.set(_Current(client, context, request_id))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def enter(client: BlockingClient, context: Context, request_id: int) -> Token[_Current]:
+    """Let `invoke` call on behalf of this request until `leave`."""
+    return _current.set(_Current(client, context, request_id))
+
+
+def leave(invocation: Token[_Current]) -> None:
+    """End what `enter` began."""
+    _current.reset(invocation)
 
 
 def invoke(service: str, payload: bytes, timeout: float | None = None) -> Response:

@@ -17,6 +17,7 @@ from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, compla
 from hitless.runtime.handler import Context, Handler, Readable, event_of
 from hitless.runtime.result import IllegalAnswer, Parts, Result, result_of
 from hitless.runtime.slots import Slot
+from hitless.wire.worker_codec import encode
 from hitless.wire.worker_frames import (
     PART,
     WHOLE,
@@ -32,9 +33,9 @@ from hitless.wire.worker_frames import (
     ResponseEnd,
     ResponseHead,
     Shutdown,
-    encode,
 )
 
+PLAIN = {"content-type": "text/plain"}
 WARM_UP_MS = 60_000
 """What a warm-up event is told that its client waits."""
 
@@ -95,18 +96,22 @@ class Worker:
         return True
 
     def _serve(self, wake: Wake) -> None:
+        gateway, own, signals = self._gateway, self._gateway.fileno(), wake.readable.fileno()
         poll = select.poll()
-        poll.register(self._gateway.fileno(), select.POLLIN)
-        poll.register(wake.readable, select.POLLIN)
-        own = self._gateway.fileno()
+        poll.register(own, select.POLLIN)
+        poll.register(signals, select.POLLIN)
+        last = False
         while True:
-            while self._gateway.pending:
-                if not self._take(self._gateway.next()):
+            while gateway.pending:
+                if not self._take(gateway.next()):
                     return
-            # A request that is here already comes before a signal.
-            if any(descriptor == own for descriptor, _ in poll.poll()):
-                self._gateway.read()
-            else:
+            ready = dict(poll.poll())
+            if own not in ready:
+                # After a signal. What the gateway has sent is still served; what it sends now, it gives to another.
+                poll.unregister(signals)
+                gateway.take_no_more()
+                last = True
+            elif not gateway.read(last=last):
                 return
 
     def _take(self, frame: Frame) -> bool:
@@ -131,8 +136,11 @@ class Worker:
         event = self._configuration.get("warm_up")
         if not self._warm and event is not None:
             context = Context("warm-up", self._function_name, self._configuration, time.monotonic() + WARM_UP_MS / 1000)
-            with upstream.invocation(self._upstream, context, 0):
+            invocation = upstream.enter(self._upstream, context, 0)
+            try:
                 result = result_of(self._handler(event, context))
+            finally:
+                upstream.leave(invocation)
             if isinstance(result.body, Parts):
                 for _ in result.body:
                     pass
@@ -152,25 +160,27 @@ class Worker:
             event["requestContext"]["requestId"],
             self._function_name,
             self._configuration,
-            time.monotonic() + request.deadline_ms / 1000,
+            request.deadline_ns / 1e9,
             body,
         )
         started_ns = time.monotonic_ns()
+        invocation = upstream.enter(self._upstream, context, request.request_id)
         try:
-            with upstream.invocation(self._upstream, context, request.request_id):
-                result = result_of(self._handler(event, context))
-                whole = result.body
-                if isinstance(whole, Parts):
-                    self._send_parts(request, result, whole, started_ns)
-                    return
+            result = result_of(self._handler(event, context))
+            whole = result.body
+            if isinstance(whole, Parts):
+                self._send_parts(request, result, whole, started_ns)
+                return
         except GatewayLost:
             raise
         except BaseException as error:  # the handler's, which ends its own request only
             result, whole = _failure(error)
+        finally:
+            upstream.leave(invocation)
         self._end_if_forked()
         if len(whole) > WHOLE:
-            result.headers["content-length"] = str(len(whole))
-            self._send_parts(request, result, Parts(_pieces(whole)), started_ns)
+            headers = {**result.headers, "content-length": str(len(whole))}
+            self._send_parts(request, Result(result.status, headers, b""), Parts(_pieces(whole)), started_ns)
             return
         finished_ns = time.monotonic_ns()
         self._answered(encode(Response(request.id, result.status, started_ns, finished_ns, whole, result.headers)))
@@ -230,9 +240,9 @@ def _failure(error: BaseException) -> tuple[Result, bytes]:
     said = _said(error).encode("utf-8", "replace")
     if isinstance(error, IllegalAnswer):
         complain(_said(error))
-        return Result(502, {"content-type": "text/plain"}, said), said
+        return Result(502, PLAIN, said), said
     traceback.print_exception(error)
-    return Result(500, {"content-type": "text/plain"}, said), said
+    return Result(500, PLAIN, said), said
 
 
 def _said(error: BaseException) -> str:

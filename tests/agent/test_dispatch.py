@@ -1,5 +1,7 @@
 """The gateway's queue: order, bounds, deadlines, lost workers."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,6 +167,33 @@ def test_a_request_whose_worker_died_is_executed_again_once_if_it_may_be() -> No
     assert client.statuses() == {1: [502], 2: [], 3: [502]}
 
 
+def test_a_request_that_a_leaving_worker_does_not_take_waits_for_another() -> None:
+    queue, client = queue_of(2, 10), Client()
+    queue.ready("a", 0)
+    for request in (1, 2):
+        queue.submit(client.job(request, deadline=50))
+    ((worker, job),) = queue.assign(0)
+    assert queue.refused(worker, job) is None
+    assert queue.assign(0) == [], "it gets nothing more"
+    numbers = queue.numbers(draining=False, received=0)
+    assert (numbers.queue_depth, numbers.in_flight, numbers.ready) == (2, 0, False)
+    assert queue.left("a", 0) is None
+    queue.ready("b", 0)
+    assert [(worker, job.request_id) for worker, job in queue.assign(0)] == [("b", 1)], "in front of all"
+    queue.expire(50)
+    assert client.statuses() == {1: [504], 2: [504]}
+
+
+def test_a_request_that_no_worker_can_be_given_leaves_its_worker_free() -> None:
+    queue, client = queue_of(1, 10), Client()
+    queue.ready("a", 0)
+    queue.submit(client.job(1))
+    ((worker, job),) = queue.assign(0)
+    assert queue.unsent(worker, job) == []
+    queue.submit(client.job(2))
+    assert [(worker, job.request_id) for worker, job in queue.assign(0)] == [("a", 2)]
+
+
 def test_a_suspended_queue_answers_what_waits_and_what_comes() -> None:
     queue, client = queue_of(1, 10), Client()
     queue.submit(client.job(1))
@@ -232,6 +261,39 @@ def test_sources_take_turns_and_the_greediest_gives_way() -> None:
     another.number = 10
     assert waiting.add(another, 4) is another
     assert [waiting.take().source for _ in range(len(waiting))] == ["a", "b", "c", "a"]
+
+
+waits = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "add", "add", "take", "remove", "put_back"]), st.integers(0, 4))
+)
+
+
+@given(st.integers(1, 6), waits)
+def test_who_gives_way_never_has_less_waiting_than_another(limit: int, story: list[tuple[str, int]]) -> None:
+    waiting, client = Waiting(), Client()
+    held: list[Job] = []
+    for number, (move, choice) in enumerate(story):
+        if move in ("add", "put_back"):
+            job = client.job(number, source="abcde"[choice])
+            job.number = number
+            before = Counter(one.source for one in held)
+            most, full = max(before.values(), default=0), len(held) >= limit
+            held.append(job)
+            if move == "put_back":
+                waiting.put_back(job)
+            else:
+                refused = waiting.add(job, limit)
+                assert (refused is not None) == full
+                if refused is not None:
+                    own = before[job.source]
+                    assert own >= most if refused is job else before[refused.source] == most > own
+                    held.remove(refused)
+        elif held and move == "take":
+            held.remove(waiting.take())
+        elif held:
+            waiting.remove(held.pop(choice % len(held)))
+        assert len(waiting) == len(held)
+    assert sorted(job.number for job in waiting.clear()) == sorted(job.number for job in held)
 
 
 moves = st.lists(

@@ -1,6 +1,7 @@
 """A gateway process with real workers, over loopback UDP and HTTP."""
 
 import json
+import os
 import re
 import select
 import signal
@@ -19,6 +20,8 @@ from greengrass_agent.measure.queue_page import Page
 from hitless.client.blocking import BlockingClient
 from hitless.wire.calls import CallError, Endpoint
 from hitless.wire.invocation import Message, Reassembler, fragments
+from hitless.wire.worker_codec import encode
+from hitless.wire.worker_frames import Hello, Ready
 from hitless.words import InvocationType
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
 from tests.patience import PATIENCE, until
@@ -311,6 +314,20 @@ def test_an_idle_gateway_sleeps(gateway: Gateway) -> None:
         return switches() - before > 2
 
     until(lambda: not woken(), "nothing wakes it but its heartbeat, twice a second")
+
+
+def test_a_request_that_a_leaving_worker_does_not_take_is_lost_to_nobody(gateway: Gateway) -> None:
+    with socket.socket(socket.AF_UNIX) as leaving:
+        leaving.connect(str(gateway.folder / "workers.sock"))
+        leaving.sendall(encode(Hello(os.getpid(), "function.lambda_handler", 1)) + encode(Ready()))
+        gateway.hear_until(lambda warm: warm == {1: 1})
+        gateway.send(command="serve", launch=1)
+        leaving.shutdown(socket.SHUT_RD)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(gateway.call, b"ab")
+            until(lambda: gateway.numbers().queue_depth == 1, "the request waits")
+            gateway.start_function(1)
+            assert answer.result().result() == b"ba"
 
 
 def test_rubbish_does_no_harm(gateway: Gateway) -> None:

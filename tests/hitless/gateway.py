@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitless.wire.worker_frames import Configure, Decoder, Frame, Hello, HttpHead, Ready, Request, Response, encode
+from hitless.wire.worker_codec import Decoder, encode
+from hitless.wire.worker_frames import (
+    Configure,
+    Frame,
+    Hello,
+    HttpHead,
+    Ready,
+    Request,
+    Response,
+)
 from tests.patience import PATIENCE
 
 PATIENCE_MS = int(1000 * PATIENCE)
+
+
+def deadline_ns(in_ms: int = PATIENCE_MS) -> int:
+    """What a request is told that its client waits until."""
+    return time.monotonic_ns() + in_ms * 1_000_000
 
 
 @dataclass
@@ -71,7 +86,7 @@ class Connection:
     ) -> Request:
         """Send a request."""
         number = next(self._ids)
-        request = Request(number, 42, request_id or number, 0, deadline_ms, body, http)
+        request = Request(number, 42, request_id or number, 0, deadline_ns(deadline_ms), body, http)
         self.send(request)
         return request
 

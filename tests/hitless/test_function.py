@@ -28,7 +28,7 @@ from hitless.wire.worker_frames import (
     Shutdown,
     Workers,
 )
-from tests.hitless.gateway import PATIENCE_MS, Runtime, listening, runtime, start
+from tests.hitless.gateway import Runtime, deadline_ns, listening, runtime, start
 from tests.hitless.peer import Peer
 from tests.patience import PATIENCE
 from tests.ports import free_port
@@ -377,7 +377,7 @@ def test_a_cancelled_answer_ends_its_generator(running: Runtime, tmp_path: Path)
 def test_a_body_is_read_as_it_comes(running: Runtime) -> None:
     worker = running.worker
     worker.configure(streamed=True)
-    worker.send(Request(50, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/echo")))
+    worker.send(Request(50, 1, 1, 0, deadline_ns(), None, HttpHead("POST", "/echo")))
     for part in (b"one", b"two"):
         worker.send(Body(50, False, part))
         if part == b"one":
@@ -385,12 +385,12 @@ def test_a_body_is_read_as_it_comes(running: Runtime) -> None:
         assert worker.receive() == ResponseBody(50, part), "before the rest is sent"
     worker.send(Body(50, True, b""))
     assert isinstance(worker.receive(), ResponseEnd)
-    worker.send(Request(51, 1, 1, 0, PATIENCE_MS, b"whole", HttpHead("POST", "/echo")))
+    worker.send(Request(51, 1, 1, 0, deadline_ns(), b"whole", HttpHead("POST", "/echo")))
     assert [type(worker.receive()) for _ in range(3)] == [ResponseHead, ResponseBody, ResponseEnd]
-    worker.send(Request(52, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/unread")))
+    worker.send(Request(52, 1, 1, 0, deadline_ns(), None, HttpHead("POST", "/unread")))
     assert isinstance(worker.receive(), Response)
     worker.send(Body(52, True, bytes(1000)))
-    worker.send(Request(53, 1, 1, 0, PATIENCE_MS, None, HttpHead("POST", "/echo")))
+    worker.send(Request(53, 1, 1, 0, deadline_ns(), None, HttpHead("POST", "/echo")))
     worker.send(Cancel(53))
     gone = worker.receive()
     assert isinstance(gone, Response) and gone.body.startswith(b"ConnectionAbortedError")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import NamedTuple
 
 NODE_HEADER = "X-Hitless-Node"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -24,8 +24,7 @@ _SHORT = 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """How the end of an answer's body is told."""
 
     length: int | None = None

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from greengrass_agent.gateway.http import bounds
+from greengrass_agent.gateway.http import bounds, tcp
 from greengrass_agent.gateway.http.answers import CONTINUE
 from greengrass_agent.gateway.http.bounds import BodyClock, Held
 from greengrass_agent.gateway.http.exchange import PLAIN, Exchange
 from greengrass_agent.gateway.http.requests import SLICE, Refusal, RequestParser
 from greengrass_agent.gateway.job import Answer, Flow, Job
 
-_RESETTING = struct.pack("ii", 1, 0)
-"""SO_LINGER: on, no time (socket(7))."""
 STEPS = 16
 """Requests started and pieces read before others have their turn: a client may send thousands at once."""
 NS = 1_000_000_000
-_TCP_CLOSE = 7
-"""State of a TCP socket that was reset (include/net/tcp_states.h), first byte of TCP_INFO."""
 
 
 class Host(Protocol):
@@ -121,7 +114,7 @@ class Connection(asyncio.Protocol):
         if self._lingering or not asked or (exchange is not None and not exchange.message.complete):
             return False
         if exchange is not None and exchange.message.modern and not exchange.begun:
-            # A client that has closed both halves answers this with a reset, which `_reset` sees.
+            # A client that has closed both halves answers this with a reset, which `overdue` sees.
             self.write(CONTINUE)
         self._settle(time.monotonic())
         return True
@@ -159,7 +152,7 @@ class Connection(asyncio.Protocol):
         elif self._lingering:
             transport.abort()
         elif exchange is not None and exchange.message.complete:
-            if self._ended and self._reset():
+            if self._ended and tcp.was_reset(transport):
                 self.cut()
             else:
                 self._settle(now)
@@ -201,7 +194,8 @@ class Connection(asyncio.Protocol):
         if exchange is not self._current:
             return
         self._current = None
-        self._release()
+        if self._held:
+            self._release()
         if close:
             self._close(linger=not exchange.message.complete or exchange.message.keep_alive or bool(self._unread))
         else:
@@ -211,12 +205,8 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End it at once, with a reset: an orderly end could be taken for the end of an answer."""
-        transport = self._transport
-        if transport is None:
-            return
-        with contextlib.suppress(OSError):  # it was reset by the client
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
-        transport.abort()
+        if self._transport is not None:
+            tcp.reset(self._transport)
 
     def body_wanted(self, exchange: Exchange) -> None:
         """Pass on what has come of the body, and read on or not."""
@@ -235,7 +225,10 @@ class Connection(asyncio.Protocol):
         self._advancing = True
         try:
             for _ in range(STEPS):
-                if not self._start() and not self._read():
+                parser = self._parser
+                if parser is not None and parser.messages and self._start():
+                    continue
+                if not self._unread or not self._read():
                     done = self._ended and self._current is None and not self._full
                     break
             else:
@@ -251,7 +244,7 @@ class Connection(asyncio.Protocol):
     def _start(self) -> bool:
         """Start the next request, if it is its turn. Returns whether there was one."""
         parser = self._parser
-        if parser is None or not parser.messages or self._current is not None or self._full or self._lingering:
+        if parser is None or self._current is not None or self._full or self._lingering:
             return False
         message = parser.messages[0]
         refusal = message.refusal
@@ -296,7 +289,7 @@ class Connection(asyncio.Protocol):
 
     def _read(self) -> bool:
         """Give the parser the next piece, if there is one and it is its turn. Returns whether there was one."""
-        if not self._unread or self._full or self._lingering:
+        if self._full or self._lingering:
             return False
         exchange = self._current
         if exchange is not None and (exchange.message.complete or not exchange.wanted):
@@ -415,13 +408,6 @@ class Connection(asyncio.Protocol):
         if self._held:
             self._host.hold(self, -self._held)
             self._held = 0
-
-    def _reset(self) -> bool:
-        """Whether a client that has closed its half has closed the other one too."""
-        if self._transport is None:
-            return True
-        sock = self._transport.get_extra_info("socket")
-        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
     def _close(self, *, linger: bool = False) -> None:
         """End it when what was written has been sent; `linger` where the client may be sending still."""

@@ -80,25 +80,27 @@ class Exchange:
     def numbers(self, own: int) -> tuple[int, int]:
         """The client's and the request's number, for the execution log; `own` is the gateway's count."""
         headers = self.message.headers
+        client, request = headers.get(CLIENT_HEADER), headers.get(REQUEST_HEADER)
         return (
-            number(headers.get(CLIENT_HEADER, ""), _BITS["client_id"]) or 0,
-            number(headers.get(REQUEST_HEADER, ""), _BITS["request_id"]) or own,
+            0 if client is None else number(client, _BITS["client_id"]) or 0,
+            own if request is None else number(request, _BITS["request_id"]) or own,
         )
 
     def answer(self, answer: Answer) -> None:
         """Send the whole answer."""
         if self.over or self.begun:
             return
-        answer = self._lawful(answer)
+        fault = answers.fault(answer.status, answer.headers)
+        status, body, headers = answer if fault is None else self._bad_gateway(fault)
         self.begun = True
-        framing = answers.whole(self.message.method, answer.status, answer.headers, len(answer.body))
-        head = self._head(answer.status, answer.headers, framing)
-        if framing.empty or not answer.body:
+        framing = answers.whole(self.message.method, status, headers, len(body))
+        head = self._head(status, headers, framing)
+        if framing.empty or not body:
             self._line.write(head)
-        elif len(answer.body) <= SMALL:
-            self._line.write(head + answer.body)
+        elif len(body) <= SMALL:
+            self._line.write(head + body)
         else:
-            self._line.write_all((head, answer.body))
+            self._line.write_all((head, body))
         self._finish(close=self._close)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -197,10 +199,6 @@ class Exchange:
         # 1.1 keeps a connection unless it is told, 1.0 ends it unless it is told.
         connection = "close" if self._close else "" if message.modern else "keep-alive"
         return answers.head(status, headers, framing, self._line.node, connection, time.time())
-
-    def _lawful(self, answer: Answer) -> Answer:
-        fault = answers.fault(answer.status, answer.headers)
-        return answer if fault is None else self._bad_gateway(fault)
 
     def _bad_gateway(self, fault: str) -> Answer:
         message = self.message
