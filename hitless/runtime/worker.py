@@ -7,6 +7,7 @@ import select
 import signal
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -252,7 +253,9 @@ def _said(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _pieces(data: bytes) -> list[bytes]:
+def _pieces(data: bytes) -> Iterator[bytes]:
     if len(data) <= PART:
-        return [data]
-    return [data[start : start + PART] for start in range(0, len(data), PART)]
+        yield data
+    else:
+        for start in range(0, len(data), PART):
+            yield data[start : start + PART]
