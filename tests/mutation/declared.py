@@ -12,7 +12,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "commit.p4": ("single", "staleness", "damping", "spread", "path_mtu"),
     "draw.p4": ("choices", "affinity_flow"),
     "guard.p4": ("malformed", "ports"),
-    "icmp_error.p4": ("told", "path_mtu"),
+    "icmp_error.p4": ("told", "path_mtu", "tunnel"),
     "host.p4": ("single", "pinned", "digests", "staleness"),
     "outcome.p4": ("answers", "counters", "digests", "packet_io", "path_mtu", "staleness"),
     "packet_io.p4": ("packet_io",),
