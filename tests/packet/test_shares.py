@@ -253,8 +253,8 @@ def test_what_another_flow_has_in_the_old_share_is_no_new_ones(bench: Bench) -> 
 def test_a_flow_stays_in_the_old_share_while_the_new_one_is_full(bench: Bench) -> None:
     service = single(bench, share=(0, 1024))
     homes = connect(service, range(FIRST, FIRST + 12))
-    service.configure(share=(5000, 1), old_share=(0, 1024))
-    flood(service, strangers(20))
+    service.configure(share=narrow(), old_share=(0, 1024))
+    homes |= connect(service, [FIRST + 100, FIRST + 101])
     migrate(service, 1)
     with bench.counts("events", "NO_ENTRY", 0):
         for _ in range(2):
