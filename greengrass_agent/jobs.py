@@ -111,7 +111,7 @@ class Jobs:
             if way is not None:
                 log.info("job %s: going on with it in phase %s", way.job, self._deployer.phase)
             await self._runtime.start(self._deployer.current, gone)
-            self.handle(Applied(0))
+            self.handle(Applied(0, self._runtime.states()))
             try:
                 yield
             finally:
@@ -205,7 +205,7 @@ class Jobs:
         while True:
             apply = await self._applying.get()
             await self._runtime.apply(apply.plan, apply.target)
-            self.handle(Applied(apply.serial))
+            self.handle(Applied(apply.serial, self._runtime.states()))
             self._tell_health("COMPONENT_STATUS_CHANGE")
 
     async def _tell_progress(self) -> None:

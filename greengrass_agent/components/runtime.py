@@ -140,6 +140,10 @@ class NodeRuntime:
             return self._order.waits(name) or "it is being started"
         return await component.restart()
 
+    def states(self) -> dict[str, ComponentState]:
+        """The states of the components, but of those that wait for others to run."""
+        return {name: one.state for name, one in self.components.items() if not self._order.pending(name)}
+
     def details(self, component: str) -> str | None:
         """What a component waits for, what went wrong with it last, or why it is not ready; for people."""
         service = self._services.get(component)

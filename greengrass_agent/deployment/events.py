@@ -97,6 +97,8 @@ class Applied:
 
     serial: int
     """Of the Apply; 0 when the agent has started what was in force."""
+    states: Mapping[str, ComponentState]
+    """Of the components that are what they should be, by name; what waits for others to run is left out."""
 
 
 Event = (

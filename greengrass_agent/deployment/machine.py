@@ -80,6 +80,8 @@ class Deployer:
     _merged: Record | None = None
     """What the record will be once it is on disk."""
     _applies: int = 0
+    _said: dict[str, str] = field(default_factory=dict, repr=False)
+    """The last word on each component, for people."""
     _applied: int = 0
 
     def __post_init__(self) -> None:
@@ -115,10 +117,14 @@ class Deployer:
                 return []
             case Changed(component, state, reason):
                 self.states[component] = state
-                return self._judge(f"{component}: {reason}" if reason else f"{component} is {state}")
-            case Applied(serial):
+                self._said[component] = f"{component}: {reason}" if reason else f"{component} is {state}"
+                return self._judge()
+            case Applied(serial, states):
                 self._applied = max(self._applied, serial)
-                return self._judge("")
+                if self._applied == self._applies:
+                    # What was told before may be of what the plan has replaced.
+                    self.states = dict(states)
+                return self._judge()
         if self._job is None or event.job != self._job.job:
             return []
         match event:
@@ -225,17 +231,16 @@ class Deployer:
         self._applies += 1
         return Apply(self._applies, steps, self.current)
 
-    def _judge(self, reason: str) -> list[Effect]:
-        """See whether the components' states decide a deployment that has merged."""
+    def _judge(self) -> list[Effect]:
+        """See whether the components' states decide a deployment that has merged, once its steps have been taken."""
         way = self.record.under_way
-        if way is None:
+        if way is None or self._applied != self._applies:
             return []
         states = {name: self.states.get(name) for name in self.current}
         broken = sorted(name for name, state in states.items() if state is ComponentState.BROKEN)
-        settled = self._applied == self._applies and all(state in READY for state in states.values())
         if broken:
-            return self._failed(way, reason or f"{', '.join(broken)} broken")
-        if not settled:
+            return self._failed(way, self._said.get(broken[0], f"{broken[0]} is BROKEN"))
+        if not all(state in READY for state in states.values()):
             return []
         if way.reason is None:
             return self._finish(way, Result("SUCCEEDED", "SUCCESSFUL"))

@@ -96,7 +96,7 @@ def running(deployer: Deployer, effects: list[Effect]) -> list[Effect]:
     apply = only(effects, Apply)
     for name in apply.plan.changed:
         assert deployer.handle(Changed(name, ComponentState.RUNNING)) == []
-    return deployer.handle(Applied(apply.serial))
+    return deployer.handle(Applied(apply.serial, deployer.states))
 
 
 def deployed(names: dict[str, Any]) -> Deployer:
@@ -113,7 +113,7 @@ def test_a_deployment_succeeds_when_all_of_it_runs() -> None:
     wanted = document({"A": "1.0.0"})
     effects = merge(deployer, "j", wanted, {"A": recipe("A")})
     assert only(effects, Apply).plan == Plan(start=("A",))
-    assert deployer.handle(Applied(1)) == []
+    assert deployer.handle(Applied(1, {})) == []
     assert deployer.handle(Changed("A", ComponentState.STARTING)) == []
     success = Result("SUCCEEDED", "SUCCESSFUL")
     effects = deployer.handle(Changed("A", ComponentState.RUNNING))
@@ -150,7 +150,9 @@ def broken(policy: str) -> tuple[Deployer, list[Effect]]:
     deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
     wanted = document({"A": "2.0.0"}, policy)
     effects = merge(deployer, "j", wanted, {"A": recipe("A", "2.0.0")})
-    assert only(effects, Apply).plan == Plan(remove=("B",), replace=("A",))
+    apply = only(effects, Apply)
+    assert apply.plan == Plan(remove=("B",), replace=("A",))
+    assert deployer.handle(Applied(apply.serial, {"A": ComponentState.STARTING})) == []
     return deployer, deployer.handle(Changed("A", ComponentState.BROKEN, "run exited with code 1"))
 
 
@@ -166,9 +168,17 @@ def test_what_does_not_run_is_rolled_back() -> None:
 
 def test_a_rollback_can_fail() -> None:
     deployer, effects = broken("ROLLBACK")
-    deployer.handle(Applied(only(effects, Apply).serial))
+    deployer.handle(Applied(only(effects, Apply).serial, deployer.states))
     result = only(deployer.handle(Changed("B", ComponentState.BROKEN, "gone")), Tell).result
     assert result.detail == "FAILED_UNABLE_TO_ROLLBACK"
+
+
+def test_what_the_new_version_still_says_is_no_failure_of_the_rollback() -> None:
+    deployer, effects = broken("ROLLBACK")
+    apply = only(effects, Apply)
+    assert deployer.handle(Changed("A", ComponentState.BROKEN, "the new one again")) == []
+    there = {"A": ComponentState.RUNNING, "B": ComponentState.RUNNING}
+    assert only(deployer.handle(Applied(apply.serial, there)), Tell).result.detail == "FAILED_ROLLBACK_COMPLETE"
 
 
 def test_no_rollback_unless_it_is_wanted() -> None:
@@ -181,7 +191,9 @@ def test_success_waits_until_what_goes_has_gone() -> None:
     deployer = deployed({"A": "1.0.0"})
     effects = merge(deployer, "j", document({}), {})
     assert not [effect for effect in effects if isinstance(effect, Tell)]
-    assert only(deployer.handle(Applied(only(effects, Apply).serial)), Tell).result.status == "SUCCEEDED"
+    assert (
+        only(deployer.handle(Applied(only(effects, Apply).serial, deployer.states)), Tell).result.status == "SUCCEEDED"
+    )
 
 
 def test_a_changed_configuration_is_taken_by_the_component_and_its_state_decides() -> None:
@@ -190,7 +202,7 @@ def test_a_changed_configuration_is_taken_by_the_component_and_its_state_decides
     apply = only(effects, Apply)
     assert apply.plan == Plan(reconfigure=("A",))
     assert apply.target["A"].configuration == {"x": 1}
-    assert deployer.handle(Applied(apply.serial)) == []
+    assert deployer.handle(Applied(apply.serial, deployer.states)) == []
     assert only(deployer.handle(Changed("A", ComponentState.RUNNING)), Tell).result.status == "SUCCEEDED"
 
 

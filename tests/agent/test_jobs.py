@@ -64,6 +64,9 @@ class Made:
         for name in plan.changed:
             self.jobs.handle(Changed(name, ComponentState.RUNNING))
 
+    def states(self) -> dict[str, ComponentState]:
+        return dict.fromkeys(self.running, ComponentState.RUNNING)
+
     async def drain(self, components: Sequence[str], timeout_s: float) -> None:
         self.draining = True
         if self.drains_for_ever:

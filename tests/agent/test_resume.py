@@ -12,7 +12,6 @@ from greengrass_agent.deployment.events import (
     Applied,
     Apply,
     ArtifactsFetched,
-    Changed,
     Commit,
     Committed,
     Connected,
@@ -92,7 +91,7 @@ class Node:
         self.running = {name: one.version for name, one in deployer.current.items()}
         # Once it has merged, the job needs nobody to name it again.
         offers = [offer] if deployer.record.under_way is None else []
-        events: deque[Event] = deque([*self._states(), Applied(0), Connected(), *offers])
+        events: deque[Event] = deque([Applied(0, self._states()), Connected(), *offers])
         while events:
             for effect in deployer.handle(events.popleft()):
                 if left == 0:
@@ -100,11 +99,11 @@ class Node:
                 left -= 1
                 events.extend(self._done(effect))
 
-    def _states(self) -> list[Event]:
-        return [
-            Changed(name, ComponentState.BROKEN if (name, version) in self.broken else ComponentState.RUNNING)
+    def _states(self) -> dict[str, ComponentState]:
+        return {
+            name: ComponentState.BROKEN if (name, version) in self.broken else ComponentState.RUNNING
             for name, version in self.running.items()
-        ]
+        }
 
     def _done(self, effect: Effect) -> list[Event]:
         match effect:
@@ -125,7 +124,7 @@ class Node:
                 self.disk = record
             case Apply(serial, _, target):
                 self.running = {name: one.version for name, one in target.items()}
-                return [*self._states(), Applied(serial)]
+                return [Applied(serial, self._states())]
             case Tell(job, result) if result.status != "IN_PROGRESS":
                 assert self.told.setdefault(job, result).detail == result.detail, "a job ends once"
             case Ended():
