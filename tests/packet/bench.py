@@ -123,7 +123,7 @@ class Bench:
         # BMv2 keeps groups when a program is pushed.
         self.client.delete(*(fy.P4MulticastGroupEntry(group) for group in self._groups))
         self._groups.clear()
-        self.client.push()
+        self.push()
         self._indices = itertools.count(1)
         self._lay_out()
 
@@ -137,6 +137,12 @@ class Bench:
         self.client.insert(fy.P4MulticastGroupEntry(group, replicas=ports))
         self._groups.append(group)
 
+    def push(self) -> None:
+        """Push the program: an empty switch."""
+        self.client.push()
+        if GUARD:
+            self.client.write_register(MUTANT, GUARD)
+
     def _serves(self) -> bool:
         assert self._process.poll() is None, f"{self.target} ended with {self._process.returncode}"
         return (Path(self._scratch.name) / "p4runtime").exists()
@@ -146,8 +152,6 @@ class Bench:
 
         Every port takes any source: who may speak where is what `test_ports` is about.
         """
-        if GUARD:
-            self.client.write_register(MUTANT, GUARD)
         hosts = [(CLIENT, CLIENT_PORT, CLIENT_MAC), (FALLBACK, 4, FALLBACK_MAC)]
         hosts += [(node_address(member), node_port(member), node_mac(member)) for member in range(MEMBERS)]
         self.client.insert(

@@ -4,6 +4,7 @@ import pytest
 from scapy.packet import Packet, Raw
 
 from tests.packet.bench import Bench
+from tests.packet.layout import CLIENT_PORT
 from tests.packet.service import Service
 
 SECOND = 1_000_000
@@ -158,3 +159,25 @@ def test_an_answer_to_nothing_takes_no_bucket(bench: Bench) -> None:
     assert service.host() == 1
     assert service.member_of(service.fragment(5, kind=ACK)) == 1
     assert service.member_of(service.fragment(5)) == 1
+
+
+def test_a_deadline_is_of_requests_and_of_no_other_flow(bench: Bench) -> None:
+    service = bench.service(affinity=1, policy=("single", {"margin": 400, "dwell": 0}), idle_after=30)
+    service.report(0)
+    service.report(1)
+    assert service.member_of(service.fragment(1, count=1, deadline_ms=1000)) == 0
+    service.report(0, draining=True)
+    assert service.host() == 1
+    bench.pass_time(1.1)
+    assert service.member_of(service.fragment(2, count=1, deadline_ms=1000)) == 0
+
+
+def test_what_is_no_request_looks_for_no_slot(bench: Bench) -> None:
+    service = bench.service(affinity=REQUEST_AFFINITY, share=(2000, 1))
+    service.report(0)
+    for request in range(2):
+        assert service.member_of(service.fragment(request)) == 0
+    with bench.counts("events", "NO_SLOT"):
+        assert service.member_of(service.fragment(2)) == 0
+    with bench.counts("events", "NO_SLOT", 0), bench.drops_one("INVOCATION"):
+        bench.send(CLIENT_PORT, service.datagram(b"no request"))

@@ -51,7 +51,7 @@ def fabric(folder: Path) -> Fabric:
 @pytest.fixture(scope="module")
 def strict(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The target as the fabric's second switch."""
-    bench.client.push()
+    bench.push()
     entries = desired_entries(fabric(tmp_path_factory.mktemp("fabric")), "s2")
     bench.client.insert(*written({place: act for place, act in entries.items() if place.table != "multicast_group"}))
     return bench
