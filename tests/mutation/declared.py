@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "affinity.p4": ("shares", "affinity_flow", "affinity_request", "affinity_store", "icmp_errors", "flood"),
+    "affinity.p4": ("clock", "shares", "affinity_flow", "affinity_request", "affinity_store", "icmp_errors", "flood"),
     "arp.p4": ("arp",),
     "authentication.p4": ("authentication",),
     "checksums.p4": ("malformed", "packet_io", "path_mtu"),
