@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.fabric.file import Fabric
-from controller.nodes.components import Component, base_url, pack
+from controller.nodes.components import Component, pack
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.mqtt.messages import (
@@ -83,9 +83,11 @@ class Releases:
     def begin(self) -> None:
         """Make the first version of each service's function."""
         self.repository.mkdir(parents=True)
+        place = self.fabric.repository
         for service, spec in self.fabric.services.items():
             source = self._write(self.initial / service, service, "1.0.0", broken=False)
-            first = pack(source, base_url(self.fabric))
+            # As the controller packs it: on a test bed its repository is behind TLS.
+            first = pack(source, f"https://{place.host}:{place.port}")
             for node in spec.instances:
                 self.wanted[node, service] = OnNode(first)
 

@@ -105,7 +105,7 @@ def judged(path: Path, text: str, load: Callable[[Path], object]) -> None:
 @pytest.mark.parametrize(
     ("kind", "load"),
     [("recipe", load_recipe), ("fabric", load_fabric), ("agent", load_agent)],
-    ids=str,
+    ids=("recipe", "fabric", "agent"),
 )
 def test_a_broken_file_is_told_with_its_line(
     folder: Path, kind: str, load: Callable[[Path], object], data: st.DataObject
