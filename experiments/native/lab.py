@@ -264,7 +264,7 @@ class Lab:
 
     def _hosts(self) -> Iterator[tuple[Place, Act]]:
         speak = Act("speak", (("mac", SWITCH_MAC),))
-        for port in self.network.interfaces:
+        for port in {CLIENT_PORT, *map(self.network.node_port, range(self.nodes))}:
             yield Place("sources", (("port", port), ("source", (0, 0)))), speak
         yield endpoint(REPORTS, REPORT_PORT), Act("to_reports")
         yield route(CLIENT, CLIENT_PORT, CLIENT_MAC)
