@@ -52,7 +52,7 @@ class UdpServer:
             local: Address = lanes[0].sock.getsockname()
             self._lanes[local] = lanes
             for lane in lanes:
-                self._read_or_pause(lane, local)
+                self._resume(lane, local)
 
     def ports(self) -> list[Address]:
         """The addresses and ports at which it listens."""
@@ -74,11 +74,10 @@ class UdpServer:
         for lane in chain.from_iterable(self._lanes.values()):
             lane.sock.close()
 
-    def _read_or_pause(self, lane: Lane, local: Address, useless: int = 0) -> None:
-        """Read a lane, unless so much that was of no use is too much."""
-        if pause := lane.pause(useless, time.monotonic()):
-            self._loop.remove_reader(lane.sock)
-            self._pauses[lane] = self._loop.call_later(pause, self._read_or_pause, lane, local)
+    def _resume(self, lane: Lane, local: Address) -> None:
+        """Read a lane, or again after a pause, unless what it has brought for nothing is still too much."""
+        if pause := lane.pause(0, time.monotonic()):
+            self._pauses[lane] = self._loop.call_later(pause, self._resume, lane, local)
         else:
             self._pauses.pop(lane, None)
             self._loop.add_reader(lane.sock, self._readable, lane, local)
@@ -102,9 +101,12 @@ class UdpServer:
                 self._execute(requested)
         self._reading = False
         self._send()
-        if (useless := received - (serving.useful - useful)) > 0:
-            self._read_or_pause(lane, local, useless)
-        self._tell(time.monotonic())
+        now = time.monotonic()
+        useless = received - (serving.useful - useful)
+        if useless > 0 and (pause := lane.pause(useless, now)):
+            self._loop.remove_reader(lane.sock)
+            self._pauses[lane] = self._loop.call_later(pause, self._resume, lane, local)
+        self._tell(now)
 
     def _execute(self, requested: Requested) -> None:
         request, received_ns = requested.request, time.monotonic_ns()
