@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import signal
 import subprocess
 import time
@@ -11,10 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hitless.exits import describe_exit
-
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+from hitless.exits import describe_exit, with_starter
 
 
 class ProcessEnded(Exception):
@@ -90,24 +86,18 @@ def start(
 def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None, nice: int) -> Process:
     with log.open("ab") as output:
         handle = subprocess.Popen(
-            line,
+            with_starter(line),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=cwd,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  (one prctl, no lock)
         )
     if nice:
         # Where the kernel groups processes by session (sched(7), autogroup), it compares the groups' nice values.
         with contextlib.suppress(OSError):
             Path(f"/proc/{handle.pid}/autogroup").write_text(str(nice))
     return Process(name, handle, log, line, cwd, nice)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill the calling process when the thread that started it ends (prctl(2)); survives exec."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stop(processes: Sequence[Process], patience_s: float = 5.0) -> list[str]:

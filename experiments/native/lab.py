@@ -21,6 +21,7 @@ from typing import Self
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Key, Place
 from controller.switches.p4runtime import BATCH, Connection, Program
+from hitless.exits import with_starter
 from hitless.steering.policies import Policy
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
@@ -138,9 +139,8 @@ class Network:
         line = command if place is None else processes.in_namespace(self._namespaces[place], command)
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
-            # setpriv(1), since a preexec_fn makes this a fork(2), which a process with gRPC in it does not survive.
             handle = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *line],
+                with_starter(line),
                 stdin=subprocess.DEVNULL,
                 stdout=output if stdout is None else stdout,
                 stderr=output,

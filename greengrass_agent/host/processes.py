@@ -20,7 +20,7 @@ from greengrass_agent.host.confine import Confinement
 from greengrass_agent.host.pipes import LIMIT
 from greengrass_agent.logs.output import Output
 from hitless.backoff import Backoff
-from hitless.exits import describe_exit
+from hitless.exits import describe_exit, with_starter
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ LAST_RETRY_S = 5.0
 LONG_RUN_S = 10.0
 """A process that ran so long is started again after the shortest wait."""
 TERMINATE_S = 3.0
-_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 PACKAGES = Path(hitless.__file__).resolve().parent.parent
 """Where the function runtime is imported from."""
 
@@ -90,7 +89,7 @@ class Subprocess:
 
     async def _run(self) -> int:
         process = await asyncio.create_subprocess_exec(
-            *_DIE_WITH_US, *self._command, stdin=PIPE, stdout=PIPE, env=environment(), limit=LIMIT, cwd="/"
+            *with_starter(self._command), stdin=PIPE, stdout=PIPE, env=environment(), limit=LIMIT, cwd="/"
         )
         self._process = process
         assert process.stdout is not None

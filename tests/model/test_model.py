@@ -29,8 +29,8 @@ EXAMPLES_A_MINUTE = {"in process": 200, "softswitch": 3, "bmv2": 5}
 """Examples for each of `MINUTES`; they take less than that."""
 STEPS = {"in process": 80, "softswitch": 250, "bmv2": 250}
 """Rules in an example: a process takes longer to begin anew."""
-ROUND = 200
-"""Examples until hypothesis begins anew: it keeps in memory all that it has tried."""
+ROUND = 20
+"""Examples until hypothesis begins anew: it keeps all that it has tried in memory, and what it tries is like that."""
 FEW = 3
 """How often everything that can happen must, at least."""
 NEVER = {"RESUBMITS"}
