@@ -16,7 +16,10 @@ from greengrass_agent.host.cgroup import CgroupError, Group
 PERIOD_US = 10_000
 """Period of the quota: short, so that a throttled function waits milliseconds and not a tenth of a second."""
 FAVOUR = 10
-"""How many times more the nodes weigh than another process that the scheduler chooses from: like nice -10."""
+"""How many times more the nodes weigh than another process that the scheduler chooses from: like nice -10.
+
+They never have more than their budgets.
+"""
 TOP = "hitless"
 OTHER = "other"
 """Leaf of a node for work that competes with its functions."""
@@ -74,7 +77,8 @@ class Hierarchy:
         if self.version == 2:
             _delegate(self.root)
         self.top.create()
-        _favour(self.top)
+        with contextlib.suppress(CgroupError):
+            self.top.weigh(FAVOUR)
         if self.version == 2:
             _delegate(self.top.paths["unified"])
         group = self.node(node)
@@ -96,13 +100,6 @@ class Hierarchy:
     def nodes(self) -> list[str]:
         """The nodes that have a group: after a clean end, none."""
         return [next(iter(group.paths.values())).name for group in self.top.children()]
-
-
-def _favour(top: Group) -> None:
-    """Let the nodes together have their budgets before what else the machine does. They never have more than those."""
-    name, weight = ("cpu.shares", 1024) if top.version == 1 else ("cpu.weight", 100)  # of a process of nice 0
-    with contextlib.suppress(OSError):
-        (top.paths["cpu" if top.version == 1 else "unified"] / name).write_text(f"{weight * FAVOUR}\n")
 
 
 def _set_quota(group: Group, cores: float) -> None:

@@ -41,6 +41,8 @@ from hitless.mqtt.messages import ShadowState
 
 log = logging.getLogger(__name__)
 
+BESIDE = 0.1
+"""How much CPU time a launch gets of what the one that serves gets, until it takes its place: requests come first."""
 _WRONG = frozenset({ComponentState.ERRORED, ComponentState.BROKEN})
 _ENDED = frozenset({ComponentState.INSTALLED, ComponentState.UNINSTALLED})
 
@@ -235,6 +237,7 @@ class Component:
             case Kill(number):
                 self._clear(number)
             case Serve(number):
+                self._weigh(number, 1)
                 if self._service is not None:
                     self._service.serve(number)
             case Suspend(reason):
@@ -249,6 +252,13 @@ class Component:
     async def _remove(self, group: Group) -> None:
         try:
             await asyncio.to_thread(group.remove)
+        except CgroupError as error:
+            log.error("%s: %s", self.name, error)
+
+    def _weigh(self, number: int, times: float) -> None:
+        """Have a launch's group get CPU time `times` as much as another's."""
+        try:
+            self._group(number).weigh(times)
         except CgroupError as error:
             log.error("%s: %s", self.name, error)
 
@@ -317,6 +327,8 @@ class Component:
         if self._machine.find(number) is None:
             return
         self._group(number).create()
+        if self._machine.serving is not None and self._machine.serving.number < number:
+            self._weigh(number, BESIDE)
         script = await Script.start(
             interpolate(description.script, context),
             self._group(number),

@@ -130,6 +130,23 @@ class Group:
         for path in self.paths.values():
             _remove_folder(path)
 
+    def weigh(self, times: float) -> None:
+        """Have the group get CPU time `times` as much as a group beside it, where both want more than there is.
+
+        Where the group above does not pass the controller on, it weighs what they do. Raises CgroupError.
+        """
+        if self.version == 1:
+            file, one = self.paths["cpu"] / "cpu.shares", 1024
+        else:
+            file, one = self.paths["unified"] / "cpu.weight", 100
+            if not file.exists():
+                pass_down(self.paths["unified"].parent, "cpu")
+        try:
+            if file.exists():
+                file.write_text(f"{max(2, round(one * times))}\n")
+        except OSError as error:
+            raise CgroupError(f"{file}: cannot be set: {error.strerror}") from error
+
     def usage(self) -> Usage:
         """An open reader of the group's CPU use; close it. Raises CgroupError."""
         return Usage(self)
@@ -187,6 +204,12 @@ def parse_cpu_stat(text: bytes) -> int:
         if key == b"usage_usec":
             return int(value) * 1000
     raise CgroupError("cpu.stat has no usage_usec")
+
+
+def pass_down(folder: Path, controller: str) -> None:
+    """Let the groups below have a controller (v2), if this group has it itself and no processes of its own."""
+    with contextlib.suppress(OSError):
+        (folder / "cgroup.subtree_control").write_text(f"+{controller}\n")
 
 
 def _remove_folder(path: Path) -> None:

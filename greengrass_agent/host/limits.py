@@ -5,14 +5,13 @@ Source of the file names: the kernel's admin-guide/cgroup-v1/{memory,pids}, sche
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Final
 
-from greengrass_agent.host.cgroup import CgroupError, Group
+from greengrass_agent.host.cgroup import CgroupError, Group, pass_down
 
 PERIOD_US = 10_000
 """Of the CPU limit: short, so that a component that has reached it waits milliseconds, as with a node's budget."""
@@ -72,7 +71,7 @@ class Limits:
         ):
             file = folder / name
             if value is not None and not file.exists():
-                _pass_down(folder.parent, name.partition(".")[0])
+                pass_down(folder.parent, name.partition(".")[0])
             # Without a limit there may be no file, and the kernel may count neither swap nor processes.
             if file.exists() or (value is not None and name in ("memory.max", "cpu.max")):
                 _write(file, "max" if value is None else value)
@@ -102,12 +101,6 @@ def _cores_above(folder: Path) -> float:
         if quota > 0:
             least = min(least, quota / period)
     return least
-
-
-def _pass_down(folder: Path, controller: str) -> None:
-    """Let the groups below have a controller (v2), if this group has it itself and no processes of its own."""
-    with contextlib.suppress(OSError):
-        (folder / "cgroup.subtree_control").write_text(f"+{controller}\n")
 
 
 def _write(file: Path, value: int | str) -> None:

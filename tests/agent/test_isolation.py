@@ -221,6 +221,23 @@ def test_limits_of_v1(tmp_path: Path) -> None:
     assert group.child("launch").budget_cores() == pytest.approx(0.02)
 
 
+def test_what_a_group_weighs(tmp_path: Path) -> None:
+    old = fake_v1(tmp_path / "v1")
+    (shares := tmp_path / "v1/cpu/n/c/cpu.shares").write_text("1024\n")
+    old.weigh(0.1)
+    assert shares.read_text() == "102\n"
+    old.weigh(1)
+    assert shares.read_text() == "1024\n"
+
+    (tmp_path / "v2/c").mkdir(parents=True)
+    new = Group.unified(tmp_path / "v2/c")
+    new.weigh(0.1)
+    assert (tmp_path / "v2/cgroup.subtree_control").read_text() == "+cpu\n", "the group above is asked to pass it on"
+    (weight := tmp_path / "v2/c/cpu.weight").write_text("100\n")
+    new.weigh(0.1)
+    assert weight.read_text() == "10\n"
+
+
 def test_a_limit_that_the_nodes_groups_do_not_allow_is_an_error(tmp_path: Path) -> None:
     group = fake_v1(tmp_path)
     Limits(None, None, 100).apply(group)

@@ -126,6 +126,10 @@ class Bench:
 
     def deploy(self, version: str, code: str = HANDLER, **merge: Any) -> dict[str, Any]:
         """Deploy a version of both functions; returns the job's end."""
+        return self.told.result(self.offer(version, code, **merge))
+
+    def offer(self, version: str, code: str, **merge: Any) -> str:
+        """Begin to deploy a version of both functions; returns the job's name."""
         recipes, components = {}, {}
         endpoints = {
             service: {"address": "127.0.0.1", "port": self.ports[service], "service_id": number, "protocol": protocol}
@@ -143,7 +147,7 @@ class Bench:
             components[name(service)] = {"componentVersion": version, "configurationUpdate": update}
         job = f"job-{next(self.jobs)}"
         self.told.offer(job, components, recipes)
-        return self.told.result(job)
+        return job
 
     def restart(self, service: str) -> dict[str, Any]:
         """Restart a function as the operator; returns what the node tells in the end."""
@@ -158,6 +162,16 @@ class Bench:
         """Processes of a function, its supervisor among them."""
         group = Hierarchy.detect().node(BUDGET).child(name(service))
         return {pid for launch in group.children() for pid in launch.pids()}
+
+    def weights(self, service: str) -> list[int]:
+        """What CPU time the groups of a function's launches are worth, the oldest first."""
+        launches = Hierarchy.detect().node(BUDGET).child(name(service)).children()
+        launches.sort(key=lambda launch: int(str(launch).rpartition("-")[2]))
+        files = [
+            launch.paths["cpu"] / "cpu.shares" if launch.version == 1 else launch.paths["unified"] / "cpu.weight"
+            for launch in launches
+        ]
+        return [int(file.read_text()) for file in files if file.exists()]
 
     def executed(self, service: str) -> Counter[str]:
         """How often each request was executed."""
@@ -211,6 +225,23 @@ def test_no_request_is_lost_however_a_function_is_changed(bench: Bench) -> None:
         executed = bench.executed(service)
         assert set(executed.values()) == {1}, "executed once"
         assert set(executed) == {answer["number"] for answer in answers}
+
+
+def test_requests_come_before_the_start_of_a_new_version(bench: Bench) -> None:
+    assert bench.deploy("1.0.0")["status"] == "SUCCEEDED"
+    (usual,) = bench.weights("web")
+    gate = 'import os, time\nwhile not os.path.exists(os.environ["EXECUTED"] + ".go"):\n    time.sleep(0.01)\n'
+    job = bench.offer("2.0.0", gate + HANDLER)
+    until(lambda: all(len(bench.workers(service)) > 2 for service in SERVICES), "the new launches")
+    for service in SERVICES:
+        until(lambda s=service: len(bench.weights(s)) == 2, "its group")  # type: ignore[misc]
+        serving, coming = bench.weights(service)
+        assert serving == usual
+        assert coming <= usual / 5
+        (bench.own.root / "work" / name(service) / "executed.go").touch()
+    assert bench.told.result(job)["status"] == "SUCCEEDED"
+    for service in SERVICES:
+        until(lambda s=service: bench.weights(s) == [usual], "the old launch has gone")  # type: ignore[misc]
 
 
 def test_a_broken_function_is_refused_at_once_until_it_starts_again(bench: Bench) -> None:
