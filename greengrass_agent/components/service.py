@@ -47,6 +47,8 @@ QUIET_S = 0.3
 """An instance that has had nothing to do for so long has been left by its clients."""
 IDLE_CHECK_S = 5.0
 """How often is looked whether there are health checks to be made by now."""
+GIVEN_UP = 200
+"""Idle intervals that a gateway may stand still before it is killed, to be started again: 10 s by default."""
 OPEN_S = 20.0
 POLL_S = 0.02
 LONGEST_PATH = 107
@@ -93,6 +95,7 @@ class Service:
         self._health = Health()
         self._trouble: str | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
         self._serving: int | None = None
         self._suspended = Suspend(reason=None)
         self._role = Role()
@@ -247,9 +250,23 @@ class Service:
         return self._trouble
 
     def silent(self, silent: bool) -> None:
-        """The gateway stands still, or goes on."""
+        """The gateway stands still, or goes on. One that does not go on in time is killed: that starts it again."""
         self._health.silent = silent
+        self._forgive()
+        if silent:
+            loop = asyncio.get_running_loop()
+            patience_s = GIVEN_UP * self._config.reports.idle_interval_ms / 1000
+            self._giving_up = loop.call_later(patience_s, self._give_up, patience_s)
         self._tell_trouble()
+
+    def _give_up(self, patience_s: float) -> None:
+        log.error("gateway of %s has stood still for %g s: it is killed", self._configuration.service, patience_s)
+        self._gateway.kill()
+
+    def _forgive(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     async def _check(self) -> None:
         """Ask the instance now and then whether it works, as its configuration says."""
@@ -325,6 +342,7 @@ class Service:
             self._opened.clear()
             self._emit(Remove(service=self._configuration.service))
         self._on_workers({})
+        self._forgive()
         self._health.silent = self._health.stalled = False
         self._tell_trouble()
 

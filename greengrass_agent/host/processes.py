@@ -68,6 +68,12 @@ class Subprocess:
         """Its process id; None while it does not run."""
         return self._process.pid if self._process is not None else None
 
+    def kill(self) -> None:
+        """End it (SIGKILL), so that it is started again."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
     async def stop(self) -> None:
         """End it: its input ends, then SIGTERM, then SIGKILL."""
         if self._task is not None:

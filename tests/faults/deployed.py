@@ -161,8 +161,8 @@ class Node:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[Node]:
-    """A node whose agent is not started yet."""
+def node(folder: Path, **reports: int) -> Iterator[Node]:
+    """A node whose agent is not started yet; `reports` are settings of its reports."""
     budget = f"test-deployed-{os.getpid()}"
     Hierarchy.detect().create(budget, 0.6)
     with mosquitto(folder / "broker") as broker, shelf() as files, controller(broker.port) as voice:
@@ -172,7 +172,7 @@ def node(folder: Path) -> Iterator[Node]:
             {
                 "node_address": "127.0.0.1",
                 "broker": {"host": "127.0.0.1", "port": broker.port},
-                "reports": {"address": "127.0.0.1"},
+                "reports": {"address": "127.0.0.1", **reports},
                 "mode": "reconfiguration",
                 "run_as": "root",  # the scripts write into the tests' own folders
             },

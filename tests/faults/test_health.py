@@ -1,5 +1,6 @@
 """A node that runs and does not serve is not ready: gateway or workers stand still, or answers are wrong."""
 
+import http.client
 import os
 import signal
 from collections.abc import Iterator
@@ -110,3 +111,32 @@ def test_the_agent_says_what_keeps_an_instance_from_being_ready(tmp_path: Path) 
         said = bench.log.read_text()
         assert "echo is not ready: health check: answered with 500" in said
         assert "echo is ready again" in said
+
+
+def test_a_gateway_that_does_not_go_on_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(FUNCTION)
+    script = f"exec python3 -m hitless.function --handler echo.lambda_handler --artifacts {tmp_path}"
+    port = free_port()
+    endpoint = {"address": "127.0.0.1", "port": port, "service_id": 7, "protocol": "tcp"}
+    with node(tmp_path, idle_interval_ms=5) as bench:
+        recipe = bench.shelf.recipe(
+            "Echo", "1.0.0", {"run": script}, configuration={"service": "echo", "endpoints": {"echo": endpoint}}
+        )
+        bench.start()
+        bench.offer("job", {"Echo": "1.0.0"}, {"Echo": recipe})
+        assert bench.result("job")[0] == "SUCCESSFUL"
+        assert bench.agent is not None
+        (gateway,) = processes.gateways(processes.below(bench.agent.pid), "echo")
+        os.kill(gateway.pid, signal.SIGSTOP)
+        until(lambda: "gateway of echo was ended by SIGKILL" in bench.log.read_text(), "it is given up")
+        assert "gateway of echo has stood still for 1 s: it is killed" in bench.log.read_text()
+
+        def answered() -> bool:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().status == 200
+            except OSError:
+                return False
+
+        until(answered, "the new one serves")
