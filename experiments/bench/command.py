@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from experiments.bench import gateway
+from experiments.bench import gateway, goodput
 from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench
+from experiments.native.compiling import CompilationFailed
+from hitless import CallError
 from topologies.testbed import REPOSITORY_ROOT
 
 FOLDER = REPOSITORY_ROOT / "results" / "bench"
@@ -25,13 +29,15 @@ WHOLE = Size()
 @click.option(
     "--packets", type=click.IntRange(1000), default=WHOLE.packets, show_default=True, help="to watch memory over"
 )
-@click.option("--only", type=click.Choice(["switch", "gateway"]), help="measure one of them")
+@click.option("--only", type=click.Choice(["switch", "gateway", "goodput"]), help="measure one of them")
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
     """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (seven minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    if only != "switch":
+    if only in (None, "gateway"):
         _gateway(rounds, seconds)
-    if only == "gateway":
+    if only in (None, "goodput"):
+        _goodput(rounds, seconds)
+    if only in ("gateway", "goodput"):
         return
     size = Size(rounds=rounds, seconds=seconds, entries=entries, packets=packets)
     summary = asyncio.run(bench(size, FOLDER, click.echo))
@@ -50,7 +56,21 @@ def _gateway(rounds: int, seconds: float) -> None:
         found = gateway.bench_gateway(rounds, seconds, click.echo)
     except (gateway.WrkFailed, OSError) as error:
         raise click.ClickException(str(error)) from None
+    _keep("gateway", found)
+
+
+def _goodput(rounds: int, seconds: float) -> None:
+    """Measure what hostile datagrams cost the gateway's own clients, and write the summary."""
+    try:
+        found = goodput.bench_goodput(rounds, seconds, click.echo)
+    except (CallError, CompilationFailed, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    _keep("goodput", found)
+
+
+def _keep(name: str, found: Mapping[str, Any]) -> None:
+    """Print the ratios of a part, and write it."""
     click.echo("\n" + gateway.table(found))
-    path = FOLDER / "gateway.json"
+    path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     click.echo(f"results: {path}")

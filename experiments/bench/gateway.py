@@ -18,11 +18,13 @@ from experiments.wrk import WrkReport, read_wrk
 from greengrass_agent.gateway.settings import Configure, GatewaySettings
 from greengrass_agent.host.processes import environment
 from greengrass_agent.measure.queue_page import Page
+from hitless.component.endpoint import ServiceProtocol
 from topologies.testbed import REPOSITORY_ROOT
 
 GATEWAY, FRONT, BARE = "gateway", "front", "bare"
 """The gateway with a worker; its HTTP server alone, before a function that answers at once; aiohttp."""
 CONNECTIONS = 8
+SERVICE_ID = 1
 PORT = 18480
 """On loopback; the servers have this one and the next ones."""
 HANDLER = """
@@ -46,7 +48,7 @@ def bench_gateway(rounds: int, seconds: float, tell: Callable[[str], None]) -> d
     """Measure the servers in alternation; the part of the summary about them. Raises WrkFailed, OSError."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gateway-")))
-        processes = {GATEWAY: stack.enter_context(_gateway(scratch, PORT))}
+        processes = {GATEWAY: stack.enter_context(running_gateway(scratch, PORT, "tcp"))}
         for number, name in enumerate((FRONT, BARE), start=1):
             command = [sys.executable, "-m", "experiments.bench.gateway_servers", name, str(PORT + number)]
             processes[name] = [stack.enter_context(_process(command)).pid]
@@ -135,17 +137,17 @@ def _until_it_serves(url: str) -> None:
 
 
 @contextmanager
-def _gateway(folder: Path, port: int) -> Iterator[list[int]]:
-    """A gateway and a function, as the agent starts them; their processes."""
+def running_gateway(folder: Path, port: int, protocol: ServiceProtocol) -> Iterator[list[int]]:
+    """A gateway and a function, as the agent starts them; their processes. Raises OSError if it does not start."""
     (folder / "trivial.py").write_text(HANDLER)
     settings = GatewaySettings(
         node="bench",
         component="trivial",
         service="trivial",
-        service_id=1,
+        service_id=SERVICE_ID,
         addresses=("127.0.0.1",),
         port=port,
-        protocols=("tcp",),
+        protocols=(protocol,),
         worker_socket=str(folder / "workers.sock"),
         page=str(folder / "page"),
         notify_socket=str(folder / "notify.sock"),

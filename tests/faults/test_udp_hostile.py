@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.bench.goodput import SENDER
 from experiments.native.compiling import compile_program
 from hitless import Client, Endpoints
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
@@ -89,7 +90,7 @@ async def under_flood(gateway: Gateway, sender: Path) -> tuple[list[bool], int, 
 
 @pytest.mark.timeout(120 + 2 * COUNT // RATE)
 def test_hostile_datagrams_cost_no_good_request_and_no_memory(tmp_path: Path) -> None:
-    sender = compile_program(tmp_path, "hostile_sender", Path(__file__).with_name("hostile_sender.c"))
+    sender = compile_program(tmp_path, "hostile_sender", SENDER)
     with running_gateway(FUNCTION) as gateway:
         gateway.configure(queue_limit=10_000)
         gateway.serve()

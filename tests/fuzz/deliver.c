@@ -4,7 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "hostile.h"
+#include "../../experiments/native/hostile.h"
 
 enum { MARK = ETHERNET + IPV4 + UDP, MARKED = MARK + 8, MOST_PORTS = 8, PATIENCE_MS = 30000 };
 

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hostile.h"
+#include "../../experiments/native/hostile.h"
 
 enum { PROTOCOL = ETHERNET + 9, SOURCE = ETHERNET + 12, SOURCE_PORT = ETHERNET + IPV4, NODE = 5, RECEIVERS = 3, FLOWS = 256 };
 enum { SECOND = 1000000000, LATE = SECOND / 100 };

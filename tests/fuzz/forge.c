@@ -1,6 +1,6 @@
 /* Reports that must not count: replayed, with a tag at random, with other contents, or with one bit turned over. */
 #include "../../experiments/native/layout.h"
-#include "hostile.h"
+#include "../../experiments/native/hostile.h"
 
 enum {
     REPORT = ETHERNET + IPV4 + UDP,

@@ -1,5 +1,5 @@
 /* Frames from a client that is not who it says, or that are for others: spoofed, led astray, in tunnels of its own. */
-#include "hostile.h"
+#include "../../experiments/native/hostile.h"
 
 enum { SOURCE = ETHERNET + 12, ARP_SENDER = ETHERNET + 14, ARP_BYTES = 28 };
 

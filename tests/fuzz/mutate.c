@@ -1,5 +1,5 @@
 /* Random and damaged frames: seeds with turned bits, interesting bytes, a cut, a tail of noise, spliced, or noise alone. */
-#include "hostile.h"
+#include "../../experiments/native/hostile.h"
 
 struct seed {
     uint32_t port;

@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../experiments/native/layout.h"
-#include "../fuzz/hostile.h"
+#include "../native/layout.h"
+#include "../native/hostile.h"
 
 enum { HEADER = STEERING_INVOCATION_BYTES, SOCKETS = 8, SLICE = 32, EXECUTED_ONE_IN = 100 };
 enum kind { GARBAGE, OTHER_VERSION, FIRST_OF_MANY, CONTRADICTING, NO_SERVICE, REPEATED, NEW_CLIENT, KINDS };
