@@ -142,7 +142,7 @@ control AffinityLookup(in headers_t hdr, inout metadata_t meta) {
                 // A SYN says that its flow begins. A datagram that finds a slot may be of one that had to begin without.
                 if (meta.drawn || !hdr.tcp.isValid()) {
                     read_bucket();
-                    kept = !passed(meta.now, bucket[47:0]);
+                    kept = bucket != 0 && !passed(meta.now, bucket[47:0]); // 0: never used
                     if (kept) { meta.bucket_left = bucket[47:0] - meta.now; }
                 }
             }

@@ -87,9 +87,9 @@ FREE = Entry()
 class Bucket:
     """What flows of a service that have no slot and hash alike have in common."""
 
-    member: int = 0
-    generation: int = 0
-    expires: int = 0
+    member: int
+    generation: int
+    expires: int
     """Until when it keeps its member (µs)."""
 
 
@@ -165,8 +165,8 @@ class FlowStore:
         return entry.state is not FlowState.FREE and entry.key == work.key
 
     def _bucket(self, now: int, work: Work) -> Bucket | None:
-        bucket = self._buckets.get(bucket_of(work.key), Bucket())
-        return None if passed(now, bucket.expires) else bucket
+        bucket = self._buckets.get(bucket_of(work.key))
+        return None if bucket is None or passed(now, bucket.expires) else bucket
 
 
 def bucket_of(key: bytes) -> int:

@@ -262,3 +262,19 @@ def test_a_flow_stays_in_the_old_share_while_the_new_one_is_full(bench: Bench) -
     service.configure(old_share=(0, 0))
     with bench.counts("events", "NO_ENTRY"):
         say(service, FIRST, "PA")
+
+
+def test_a_bucket_that_was_never_used_is_idle_after_years(bench: Bench) -> None:
+    years = 2**47 / 1_000_000
+    bench.pass_time(years)
+    try:
+        service = single(bench, share=narrow(), stale_after=90)
+        source = filled(service)
+        assert say(service, source, "S") == 0
+        migrate(service, 1)
+        bench.pass_time(3.1)
+        assert say(service, FIRST, "A") == 0
+        assert say(service, source, "S") == 1
+    finally:
+        bench.pass_time(-years)
+        bench.renew()  # nothing is left that would lie years ahead
