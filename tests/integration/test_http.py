@@ -5,10 +5,13 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments.bench.goodput import SENDER
 from experiments.migration.scenario import disturb
+from experiments.native.compiling import compile_program
 from experiments.wrk import read_wrk
 from tests.integration.support import (
     FABRIC,
@@ -61,9 +64,15 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
 
 
 def restless(folder: Path) -> Path:
-    """The fabric with margins that half a node's budget exceeds: wrk keeps its function as busy as the competition."""
+    """The fabric with margins that half a node's budget exceeds: wrk keeps its function as busy as the competition.
+
+    Nearly all of the flow store is the thumbnails', so that a flood soon fills the share of another.
+    """
     text, changed = re.subn(r"margin: \d+", "margin: 250", FABRIC.read_text())
     assert changed == 3
+    component = "component: org.hitless.examples.Thumbnail"
+    assert component in text
+    text = text.replace(component, f"{component}\n    flow_weight: 30")
     path = folder / "restless.yaml"
     path.write_text(text)
     return path
@@ -108,5 +117,55 @@ def test_keep_alive_connections_follow_their_function_without_an_error(bed: Test
 
         await during_wrk(bed, lambda: disturb(bed, "edge1", processes=2), "edge1", "edge2")
         bed.stop(bed.process("compete-edge1"))
+
+    asyncio.run(scenario())
+
+
+DOWNLOADS = 6
+FLOOD, FLOOD_RATE = 500_000, 8_000
+"""Datagrams, and how many a second: more than last until the test ends them."""
+
+
+@needs_root
+def test_no_download_breaks_when_its_service_moves_while_another_is_flooded(bed: Testbed, tmp_path: Path) -> None:
+    """The downloads begin when the flood has taken the other's whole share of the flow store."""
+    sender = compile_program(tmp_path, "hostile_sender", SENDER)
+    detect, thumbnail = bed.fabric.services["detect"], bed.fabric.services["thumbnail"]
+    url = f"http://{thumbnail.address}/?width=1024&format=png"
+    source = str(bed.fabric.hosts["client"].address)
+    arguments = [source, detect.address, detect.port, detect.service_id, FLOOD, FLOOD_RATE]
+    download = ["curl", "-sS", "--limit-rate", "300k", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", url]
+
+    def status(service: str) -> Any:
+        return hitless(bed, "status")["services"][service]
+
+    async def scenario() -> None:
+        hitless(bed, "migrate", "thumbnail", "edge1", "--hold")
+        flood = await asyncio.create_subprocess_exec(
+            *in_namespace(bed.namespace("client"), [str(sender), *map(str, arguments)]),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await until_async(
+                lambda: status("detect")["share"]["without_slot"], "detect's share is not full", within=30
+            )
+            curls = [asyncio.create_task(on_host(bed, "client", *download)) for _ in range(DOWNLOADS)]
+
+            async def all_there() -> bool:
+                return await connections(bed, "edge1", SERVICE_PORT) == DOWNLOADS
+
+            await until_async(all_there, "the downloads have not begun", within=20)
+            hitless(bed, "migrate", "thumbnail", "edge2", "--hold")
+            assert status("thumbnail")["host"] == "edge2"
+            assert not any(curl.done() for curl in curls)
+            assert flood.returncode is None
+            ends = await asyncio.gather(*curls)
+        finally:
+            flood.terminate()
+            await flood.wait()
+        code, size = ends[0].split()
+        assert ends == [f"{code} {size}"] * DOWNLOADS
+        assert (code, int(size) > 1_000_000) == ("200", True)
+        hitless(bed, "migrate", "thumbnail", "edge1")
 
     asyncio.run(scenario())
