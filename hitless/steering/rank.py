@@ -38,8 +38,8 @@ class Score:
     """How many more do not count yet."""
     interval: RightShift = OFF
     """The service interval: microseconds from one request's end to the next under load."""
-    contention: LeftShift = 0
-    """Permille of the time that the instance's processes wanted to run and could not."""
+    contention: LeftShift = 1
+    """Permille of the time that the instance's processes wanted to run in which others kept them from it."""
 
     @property
     def params(self) -> tuple[tuple[str, int], ...]:

@@ -72,8 +72,8 @@ class Report:
     received: int = 0
     """Requests taken since the epoch began, modulo 2^32."""
     contention: int = 0
-    """Permille of the time that the instance's processes wanted to run and could not: another ran on their processor,
-    the budget was used up, or memory or a disk was waited for. Who says nothing of it says that there is none."""
+    """Permille of the time that the instance's processes wanted to run in which others kept them from it: on their
+    processor, by using up the budget, or as memory or a disk had to be waited for. Who says nothing says none."""
     key_id: int = 0
     """Key of `tag`; 0 when reports are not authenticated."""
     tag: int = 0

@@ -286,7 +286,7 @@ class TestSingle:
 
     @given(
         st.lists(
-            st.tuples(*(st.integers(0, 1000) for _ in range(3)), st.integers(1, 8), st.floats(0, 1), st.integers(0, 400)),
+            st.tuples(*[st.integers(0, 1000)] * 3, st.integers(1, 8), st.floats(0, 1), st.integers(0, 200)),
             max_size=60,
         )
     )
@@ -306,7 +306,7 @@ class TestSingle:
 
     @pytest.mark.parametrize(
         "felt",
-        [{"contention": 500}, {"queue_depth": 12, "concurrency": 2}, {"contention": 300, "queue_depth": 4}],
+        [{"contention": 300}, {"queue_depth": 12, "concurrency": 2}, {"contention": 150, "queue_depth": 4}],
         ids=["contention", "queue", "both"],
     )
     def test_by_default_a_host_whose_work_waits_makes_room_though_it_uses_less(self, felt: dict[str, int]) -> None:

@@ -126,7 +126,7 @@ class Machine(Traffic):
         """The operator's choice."""
         self.choose_by(service, Pinned(member))
 
-    @rule(service=services, shifts=st.tuples(SHIFTS, SHIFTS, SHIFTS, SHIFTS, SHIFTS), busy=st.sampled_from([0, 4, 65535]))
+    @rule(service=services, shifts=st.tuples(*[SHIFTS] * 5), busy=st.sampled_from([0, 4, 65535]))
     def score(self, service: Kind, shifts: tuple[int, int, int, int, int], busy: int) -> None:
         """How metrics become load."""
         cpu, memory, queue, interval, contention = shifts
