@@ -110,9 +110,13 @@ class Instance:
         Raises CgroupError.
         """
         self.rest(unused_until_ns)
-        self._used_ns, self._read_ns = self._usage.read_ns(), now_ns
+        before_ns, self._used_ns, self._read_ns = self._used_ns, self._usage.read_ns(), now_ns
         self._share.add(self._used_ns, now_ns)
-        self.felt.add(*self._waits.read(now_ns), now_ns)
+        # The kernel counts what a thread waited for when it runs again.
+        if self._used_ns != before_ns:
+            self.felt.add(*self._waits.read(now_ns), now_ns)
+        else:
+            self.felt.rest(now_ns)
 
     def rest(self, now_ns: int) -> None:
         """Take it that no CPU time was used since the last reading, as nothing on the node has used any."""
