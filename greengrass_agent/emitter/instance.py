@@ -114,7 +114,8 @@ class Instance:
         self._share.add(self._used_ns, now_ns)
         # The kernel counts what a thread waited for when it runs again.
         if self._used_ns != before_ns:
-            self.felt.add(*self._waits.read(now_ns), now_ns)
+            wanted = self._waits.read(now_ns)
+            self.felt.add(wanted.ran_ns, wanted.waited_ns, now_ns, wanted.at_once)
         else:
             self.felt.rest(now_ns)
 

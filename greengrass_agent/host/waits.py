@@ -27,6 +27,8 @@ class Wanted(NamedTuple):
     ran_ns: int
     waited_ns: int
     """In which they wanted to run and could not."""
+    at_once: float = 1.0
+    """How many of them wanted to at a time since the last reading: what all wanted, by what the busiest did."""
 
 
 class Waits:
@@ -49,17 +51,22 @@ class Waits:
         if self._looked_ns is None or now_ns - self._looked_ns >= LOOK_NS:
             self._look(first=self._looked_ns is None)
             self._looked_ns = now_ns
+        all_ns = most_ns = 0
         for thread, file in list(self._threads.items()):
             try:
                 wanted = parse_schedstat(os.pread(file, 64, 0))
             except OSError:  # it has ended
                 self._forget(thread)
                 continue
-            before = self._seen[thread]
-            self._ran_ns += wanted.ran_ns - before.ran_ns
-            self._waited_ns += wanted.waited_ns - before.waited_ns
+            ran_ns = wanted.ran_ns - self._seen[thread].ran_ns
+            waited_ns = wanted.waited_ns - self._seen[thread].waited_ns
+            self._ran_ns += ran_ns
+            self._waited_ns += waited_ns
+            all_ns += ran_ns + waited_ns
+            most_ns = max(most_ns, ran_ns + waited_ns)
             self._seen[thread] = wanted
-        return Wanted(self._ran_ns, self._waited_ns + self._stall_ns() - self._stalled_ns)
+        at_once = all_ns / most_ns if most_ns else 1.0
+        return Wanted(self._ran_ns, self._waited_ns + self._stall_ns() - self._stalled_ns, at_once)
 
     def close(self) -> None:
         """Close the files."""

@@ -3,8 +3,8 @@
 A process wants to run while it runs, while it waits for a processor (another has it, or the budget of its group is used
 up), and while it is stalled for memory or a disk. What it waits for otherwise, such as a request, is not counted.
 
-Of a budget of half a core, a process that runs for a millisecond uses up the next one too. That is its own doing and
-its normal lot, however idle the node is, so the figure has only what it waited beyond.
+Of a budget of half a core, a process that runs for a millisecond uses up the next one too, and two at once wait for one
+another. That is their own doing and normal lot, however idle the node is: the figure has only what they waited beyond.
 """
 
 from __future__ import annotations
@@ -35,20 +35,27 @@ class Contention:
     """
 
     budget_cores: float
-    """What the instance may use; a thread uses a core at most."""
+    """What the instance may use."""
     ran: float = 0.0
     """Cores."""
     waited: float = 0.0
     """How many threads at a time, on average, wanted to run and could not."""
+    own: float = 0.0
+    """As many as would have, had the budget been theirs alone."""
     _last: tuple[int, int] | None = None
     _time_ns: int = 0
 
-    def add(self, ran_ns: int, waited_ns: int, now_ns: int) -> None:
-        """Take a reading at a time: how long the processes' threads have run so far, and wanted to and could not."""
+    def add(self, ran_ns: int, waited_ns: int, now_ns: int, at_once: float = 1.0) -> None:
+        """Take a reading at a time: how long the processes' threads have run so far, and wanted to and could not.
+
+        `at_once`: how many of them wanted to at a time since the last reading.
+        """
         if self._last is not None and now_ns > self._time_ns:
             passed = now_ns - self._time_ns
             weight = -math.expm1(-passed / WINDOW_NS)
-            self.ran += ((ran_ns - self._last[0]) / passed - self.ran) * weight
+            ran = (ran_ns - self._last[0]) / passed
+            self.ran += (ran - self.ran) * weight
+            self.own += (ran * max(0.0, at_once / self.budget_cores - 1) - self.own) * weight
             self.waited += ((waited_ns - self._last[1]) / passed - self.waited) * weight
         self._last, self._time_ns = (ran_ns, waited_ns), now_ns
 
@@ -60,7 +67,7 @@ class Contention:
     @property
     def kept(self) -> float:
         """How many threads at a time, on average, others kept from running."""
-        return max(0.0, self.waited - self.ran * (1 / min(1.0, self.budget_cores) - 1))
+        return max(0.0, self.waited - self.own)
 
     def permille(self, node: float, used_by_others: float) -> int:
         """The share, 0 to 1000.

@@ -22,12 +22,12 @@ Load = Callable[[int], tuple[float, float]]
 """What has run and waited until a millisecond, in milliseconds."""
 
 
-def felt(load: Load, budget: float = 1.0, until_ms: int = 3000, step_ms: int = 10) -> list[int]:
+def felt(load: Load, budget: float = 1.0, at_once: float = 1.0, until_ms: int = 3000) -> list[int]:
     """The figure after each reading."""
     own, told = Contention(budget), []
-    for ms in range(0, until_ms, step_ms):
+    for ms in range(0, until_ms, 10):
         ran, waited = load(ms)
-        own.add(int(ran * MS), int(waited * MS), ms * MS)
+        own.add(int(ran * MS), int(waited * MS), ms * MS, at_once)
         told.append(own.permille(0.0, 0.0))
     return told
 
@@ -37,10 +37,13 @@ def test_who_shares_a_processor_with_one_other_is_kept_from_it_half_of_the_time(
     assert felt(lambda ms: (ms // 4, 3 * ms // 4))[-1] == pytest.approx(682, abs=10)
 
 
-@pytest.mark.parametrize("budget", [0.2, 0.5, 1.0])
-def test_what_its_own_use_of_the_budget_makes_it_wait_does_not_count(budget: float) -> None:
-    """Alone on its node it works now and then, as fast as the budget lets it."""
-    assert max(felt(lambda ms: (ms * 0.6 * budget, ms * 0.6 * (1 - budget)), budget)) == 0
+@pytest.mark.parametrize(("budget", "workers"), [(0.2, 1), (0.5, 1), (0.5, 3), (1.0, 1), (1.5, 2), (4.0, 2)])
+def test_what_its_own_use_of_the_budget_makes_it_wait_does_not_count(budget: float, workers: int) -> None:
+    """Alone on its node it works now and then, as fast as the budget lets its workers."""
+    ran = min(budget, workers)
+    assert max(felt(lambda ms: (ms * 0.6 * ran, ms * 0.6 * (workers - ran)), budget, workers)) == 0
+    kept = felt(lambda ms: (ms * 0.3 * ran, ms * 0.3 * (2 * workers - ran)), budget, workers)[-1]
+    assert kept > 350, "half of that is taken by somebody else"
 
 
 def test_periods_of_the_budget_leave_it_even() -> None:
@@ -103,7 +106,7 @@ def test_at_rest_it_wears_off() -> None:
 
 
 def test_the_kernels_figures_are_read() -> None:
-    assert parse_schedstat(b"805799 192894 3\n") == (805799, 192894)
+    assert parse_schedstat(b"805799 192894 3\n") == (805799, 192894, 1.0)
     assert parse_pressure(PRESSURE % 17) == 17_000
 
 
@@ -112,15 +115,15 @@ def test_stalls_of_a_group_count_as_waiting(tmp_path: Path) -> None:
     group = Group.unified(tmp_path)
     (tmp_path / "cgroup.procs").write_text("")
     with closing(Waits(group)) as without:
-        assert without.read(0) == (0, 0)
+        assert without.read(0) == (0, 0, 1.0)
     memory, disk = tmp_path / "memory.pressure", tmp_path / "io.pressure"
     for file in (memory, disk):
         file.write_bytes(PRESSURE % 100)
     with closing(Waits(group)) as own:
-        assert own.read(0) == (0, 0), "what was before does not count"
+        assert own.read(0) == (0, 0, 1.0), "what was before does not count"
         memory.write_bytes(PRESSURE % 130)
         disk.write_bytes(PRESSURE % 104)
-        assert own.read(10) == (0, 34_000)
+        assert own.read(10) == (0, 34_000, 1.0)
 
 
 @pytest.fixture
@@ -150,7 +153,7 @@ def test_threads_count_from_when_they_are_seen_and_keep_what_they_had(
         (folder / "cgroup.procs").write_text(text)
     ask(worker)
     with closing(Waits(Group.unified(tmp_path))) as own:
-        assert own.read(0) == (0, 0)
+        assert own.read(0) == (0, 0, 1.0)
         ask(worker)
         ran = own.read(10).ran_ns
         assert ran > 0, "its own part, also of a process in a group below"

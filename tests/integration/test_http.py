@@ -1,17 +1,14 @@
 """wrk, with connections kept alive, notices nothing of a function's moves."""
 
 import asyncio
-import re
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from experiments.migration.scenario import disturb
 from experiments.wrk import read_wrk
 from tests.integration.support import (
-    FABRIC,
     connections,
     each_target,
     fabric_up,
@@ -60,20 +57,10 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
     assert result.requests > 50, result.output
 
 
-def restless(folder: Path) -> Path:
-    """The fabric with margins that half a node's budget exceeds: wrk keeps its function as busy as the competition."""
-    text, changed = re.subn(r"margin: \d+", "margin: 250", FABRIC.read_text())
-    assert changed == 3
-    path = folder / "restless.yaml"
-    path.write_text(text)
-    return path
-
-
 @pytest.fixture(scope="module", params=each_target())
 def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """A fabric for all tests of this module, whose nodes are as busy as each other until one is disturbed."""
-    folder = tmp_path_factory.mktemp("restless")
-    up = fabric_up(request.param, folder / "logs", restless(folder))
+    up = fabric_up(request.param, tmp_path_factory.mktemp("http"))
     with asyncio.Runner() as runner:
         running = runner.run(up.__aenter__())
         try:
