@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greengrass_agent.emitter.rest import Rest, Shares
 from greengrass_agent.emitter.settings import Add, EmitterSettings
@@ -61,8 +61,7 @@ def report_of(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """How the node is at one point of the schedule."""
 
     cpu: int
@@ -166,7 +165,10 @@ class Instance:
             node_id=self._node_id,
             epoch=self.added.epoch,
             sequence=self.sequence,
-            **shares._asdict(),
+            cpu=shares.cpu,
+            cpu_own=shares.cpu_own,
+            memory=shares.memory,
+            contention=shares.contention,
         )
         self._page.report(numbers.queue_depth, resting=self._woken_by_page)
         self._rest.told(numbers, shares, now_ns)

@@ -43,11 +43,12 @@ class Waits:
         self._ran_ns = 0
         self._waited_ns = 0
         self._looked_ns: int | None = None
-        self._stalls = list(_pressure_files(group))
+        self._read_ns = 0
+        self._stalls = _pressure_files(group)
         self._stalled_ns = self._stall_ns()
 
     def read(self, now_ns: int) -> Wanted:
-        """So far; `now_ns` says when to look for new threads."""
+        """So far. To be asked whenever they have run: what the machine is stalled for meanwhile does not touch them."""
         if self._looked_ns is None or now_ns - self._looked_ns >= LOOK_NS:
             self._look(first=self._looked_ns is None)
             self._looked_ns = now_ns
@@ -65,8 +66,11 @@ class Waits:
             all_ns += ran_ns + waited_ns
             most_ns = max(most_ns, ran_ns + waited_ns)
             self._seen[thread] = wanted
-        at_once = all_ns / most_ns if most_ns else 1.0
-        return Wanted(self._ran_ns, self._waited_ns + self._stall_ns() - self._stalled_ns, at_once)
+        before_ns, self._stalled_ns = self._stalled_ns, self._stall_ns()
+        if self._group.version == 2 or now_ns - self._read_ns <= LOOK_NS:
+            self._waited_ns += self._stalled_ns - before_ns
+        self._read_ns = now_ns
+        return Wanted(self._ran_ns, self._waited_ns, all_ns / most_ns if most_ns else 1.0)
 
     def close(self) -> None:
         """Close the files."""

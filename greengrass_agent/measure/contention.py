@@ -22,6 +22,8 @@ and 199 for one that gets two requests a second, and 125 and 207 with the 118 ms
 competes the median was 460."""
 LITTLE_CORES = 0.1
 """Who wants less of a core than this has run too little to tell: how the node is otherwise counts in its place."""
+NOTHING = 1e-6
+"""Cores that nobody uses: where averages end, so that a node at rest has nothing to compute."""
 FAIR_SHARE = 0.5
 """Of its node, what work gets at least beside one that takes all it can."""
 
@@ -61,7 +63,10 @@ class Contention:
 
     def rest(self, now_ns: int) -> None:
         """Take it that nothing ran or waited since the last reading."""
-        if self._last is not None:
+        if self.ran + self.waited < NOTHING:
+            self.ran = self.waited = self.own = 0.0
+            self._time_ns = now_ns
+        elif self._last is not None:
             self.add(*self._last, now_ns)
 
     @property
@@ -76,6 +81,8 @@ class Contention:
         what others use of its budget (1.0 is all of it), as work that came would compete with them.
         """
         otherwise = max(node, used_by_others - FAIR_SHARE)
+        if not self.waited and otherwise <= 0.0:
+            return 0
         return round(PERMILLE * min(1.0, _share(self.ran + self.waited, self.kept + LITTLE_CORES * otherwise)))
 
 

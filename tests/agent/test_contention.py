@@ -126,6 +126,22 @@ def test_stalls_of_a_group_count_as_waiting(tmp_path: Path) -> None:
         assert own.read(10) == (0, 34_000, 1.0)
 
 
+def test_of_stalls_of_the_machine_count_those_while_the_instance_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With cgroup v1."""
+    machine = tmp_path / "memory"
+    monkeypatch.setattr(waits, "MEMORY_PRESSURE", machine)
+    (tmp_path / "cgroup.procs").write_text("")
+    told = []
+    machine.write_bytes(PRESSURE % 100)
+    with closing(Waits(Group.split(tmp_path, tmp_path))) as own:
+        for now_ns, total in ((0, 100), (10 * MS, 130), (2000 * MS, 900), (2010 * MS, 904)):
+            machine.write_bytes(PRESSURE % total)
+            told.append(own.read(now_ns).waited_ns)
+    assert told == [0, 30_000, 30_000, 34_000]
+
+
 @pytest.fixture
 def worker() -> Iterator[subprocess.Popen[bytes]]:
     """A process that computes a little for each line that it reads."""
