@@ -397,7 +397,8 @@ REPORT_LAYOUT: Final[Layout] = (
     ("service_interval", 32),  # µs, average service time divided by concurrency
     ("received", 32),  # new work that came since start: requests, TCP connections
     ("key_id", 8),
-    ("reserved", 24),
+    ("contention", 16),  # permille of the time it wanted to run in which others kept it from that
+    ("reserved", 8),  # zero
     ("tag", 64),  # SipHash-2-4 of all before it (siphash.p4); its binding says whether that is demanded
 )
 """The report: one instance's state as its node sees it, all of a UDP payload. This is the definition of the layout;

@@ -101,7 +101,8 @@ header report_h {
     bit<32> service_interval; // µs, average service time divided by concurrency
     bit<32> received;         // new work that came since start: requests, TCP connections
     bit<8>  key_id;
-    bit<24> reserved;
+    bit<16> contention;       // permille of the time it wanted to run in which others kept it from that
+    bit<8>  reserved;         // zero
     bit<64> tag;              // SipHash-2-4 of all before it (siphash.p4); its binding says whether that is demanded
 }
 

@@ -44,16 +44,17 @@ control Intent(inout metadata_t meta) {
         size = SERVICES;
     }
 
-    // Left shifts of cpu, memory and queue_depth above `busy_after`, a right shift of service_interval: how much each
-    // adds to the load. A shift above WEIGHT_MAX (write OFF) leaves it out.
+    // Left shifts of cpu, memory, queue_depth above concurrency and `busy_after`, and contention, a right shift of
+    // service_interval: how much each adds to the load. A shift above WEIGHT_MAX (write OFF) leaves it out.
     @id(0x01000012) @name(".score")
     action score(@id(1) bit<8> w_cpu, @id(2) bit<8> w_memory, @id(3) bit<8> w_queue, @id(4) bit<16> busy_after,
-                 @id(5) bit<8> w_interval) {
+                 @id(5) bit<8> w_interval, @id(6) bit<8> w_contention) {
         meta.w_cpu = w_cpu;
         meta.w_memory = w_memory;
         meta.w_queue = w_queue;
         meta.busy_after = busy_after;
         meta.w_interval = w_interval;
+        meta.w_contention = w_contention;
     }
 
     // Without an entry only the path cost counts.
@@ -65,7 +66,7 @@ control Intent(inout metadata_t meta) {
         actions = {
             score;
         }
-        const default_action = score(OFF, OFF, OFF, 0, OFF);
+        const default_action = score(OFF, OFF, OFF, 0, OFF, OFF);
         size = SERVICES;
     }
 

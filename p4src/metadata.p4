@@ -42,6 +42,7 @@ struct metadata_t {
     bit<8>       w_queue;
     bit<16>      busy_after;
     bit<8>       w_interval;
+    bit<8>       w_contention;
     bit<16>      path_cost;
     generation_t generation;
     bit<16>      copy_group;

@@ -64,22 +64,27 @@ control Binding(in report_h report, in ipv4_t source, inout metadata_t meta) {
     }
 }
 
-// Foreign load: what the service itself uses does not count against its host, or a quiet fabric would swing for ever.
-// Sums saturate in 32 bits.
+// What stands in new work's way. What the service itself uses does not count against its host, or a quiet fabric would
+// swing for ever. Of the queue, what the instance executes at a time is normal: that waits for one service time at most.
+// So the rest, and `busy_after`, are counted in the service's own time. Sums saturate in 32 bits.
 control Load(in report_h report, in metadata_t meta, out bit<32> load) {
     apply {
         bit<32> cpu = (bit<32>)(report.cpu |-| report.cpu_own);
-        bit<32> queue = (bit<32>)(report.queue_depth |-| meta.busy_after);
+        bit<32> normal = (bit<32>)report.concurrency + (bit<32>)meta.busy_after;
+        bit<32> queue = (bit<32>)report.queue_depth |-| normal;
         load = 0;
         if (meta.w_cpu <= WEIGHT_MAX) { load = cpu << meta.w_cpu; }
         if (meta.w_memory <= WEIGHT_MAX) { load = load |+| ((bit<32>)report.memory << meta.w_memory); }
         if (meta.w_queue <= WEIGHT_MAX) { load = load |+| (queue << meta.w_queue); }
         if (meta.w_interval <= WEIGHT_MAX) { load = load |+| (report.service_interval >> meta.w_interval); }
+        if (meta.w_contention <= WEIGHT_MAX) {
+            load = load |+| ((bit<32>)report.contention << meta.w_contention);
+        }
     }
 }
 
 control Reports(in report_h report, inout metadata_t meta) {
-    Load() foreign;
+    Load() loads;
     generation_t generation;
     bit<32> epoch;
     bit<32> sequence;
@@ -135,7 +140,7 @@ control Reports(in report_h report, inout metadata_t meta) {
             else if (report.draining == 1 || meta.doubted == 1) { status = (bit<2>)status_t.DRAINING; }
             remember();
 
-            foreign.apply(report, meta, load);
+            loads.apply(report, meta, load);
             if (status == (bit<2>)status_t.NOT_READY) {
                 meta.rank = NOT_ELIGIBLE;
             } else if (status == (bit<2>)status_t.DRAINING) {

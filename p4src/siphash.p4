@@ -63,7 +63,7 @@ control SipHash(in report_h report, in key_t key, out bit<64> tag) {
         compress.apply(s, report.cpu ++ report.cpu_own ++ report.memory ++ report.queue_depth);
         compress.apply(s, report.in_flight ++ report.concurrency ++ report.backlog);
         compress.apply(s, report.service_interval ++ report.received);
-        compress.apply(s, report.key_id ++ report.reserved ++ 24w0 ++ 8w44); // ends with the length
+        compress.apply(s, report.key_id ++ report.contention ++ report.reserved ++ 24w0 ++ 8w44); // ends with the length
         s.v2 = s.v2 ^ 0xff;
         round.apply(s);
         round.apply(s);

@@ -227,7 +227,8 @@ enum {
     FIELD(service_interval, 32) \
     FIELD(received, 32) \
     FIELD(key_id, 8) \
-    FIELD(reserved, 24) \
+    FIELD(contention, 16) \
+    FIELD(reserved, 8) \
     FIELD(tag, 64)
 
 #define STEERING_INVOCATION_LAYOUT(FIELD) \

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from greengrass_agent.emitter.rest import Rest
+from typing import NamedTuple
+
+from greengrass_agent.emitter.rest import Rest, Shares
 from greengrass_agent.emitter.settings import Add, EmitterSettings
 from greengrass_agent.emitter.trust import Trust
 from greengrass_agent.host.cgroup import CgroupError, Usage
+from greengrass_agent.host.waits import Waits
 from greengrass_agent.logs.evidence import Rows
-from greengrass_agent.measure.metrics import Share, backlog_us, saturated, service_interval_us
+from greengrass_agent.measure.contention import Contention
+from greengrass_agent.measure.metrics import PERMILLE, Share, backlog_us, saturated, service_interval_us
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.steering.arithmetic import U32
 from hitless.wire.report import Report, tagged
 
 NS_PER_MS = 1_000_000
-LOGGED = ("ready", "draining", "cpu", "cpu_own", "queue_depth", "in_flight", "backlog", "service_interval", "received")
+LOGGED = (
+    *("ready", "draining", "cpu", "cpu_own", "memory", "queue_depth", "in_flight", "concurrency", "backlog"),
+    *("service_interval", "received", "contention"),
+)
 """What the log says of a report, beside which one it is."""
 COLUMNS = ("epoch", "sequence", "emitted_ns", *LOGGED)
 """Of the log; a flag is 0 or 1."""
@@ -30,8 +37,9 @@ def report_of(
     cpu: int,
     cpu_own: int,
     memory: int,
+    contention: int,
 ) -> Report:
-    """The report of an instance with these numbers at this time. cpu, cpu_own and memory in permille."""
+    """The report of an instance with these numbers at this time. cpu, cpu_own, memory and contention in permille."""
     return Report(
         service_id=service_id,
         node_id=node_id,
@@ -49,7 +57,19 @@ def report_of(
         backlog=backlog_us(numbers, now_ns),
         service_interval=service_interval_us(numbers),
         received=numbers.received & U32,
+        contention=contention,
     )
+
+
+class Node(NamedTuple):
+    """How the node is at one point of the schedule."""
+
+    cpu: int
+    """Use of its budget, permille."""
+    memory: int
+    """Use of its budget, permille."""
+    felt: float
+    """Share of what all instances want in which others keep them from it, 0 to 1."""
 
 
 class Instance:
@@ -72,26 +92,37 @@ class Instance:
         self._used_ns: int | None = None
         self._read_ns = 0
         self._page = Page(added.page)
+        group = added.cgroup.group()
         try:
-            self._usage: Usage = added.cgroup.group().usage()
+            self.felt = Contention(min(budget_cores, group.budget_cores()))
+            """By its processes."""
+            self._usage: Usage = group.usage()
         except CgroupError:
             self._page.close()
             raise
+        self._waits = Waits(group)
         self._rows = Rows(added.log, COLUMNS)
 
     def read(self, now_ns: int, unused_until_ns: int) -> None:
-        """Take a reading of the CPU time that the instance has used; up to `unused_until_ns` it has used none.
+        """Take a reading of what the instance has used and waited for; up to `unused_until_ns` it has used nothing.
 
         Raises CgroupError.
         """
         self.rest(unused_until_ns)
-        self._used_ns, self._read_ns = self._usage.read_ns(), now_ns
+        before_ns, self._used_ns, self._read_ns = self._used_ns, self._usage.read_ns(), now_ns
         self._share.add(self._used_ns, now_ns)
+        # The kernel counts what a thread waited for when it runs again.
+        if self._used_ns != before_ns:
+            wanted = self._waits.read(now_ns)
+            self.felt.add(wanted.ran_ns, wanted.waited_ns, now_ns, wanted.at_once)
+        else:
+            self.felt.rest(now_ns)
 
     def rest(self, now_ns: int) -> None:
         """Take it that no CPU time was used since the last reading, as nothing on the node has used any."""
         if self._used_ns is not None and now_ns > self._read_ns:
             self._share.add(self._used_ns, now_ns)
+            self.felt.rest(now_ns)
             self._read_ns = now_ns
 
     @property
@@ -99,11 +130,11 @@ class Instance:
         """Whether there was no reading yet."""
         return self._used_ns is None
 
-    def due(self, now_ns: int, cpu: int, memory: int) -> bool:
+    def due(self, now_ns: int, node: Node) -> bool:
         """Whether there is something to report at this point of the schedule."""
         numbers = self._page.read()
         self._trust.look(self._page.holds_until_ns, now_ns)
-        return self._rest.due(self._trust.judge(numbers), (cpu, self._share.permille, memory), now_ns)
+        return self._rest.due(self._trust.judge(numbers), self._shares(node), now_ns)
 
     @property
     def silent(self) -> bool:
@@ -123,10 +154,10 @@ class Instance:
             self._page.report(self._page.read().queue_depth, resting=self._rest.resting)
         return self._rest.until_ns if rested and self._rest.resting else None
 
-    def report(self, now_ns: int, cpu: int, memory: int) -> Report:
+    def report(self, now_ns: int, node: Node) -> Report:
         """The next report; where a run wants it, it is noted."""
         self.sequence += 1
-        numbers, own = self._trust.judge(self._page.read()), self._share.permille
+        numbers, shares = self._trust.judge(self._page.read()), self._shares(node)
         report = report_of(
             numbers,
             now_ns,
@@ -134,12 +165,13 @@ class Instance:
             node_id=self._node_id,
             epoch=self.added.epoch,
             sequence=self.sequence,
-            cpu=cpu,
-            cpu_own=own,
-            memory=memory,
+            cpu=shares.cpu,
+            cpu_own=shares.cpu_own,
+            memory=shares.memory,
+            contention=shares.contention,
         )
         self._page.report(numbers.queue_depth, resting=self._woken_by_page)
-        self._rest.told(numbers, (cpu, own, memory), now_ns)
+        self._rest.told(numbers, shares, now_ns)
         if self._rows.wanted:
             row = (report.epoch, report.sequence, now_ns, *(int(getattr(report, name)) for name in LOGGED))
             self._rows.add(",".join(map(str, row)))
@@ -149,8 +181,13 @@ class Instance:
         """A report as it goes to the switch."""
         return report.encode() if self.key is None else tagged(report, self.key)
 
+    def _shares(self, node: Node) -> Shares:
+        own = self._share.permille
+        return Shares(node.cpu, own, node.memory, self.felt.permille(node.felt, (node.cpu - own) / PERMILLE))
+
     def close(self, within_s: float = 0.0) -> None:
         """Close its files. Rows that wait are written; waits for that so long at most."""
         self._rows.close(within_s)
         self._usage.close()
+        self._waits.close()
         self._page.close()

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 
 from pydantic import ValidationError
 
-from greengrass_agent.emitter.instance import Instance
+from greengrass_agent.emitter.instance import Instance, Node
 from greengrass_agent.emitter.mqtt import MetricPublisher
 from greengrass_agent.emitter.schedule import Schedule
 from greengrass_agent.emitter.settings import COMMAND, Add, EmitterSettings, Remove, Silent, Tag
 from greengrass_agent.emitter.waiting import Waiting
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.logs.writer import CLOSE_S
+from greengrass_agent.measure.contention import share_of_all
 from greengrass_agent.measure.metrics import Share, permille_of
 from hitless.faults import faults
 from hitless.wire.report import Report, ReportError
@@ -143,10 +144,14 @@ class Emitter:
                 self._waiting.put(instance.added, now_ns, instance.sequence)
         self._used_ns, self._unused_until_ns = used_ns, now_ns
 
+    def _node(self) -> Node:
+        felt = share_of_all(one.felt for one in self._instances.values())
+        return Node(self._share.permille, self._memory, felt)
+
     def _due(self, now_ns: int) -> list[Instance]:
         """Those to report at this point of the schedule; where all rest, all together, so that we wake seldom."""
-        instances, cpu, memory = list(self._instances.values()), self._share.permille, self._memory
-        due = [one for one in instances if one.due(now_ns, cpu, memory)]
+        instances, node = list(self._instances.values()), self._node()
+        due = [one for one in instances if one.due(now_ns, node)]
         for one in instances:
             if one.silent is not (one.added.service in self._silent):
                 self._tell(Silent(service=one.added.service, silent=one.silent))
@@ -160,10 +165,10 @@ class Emitter:
             schedule.rest(min(known, default=now_ns + self._settings.idle_interval_ms * 1_000_000))
 
     def _report(self, instances: Iterable[Instance], now_ns: int) -> None:
-        cpu = self._share.permille
+        node = self._node()
         for instance in instances:
             instance.rest(self._unused_until_ns)
-            report = instance.report(now_ns, cpu, self._memory)
+            report = instance.report(now_ns, node)
             for output in self._outputs:
                 output(instance, report)
 

@@ -109,7 +109,7 @@ class Group:
     def kill(self) -> None:
         """End (SIGKILL) every process here and below, and wait until all have gone. Raises CgroupError after 10 s."""
         give_up = time.monotonic() + _REMOVE_WAIT_S
-        while pids := self._all_pids():
+        while pids := self.all_pids():
             for pid in pids:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -154,7 +154,7 @@ class Group:
     def memory_bytes(self) -> int:
         """Memory that is the processes' own (resident less shared), of the group and those below it, in bytes."""
         total = 0
-        for pid in self._all_pids():
+        for pid in self.all_pids():
             try:
                 _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
             except (OSError, ValueError):
@@ -162,8 +162,9 @@ class Group:
             total += (int(resident) - int(shared)) * PAGE
         return total
 
-    def _all_pids(self) -> set[int]:
-        return self.pids().union(*(child._all_pids() for child in self.children()))
+    def all_pids(self) -> set[int]:
+        """The processes in the group and in groups below it."""
+        return self.pids().union(*(child.all_pids() for child in self.children()))
 
     def __str__(self) -> str:
         return str(next(iter(self.paths.values())))

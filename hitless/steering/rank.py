@@ -11,28 +11,35 @@ from hitless.steering.units import FILE_FORM, LeftShift, RightShift, Unit, Word
 from hitless.wire.report import Report
 from hitless.words import OFF, SINGLE_BEST, SINGLE_MAX_LOAD, WEIGHT_MAX
 
-PARAMETERS = ("w_cpu", "w_memory", "w_queue", "busy_after", "w_interval")
+PARAMETERS = ("w_cpu", "w_memory", "w_queue", "busy_after", "w_interval", "w_contention")
 """Of the program's action `score`, in the order of the fields of Score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How metrics add up to the load of an instance. A shift that is `off` leaves its metric out."""
+    """How metrics add up to the load of an instance: what stands in new work's way. A shift that is `off` leaves its
+    metric out.
+
+    Without a word of the fabric file, that is the start that work would have, counted in the service's own time, and
+    contention: both are zero where nothing is in the way, whatever the service is like.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = FILE_FORM
     action: ClassVar = "score"
     """In the program's table `scoring`."""
 
-    cpu: LeftShift = 0
+    cpu: LeftShift = OFF
     """CPU use of the node that is not this instance's own, in permille of the node's budget."""
     memory: LeftShift = OFF
     """Memory use of the node, in permille of its budget."""
-    queue: LeftShift = OFF
-    """Requests above `busy_after` that wait at the instance."""
+    queue: LeftShift = 6
+    """Requests that wait at the instance, above as many as it executes at a time and `busy_after` more."""
     busy_after: Annotated[Word, Unit("requests")] = 0
-    """Queue depth that does not count yet."""
+    """How many more do not count yet."""
     interval: RightShift = OFF
     """The service interval: microseconds from one request's end to the next under load."""
+    contention: LeftShift = 1
+    """Permille of the time that the instance's processes wanted to run in which others kept them from it."""
 
     @property
     def params(self) -> tuple[tuple[str, int], ...]:
@@ -45,7 +52,7 @@ class Score:
         return cls(*(params[name] for name in PARAMETERS))
 
 
-ONLY_PATH_COST = Score(OFF, OFF, OFF, 0, OFF)
+ONLY_PATH_COST = Score(OFF, OFF, OFF, 0, OFF, OFF)
 """How a service is scored that has no entry in `scoring`."""
 
 
@@ -57,8 +64,9 @@ def load(report: Report, score: Score, path_cost: int) -> int:
     total = (
         _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu)
         + _weighted(report.memory, score.memory)
-        + _weighted(subtract_saturating(report.queue_depth, score.busy_after), score.queue)
+        + _weighted(subtract_saturating(report.queue_depth, report.concurrency + score.busy_after), score.queue)
         + (report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0)
+        + _weighted(report.contention, score.contention)
         + path_cost
     )
     return min(total, U32)

@@ -31,8 +31,8 @@ KEY_SIZE = 16
 BITS: Final = {name: bits for name, bits in REPORT_LAYOUT if name not in _FIXED}
 """Width of each field of a Report, in the layout's order; one bit is a bool."""
 _BOOLS = tuple(name for name, bits in BITS.items() if bits == 1)
-_WHOLE = attrgetter(*(name for name in BITS if name not in (*_BOOLS, "key_id", "tag")))
-"""The other fields of a Report, before its key and tag."""
+_WHOLE = attrgetter(*(name for name in BITS if name not in (*_BOOLS, "key_id", "contention", "tag")))
+"""The other fields of a Report before its key."""
 
 
 class ReportError(ValueError):
@@ -71,6 +71,9 @@ class Report:
     """Microseconds: EWMA of the service time divided by `concurrency`."""
     received: int = 0
     """Requests taken since the epoch began, modulo 2^32."""
+    contention: int = 0
+    """Permille of the time that the instance's processes wanted to run in which others kept them from it: on their
+    processor, by using up the budget, or as memory or a disk had to be waited for. Who says nothing says none."""
     key_id: int = 0
     """Key of `tag`; 0 when reports are not authenticated."""
     tag: int = 0
@@ -89,7 +92,7 @@ class Report:
             raise self._misfit()
         flags = self.draining << 1 | self.ready
         try:
-            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, flags, *_WHOLE(self), key_id, tag)
+            return _STRUCT.pack(REPORT_MAGIC, REPORT_VERSION, flags, *_WHOLE(self), key_id, self.contention, tag)
         except (struct.error, TypeError):
             raise self._misfit() from None
 

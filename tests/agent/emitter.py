@@ -86,13 +86,19 @@ class Bench:
         )
         return leaf
 
-    def busy(self, leaf: str) -> None:
-        """A process that uses all the CPU it can get, in a leaf of the budget."""
+    def busy(self, leaf: str, core: int | None = None) -> None:
+        """A process that uses all the CPU it can get, of one core if need be, in a leaf of the budget."""
+        self.busy_in(Hierarchy.detect().node(BUDGET).child(leaf), core)
+
+    def busy_in(self, group: Group, core: int | None = None) -> None:
+        """The same in any group."""
         command, pipe = [sys.executable, "-c", BUSY], subprocess.PIPE
         process = self.stack.enter_context(child(command, stdin=pipe, stdout=pipe))
         assert process.stdin is not None and process.stdout is not None
         process.stdout.readline()
-        Hierarchy.detect().node(BUDGET).child(leaf).add(process.pid)
+        group.add(process.pid)
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
         process.stdin.write(b"g")
         process.stdin.flush()
 

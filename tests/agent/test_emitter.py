@@ -15,6 +15,7 @@ from functools import partial
 
 import pytest
 
+from greengrass_agent.host.cgroup import Group
 from greengrass_agent.measure.queue_page import Page, QueueNumbers
 from hitless.wire.report import Report, decode, tag_of
 from tests.agent.emitter import BUDGET, CORES, Bench, running_emitter
@@ -178,6 +179,33 @@ def test_foreign_load_is_seen_at_once(bench: Bench) -> None:
     half = max(due) / 2
     at = next(number for number, value in enumerate(due) if value >= half)
     assert max(row["cpu"] for row in rows[: at + 5]) > 0.7 * half
+
+
+@pytest.fixture
+def outside() -> Iterator[Group]:
+    """A group beside those of the nodes that the scheduler prefers to them."""
+    top = Hierarchy.detect().top
+    group = Group(top.version, {tree: path.with_name(f"{BUDGET}-outside") for tree, path in top.paths.items()})
+    group.create()
+    if top.version == 1:
+        (group.paths["cpu"] / "cpu.shares").write_text("262144")
+    else:
+        (group.paths["unified"] / "cpu.weight").write_text("10000")
+    yield group
+    group.remove()
+
+
+def test_what_competes_outside_of_the_budget_is_felt_though_the_use_of_it_falls(bench: Bench, outside: Group) -> None:
+    bench.add()
+    core = min(os.sched_getaffinity(0))
+    for _worker in range(2):
+        bench.busy("leaf", core)
+    bench.until(lambda report: report.cpu_own > 900, "it uses its budget")
+    alone = statistics.median(report.contention for report in bench.reports(50))
+    bench.busy_in(outside, core)
+    crowded = bench.until(lambda report: report.contention > alone + 300, "contention")[-1]
+    assert crowded.cpu < 900, "the use of the budget falls"
+    assert alone < 200, "what its own use of the budget makes it wait is no contention"
 
 
 def test_a_jump_is_reported_between_two_ticks(bench: Bench) -> None:

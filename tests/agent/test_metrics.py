@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.emitter.instance import report_of
-from greengrass_agent.emitter.rest import Rest
+from greengrass_agent.emitter.rest import NOTHING, Rest, Shares
 from greengrass_agent.emitter.schedule import Schedule
 from greengrass_agent.emitter.settings import Add
 from greengrass_agent.emitter.waiting import Waiting
@@ -100,9 +100,8 @@ def test_permille_is_bounded() -> None:
 
 def test_an_own_share_is_never_more_than_the_whole() -> None:
     numbers = QueueNumbers(queue_depth=70000, received=(1 << 32) + 5, ready=True)
-    report = report_of(
-        numbers, 0, service_id=1, node_id=2, epoch=3, sequence=(1 << 32) + 4, cpu=400, cpu_own=401, memory=9
-    )
+    shares = {"cpu": 400, "cpu_own": 401, "memory": 9, "contention": 7}
+    report = report_of(numbers, 0, service_id=1, node_id=2, epoch=3, sequence=(1 << 32) + 4, **shares)
     assert (report.cpu, report.cpu_own, report.queue_depth) == (400, 400, 65535)
     assert (report.received, report.sequence, report.ready, report.draining) == (5, 4, True, False)
     assert len(report.encode()) == 52
@@ -182,8 +181,8 @@ def test_the_emitter_is_woken_by_a_jump_and_by_any_change_while_it_rests(tmp_pat
 
 def test_an_instance_at_rest_is_reported_seldom_and_each_change_at_once() -> None:
     rest, resting, reported = Rest(10 * MS, 50 * MS), QueueNumbers(concurrency=1, ready=True), []
-    states = {20: (replace(resting, received=1), (0, 0, 0)), 45: (replace(resting, received=1), (4, 0, 0))}
-    state = (resting, (0, 0, 0))
+    states = {20: (replace(resting, received=1), NOTHING), 45: (replace(resting, received=1), NOTHING._replace(cpu=4))}
+    state = (resting, NOTHING)
     late = 0
     for point in range(80):
         state = states.get(point, state)
@@ -203,9 +202,9 @@ def test_an_instance_at_rest_is_reported_seldom_and_each_change_at_once() -> Non
 def test_an_instance_at_work_is_reported_at_each_point() -> None:
     rest, work = Rest(10 * MS, 50 * MS), QueueNumbers(in_flight=1, concurrency=1, ready=True)
     for point in range(50):
-        assert rest.due(work, (500, 500, 10), point * 10 * MS)
+        assert rest.due(work, Shares(500, 500, 10, 300), point * 10 * MS)
         assert not rest.resting
-        rest.told(work, (500, 500, 10), point * 10 * MS)
+        rest.told(work, Shares(500, 500, 10, 300), point * 10 * MS)
 
 
 def test_use_of_the_node_that_creeps_is_told() -> None:
@@ -213,8 +212,8 @@ def test_use_of_the_node_that_creeps_is_told() -> None:
     told, furthest = 0, 0
     for point in range(1000):
         cpu = point // 10
-        if rest.due(numbers, (cpu, 0, 0), point * 10 * MS):
-            rest.told(numbers, (cpu, 0, 0), point * 10 * MS)
+        if rest.due(numbers, NOTHING._replace(cpu=cpu), point * 10 * MS):
+            rest.told(numbers, NOTHING._replace(cpu=cpu), point * 10 * MS)
             told = cpu
         furthest = max(furthest, cpu - told)
     assert furthest <= 3

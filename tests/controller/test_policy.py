@@ -26,8 +26,10 @@ SECOND = 1_000_000
 DWELL = 3 * SECOND
 SINGLE = Settings(
     policy=Single(margin=400, dwell=DWELL),
+    score=Score(cpu=0),
     instances={0: InstanceSettings(1), 1: InstanceSettings(1), 2: InstanceSettings(1)},
 )
+"""Load is what others use of the CPU."""
 
 STEADY = replace(SINGLE, stale_after=3600 * SECOND)
 """Nobody goes stale, so that nobody needs to report all the time."""
@@ -90,14 +92,18 @@ def test_a_clock_set_back_makes_nothing_old() -> None:
 @pytest.mark.parametrize(
     ("fields", "score", "path_cost", "expected"),
     [
-        ({"cpu": 700, "cpu_own": 600}, Score(), 0, 100),
-        ({"cpu": 600, "cpu_own": 700}, Score(), 0, 0),
+        ({"cpu": 700, "cpu_own": 600}, Score(cpu=0), 0, 100),
+        ({"cpu": 600, "cpu_own": 700}, Score(cpu=0), 0, 0),
         ({"cpu": 700}, Score(cpu=3), 5, 5605),
         ({"cpu": 700}, Score(cpu=31), 5, 5),
-        ({"memory": 3, "queue_depth": 9}, Score(memory=1, queue=2, busy_after=4), 0, 26),
-        ({"queue_depth": 4}, Score(queue=2, busy_after=4), 0, 0),
+        ({"memory": 3, "queue_depth": 9}, Score(memory=1, queue=2, busy_after=4), 0, 22),
+        ({"queue_depth": 5}, Score(queue=2, busy_after=4), 0, 0),
+        ({"queue_depth": 9, "concurrency": 4}, Score(queue=2), 0, 20),
+        ({"queue_depth": 65535, "concurrency": 65535}, Score(queue=2, busy_after=65535), 0, 0),
         ({"service_interval": 4096}, Score(interval=4), 0, 256),
         ({"service_interval": 4096}, Score(interval=31), 0, 0),
+        ({"contention": 300}, Score(contention=2), 7, 1207),
+        ({"contention": 300}, Score(contention=31), 7, 7),
         ({"cpu": 65535, "memory": 65535}, Score(cpu=16, memory=16), 65535, 2**32 - 1),
     ],
 )
@@ -278,6 +284,39 @@ class TestSingle:
                 moves += bench.report(member, cpu=own + 30, cpu_own=own)
         assert moves == [(Reason.FIRST, None, 0)]
 
+    @given(
+        st.lists(
+            st.tuples(*[st.integers(0, 1000)] * 3, st.integers(1, 8), st.floats(0, 1), st.integers(0, 200)),
+            max_size=60,
+        )
+    )
+    def test_by_default_no_use_and_nothing_that_a_service_does_at_rest_moves_it(
+        self, rows: list[tuple[int, int, int, int, float, int]]
+    ) -> None:
+        """Whatever is used and however long a request takes: a queue as long as work is done at a time is normal."""
+        bench = Bench(replace(STEADY, score=Score()))
+        bench.report(0)
+        bench.report(1)
+        bench.now += 10 * DWELL
+        for cpu, own, memory, workers, waits, contention in rows:
+            bench.now += 10_000
+            queue = round(waits * workers)
+            told = {"cpu": cpu, "cpu_own": own, "memory": memory, "concurrency": workers, "queue_depth": queue}
+            assert bench.report(0, **told, contention=contention, service_interval=cpu * 1000) == []
+
+    @pytest.mark.parametrize(
+        "felt",
+        [{"contention": 300}, {"queue_depth": 12, "concurrency": 2}, {"contention": 150, "queue_depth": 4}],
+        ids=["contention", "queue", "both"],
+    )
+    def test_by_default_a_host_whose_work_waits_makes_room_though_it_uses_less(self, felt: dict[str, int]) -> None:
+        """What competes outside of its node's budget makes its use of that fall."""
+        bench = Bench(replace(STEADY, score=Score()))
+        bench.report(0, cpu=550, cpu_own=500)
+        bench.report(1, cpu=50)
+        bench.now += DWELL
+        assert bench.report(0, cpu=350, cpu_own=300, **felt) == [(Reason.BETTER, 0, 1)]
+
     @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1000), st.integers(0, 500_000)), max_size=300))
     def test_moves_for_load_keep_the_dwell(self, reports: list[tuple[int, int, int]]) -> None:
         bench = Bench(STEADY)
@@ -434,7 +473,7 @@ def test_settings_of_the_example() -> None:
     assert detect == Settings(
         policy=Single(400, DWELL),
         instances={0: InstanceSettings(1), 1: InstanceSettings(1)},
-        score=Score(busy_after=4),
+        score=Score(cpu=0, queue=31, busy_after=4),
         affinity=Affinity.REQUEST,
         members=2,
         first_slot=32768,

@@ -44,6 +44,7 @@ services:
     affinity: request
     component: org.example.Resize
     policy: {{single: {{margin: 400, dwell_ms: 1000}}}}
+    score: {{cpu: 0}}
     instances: {{edge1: {{member: 0}}, edge2: {{member: 1}}}}
   web:
     service_id: 2
@@ -53,6 +54,7 @@ services:
     protocol: tcp
     component: org.example.Web
     policy: {{single: {{margin: 400, dwell_ms: 3000}}}}
+    score: {{cpu: 0}}
     instances: {{edge1: {{member: 0}}, edge2: {{member: 1}}}}
 """
 

@@ -36,6 +36,7 @@ REPORT_VALUES = {
     "service_interval": 0x1D1E1F20,
     "received": 0x21222324,
     "key_id": 0x25,
+    "contention": 0x2E2F,
     "reserved": 0,
     "tag": 0x262728292A2B2C2D,
 }

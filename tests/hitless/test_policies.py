@@ -44,7 +44,7 @@ def test_a_policys_entry_has_the_programs_parameters_and_reads_back_as_the_polic
 @pytest.mark.parametrize(
     "one",
     [
-        Score(cpu=1, memory=2, queue=3, busy_after=4, interval=5),
+        Score(cpu=1, memory=2, queue=3, busy_after=4, interval=5, contention=6),
         Configuration(
             affinity=Affinity.REQUEST,
             members=9,

@@ -1,7 +1,6 @@
 """wrk, with connections kept alive, notices nothing of a function's moves."""
 
 import asyncio
-import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,26 +62,20 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
     assert result.requests > 50, result.output
 
 
-def restless(folder: Path) -> Path:
-    """The fabric with margins that half a node's budget exceeds: wrk keeps its function as busy as the competition.
-
-    Nearly all of the flow store is the thumbnails', so that a flood soon fills the share of another.
-    """
-    text, changed = re.subn(r"margin: \d+", "margin: 250", FABRIC.read_text())
-    assert changed == 3
-    component = "component: org.hitless.examples.Thumbnail"
+def weighted(folder: Path) -> Path:
+    """The fabric, with nearly all of the flow store for the thumbnails: a flood soon fills the share of another."""
+    text, component = FABRIC.read_text(), "component: org.hitless.examples.Thumbnail"
     assert component in text
-    text = text.replace(component, f"{component}\n    flow_weight: 30")
-    path = folder / "restless.yaml"
-    path.write_text(text)
+    path = folder / "weighted.yaml"
+    path.write_text(text.replace(component, f"{component}\n    flow_weight: 30"))
     return path
 
 
 @pytest.fixture(scope="module", params=each_target())
 def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """A fabric for all tests of this module, whose nodes are as busy as each other until one is disturbed."""
-    folder = tmp_path_factory.mktemp("restless")
-    up = fabric_up(request.param, folder / "logs", restless(folder))
+    folder = tmp_path_factory.mktemp("http")
+    up = fabric_up(request.param, folder / "logs", weighted(folder))
     with asyncio.Runner() as runner:
         running = runner.run(up.__aenter__())
         try:

@@ -126,11 +126,11 @@ class Machine(Traffic):
         """The operator's choice."""
         self.choose_by(service, Pinned(member))
 
-    @rule(service=services, shifts=st.tuples(SHIFTS, SHIFTS, SHIFTS, SHIFTS), busy=st.sampled_from([0, 4, 65535]))
-    def score(self, service: Kind, shifts: tuple[int, int, int, int], busy: int) -> None:
+    @rule(service=services, shifts=st.tuples(*[SHIFTS] * 5), busy=st.sampled_from([0, 4, 65535]))
+    def score(self, service: Kind, shifts: tuple[int, int, int, int, int], busy: int) -> None:
         """How metrics become load."""
-        cpu, memory, queue, interval = shifts
-        score = Score(cpu, memory, queue, busy, interval)
+        cpu, memory, queue, interval, contention = shifts
+        score = Score(cpu, memory, queue, busy, interval, contention)
         self.duel.write(world.of_service("scoring", service), Act(score.action, score.params))
 
     @rule(service=services, table=st.sampled_from(["services", "policies", "scoring"]), member=members)
@@ -197,7 +197,7 @@ class Machine(Traffic):
     @rule(service=services, others=SOME, end=ENDS, margin=st.sampled_from([0, 0, 10, 899, 900]), dwell=DWELLS)
     def step_down(self, service: Kind, others: list[int], end: dict[str, int], margin: int, dwell: int) -> None:
         """A host has reason to make room for others, twice."""
-        self.score(service, (0, OFF, OFF, OFF), 0)
+        self.score(service, (0, OFF, OFF, OFF, OFF), 0)
         self.single(service, margin, dwell)
         for _ in range(2):
             self.round_of_reports(service, others, (0, 0, 0))

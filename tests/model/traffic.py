@@ -57,7 +57,7 @@ class Traffic(RuleBasedStateMachine):
         draining=st.sampled_from([False, False, False, True]),
         step=SERIALS,
         restart=RESTARTS,
-        words=st.tuples(WORDS, WORDS, WORDS, WORDS),
+        words=st.tuples(WORDS, WORDS, WORDS, WORDS, WORDS, WORDS),
         long_words=st.tuples(LONG_WORDS, LONG_WORDS),
         received=st.integers(0, 20),
         in_flight=WORDS,
@@ -73,7 +73,7 @@ class Traffic(RuleBasedStateMachine):
         draining: bool,
         step: int,
         restart: int,
-        words: tuple[int, int, int, int],
+        words: tuple[int, int, int, int, int, int],
         long_words: tuple[int, int],
         received: int,
         in_flight: int,
@@ -98,16 +98,18 @@ class Traffic(RuleBasedStateMachine):
             memory=words[2],
             queue_depth=words[3],
             in_flight=in_flight,
+            concurrency=words[5],
             backlog=long_words[0],
             service_interval=long_words[1],
             received=received,
+            contention=words[4],
         )
         port = world.node_port(member)
         self.send(port % 4 + 1 if stray else port, world.report_frame(report, member, key, flaw))
 
     def tell(self, service: Kind, member: int, *, ready: bool = True, draining: bool = False, cpu: int = 0) -> None:
         """A node's next report, signed."""
-        words, long_words = (cpu, 0, 0, 0), (cpu, 1000)
+        words, long_words = (cpu, 0, 0, 0, 0, 1), (cpu, 1000)
         self.report(service, member, ready, draining, 1, 0, words, long_words, 0, 0, False, world.KEYS[0], 0)
 
     @rule(service=services, members_=SOME, loads=LOADS)

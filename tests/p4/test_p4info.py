@@ -52,7 +52,10 @@ ACTIONS = {
         },
     ),
     0x01000011: ("unconfigured", {}),
-    0x01000012: ("score", {"w_cpu": 8, "w_memory": 8, "w_queue": 8, "busy_after": 16, "w_interval": 8}),
+    0x01000012: (
+        "score",
+        {"w_cpu": 8, "w_memory": 8, "w_queue": 8, "busy_after": 16, "w_interval": 8, "w_contention": 8},
+    ),
     0x01000013: ("single", {"margin": 48, "dwell": 48}),
     0x01000014: ("spread", {"load_penalty": 8}),
     0x01000015: ("pinned", {"member": 6}),

@@ -52,6 +52,7 @@ class Service:
         default_factory=lambda: {"w_cpu": 0, "w_memory": OFF, "w_queue": OFF, "busy_after": 0}
     )
     w_interval: int = OFF
+    w_contention: int = OFF
     members: int = 4
     idle_after: float = 60
     stale_after: float = 60
@@ -88,7 +89,14 @@ class Service:
             entry("routes", "own", match={"address": self.address}),
             self._services(),
             self._policies(),
-            entry("scoring", "score", match={"service": self.index}, w_interval=self.w_interval, **self.score),
+            entry(
+                "scoring",
+                "score",
+                match={"service": self.index},
+                w_interval=self.w_interval,
+                w_contention=self.w_contention,
+                **self.score,
+            ),
             *(self.binding(member) for member in range(self.members)),
             *(self.instance(member) for member in range(self.members)),
         )

@@ -113,7 +113,7 @@ def test_only_from_the_bound_port_and_source(bench: Bench, forgery: str) -> None
 
 @pytest.mark.parametrize(
     ("offset", "value"),
-    [(0, 0x49), (1, 0), (2, 0), (2, 2), (3, 0x81), (3, 0x05), (41, 1), (43, 1)],
+    [(0, 0x49), (1, 0), (2, 0), (2, 2), (3, 0x81), (3, 0x05), (43, 1), (43, 0x80)],
     ids=["magic", "magic", "version 0", "version 2", "flag 128", "flag 4", "reserved", "reserved"],
 )
 def test_a_malformed_report_is_dropped(bench: Bench, offset: int, value: int) -> None:
@@ -154,17 +154,20 @@ SCORES = [
     Score(cpu=4),
     Score(cpu=16),
     Score(cpu=17),
-    Score(cpu=31, memory=2),
+    Score(memory=2, queue=31, contention=31),
     Score(cpu=1, memory=0, queue=9, busy_after=4),
-    Score(cpu=31, queue=16, busy_after=0),
-    Score(cpu=31, interval=3),
-    Score(cpu=31, interval=31),
-    Score(cpu=31, memory=16, queue=16, interval=0),
+    Score(queue=16, busy_after=0, contention=17),
+    Score(queue=31, interval=3, contention=31),
+    Score(queue=31, interval=31, contention=31),
+    Score(memory=16, queue=16, interval=0),
+    Score(queue=31, contention=3),
+    Score(),
 ]
 LOADS: list[dict[str, Any]] = [
-    {"cpu": 300, "cpu_own": 100, "memory": 250, "queue_depth": 7, "service_interval": 9000},
-    {"cpu": 100, "cpu_own": 300, "memory": 1000, "queue_depth": 4, "service_interval": 7},
-    {"cpu": 65535, "cpu_own": 0, "memory": 65535, "queue_depth": 65535, "service_interval": 2**32 - 1},
+    {"cpu": 300, "cpu_own": 100, "memory": 250, "queue_depth": 7, "service_interval": 9000, "contention": 410},
+    {"cpu": 100, "cpu_own": 300, "memory": 1000, "queue_depth": 4, "concurrency": 3, "service_interval": 7},
+    {"cpu": 65535, "memory": 65535, "queue_depth": 65535, "service_interval": 2**32 - 1, "contention": 65535},
+    {"queue_depth": 65535, "concurrency": 65535},
 ]
 
 
@@ -173,6 +176,7 @@ def test_the_rank_is_what_the_contract_says(bench: Bench, score: Score) -> None:
     service = bench.service(
         score={"w_cpu": score.cpu, "w_memory": score.memory, "w_queue": score.queue, "busy_after": score.busy_after},
         w_interval=score.interval,
+        w_contention=score.contention,
         path_costs={0: 0, 1: 20, 2: 65535},
     )
     for member, path_cost in service.path_costs.items():
@@ -185,7 +189,7 @@ def test_the_rank_is_what_the_contract_says(bench: Bench, score: Score) -> None:
 def test_without_scoring_only_the_path_cost_counts(bench: Bench) -> None:
     service = bench.service(path_costs={0: 11})
     bench.client.delete(entry("scoring", match={"service": service.index}))
-    service.report(0, cpu=900, memory=900, queue_depth=900, service_interval=900)
+    service.report(0, cpu=900, memory=900, queue_depth=900, service_interval=900, contention=900)
     assert service.probe(0)["rank"] == 65535 - 11
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hitless.steering.rank import Score
 from tests.packet.bench import Bench
 from tests.packet.layout import node_address, node_mac, node_port
 from tests.packet.service import Service
@@ -95,6 +96,20 @@ def test_what_the_service_itself_uses_does_not_count_against_its_host(bench: Ben
     service.report(0, cpu=1000, cpu_own=700)
     assert service.host() == 0
     service.report(0, cpu=1000, cpu_own=500)
+    assert service.host() == 1
+
+
+def test_by_default_work_that_waits_moves_it_and_use_does_not(bench: Bench) -> None:
+    shipped = dict(Score().params)
+    interval, contention = shipped.pop("w_interval"), shipped.pop("w_contention")
+    service = bench.service(score=shipped, w_interval=interval, w_contention=contention)
+    for _ in range(20):
+        service.report(0, cpu=1000, memory=1000, concurrency=3, queue_depth=3, contention=200, service_interval=10**6)
+        service.report(1)
+    assert service.host() == 0
+    for _ in range(20):
+        service.report(0, cpu=100, contention=300)
+        service.report(1)
     assert service.host() == 1
 
 
