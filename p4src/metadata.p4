@@ -35,6 +35,8 @@ struct metadata_t {
     bool         hosted;      // one host at a time: `single` and `pinned`
     rank_t       margin;
     usec_t       dwell;
+    bit<8>       evidence;    // how many reports it takes (host.p4)
+    usec_t       start_within;
     bit<8>       load_penalty;
     member_t     pinned;
     bit<8>       w_cpu;

@@ -27,6 +27,8 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         reg_status.read(status, instance);
         reg_best.read(best, instance[13:6]);
         reg_host.read(host, instance[13:6]);
+        reg_evidence.read(hdr.packet_in.evidence, instance[13:6]);
+        reg_since.read(hdr.packet_in.since, instance[13:6]);
         reg_rank.read(hdr.packet_in.rank, instance);
         reg_epoch.read(hdr.packet_in.epoch, instance);
         reg_sequence.read(hdr.packet_in.sequence, instance);

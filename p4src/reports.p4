@@ -140,12 +140,15 @@ control Reports(in report_h report, inout metadata_t meta) {
                 meta.rank = NOT_ELIGIBLE;
             } else if (status == (bit<2>)status_t.DRAINING) {
                 meta.rank = LAST_RESORT;
+            } else if (meta.hosted && meta.start_within != 0 && (usec_t)report.backlog > meta.start_within) {
+                meta.rank = LATE_START;
             } else if (meta.hosted) {
                 load = load |+| (bit<32>)meta.path_cost;
                 meta.rank = SINGLE_BEST - (rank_t)(load < SINGLE_MAX_LOAD ? load : SINGLE_MAX_LOAD);
             } else {
-                bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval
-                              + (bit<64>)meta.path_cost;
+                bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval;
+                // What is there is done while new work is on its way: the longer of the two counts.
+                if (delay < (bit<64>)meta.path_cost) { delay = (bit<64>)meta.path_cost; }
                 if (meta.load_penalty <= WEIGHT_MAX) { delay = delay + ((bit<64>)load << meta.load_penalty); }
                 if (delay > SPREAD_MAX_DELAY) { delay = SPREAD_MAX_DELAY; }
                 meta.rank = SPREAD_BEST - delay[47:0];

@@ -132,7 +132,7 @@ class Reconfiguration:
     def _settings(self, service: str) -> Settings:
         made = settings(self._fabric, service, self._pins.get(service))
         if not made.policy.one_host:
-            made = replace(made, policy=Single())
+            made = replace(made, policy=Single().completed(made.stale_after))
         spec = self._fabric.services[service]
         present = {
             member: instance

@@ -14,6 +14,7 @@ MOVES = frozenset(
         Reason.STALE,
         Reason.GONE,
         Reason.PINNED,
+        Reason.LATE_START,
     )
 )
 """Why a service's host changes."""
@@ -101,3 +102,7 @@ class Probe:
     host: int | None
     best: int | None
     best_rank: int
+    evidence: int
+    """For another host, under `single`,"""
+    since: int
+    """... and when there was none, the last time (µs)."""

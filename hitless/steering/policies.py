@@ -6,8 +6,8 @@ its fields as parameters, and `policy_of` reads such an entry back. `docs/contri
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
@@ -15,9 +15,9 @@ from hitless.steering.arithmetic import U48
 from hitless.steering.draw import Draw, better_of_two, first_from
 from hitless.steering.rank import Score, load, single_rank
 from hitless.steering.tree import Tree
-from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Word
+from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Unit, Word
 from hitless.wire.report import Report
-from hitless.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
+from hitless.words import LATE_START, OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 
 
 class Policy(ABC):
@@ -40,6 +40,10 @@ class Policy(ABC):
         """The action's parameters."""
         one: Any = self
         return tuple((field.name, getattr(self, field.name)) for field in fields(one))
+
+    def completed(self, stale_after: int) -> Self:
+        """With what the fabric file leaves open taken from the service's `stale_after` (µs)."""
+        return self
 
     @abstractmethod
     def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
@@ -67,6 +71,15 @@ class OneHost(Policy):
     def beats(self, best: int, held: int) -> bool:
         """Whether a rank is so much better than the host's that the host makes room for it."""
         return False
+
+    def weighed(self, evidence: int, best: int, held: int) -> int:
+        """What speaks for another host once the host has reported again, by the ranks of the best and of the host."""
+        return 0
+
+    @property
+    def enough_evidence(self) -> int:
+        """How much it takes to move."""
+        return 0
 
     def dwell_when_damped(self, damping: int) -> int:
         """Microseconds that must lie between two moves for load, after so many doublings."""
@@ -97,13 +110,15 @@ class Shared(Policy):
 
 
 def _delay(report: Report, unseen: int, path_cost: int) -> int:
-    return report.backlog + unseen * report.service_interval + path_cost
+    # What is there is done while new work is on its way: the longer of the two counts.
+    return max(report.backlog + unseen * report.service_interval, path_cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Single(OneHost):
-    """One host at a time. It moves for load when another instance is better by `margin` and the last move is older than
-    the dwell; at once when the host drains, is not ready, falls silent or is gone."""
+    """One host at a time. It moves for load when another instance has been better by `margin` for long enough and the
+    last move is older than the dwell; at once when the host starts new work too late, drains, is not ready, falls
+    silent or is gone."""
 
     name: ClassVar = "single"
     action: ClassVar = "single"
@@ -113,10 +128,39 @@ class Single(OneHost):
     """Rank (0 to 65535, what is left after the load) by which another must be better."""
     dwell: Annotated[Milliseconds, Field(alias="dwell_ms")] = 3_000_000
     """Between two moves for load."""
+    evidence: Annotated[int, Field(strict=True, ge=0, le=2**8 - 1), Unit("reports")] = 6
+    """Of the host in a row, each with another better by at least twice the margin, that make it move. One where another
+    is better by less counts for less; where the margin is not reached, it takes away. 0: the first one does."""
+    start_within: Annotated[Milliseconds, Field(alias="start_within_ms")] = 0
+    """A host at which new work would wait longer, by its backlog, is left at once if another one would start it. 0: as
+    `stale_after_ms`, since then it serves new work no sooner than a silent one."""
+
+    def completed(self, stale_after: int) -> Self:
+        """`start_within` is `stale_after` unless it was given."""
+        return self if self.start_within else replace(self, start_within=stale_after)
+
+    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
+        """What is left after the load, if new work would start in time."""
+        if self.start_within and report.backlog > self.start_within:
+            return LATE_START
+        return single_rank(load(report, score, path_cost))
 
     def beats(self, best: int, held: int) -> bool:
         """By more than the margin."""
         return best > min(held + self.margin, U48)
+
+    def weighed(self, evidence: int, best: int, held: int) -> int:
+        """The sum of by how much more than the margin the best was better, never below zero and never above enough.
+
+        A report adds or takes away a margin at most. (A cumulative sum: E. S. Page, Continuous inspection schemes, 1954.)
+        """
+        lead = min(best - held, 2 * self.margin)
+        return min(max(evidence + lead - self.margin, 0), self.enough_evidence)
+
+    @property
+    def enough_evidence(self) -> int:
+        """The margin for each of `evidence` reports."""
+        return self.margin * self.evidence
 
     def dwell_when_damped(self, damping: int) -> int:
         """The dwell, doubled so often."""

@@ -69,5 +69,5 @@ def _weighted(value: int, shift: int) -> int:
 
 
 def single_rank(total_load: int) -> int:
-    """The rank under `single`: 65535 less the load, and never as low as a draining instance."""
+    """The rank under `single`: 65535 less the load, and never as low as of who drains or starts new work too late."""
     return SINGLE_BEST - min(total_load, SINGLE_MAX_LOAD)

@@ -25,7 +25,7 @@ FABRIC = Path(__file__).with_name("fabric.yaml")
 SECOND = 1_000_000
 DWELL = 3 * SECOND
 SINGLE = Settings(
-    policy=Single(margin=400, dwell=DWELL),
+    policy=Single(margin=400, dwell=DWELL, evidence=0),
     instances={0: InstanceSettings(1), 1: InstanceSettings(1), 2: InstanceSettings(1)},
 )
 
@@ -105,8 +105,8 @@ def test_load(fields: dict[str, int], score: Score, path_cost: int, expected: in
     assert load(report(1, **fields), score, path_cost) == expected
 
 
-def test_the_busiest_still_beats_a_draining_one() -> None:
-    assert single_rank(2**32 - 1) == 2
+def test_the_busiest_still_beats_one_that_drains_or_starts_work_too_late() -> None:
+    assert single_rank(2**32 - 1) == 3
     assert single_rank(0) == 65535
 
 
@@ -432,7 +432,7 @@ def test_settings_of_the_example() -> None:
     fabric = load_fabric(FABRIC)
     detect = settings(fabric, "detect")
     assert detect == Settings(
-        policy=Single(400, DWELL),
+        policy=Single(400, DWELL, start_within=200_000),
         instances={0: InstanceSettings(1), 1: InstanceSettings(1)},
         score=Score(busy_after=4),
         affinity=Affinity.REQUEST,

@@ -156,7 +156,7 @@ class Switch:
         self._service(index).settings = Settings(
             policy=policy_of(self._actions[Place("policies", (("service", index),))], policies),
             instances={
-                member: InstanceSettings(entry["generation"])
+                member: InstanceSettings(entry["generation"], entry["path_cost"])
                 for member in range(MEMBERS)
                 if (entry := self._entry("instances", instance=index << MEMBER_BITS | member)) is not None
             },
@@ -430,5 +430,7 @@ def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes
             "best": NO_MEMBER_16 if probe.best is None else probe.best,
             "best_rank": probe.best_rank,
             "now": now,
+            "evidence": probe.evidence,
+            "since": probe.since,
         }
     )
