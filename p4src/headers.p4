@@ -170,8 +170,14 @@ header packet_in_h {
     bit<48> now;              // the switch's clock
     bit<64> evidence;         // for another host of the service under `single` (host.p4),
     bit<48> since;            // ... and when there was none, the last time
+    bit<16> cpu;              // by its last accepted report, as there:
+    bit<16> cpu_own;
+    bit<16> memory;
+    bit<16> queue_depth;
+    bit<32> backlog;
+    bit<32> service_interval;
 }
-const bit<32> PACKET_IN_BYTES = 75;
+const bit<32> PACKET_IN_BYTES = 91;
 
 struct headers_t {
     packet_out_h packet_out;

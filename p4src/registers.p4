@@ -13,6 +13,7 @@ register<bit<32>, instance_t>(INSTANCES)      reg_interval;   // service_interva
 register<bit<2>, instance_t>(INSTANCES)       reg_status;     // status_t; ABSENT again once it was taken out
 register<bit<32>, instance_t>(INSTANCES)      reg_received;   // new work that it says came,
 register<bit<32>, instance_t>(INSTANCES)      reg_held;       // ... and how much it says is there: waiting, executed
+register<measured_t, instance_t>(INSTANCES)   reg_measured;   // all else that its rank is made of, to be told
 
 // ... what it was sent,
 register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work

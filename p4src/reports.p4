@@ -108,6 +108,8 @@ control Reports(in report_h report, inout metadata_t meta) {
         reg_least_gap.write(meta.instance, least_gap);
         reg_received.write(meta.instance, report.received);
         reg_held.write(meta.instance, (bit<32>)report.queue_depth + (bit<32>)report.in_flight);
+        reg_measured.write(meta.instance,
+                           report.cpu ++ report.cpu_own ++ report.memory ++ report.queue_depth ++ report.backlog);
     }
 
     apply {
@@ -135,12 +137,19 @@ control Reports(in report_h report, inout metadata_t meta) {
             else if (report.draining == 1 || meta.doubted == 1) { status = (bit<2>)status_t.DRAINING; }
             remember();
 
+            // A backlog that is normal for slow functions is an age for fast ones.
+            bit<64> limit = (bit<64>)meta.start_within;
+            if (limit == 0) {
+                limit = (bit<64>)report.service_interval * (bit<64>)report.concurrency << LATE_SHIFT;
+                if (limit < (bit<64>)meta.stale_after) { limit = (bit<64>)meta.stale_after; }
+            }
+
             foreign.apply(report, meta, load);
             if (status == (bit<2>)status_t.NOT_READY) {
                 meta.rank = NOT_ELIGIBLE;
             } else if (status == (bit<2>)status_t.DRAINING) {
                 meta.rank = LAST_RESORT;
-            } else if (meta.hosted && meta.start_within != 0 && (usec_t)report.backlog > meta.start_within) {
+            } else if (meta.policy == policy_t.SINGLE && (bit<64>)report.backlog > limit) {
                 meta.rank = LATE_START;
             } else if (meta.hosted) {
                 load = load |+| (bit<32>)meta.path_cost;

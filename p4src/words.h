@@ -67,6 +67,7 @@
 #define STEERING_SPREAD_MAX_DELAY UINT64_C(70368744177664)
 #define STEERING_WEIGHT_MAX UINT64_C(16)
 #define STEERING_OFF UINT64_C(31)
+#define STEERING_LATE_SHIFT UINT64_C(4)
 #define STEERING_HANDSHAKE_AFTER UINT64_C(3000000)
 #define STEERING_CLOSING_AFTER UINT64_C(10000000)
 #define STEERING_MAX_DAMPING UINT64_C(6)
@@ -274,7 +275,13 @@ enum {
     FIELD(best_rank, 48) \
     FIELD(now, 48) \
     FIELD(evidence, 64) \
-    FIELD(since, 48)
+    FIELD(since, 48) \
+    FIELD(cpu, 16) \
+    FIELD(cpu_own, 16) \
+    FIELD(memory, 16) \
+    FIELD(queue_depth, 16) \
+    FIELD(backlog, 32) \
+    FIELD(service_interval, 32)
 
 #define STEERING_DIGEST_LAYOUT(FIELD) \
     FIELD(service, 8) \

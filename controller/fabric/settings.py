@@ -16,7 +16,7 @@ def settings(fabric: Fabric, service: str, pin: str | None = None) -> Settings:
     share = shares(fabric)[service]
     fallback = spec.on_no_live.fallback if isinstance(spec.on_no_live, Fallback) else None
     return Settings(
-        policy=spec.policy_with(pin).completed(spec.stale_after_ms * US_PER_MS),
+        policy=spec.policy_with(pin),
         instances={
             instance.member: InstanceSettings(instance.generation, fabric.nodes[node].path_cost)
             for node, instance in spec.instances.items()

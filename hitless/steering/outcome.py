@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from hitless.wire.report import Report
 from hitless.words import FlowPlace, MemberStatus, Reason
 
 MOVES = frozenset(
@@ -95,10 +96,8 @@ class Probe:
     epoch: int
     sequence: int
     sent: int
-    received: int
-    """By its last report: pieces of new work that came,"""
-    held: int
-    """... and requests that it still had."""
+    report: Report | None
+    """The last accepted one."""
     host: int | None
     best: int | None
     best_rank: int

@@ -6,8 +6,8 @@ its fields as parameters, and `policy_of` reads such an entry back. `docs/contri
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Self
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -17,7 +17,7 @@ from hitless.steering.rank import Score, load, single_rank
 from hitless.steering.tree import Tree
 from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Unit, Word
 from hitless.wire.report import Report
-from hitless.words import LATE_START, OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
+from hitless.words import LATE_SHIFT, OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 
 
 class Policy(ABC):
@@ -41,10 +41,6 @@ class Policy(ABC):
         one: Any = self
         return tuple((field.name, getattr(self, field.name)) for field in fields(one))
 
-    def completed(self, stale_after: int) -> Self:
-        """With what the fabric file leaves open taken from the service's `stale_after` (µs)."""
-        return self
-
     @abstractmethod
     def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
         """The rank that a report gives an instance that is ready and does not drain.
@@ -67,6 +63,10 @@ class OneHost(Policy):
     def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
         """What is left after the load."""
         return single_rank(load(report, score, path_cost))
+
+    def too_late(self, report: Report, stale_after: int) -> bool:
+        """Whether new work would start too late at an instance, so that it is left at once. `stale_after` in µs."""
+        return False
 
     def beats(self, best: int, held: int) -> bool:
         """Whether a rank is so much better than the host's that the host makes room for it."""
@@ -129,21 +129,16 @@ class Single(OneHost):
     dwell: Annotated[Milliseconds, Field(alias="dwell_ms")] = 3_000_000
     """Between two moves for load."""
     evidence: Annotated[int, Field(strict=True, ge=0, le=2**8 - 1), Unit("reports")] = 6
-    """Of the host in a row, each with another better by at least twice the margin, that make it move. One where another
-    is better by less counts for less; where the margin is not reached, it takes away. 0: the first one does."""
+    """So many of the host, each with another better by at least twice the margin, make it move. One with another better
+    by less counts for less; one within the margin takes away. 0: the first beyond the margin does."""
     start_within: Annotated[Milliseconds, Field(alias="start_within_ms")] = 0
-    """A host at which new work would wait longer, by its backlog, is left at once if another one would start it. 0: as
-    `stale_after_ms`, since then it serves new work no sooner than a silent one."""
+    """A host at which new work would wait longer, by its backlog, is left at once if another one would start it in
+    time: what a request's deadline allows. 0: `stale_after_ms` and 16 of its own service times."""
 
-    def completed(self, stale_after: int) -> Self:
-        """`start_within` is `stale_after` unless it was given."""
-        return self if self.start_within else replace(self, start_within=stale_after)
-
-    def rank(self, now: int, report: Report, unseen: int, score: Score, path_cost: int) -> int:
-        """What is left after the load, if new work would start in time."""
-        if self.start_within and report.backlog > self.start_within:
-            return LATE_START
-        return single_rank(load(report, score, path_cost))
+    def too_late(self, report: Report, stale_after: int) -> bool:
+        """By its backlog. One that is normal for slow functions is an age for fast ones."""
+        service_time = report.service_interval * report.concurrency
+        return report.backlog > (self.start_within or max(service_time << LATE_SHIFT, stale_after))
 
     def beats(self, best: int, held: int) -> bool:
         """By more than the margin."""
@@ -152,7 +147,8 @@ class Single(OneHost):
     def weighed(self, evidence: int, best: int, held: int) -> int:
         """The sum of by how much more than the margin the best was better, never below zero and never above enough.
 
-        A report adds or takes away a margin at most. (A cumulative sum: E. S. Page, Continuous inspection schemes, 1954.)
+        A report adds or takes away a margin at most. (A cumulative sum: E. S. Page, Continuous inspection schemes,
+        1954.)
         """
         lead = min(best - held, 2 * self.margin)
         return min(max(evidence + lead - self.margin, 0), self.enough_evidence)

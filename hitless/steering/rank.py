@@ -54,14 +54,17 @@ def load(report: Report, score: Score, path_cost: int) -> int:
 
     What the instance itself uses of the node's budget does not count against it.
     """
-    total = (
-        _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu)
-        + _weighted(report.memory, score.memory)
-        + _weighted(subtract_saturating(report.queue_depth, score.busy_after), score.queue)
-        + (report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0)
-        + path_cost
-    )
-    return min(total, U32)
+    return min(sum(parts(report, score).values()) + path_cost, U32)
+
+
+def parts(report: Report, score: Score) -> dict[str, int]:
+    """What the load is made of beside the path cost: what each metric adds, by its name in the score."""
+    return {
+        "cpu": _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu),
+        "memory": _weighted(report.memory, score.memory),
+        "queue": _weighted(subtract_saturating(report.queue_depth, score.busy_after), score.queue),
+        "interval": report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0,
+    }
 
 
 def _weighted(value: int, shift: int) -> int:

@@ -134,9 +134,9 @@ class ServiceSteering:
                     return flags.outcome(Verdict.DROPPED, None, events)
                 else:
                     member = self._last
-            elif self._evicted(now, member, None, events, kept=kept is not None):
-                continue
-            elif kept is None and hashed is None and self._put_off(now, member):
+            elif self._evicted(now, member, None, events, kept=kept is not None) or (
+                kept is None and hashed is None and self._put_off(now, member)
+            ):
                 continue
             if choice.reason is not None:
                 self._move(now, choice.reason, member, None, events)
@@ -163,8 +163,7 @@ class ServiceSteering:
             epoch=instance.epoch,
             sequence=instance.sequence,
             sent=instance.sent,
-            received=instance.received,
-            held=instance.held,
+            report=instance.report,
             host=self._host,
             best=best.member if best.rank != NOT_ELIGIBLE else None,
             best_rank=best.rank,
@@ -339,7 +338,8 @@ class ServiceSteering:
             return
         if held > LAST_RESORT:
             start = max(SPREAD_BEST - held, now)
-            held = SPREAD_BEST - (start + instance.interval) & U48
+            interval = instance.report.service_interval if instance.report is not None else 0
+            held = SPREAD_BEST - (start + interval) & U48
         self._tree.change(member, held)
 
 

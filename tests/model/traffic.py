@@ -98,6 +98,7 @@ class Traffic(RuleBasedStateMachine):
             memory=words[2],
             queue_depth=words[3],
             in_flight=in_flight,
+            concurrency=received % 4,
             backlog=long_words[0],
             service_interval=long_words[1],
             received=received,

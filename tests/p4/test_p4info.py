@@ -119,6 +119,7 @@ PACKET_IN = {
     "op": 8, "port": 16, "service": 16, "member": 16, "status": 8, "eligible": 8, "rank": 48, "age": 48, "epoch": 32,
     "sequence": 32, "sent": 32, "own": 32, "received": 32, "held": 32, "host": 16, "best": 16,
     "best_rank": 48, "now": 48, "evidence": 64, "since": 48,
+    "cpu": 16, "cpu_own": 16, "memory": 16, "queue_depth": 16, "backlog": 32, "service_interval": 32,
 }  # fmt: skip
 DIGEST = {
     "service": 8, "reason": 8, "from_member": 8, "to_member": 8, "from_rank": 48, "to_rank": 48, "switch_time": 48,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.packet.bench import Bench
 
 
-DEFAULTS = {"single": {"evidence": 0, "start_within": 0}}
+DEFAULTS = {"single": {"evidence": 0, "start_within": 2**48 - 1}}
 """What a policy gets unless a test says: one report moves a host, and no backlog does."""
 
 
