@@ -150,7 +150,7 @@ def test_explain_says_which_part_made_the_difference_and_since_when() -> None:
         lasted_us=38_000,
     )
     (head,) = (line for line in lines if line.startswith("NODE"))
-    assert head.split() == "NODE STATUS RANK LOAD cpu queue path_cost BACKLOG ms AGE ms".split()
+    assert head.split() == ["NODE", "STATUS", "RANK", "LOAD", "cpu", "queue", "path_cost", "BACKLOG", "ms", "AGE", "ms"]
     (row,) = (line for line in lines if line.startswith("edge1 "))
     assert row.split() == ["edge1", "host", "ready", "64635", "925", "605", "320", "0", "41.0", "4.2"]
     assert lines[-2] == "edge2 is better than edge1 by 870: edge1 has cpu +580, queue +320, path_cost -30."
