@@ -31,6 +31,10 @@ ENTRANT_BITS: Final = 54
 """rank ++ member: a contender in the tournament."""
 MAYBE_MEMBER_BITS: Final = 7
 """valid ++ member."""
+MEASURED_BITS: Final = 96
+"""Of a report: cpu ++ cpu_own ++ memory ++ queue_depth ++ backlog."""
+EVIDENCE_BITS: Final = 64
+"""What speaks for another host, in rank (host.p4)."""
 MEMBERS_BITS: Final = 64
 """A set: bit m stands for member m."""
 FLOW_KEY_BITS: Final = 112
@@ -121,9 +125,11 @@ INVOCATION_ONCE: Final = 1
 NOT_ELIGIBLE: Final = 0
 LAST_RESORT: Final = 1
 """Draining: only when nothing else is left."""
+LATE_START: Final = 2
+"""`single`: new work would start too late there."""
 SINGLE_BEST: Final = 65535
-SINGLE_MAX_LOAD: Final = 65533
-"""So that the busiest eligible instance still beats a draining one."""
+SINGLE_MAX_LOAD: Final = 65532
+"""So that the busiest instance still beats one that would start too late."""
 SPREAD_BEST: Final = 0xFFFFFFFFFFFF
 SPREAD_MAX_DELAY: Final = 1 << 46
 """Two years ahead: keeps any start time above LAST_RESORT."""
@@ -131,6 +137,9 @@ SPREAD_MAX_DELAY: Final = 1 << 46
 # Shifts of the score. A weight is a left shift up to WEIGHT_MAX; anything above is off, OFF is how to write it.
 WEIGHT_MAX: Final = 16
 OFF: Final = 31
+
+LATE_SHIFT: Final = 4
+"""A backlog of 16 service times is too long, where nothing else is said."""
 
 HANDSHAKE_AFTER: Final = 3_000_000
 """µs until an entry whose SYN nobody followed up expires."""
@@ -339,7 +348,7 @@ class Reason(IntEnum):
     FIRST = 1
     """There was none before."""
     BETTER = 2
-    """Another was better by the margin, and the dwell was over."""
+    """Another was better by the margin for long enough, and the dwell was over."""
     DRAINING = 3
     NOT_READY = 4
     STALE = 5
@@ -369,6 +378,9 @@ class Reason(IntEnum):
     """The sender of a packet to where nothing is was told."""
     LIMITED = 20
     """A sender was not told, since too many were at its port."""
+    # The host moved, too:
+    LATE_START = 25
+    """New work would have started too late there, and does not elsewhere."""
 
 
 SERVICE_NETWORK: Final = IPv4Network((SERVICE_PREFIX, SERVICE_PREFIX_LENGTH))
@@ -452,6 +464,14 @@ PACKET_IN_LAYOUT: Final[Layout] = (
     ("best", 16),  # the tree's root; NO_MEMBER_16 if nobody is eligible
     ("best_rank", 48),
     ("now", 48),  # the switch's clock
+    ("evidence", 64),  # for another host of the service under `single` (host.p4),
+    ("since", 48),  # ... and when there was none, the last time
+    ("cpu", 16),  # by its last accepted report, as there:
+    ("cpu_own", 16),
+    ("memory", 16),
+    ("queue_depth", 16),
+    ("backlog", 32),
+    ("service_interval", 32),
 )
 """To the P4Runtime clients. PACKET: a packet routed to the CPU port, with the port it came from; the rest is zero.
 PROBE: the answer to a probe; the payload is the probe's own.
@@ -459,7 +479,7 @@ PROBE: the answer to a probe; the payload is the probe's own.
 
 DIGEST_LAYOUT: Final[Layout] = (
     ("service", 8),
-    ("reason", 8),  # Reason, 1 to 9
+    ("reason", 8),  # Reason: a move of the host or an eviction
     ("from_member", 8),  # NO_MEMBER if there was none
     ("to_member", 8),  # NO_MEMBER if there is none
     ("from_rank", 48),

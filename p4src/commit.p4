@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Is the chosen instance alive? Then the choice stands and is booked: a move of the host, a piece of new work. Else the
-// instance is taken out of the tree, and the packet goes round to choose again.
+// instance is taken out of the tree, and the packet goes round to choose again. So it does under `spread` where the way
+// to an idle instance had been forgotten as time went by: each instance costs a packet one round at most.
 
 control Commit(in ipv4_h ipv4, inout metadata_t meta) {
     generation_t reported_as;
@@ -14,20 +15,23 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
     bit<32>      own;
 
     // The instance's node, where requests to it are routed. An instance whose reports came under another generation is
-    // gone.
+    // gone. Under `spread`, what is sent there does not start within `path_cost` µs.
     @id(0x01000030) @name(".at_node") @action_restriction("generation != 0")
-    action at_node(@id(1) @refers_to(routes, address) ipv4_t node, @id(2) generation_t generation) {
+    action at_node(@id(1) @refers_to(routes, address) ipv4_t node, @id(2) generation_t generation,
+                   @id(3) bit<16> path_cost) {
         meta.next = node;
         meta.generation = generation;
+        meta.path_cost = path_cost;
     }
 
     // The same for a node behind another switch: there the packet goes through a tunnel, IPv4 in IPv4, which starts at
     // `tunnel_source` and carries packets of up to `path_mtu` bytes, its own header included.
     @id(0x01000031) @name(".at_remote_node") @action_restriction("generation != 0")
     action at_remote_node(@id(1) @refers_to(routes, address) ipv4_t node, @id(2) generation_t generation,
-                          @id(3) ipv4_t tunnel_source, @id(4) bit<16> path_mtu) {
+                          @id(3) ipv4_t tunnel_source, @id(4) bit<16> path_mtu, @id(5) bit<16> path_cost) {
         meta.next = node;
         meta.generation = generation;
+        meta.path_cost = path_cost;
         meta.remote = true;
         meta.tunnel_source = tunnel_source;
         meta.path_mtu = path_mtu;
@@ -64,6 +68,12 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
         meta.again = true;
     }
 
+    @hidden action put_off(usec_t start) {
+        meta.leaf_changed = true;
+        meta.rank = SPREAD_BEST - start;
+        meta.again = true;
+    }
+
     @hidden action read_moves() {
         reg_damping.read(damping, meta.service);
         reg_left.read(left, meta.instance);
@@ -73,6 +83,8 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
         reg_host.write(meta.service, 1w1 ++ meta.member);
         reg_moved.write(meta.service, meta.now);
         reg_damping.write(meta.service, damping);
+        reg_evidence.write(meta.service, 0);
+        reg_since.write(meta.service, meta.now);
         reg_last.write(meta.service, 1w1 ++ meta.member);
         meta.event_to_rank = rank;
     }
@@ -96,6 +108,8 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
         bool present = instances.apply().hit;
         bool gone = !present || meta.generation != reported_as;
         bool late = elapsed(meta.now, arrival) > meta.stale_after;
+        usec_t start = SPREAD_BEST - rank;
+        usec_t soonest = meta.now + (usec_t)meta.path_cost;
         if (meta.no_live && gone && !meta.sticky) {
             meta.drop = drop_t.NO_LIVE;
         } else if (gone) {
@@ -103,6 +117,11 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
             evict(event_t.EVICT_GONE);
         } else if (late && !meta.sticky && !meta.no_live) {
             evict(event_t.EVICT_STALE);
+        } else if (meta.policy == policy_t.SPREAD && !meta.sticky && !meta.drawn && rank > LAST_RESORT
+                   && meta.path_cost != 0 && start < soonest) {
+            // Since its last report the start that it could make has come nearer than the way there is long. Who is
+            // nearer may be better by now.
+            put_off(soonest);
         } else {
             if (meta.event != event_t.NONE) {
                 // To come back within ten dwells of having left doubles the dwell. Any other move for the better
@@ -132,7 +151,6 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
                     meta.leaf_changed = true;
                     meta.rank = rank;
                     if (rank > LAST_RESORT) {
-                        usec_t start = SPREAD_BEST - rank;
                         if (start < meta.now) { start = meta.now; }
                         meta.rank = SPREAD_BEST - (start + (usec_t)interval);
                     }

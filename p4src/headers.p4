@@ -169,8 +169,16 @@ header packet_in_h {
     bit<16> best;             // the tree's root; NO_MEMBER_16 if nobody is eligible
     bit<48> best_rank;
     bit<48> now;              // the switch's clock
+    bit<64> evidence;         // for another host of the service under `single` (host.p4),
+    bit<48> since;            // ... and when there was none, the last time
+    bit<16> cpu;              // by its last accepted report, as there:
+    bit<16> cpu_own;
+    bit<16> memory;
+    bit<16> queue_depth;
+    bit<32> backlog;
+    bit<32> service_interval;
 }
-const bit<32> PACKET_IN_BYTES = 61;
+const bit<32> PACKET_IN_BYTES = 91;
 
 struct headers_t {
     packet_out_h packet_out;
@@ -195,7 +203,7 @@ struct headers_t {
 // Sent on every change of a host and on every eviction. Plain bit fields: BMv2 refuses a digest with an enum in it.
 struct steering_event_t {
     bit<8>  service;
-    bit<8>  reason;           // event_t, 1 to 9
+    bit<8>  reason;           // event_t: a move of the host or an eviction
     bit<8>  from_member;      // NO_MEMBER if there was none
     bit<8>  to_member;        // NO_MEMBER if there is none
     bit<48> from_rank;

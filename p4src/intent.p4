@@ -70,14 +70,17 @@ control Intent(inout metadata_t meta) {
         size = SERVICES;
     }
 
-    // One host at a time. It moves when another's rank is higher by more than `margin` and the last move is at least
-    // `dwell` µs ago.
+    // One host at a time. It moves when another's rank is higher by more than `margin`, has been for about `evidence`
+    // reports of the host (host.p4), and the last move is at least `dwell` µs ago. It moves at once when its backlog
+    // passes `start_within` µs and another's does not. 0: a `stale_after` and 16 service times.
     @id(0x01000013) @name(".single")
-    action single(@id(1) rank_t margin, @id(2) usec_t dwell) {
+    action single(@id(1) rank_t margin, @id(2) usec_t dwell, @id(3) bit<8> evidence, @id(4) usec_t start_within) {
         meta.policy = policy_t.SINGLE;
         meta.hosted = true;
         meta.margin = margin;
         meta.dwell = dwell;
+        meta.evidence = evidence;
+        meta.start_within = start_within;
     }
 
     // The earliest start. `load_penalty`: left shift of the load, which is then added to the start time in µs, or OFF.

@@ -11,7 +11,7 @@ struct metadata_t {
 
     kind_t  kind;
     drop_t  drop;      // NONE, or the reason: Outcome drops, nobody else
-    bool    again;     // this pass took an instance out, or found that a host must move: one more pass decides
+    bool    again;     // this pass took an instance out or put it off, or found that a host must move: one more pass decides
     mac_t   own_mac;     // the switch's own at the port (ports.p4),
     ipv4_t  own_address; // ... in whose name it speaks there
     bit<16> src_port;  // of TCP or UDP, else zero
@@ -35,6 +35,8 @@ struct metadata_t {
     bool         hosted;      // one host at a time: `single` and `pinned`
     rank_t       margin;
     usec_t       dwell;
+    bit<8>       evidence;    // how many reports it takes (host.p4)
+    usec_t       start_within;
     bit<8>       load_penalty;
     member_t     pinned;
     bit<8>       w_cpu;

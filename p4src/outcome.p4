@@ -23,7 +23,7 @@ control Outcome(inout headers_t hdr, inout metadata_t meta, inout standard_metad
     @id(0x12000003) @name(".events")
     @names[FIRST=1, BETTER=2, DRAINING=3, NOT_READY=4, STALE=5, GONE=6, PINNED=7, EVICT_STALE=8, EVICT_GONE=9,
            NO_LIVE=10, FALLBACK=11, NO_ENTRY=12, NO_SLOT=13, REPORT=14, TOO_BIG=15,
-           TIME_EXCEEDED=18, UNREACHABLE=19, LIMITED=20]
+           TIME_EXCEEDED=18, UNREACHABLE=19, LIMITED=20, LATE_START=25]
     counter<bit<8>>(REASONS, CounterType.packets) events;
 
     // Flows that began, by the place that their service's share of the flow store had for them; index: service ++ place_t.

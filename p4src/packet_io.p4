@@ -10,6 +10,7 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
     bit<2>         status;
     entrant_t      best;
     maybe_member_t host;
+    measured_t     measured;
 
     @hidden action send() {
         meta.kind = kind_t.CONTROL;
@@ -27,6 +28,8 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         reg_status.read(status, instance);
         reg_best.read(best, instance[13:6]);
         reg_host.read(host, instance[13:6]);
+        reg_evidence.read(hdr.packet_in.evidence, instance[13:6]);
+        reg_since.read(hdr.packet_in.since, instance[13:6]);
         reg_rank.read(hdr.packet_in.rank, instance);
         reg_epoch.read(hdr.packet_in.epoch, instance);
         reg_sequence.read(hdr.packet_in.sequence, instance);
@@ -34,6 +37,8 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         reg_own.read(hdr.packet_in.own, instance);
         reg_received.read(hdr.packet_in.received, instance);
         reg_held.read(hdr.packet_in.held, instance);
+        reg_interval.read(hdr.packet_in.service_interval, instance);
+        reg_measured.read(measured, instance);
     }
 
     @hidden action answer() {
@@ -44,6 +49,11 @@ control PacketIo(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         hdr.packet_in.status = (bit<8>)status;
         hdr.packet_in.best_rank = best[53:6];
         hdr.packet_in.now = meta.now;
+        hdr.packet_in.cpu = measured[95:80];
+        hdr.packet_in.cpu_own = measured[79:64];
+        hdr.packet_in.memory = measured[63:48];
+        hdr.packet_in.queue_depth = measured[47:32];
+        hdr.packet_in.backlog = measured[31:0];
         meta.kind = kind_t.CONTROL;
         std.egress_spec = CPU_PORT;
     }

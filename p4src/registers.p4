@@ -13,6 +13,7 @@ register<bit<32>, instance_t>(INSTANCES)      reg_interval;   // service_interva
 register<bit<2>, instance_t>(INSTANCES)       reg_status;     // status_t; ABSENT again once it was taken out
 register<bit<32>, instance_t>(INSTANCES)      reg_received;   // new work that it says came,
 register<bit<32>, instance_t>(INSTANCES)      reg_held;       // ... and how much it says is there: waiting, executed
+register<measured_t, instance_t>(INSTANCES)   reg_measured;   // all else that its rank is made of, to be told
 
 // ... what it was sent,
 register<bit<32>, instance_t>(INSTANCES)      reg_sent;       // pieces of new work
@@ -31,6 +32,8 @@ register<member_t, service_t>(SERVICES)       reg_turn;       // round_robin: wh
 register<maybe_member_t, service_t>(SERVICES) reg_host;       // single and pinned
 register<usec_t, service_t>(SERVICES)         reg_moved;      // ... when it last moved
 register<bit<3>, service_t>(SERVICES)         reg_damping;    // ... how often its dwell is doubled
+register<evidence_t, service_t>(SERVICES)     reg_evidence;   // ... what speaks for another one (host.p4),
+register<usec_t, service_t>(SERVICES)         reg_since;      // ... and when nothing did, the last time
 
 // Of a flow: two ways of FLOWS_PER_WAY entries, one after the other.
 register<flow_key_t, bit<32>>(FLOWS_PER_WAY << 1) reg_flow_key;

@@ -113,6 +113,8 @@ control Reports(in report_h report, inout metadata_t meta) {
         reg_least_gap.write(meta.instance, least_gap);
         reg_received.write(meta.instance, report.received);
         reg_held.write(meta.instance, (bit<32>)report.queue_depth + (bit<32>)report.in_flight);
+        reg_measured.write(meta.instance,
+                           report.cpu ++ report.cpu_own ++ report.memory ++ report.queue_depth ++ report.backlog);
     }
 
     apply {
@@ -140,17 +142,27 @@ control Reports(in report_h report, inout metadata_t meta) {
             else if (report.draining == 1 || meta.doubted == 1) { status = (bit<2>)status_t.DRAINING; }
             remember();
 
+            // A backlog that is normal for slow functions is an age for fast ones.
+            bit<64> limit = (bit<64>)meta.start_within;
+            if (limit == 0) {
+                limit = (bit<64>)report.service_interval * (bit<64>)report.concurrency << LATE_SHIFT;
+                if (limit < (bit<64>)meta.stale_after) { limit = (bit<64>)meta.stale_after; }
+            }
+
             loads.apply(report, meta, load);
             if (status == (bit<2>)status_t.NOT_READY) {
                 meta.rank = NOT_ELIGIBLE;
             } else if (status == (bit<2>)status_t.DRAINING) {
                 meta.rank = LAST_RESORT;
+            } else if (meta.policy == policy_t.SINGLE && (bit<64>)report.backlog > limit) {
+                meta.rank = LATE_START;
             } else if (meta.hosted) {
                 load = load |+| (bit<32>)meta.path_cost;
                 meta.rank = SINGLE_BEST - (rank_t)(load < SINGLE_MAX_LOAD ? load : SINGLE_MAX_LOAD);
             } else {
-                bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval
-                              + (bit<64>)meta.path_cost;
+                bit<64> delay = (bit<64>)report.backlog + (bit<64>)(unseen >> 6) * (bit<64>)report.service_interval;
+                // What is there is done while new work is on its way: the longer of the two counts.
+                if (delay < (bit<64>)meta.path_cost) { delay = (bit<64>)meta.path_cost; }
                 if (meta.load_penalty <= WEIGHT_MAX) { delay = delay + ((bit<64>)load << meta.load_penalty); }
                 if (delay > SPREAD_MAX_DELAY) { delay = SPREAD_MAX_DELAY; }
                 meta.rank = SPREAD_BEST - delay[47:0];

@@ -15,7 +15,7 @@
 //     |                        |              IcmpError ---------------------+       |
 //     |                        +- else -----> Answers, Routing or IcmpError -+       |
 //     |                                                                              |
-//     +------- once more round: an instance was taken out, or a host must move ------+
+//     +-- once more round: an instance was taken out or put off, or a host must move -+
 //
 // A report changes its instance's rank, one leaf of the service's tournament tree. A request takes the member that the
 // service's policy chooses, if that member is alive; if not, that one is taken out of the tree and the packet goes

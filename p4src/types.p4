@@ -13,6 +13,8 @@ typedef bit<8>  generation_t;   // of a binding and its instance; never zero, so
 typedef bit<48> rank_t;         // how good an instance is for the next piece of work
 typedef bit<54> entrant_t;      // rank ++ member: a contender in the tournament
 typedef bit<7>  maybe_member_t; // valid ++ member
+typedef bit<96> measured_t;     // of a report: cpu ++ cpu_own ++ memory ++ queue_depth ++ backlog
+typedef bit<64> evidence_t;     // what speaks for another host, in rank (host.p4)
 typedef bit<64> members_t;      // a set: bit m stands for member m
 typedef bit<112> flow_key_t;    // service ++ protocol ++ (addresses and ports | client and request id)
 typedef bit<18> bucket_t;       // service ++ a hash of the flow's key: index of the register of buckets
@@ -80,14 +82,17 @@ const bit<8>  INVOCATION_ONCE    = 1; // flag of a request: whatever becomes of 
 // Ranks. What lies between is the policy's: `single` counts load down from 65535, `spread` time down from 2^48 - 1.
 const rank_t NOT_ELIGIBLE = 0;
 const rank_t LAST_RESORT  = 1;               // draining: only when nothing else is left
+const rank_t LATE_START   = 2;               // `single`: new work would start too late there
 const rank_t SINGLE_BEST  = 65535;
-const bit<32> SINGLE_MAX_LOAD = 65533;       // so that the busiest eligible instance still beats a draining one
+const bit<32> SINGLE_MAX_LOAD = 65532;       // so that the busiest instance still beats one that would start too late
 const rank_t SPREAD_BEST  = 0xffffffffffff;
 const bit<64> SPREAD_MAX_DELAY = 1 << 46;    // two years ahead: keeps any start time above LAST_RESORT
 
 // Shifts of the score. A weight is a left shift up to WEIGHT_MAX; anything above is off, OFF is how to write it.
 const bit<8> WEIGHT_MAX = 16;
 const bit<8> OFF        = 31;
+
+const bit<8> LATE_SHIFT      = 4;            // a backlog of 16 service times is too long, where nothing else is said
 
 const usec_t HANDSHAKE_AFTER = 3_000_000;    // µs until an entry whose SYN nobody followed up expires
 const usec_t CLOSING_AFTER   = 10_000_000;   // µs from FIN or RST to the entry's end: half-closed downloads go on
@@ -212,7 +217,7 @@ enum bit<8> event_t {
     NONE        = 0,
     // The host moved:
     FIRST       = 1,   // there was none before
-    BETTER      = 2,   // another was better by the margin, and the dwell was over
+    BETTER      = 2,   // another was better by the margin for long enough, and the dwell was over
     DRAINING    = 3,
     NOT_READY   = 4,
     STALE       = 5,
@@ -230,5 +235,7 @@ enum bit<8> event_t {
     TOO_BIG     = 15,  // a packet was too big for the tunnel to its instance, and its sender was told
     TIME_EXCEEDED = 18, // the sender of a packet at the end of its life was told
     UNREACHABLE = 19,  // the sender of a packet to where nothing is was told
-    LIMITED     = 20   // a sender was not told, since too many were at its port
+    LIMITED     = 20,  // a sender was not told, since too many were at its port
+    // The host moved, too:
+    LATE_START  = 25   // new work would have started too late there, and does not elsewhere
 }

@@ -218,7 +218,8 @@ class Node(Part):
     node_id: Id
     """In reports. Never reused for another node."""
     path_cost: Word = 0
-    """Added to the load of every instance on the node."""
+    """Of the way there: added to the load of every instance on the node. Under `spread`, the µs that work takes to get
+    there, before which it does not start."""
 
 
 class PinnedToNode(Part):

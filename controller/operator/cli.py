@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from controller.observe.events import Event
-from controller.operator import sentences, tables
+from controller.operator import explanation, sentences, tables
 from controller.operator.authority import authority
 from controller.operator.client import Client, NoControllerError, Place, RefusedError, Remote
 from controller.operator.documents import CommandResult
@@ -175,6 +175,21 @@ def status(socket_path: Place, as_json: bool) -> None:
         click.echo(document.model_dump_json(indent=2))
     else:
         _console().print(tables.status(document), soft_wrap=True)
+
+
+@main.command()
+@click.argument("service")
+@socket_option
+@json_option
+def explain(service: str, socket_path: Place, as_json: bool) -> None:
+    """Show what the ranks of SERVICE's instances are made of, and what speaks for another host, since when."""
+    services = Client(socket_path).status().services
+    if service not in services:
+        _fail(f"no service {service}; services: {', '.join(services)}", NOT_DONE)
+    if as_json:
+        click.echo(services[service].model_dump_json(indent=2))
+    else:
+        _console().print(explanation.of(service, services[service]), soft_wrap=True)
 
 
 @main.command()

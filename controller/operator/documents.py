@@ -100,6 +100,25 @@ class InstanceStatus(Document):
     """Whether the operator wants it to drain."""
     doubt: str | None = None
     """What it claims and what the switches see, where that does not fit together."""
+    load: dict[str, int] = {}
+    """By its last report: what each metric adds to its load, by its name in `score`, and `path_cost`."""
+    backlog_us: int | None = None
+    """By its last report: until new work would start; None without one."""
+
+
+class EvidenceStatus(Document):
+    """What speaks for another host of a service under `single`."""
+
+    margin: int
+    """By how much rank another must be better."""
+    reports: float
+    """Of the host, with another better by twice the margin; or as much evidence by more that are less clear."""
+    needed: int
+    """So many make it move."""
+    lasted_us: int
+    """For how long there has been any."""
+    start_within_us: int
+    """A host with a longer backlog is left at once; 0: than its `stale_after_ms` and 16 of its service times."""
 
 
 class ShareStatus(Document):
@@ -128,6 +147,8 @@ class ServiceStatus(Document):
     """For how many seconds more; None until it is released."""
     instances: dict[str, InstanceStatus]
     """By node."""
+    evidence: EvidenceStatus | None = None
+    """None under another policy than `single`."""
     share: ShareStatus | None = None
     """None where nothing of it stays together, and no switch steers it."""
 

@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.fabric.schema import Fabric, Service
+from controller.fabric.settings import settings
 from controller.fabric.shares import shares
 from controller.nodes.view import NodeView
 from controller.operator import sentences
 from controller.operator.documents import (
     BrokerStatus,
+    EvidenceStatus,
     InstanceStatus,
     NodeStatus,
     ServiceStatus,
@@ -21,6 +23,8 @@ from controller.steering.doubts import Doubt
 from controller.steering.interface import InstanceView, Observation
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
+from hitless.steering.policies import Single
+from hitless.steering.rank import parts
 
 UNSEEN = InstanceView(status=None, rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
 """An instance that nobody could ask about."""
@@ -107,7 +111,23 @@ def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str
         held_on=override.node if override else None,
         held_for_s=None if until is None else round(max(0.0, until - view.now), 3),
         instances={node: _instance(view, name, service, node, steered) for node in service.instances},
+        evidence=_evidence(view, name),
         share=_share(view, name, service),
+    )
+
+
+def _evidence(view: View, name: str) -> EvidenceStatus | None:
+    policy = settings(view.fabric, name).policy
+    host = view.observed.hosts.get(name)
+    if not isinstance(policy, Single) or host is None:
+        return None
+    seen = view.observed.instances.get((name, host), UNSEEN)
+    return EvidenceStatus(
+        margin=policy.margin,
+        reports=round(seen.evidence / policy.margin, 2) if policy.margin else policy.evidence,
+        needed=policy.evidence,
+        lasted_us=seen.lasted_us if seen.evidence else 0,
+        start_within_us=policy.start_within,
     )
 
 
@@ -129,6 +149,7 @@ def _instance(
     view: View, name: str, service: Service, node: str, steered: Mapping[tuple[str, str], int]
 ) -> InstanceStatus:
     seen = view.observed.instances.get((name, node), UNSEEN)
+    path_cost = view.fabric.nodes[node].path_cost
     return InstanceStatus(
         member=service.instances[node].member,
         status=seen.status,
@@ -139,5 +160,7 @@ def _instance(
         eligible=seen.eligible,
         steered_packets=steered.get((name, node), 0),
         draining=(name, node) in view.drains,
+        load={} if seen.report is None else parts(seen.report, service.score) | {"path_cost": path_cost},
+        backlog_us=None if seen.report is None else seen.report.backlog,
         doubt=sentences.claims(doubt.evidence) if (doubt := view.doubts.get((name, node))) is not None else None,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from controller.fabric.file import Fabric
 from controller.fabric.settings import settings
 from controller.steering.interface import InstanceView
+from hitless.steering.arithmetic import elapsed
 from hitless.steering.outcome import Event
 from hitless.steering.policies import Single
 from hitless.steering.service import ServiceSteering
@@ -122,6 +123,9 @@ class Reconfiguration:
                     epoch=seen.epoch,
                     sequence=seen.sequence,
                     eligible=seen.eligible,
+                    report=seen.report,
+                    evidence=seen.evidence,
+                    lasted_us=elapsed(now, seen.since),
                 )
         return views
 

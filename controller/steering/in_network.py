@@ -215,6 +215,9 @@ def view_of(member: MemberState) -> InstanceView:
         epoch=member.epoch,
         sequence=member.sequence,
         eligible=member.eligible,
+        report=member.report if member.age_us is not None else None,
+        evidence=member.evidence,
+        lasted_us=member.lasted_us,
     )
 
 

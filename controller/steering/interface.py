@@ -12,6 +12,7 @@ from controller.steering.endpoints import EndpointTable
 from controller.switches.view import SwitchState
 from hitless.modes import Mode
 from hitless.mqtt.messages import EndpointUpdate, Metrics
+from hitless.wire.report import Report
 from hitless.words import MemberStatus
 
 
@@ -31,6 +32,12 @@ class InstanceView:
     epoch: int
     sequence: int
     eligible: bool
+    report: Report | None = None
+    """What its rank is made of: its last accepted report, as far as it is remembered."""
+    evidence: int = 0
+    """For another host of its service than the present one, under `single`,"""
+    lasted_us: int = 0
+    """... and for how long there has been any."""
 
 
 Instances = Mapping[tuple[str, str], InstanceView]

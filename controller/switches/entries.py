@@ -255,12 +255,13 @@ def _instances(
         host = fabric.hosts[node]
         place = Place("instances", (("instance", instance_index(service, instance.member)),))
         common = (("node", int(host.address)), ("generation", instance.generation))
+        cost = ("path_cost", fabric.nodes[node].path_cost)
         if host.switch == switch:
-            yield place, Act("at_node", common)
+            yield place, Act("at_node", (*common, cost))
         elif host.switch in around:
             source = int(fabric.gateway_of(switch).address)
             tunnel = (("tunnel_source", source), ("path_mtu", around[host.switch].mtu))
-            yield place, Act("at_remote_node", (*common, *tunnel))
+            yield place, Act("at_remote_node", (*common, *tunnel, cost))
 
 
 def _binding(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 from weakref import WeakSet
@@ -21,9 +22,21 @@ from controller.switches.shares import ShareGauge, with_old_shares
 from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
+from hitless.steering.arithmetic import elapsed
 from hitless.steering.outcome import EVICTIONS, MOVES
 from hitless.tls import Identity
-from hitless.words import NEVER, NO_MEMBER, NO_MEMBER_16, FlowPlace, MemberStatus, PacketInOp, PacketOutOp, Reason
+from hitless.wire.report import Report
+from hitless.words import (
+    NEVER,
+    NO_MEMBER,
+    NO_MEMBER_16,
+    PACKET_IN_LAYOUT,
+    FlowPlace,
+    MemberStatus,
+    PacketInOp,
+    PacketOutOp,
+    Reason,
+)
 
 __all__ = ["Program", "SwitchError", "SwitchSession"]
 
@@ -41,6 +54,8 @@ HOST_PATIENCE = 0.25
 FIRST_RETRY = 0.1
 """Seconds to the next attempt at a switch that listens and refuses; doubled with every one, up to `LAST_RETRY`."""
 LAST_RETRY = 3.0
+REMEMBERED = {field.name for field in fields(Report)} & dict(PACKET_IN_LAYOUT).keys()
+"""Of a report: what the answer to a probe tells."""
 
 
 class NoAnswer(SwitchError):
@@ -410,6 +425,14 @@ def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn)
         best=_node(spec, packet["best"], NO_MEMBER_16),
         best_rank=packet["best_rank"],
         now_us=packet["now"],
+        report=Report(
+            service_id=spec.service_id,
+            node_id=0,
+            ready=packet["status"] != MemberStatus.NOT_READY,
+            **{name: packet[name] for name in REMEMBERED},
+        ),
+        evidence=packet["evidence"],
+        lasted_us=elapsed(packet["now"], packet["since"]),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from controller.switches.shares import ShareGauge
 from hitless.steering.outcome import MOVES
+from hitless.wire.report import Report
 from hitless.words import FlowPlace, MemberStatus, Reason
 
 UNHEARD = "UNHEARD"
@@ -72,6 +73,12 @@ class MemberState:
     best_rank: int
     now_us: int
     """The switch's clock."""
+    report: Report
+    """Its last accepted report, as far as the switch remembers it: what its rank is made of."""
+    evidence: int
+    """For another host of the service, under `single`,"""
+    lasted_us: int
+    """... and for how long there has been any."""
 
 
 @dataclass(frozen=True, slots=True)

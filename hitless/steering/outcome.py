@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from hitless.wire.report import Report
 from hitless.words import FlowPlace, MemberStatus, Reason
 
 MOVES = frozenset(
@@ -14,6 +15,7 @@ MOVES = frozenset(
         Reason.STALE,
         Reason.GONE,
         Reason.PINNED,
+        Reason.LATE_START,
     )
 )
 """Why a service's host changes."""
@@ -94,10 +96,12 @@ class Probe:
     epoch: int
     sequence: int
     sent: int
-    received: int
-    """By its last report: pieces of new work that came,"""
-    held: int
-    """... and requests that it still had."""
+    report: Report | None
+    """The last accepted one."""
     host: int | None
     best: int | None
     best_rank: int
+    evidence: int
+    """For another host, under `single`,"""
+    since: int
+    """... and when there was none, the last time (µs)."""

@@ -15,9 +15,9 @@ from hitless.steering.arithmetic import U48
 from hitless.steering.draw import Draw, better_of_two, first_from
 from hitless.steering.rank import Score, load, single_rank
 from hitless.steering.tree import Tree
-from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Word
+from hitless.steering.units import FILE_FORM, LeftShift, Milliseconds, Unit, Word
 from hitless.wire.report import Report
-from hitless.words import OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
+from hitless.words import LATE_SHIFT, OFF, SPREAD_BEST, SPREAD_MAX_DELAY, WEIGHT_MAX
 
 
 class Policy(ABC):
@@ -64,9 +64,22 @@ class OneHost(Policy):
         """What is left after the load."""
         return single_rank(load(report, score, path_cost))
 
+    def too_late(self, report: Report, stale_after: int) -> bool:
+        """Whether new work would start too late at an instance, so that it is left at once. `stale_after` in µs."""
+        return False
+
     def beats(self, best: int, held: int) -> bool:
         """Whether a rank is so much better than the host's that the host makes room for it."""
         return False
+
+    def weighed(self, evidence: int, best: int, held: int) -> int:
+        """What speaks for another host once the host has reported again, by the ranks of the best and of the host."""
+        return 0
+
+    @property
+    def enough_evidence(self) -> int:
+        """How much it takes to move."""
+        return 0
 
     def dwell_when_damped(self, damping: int) -> int:
         """Microseconds that must lie between two moves for load, after so many doublings."""
@@ -97,13 +110,15 @@ class Shared(Policy):
 
 
 def _delay(report: Report, unseen: int, path_cost: int) -> int:
-    return report.backlog + unseen * report.service_interval + path_cost
+    # What is there is done while new work is on its way: the longer of the two counts.
+    return max(report.backlog + unseen * report.service_interval, path_cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Single(OneHost):
-    """One host at a time. It moves for load when another instance is better by `margin` and the last move is older than
-    the dwell; at once when the host drains, is not ready, falls silent or is gone."""
+    """One host at a time. It moves for load when another instance has been better by `margin` for long enough and the
+    last move is older than the dwell; at once when the host starts new work too late, drains, is not ready, falls
+    silent or is gone."""
 
     name: ClassVar = "single"
     action: ClassVar = "single"
@@ -113,10 +128,35 @@ class Single(OneHost):
     """Rank (0 to 65535, what is left after the load) by which another must be better."""
     dwell: Annotated[Milliseconds, Field(alias="dwell_ms")] = 3_000_000
     """Between two moves for load."""
+    evidence: Annotated[int, Field(strict=True, ge=0, le=2**8 - 1), Unit("reports")] = 6
+    """So many of the host, each with another better by at least twice the margin, make it move. One with another better
+    by less counts for less; one within the margin takes away. 0: the first beyond the margin does."""
+    start_within: Annotated[Milliseconds, Field(alias="start_within_ms")] = 0
+    """A host at which new work would wait longer, by its backlog, is left at once if another one would start it in
+    time: what a request's deadline allows. 0: `stale_after_ms` and 16 of its own service times."""
+
+    def too_late(self, report: Report, stale_after: int) -> bool:
+        """By its backlog. One that is normal for slow functions is an age for fast ones."""
+        service_time = report.service_interval * report.concurrency
+        return report.backlog > (self.start_within or max(service_time << LATE_SHIFT, stale_after))
 
     def beats(self, best: int, held: int) -> bool:
         """By more than the margin."""
         return best > min(held + self.margin, U48)
+
+    def weighed(self, evidence: int, best: int, held: int) -> int:
+        """The sum of by how much more than the margin the best was better, never below zero and never above enough.
+
+        A report adds or takes away a margin at most. (A cumulative sum: E. S. Page, Continuous inspection schemes,
+        1954.)
+        """
+        lead = min(best - held, 2 * self.margin)
+        return min(max(evidence + lead - self.margin, 0), self.enough_evidence)
+
+    @property
+    def enough_evidence(self) -> int:
+        """The margin for each of `evidence` reports."""
+        return self.margin * self.evidence
 
     def dwell_when_damped(self, damping: int) -> int:
         """The dwell, doubled so often."""

@@ -61,15 +61,18 @@ def load(report: Report, score: Score, path_cost: int) -> int:
 
     What the instance itself uses of the node's budget does not count against it.
     """
-    total = (
-        _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu)
-        + _weighted(report.memory, score.memory)
-        + _weighted(subtract_saturating(report.queue_depth, report.concurrency + score.busy_after), score.queue)
-        + (report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0)
-        + _weighted(report.contention, score.contention)
-        + path_cost
-    )
-    return min(total, U32)
+    return min(sum(parts(report, score).values()) + path_cost, U32)
+
+
+def parts(report: Report, score: Score) -> dict[str, int]:
+    """What the load is made of beside the path cost: what each metric adds, by its name in the score."""
+    return {
+        "cpu": _weighted(subtract_saturating(report.cpu, report.cpu_own), score.cpu),
+        "memory": _weighted(report.memory, score.memory),
+        "queue": _weighted(subtract_saturating(report.queue_depth, report.concurrency + score.busy_after), score.queue),
+        "interval": report.service_interval >> score.interval if score.interval <= WEIGHT_MAX else 0,
+        "contention": _weighted(report.contention, score.contention),
+    }
 
 
 def _weighted(value: int, shift: int) -> int:
@@ -77,5 +80,5 @@ def _weighted(value: int, shift: int) -> int:
 
 
 def single_rank(total_load: int) -> int:
-    """The rank under `single`: 65535 less the load, and never as low as a draining instance."""
+    """The rank under `single`: 65535 less the load, and never as low as of who drains or starts new work too late."""
     return SINGLE_BEST - min(total_load, SINGLE_MAX_LOAD)

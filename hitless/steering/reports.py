@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from hitless.steering.arithmetic import U32, newer
+from hitless.steering.policies import OneHost
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.wire.report import Report
-from hitless.words import LAST_RESORT, NOT_ELIGIBLE, MemberStatus
+from hitless.words import LAST_RESORT, LATE_START, NOT_ELIGIBLE, MemberStatus
 
 
 @dataclass(slots=True)
@@ -18,15 +19,11 @@ class Instance:
     sequence: int = 0
     arrival: int = 0
     """When the last accepted report came (µs)."""
-    interval: int = 0
-    """Its last `service_interval` (µs)."""
+    report: Report | None = None
+    """The last accepted one."""
     status: MemberStatus = MemberStatus.ABSENT
     sent: int = 0
     """Pieces of new work sent to it, modulo 2^32."""
-    received: int = 0
-    """By its last report: pieces of new work that came, modulo 2^32."""
-    held: int = 0
-    """By its last report: requests that wait or are executed."""
     floor: int = 0
     """Leaking minimum of `sent` less `received`, in 1/64, modulo 2^32."""
     left: int = 0
@@ -51,9 +48,7 @@ class Instance:
         self.generation = bound.generation
         self.epoch, self.sequence = report.epoch, report.sequence
         self.arrival = now
-        self.interval = report.service_interval
-        self.received = report.received
-        self.held = report.queue_depth + report.in_flight
+        self.report = report
         self.status = (
             MemberStatus.NOT_READY
             if not report.ready
@@ -70,4 +65,7 @@ def rank(now: int, report: Report, unseen: int, service: Settings, instance: Ins
         return NOT_ELIGIBLE
     if report.draining or instance.doubted:
         return LAST_RESORT
-    return service.policy.rank(now, report, unseen, service.score, instance.path_cost)
+    policy = service.policy
+    if isinstance(policy, OneHost) and policy.too_late(report, service.stale_after):
+        return LATE_START
+    return policy.rank(now, report, unseen, service.score, instance.path_cost)

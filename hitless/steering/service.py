@@ -18,6 +18,7 @@ from hitless.steering.tree import Tree
 from hitless.wire.report import Report
 from hitless.words import (
     LAST_RESORT,
+    LATE_START,
     MAX_DAMPING,
     MAX_RESUBMITS,
     MEMBERS,
@@ -74,6 +75,8 @@ class ServiceSteering:
         self._last: int | None = None
         self._moved = 0
         self._damping = 0
+        self._evidence = 0
+        self._since = 0
         self._turn = 0
 
     @property
@@ -92,7 +95,9 @@ class ServiceSteering:
             return Outcome(Verdict.OLD)
         self._tree.change(member, rank(now, report, unseen, self.settings, bound))
         events: list[Event] = []
-        if self.settings.policy.one_host:
+        if isinstance(self.settings.policy, OneHost):
+            if member == self._host:
+                self._weigh(now, member, self.settings.policy)
             self._settle(now, report, events)
         return Outcome(Verdict.ACCEPTED, events=tuple(events))
 
@@ -129,7 +134,9 @@ class ServiceSteering:
                     return flags.outcome(Verdict.DROPPED, None, events)
                 else:
                     member = self._last
-            elif self._evicted(now, member, None, events, kept=kept is not None):
+            elif self._evicted(now, member, None, events, kept=kept is not None) or (
+                kept is None and hashed is None and self._put_off(now, member)
+            ):
                 continue
             if choice.reason is not None:
                 self._move(now, choice.reason, member, None, events)
@@ -156,15 +163,36 @@ class ServiceSteering:
             epoch=instance.epoch,
             sequence=instance.sequence,
             sent=instance.sent,
-            received=instance.received,
-            held=instance.held,
+            report=instance.report,
             host=self._host,
             best=best.member if best.rank != NOT_ELIGIBLE else None,
             best_rank=best.rank,
+            evidence=self._evidence,
+            since=self._since,
         )
 
     def _instance(self, member: int) -> Instance:
         return self._instances.setdefault(member, Instance())
+
+    def _weigh(self, now: int, host: int, policy: OneHost) -> None:
+        """The host has reported: what speaks for another one?"""
+        self._evidence = policy.weighed(self._evidence, self._tree.best.rank, self._tree.rank(host))
+        if not self._evidence:
+            self._since = now
+
+    def _put_off(self, now: int, member: int) -> bool:
+        """Whether the start that a member could make had come nearer than the way there is long; it has not any more.
+
+        A start drains between reports, and the way does not: who is nearer may be better by now.
+        """
+        policy, rank = self.settings.policy, self._tree.rank(member)
+        path_cost = self.settings.instances[member].path_cost
+        delays = isinstance(policy, Shared) and policy.delays_next_start
+        soonest = (now + path_cost) & U48
+        if not delays or not path_cost or rank <= LAST_RESORT or SPREAD_BEST - rank >= soonest:
+            return False
+        self._tree.change(member, SPREAD_BEST - soonest)
+        return True
 
     def _settle(self, now: int, report: Report | None, events: list[Event]) -> None:
         """Let the host move if it must, past everyone who turns out dead."""
@@ -233,11 +261,14 @@ class ServiceSteering:
         return member
 
     def _better(self, now: int, host: int, policy: OneHost) -> Reason | None:
-        """Whether a live host should make room: because it drains, or because another is better and it has dwelt."""
+        """Whether a live host should make room: because it drains or starts new work too late, or because another has
+        been better for long enough and it has dwelt."""
         held, best = self._tree.rank(host), self._tree.best.rank
         if held == LAST_RESORT:
             return Reason.DRAINING if best > LAST_RESORT else None
-        if not policy.beats(best, held):
+        if held == LATE_START:
+            return Reason.LATE_START if best > LATE_START else None
+        if not policy.beats(best, held) or self._evidence < policy.enough_evidence:
             return None
         dwelt = (now - self._moved) & U48
         return Reason.BETTER if dwelt >= policy.dwell_when_damped(self._damping) & U48 else None
@@ -293,7 +324,8 @@ class ServiceSteering:
         if before is not None:
             self._instance(before).left = now
         self._host = self._last = member
-        self._moved = now
+        self._moved = self._since = now
+        self._evidence = 0
 
     def _book(self, now: int, member: int, no_live: bool) -> None:
         """A piece of new work goes to a member: count it, and under `spread` let it start the next one later."""
@@ -306,7 +338,8 @@ class ServiceSteering:
             return
         if held > LAST_RESORT:
             start = max(SPREAD_BEST - held, now)
-            held = SPREAD_BEST - (start + instance.interval) & U48
+            interval = instance.report.service_interval if instance.report is not None else 0
+            held = SPREAD_BEST - (start + interval) & U48
         self._tree.change(member, held)
 
 

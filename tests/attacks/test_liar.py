@@ -36,7 +36,7 @@ INJECT = 2
 SHARED, OWN = "detect", "preprocess"
 """A service of both nodes, and one that the honest node has alone."""
 HONEST, LIAR = "edge1", "edge2"
-POLICIES: dict[str, Policy] = {"spread": Spread(), "single": Single(dwell=0)}
+POLICIES: dict[str, Policy] = {"spread": Spread(), "single": Single(dwell=0, evidence=0)}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from controller.observe.findings import Finding
 from controller.steering.audit import Audit
 from controller.steering.doubts import FIRST_S
 from controller.switches.view import Count, MemberState, SwitchCounters, SwitchState
+from hitless.wire.report import Report
 from hitless.words import MemberStatus
 
 FABRIC = load(Path(__file__).with_name("fabric.yaml"))
@@ -38,6 +39,9 @@ def member(node: str, polls: int, sent: int, received: int) -> MemberState:
         best=None,
         best_rank=0,
         now_us=0,
+        report=Report(service_id=2, node_id=2, epoch=1, sequence=1, ready=True),
+        evidence=0,
+        lasted_us=0,
     )
 
 

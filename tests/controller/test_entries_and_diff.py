@@ -66,7 +66,10 @@ def test_what_the_example_means() -> None:
         },
     )
     assert act(entries, "services", service=3)[1]["affinity"] == 1
-    assert act(entries, "policies", service=1) == ("single", {"margin": 400, "dwell": 3_000_000})
+    assert act(entries, "policies", service=1) == (
+        "single",
+        {"margin": 400, "dwell": 3_000_000, "evidence": 6, "start_within": 0},
+    )
     assert act(entries, "scoring", service=1) == (
         "score",
         {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 4, "w_interval": 31, "w_contention": 0},
@@ -94,7 +97,7 @@ def test_what_the_example_means() -> None:
         )
     assert act(entries, "instances", instance=2 << 6 | 1) == (
         "at_node",
-        {"node": address("10.0.0.12"), "generation": 1},
+        {"node": address("10.0.0.12"), "generation": 1, "path_cost": 0},
     )
     assert act(entries, "routes", address=(address("10.0.0.11"), 32)) == (
         "forward",

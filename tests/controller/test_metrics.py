@@ -47,6 +47,9 @@ MEMBER = MemberState(
     best="edge1",
     best_rank=65000,
     now_us=4,
+    report=Report(service_id=2, node_id=2, epoch=1, sequence=1, ready=True),
+    evidence=0,
+    lasted_us=0,
 )
 
 

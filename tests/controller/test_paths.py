@@ -74,6 +74,7 @@ def test_the_steering_switch_reaches_a_remote_node_by_tunnel() -> None:
             "generation": 1,
             "tunnel_source": address("10.0.0.254"),
             "path_mtu": 1500,
+            "path_cost": 0,
         },
     )
     assert act(entries, "instances", instance=3 << 6)[0] == "at_node"

@@ -19,13 +19,13 @@ from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import InstanceSettings, Settings
 from hitless.steering.tree import Tree
 from hitless.wire.report import Report
-from hitless.words import MEMBERS, Affinity, MemberStatus, OnNoLive, Reason
+from hitless.words import MEMBERS, SPREAD_BEST, Affinity, MemberStatus, OnNoLive, Reason
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
 SECOND = 1_000_000
 DWELL = 3 * SECOND
 SINGLE = Settings(
-    policy=Single(margin=400, dwell=DWELL),
+    policy=Single(margin=400, dwell=DWELL, evidence=0),
     score=Score(cpu=0),
     instances={0: InstanceSettings(1), 1: InstanceSettings(1), 2: InstanceSettings(1)},
 )
@@ -111,9 +111,90 @@ def test_load(fields: dict[str, int], score: Score, path_cost: int, expected: in
     assert load(report(1, **fields), score, path_cost) == expected
 
 
-def test_the_busiest_still_beats_a_draining_one() -> None:
-    assert single_rank(2**32 - 1) == 2
+def test_the_busiest_still_beats_one_that_drains_or_starts_work_too_late() -> None:
+    assert single_rank(2**32 - 1) == 3
     assert single_rank(0) == 65535
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["report", "request"]),
+            st.integers(0, 3),
+            st.sampled_from([0, 0, 1, 30, 100, 2000]),
+            st.sampled_from([0, 0, 40, 1000]),
+        ),
+        max_size=60,
+    )
+)
+def test_new_work_goes_where_it_starts_first_however_far_and_however_old_the_reports(
+    happens: list[tuple[str, int, int, int]],
+) -> None:
+    far = (0, 50, 50, 700)
+    instances = {member: InstanceSettings(1, path_cost) for member, path_cost in enumerate(far)}
+    bench = Bench(Settings(policy=Spread(), instances=instances, stale_after=SECOND))
+    starts: dict[int, int] = {}
+    for what, member, passed, backlog in happens:
+        bench.now += passed
+        if what == "report":
+            bench.report(member, backlog=backlog, service_interval=20)
+            # With what was sent and not received, which counts as on its way.
+            starts[member] = SPREAD_BEST - bench.steering.probe(bench.now, member).rank
+        elif starts:
+            soonest = {one: max(start, bench.now + far[one]) for one, start in starts.items()}
+            _, chosen, _ = bench.request()
+            assert chosen is not None and soonest[chosen] == min(soonest.values())
+            starts[chosen] = soonest[chosen] + 20
+
+
+class TestEvidence:
+    """`single` with a margin of 400 that takes three clear reports."""
+
+    LASTING = replace(STEADY, policy=Single(margin=400, dwell=0, evidence=3))
+
+    def test_no_single_report_moves_it_however_clear(self) -> None:
+        bench = Bench(self.LASTING)
+        bench.report(0)
+        bench.report(1)
+        for _ in range(20):
+            assert bench.report(0, cpu=65535) == []
+            assert bench.report(0) == []
+
+    def test_what_lasts_moves_it(self) -> None:
+        bench = Bench(self.LASTING)
+        bench.report(0)
+        bench.report(1)
+        moves = [bench.report(0, cpu=600) for _ in range(6)]
+        assert moves == [[]] * 5 + [[(Reason.BETTER, 0, 1)]]
+
+    def test_a_margin_of_nothing_needs_no_evidence(self) -> None:
+        bench = Bench(replace(STEADY, policy=Single(margin=0, dwell=0)))
+        bench.report(0)
+        bench.report(1)
+        assert bench.report(0, cpu=1) == [(Reason.BETTER, 0, 1)]
+
+    def test_a_start_that_comes_too_late_needs_neither_evidence_nor_dwell(self) -> None:
+        bench = Bench(replace(STEADY, policy=Single(margin=400, dwell=DWELL, start_within=9000)))
+        bench.report(0)
+        bench.report(1, cpu=900)
+        assert bench.report(0, backlog=9000) == []
+        assert bench.report(0, backlog=9001) == [(Reason.LATE_START, 0, 1)]
+        bench.report(0, backlog=9001)
+        assert bench.report(1, backlog=9002) == [], "nobody starts it in time"
+
+    def test_since_when_it_has_lasted(self) -> None:
+        bench = Bench(self.LASTING)
+        bench.report(0)
+        bench.report(1)
+        for _ in range(2):
+            bench.now += 10
+            bench.report(0)
+        quiet = bench.now
+        for _ in range(2):
+            bench.now += 10
+            bench.report(0, cpu=700)
+        probe = bench.steering.probe(bench.now, 1)
+        assert (probe.evidence, probe.since) == (600, quiet)
 
 
 class TestAcceptance:

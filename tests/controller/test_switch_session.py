@@ -53,7 +53,7 @@ def fabric_at(target: Target, *, dwell_ms: int = 0, stale_after_ms: int = 3_600_
         name: service.model_copy(
             update={
                 "stale_after_ms": stale_after_ms,
-                "policy": replace(service.policy, dwell=dwell_ms * US_PER_MS),
+                "policy": replace(service.policy, dwell=dwell_ms * US_PER_MS, evidence=0),
             }
         )
         for name, service in fabric.services.items()

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from controller.operator import tables
-from controller.operator.documents import Status
+from controller.operator import explanation, tables
+from controller.operator.documents import ServiceStatus, Status
 from tests.controller_app.support import ROOT
 from tests.patience import PATIENCE
 
@@ -110,3 +111,65 @@ def test_the_table_shows_hosts_ranks_holds_and_what_is_not_connected() -> None:
     (node,) = (line for line in lines if line.startswith("edge1"))
     assert "under way: download 42 %" in node
     assert node.strip().endswith("Web NEW (waits for Disk, which is BROKEN), Cache RUNNING (not ready)")
+
+
+def explained(host: dict[str, Any], other: dict[str, Any], **evidence: float) -> list[str]:
+    """Why new work goes where it goes, of a service with two instances and a margin of 600."""
+    instance = {
+        "member": 0,
+        "status": "ready",
+        "rank": 65535,
+        "age_us": 4200,
+        "epoch": 3,
+        "sequence": 17,
+        "steered_packets": 9,
+        "eligible": True,
+        "draining": False,
+    }
+    service = ServiceStatus.model_validate(
+        {
+            "policy": "single",
+            "host": "edge1",
+            "held": False,
+            "held_on": None,
+            "held_for_s": None,
+            "instances": {"edge1": instance | host, "edge2": instance | other},
+            "evidence": {"margin": 600, "reports": 0, "needed": 6, "lasted_us": 0, "start_within_us": 0} | evidence,
+        }
+    )
+    console = Console(width=120, record=True)
+    console.print(explanation.of("detect", service))
+    return console.export_text().splitlines()
+
+
+def test_explain_says_which_part_made_the_difference_and_since_when() -> None:
+    lines = explained(
+        {"rank": 64635, "load": {"cpu": 605, "queue": 320, "path_cost": 0}, "backlog_us": 41_000},
+        {"rank": 65505, "load": {"cpu": 25, "queue": 0, "path_cost": 30}, "backlog_us": 0},
+        reports=2.5,
+        lasted_us=38_000,
+    )
+    (head,) = (line for line in lines if line.startswith("NODE"))
+    assert head.split() == ["NODE", "STATUS", "RANK", "LOAD", "cpu", "queue", "path_cost", "BACKLOG", "ms", "AGE", "ms"]
+    (row,) = (line for line in lines if line.startswith("edge1 "))
+    assert row.split() == ["edge1", "host", "ready", "64635", "925", "605", "320", "0", "41.0", "4.2"]
+    assert lines[-2] == "edge2 is better than edge1 by 870: edge1 has cpu +580, queue +320, path_cost -30."
+    assert lines[-1] == "The margin is 600; evidence for another host: 2.5 of 6 reports, for 38 ms."
+
+
+@pytest.mark.parametrize(
+    ("host", "other", "told"),
+    [
+        ({"rank": 65135, "load": {"cpu": 400}}, {}, "nothing speaks for another host"),
+        ({}, {"rank": 65035, "load": {"cpu": 500}}, "edge1 is better than edge2 by 500: edge2 has cpu +500."),
+        ({}, {"rank": 0, "status": "not_ready"}, "edge2 is not eligible: not_ready."),
+        (
+            {"rank": 2, "backlog_us": 250_000},
+            {"rank": 2},
+            "edge1 would start new work too late: its backlog is 250.0 ms.",
+        ),
+        ({}, {}, "edge2 is as good as edge1."),
+    ],
+)
+def test_explain_tells_what_else_decides(host: dict[str, Any], other: dict[str, Any], told: str) -> None:
+    assert told in "\n".join(explained(host, other))

@@ -13,6 +13,7 @@ import pytest
 from softswitch.engine.engine import Engine
 
 from controller.switches.entries import Act
+from hitless.steering.policies import Single
 from hitless.wire.report import Report
 from hitless.words import FLOWS_PER_WAY
 from p4src.build import P4INFO, PIPELINE, ROOT
@@ -52,7 +53,7 @@ class Fed:
             self.duel.write(place, act)
         for port in world.PORTS[1:]:
             self.duel.write(world.speaks(port, 0, 0), world.speak())
-        policies = [Act("spread", (("load_penalty", 0),)), Act("single", (("margin", 0), ("dwell", 0)))]
+        policies = [Act("spread", (("load_penalty", 0),)), Act("single", Single(0, 0, 0).params)]
         policies += [Act("two_choices"), Act("round_robin"), Act("random_choice")]
         for service, policy in zip(SERVICES, policies, strict=True):
             params = {"affinity": service.affinity, "members": 64, "idle_after": SECOND, "stale_after": 2**40}

@@ -22,6 +22,7 @@ PLAIN_POLICIES = [policy() for policy in POLICIES if policy not in (Single, Spre
 """Those without a rule that varies their parameters."""
 SHIFTS = st.sampled_from([0, 0, 1, 8, 16, 17, 31])
 DWELLS = st.sampled_from([0, 0, 1, 1000, 200_000, 2**48 - 1])
+STARTS = st.sampled_from([0, 0, 1, 899, 200_000, 2**48 - 1])
 PATIENCE = st.sampled_from([200_000, SECOND, SECOND, 0, 3 * SECOND, 60 * SECOND])
 ENDS = st.sampled_from([{"draining": True}, {"ready": False}, {"cpu": 900}])
 EVERYTHING = Share()
@@ -106,10 +107,16 @@ class Machine(Traffic):
         """Put a service under a policy."""
         self.duel.write(world.of_service("policies", service), Act(policy.action, policy.params))
 
-    @rule(service=services, margin=st.sampled_from([0, 0, 10, 400, 2**48 - 1]), dwell=DWELLS)
-    def single(self, service: Kind, margin: int, dwell: int) -> None:
+    @rule(
+        service=services,
+        margin=st.sampled_from([0, 0, 10, 400, 2**48 - 1]),
+        dwell=DWELLS,
+        evidence=st.sampled_from([0, 0, 1, 2, 255]),
+        start_within=STARTS,
+    )
+    def single(self, service: Kind, margin: int, dwell: int, evidence: int = 0, start_within: int = 0) -> None:
         """One host at a time."""
-        self.choose_by(service, Single(margin, dwell))
+        self.choose_by(service, Single(margin, dwell, evidence, start_within))
 
     @rule(service=services, policy=st.sampled_from(PLAIN_POLICIES))
     def plain_policy(self, service: Kind, policy: Policy) -> None:
@@ -167,7 +174,7 @@ class Machine(Traffic):
         """An instance comes, or gets another generation, or is between two."""
         act = world.bind(service, member, bound, cost, copies, authenticate, doubted)
         self.duel.write(world.binding(service, member), act)
-        self.duel.write(world.instance(service, member), world.at_node(member, placed))
+        self.duel.write(world.instance(service, member), world.at_node(member, placed, cost))
 
     @rule(service=services, member=members, which=st.sampled_from(["bindings", "instances"]), back=st.booleans())
     def withdraw(self, service: Kind, member: int, which: str, back: bool) -> None:
@@ -194,15 +201,33 @@ class Machine(Traffic):
 
     # What seldom happens by itself
 
-    @rule(service=services, others=SOME, end=ENDS, margin=st.sampled_from([0, 0, 10, 899, 900]), dwell=DWELLS)
-    def step_down(self, service: Kind, others: list[int], end: dict[str, int], margin: int, dwell: int) -> None:
-        """A host has reason to make room for others, twice."""
+    @rule(
+        service=services,
+        others=SOME,
+        end=ENDS,
+        margin=st.sampled_from([0, 0, 10, 449, 450, 899, 900]),
+        dwell=DWELLS,
+        evidence=st.integers(0, 3),
+        start_within=STARTS,
+    )
+    def step_down(
+        self,
+        service: Kind,
+        others: list[int],
+        end: dict[str, int],
+        margin: int,
+        dwell: int,
+        evidence: int,
+        start_within: int,
+    ) -> None:
+        """A host has reason to make room for others, twice, and says so two times."""
         self.score(service, (0, OFF, OFF, OFF, OFF), 0)
-        self.single(service, margin, dwell)
+        self.single(service, margin, dwell, evidence, start_within)
         for _ in range(2):
             self.round_of_reports(service, others, (0, 0, 0))
             host = self.duel.model.probe(self.duel.now, service.index, 0).host
             if host is not None:
+                self.tell(service, host, **end)
                 self.tell(service, host, **end)
             self.requests(service, [(0, 0x02), (1, 0x10)])
 

@@ -8,7 +8,7 @@ the contract.
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from controller.switches.entries import Act, Place
 from hitless import words
@@ -156,7 +156,7 @@ class Switch:
         self._service(index).settings = Settings(
             policy=policy_of(self._actions[Place("policies", (("service", index),))], policies),
             instances={
-                member: InstanceSettings(entry["generation"])
+                member: InstanceSettings(entry["generation"], entry["path_cost"])
                 for member in range(MEMBERS)
                 if (entry := self._entry("instances", instance=index << MEMBER_BITS | member)) is not None
             },
@@ -412,9 +412,12 @@ def _work(packet: Packet, index: int, affinity: Affinity) -> Work | None:
 
 def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes:
     """The packet-in header that answers a probe."""
+    report = probe.report or Report(service_id=0, node_id=0, epoch=0, sequence=0, ready=False)
+    told = {field.name for field in fields(Report)} & dict(PACKET_IN_LAYOUT).keys()
     return PACKET_IN.pack(
         {
             **asked,
+            **{name: getattr(report, name) for name in told},
             "op": PacketInOp.PROBE,
             "status": probe.status,
             "eligible": probe.eligible,
@@ -424,11 +427,12 @@ def _answer(probe: Probe, own: int, now: int, asked: Mapping[str, int]) -> bytes
             "sequence": probe.sequence,
             "sent": probe.sent,
             "own": own,
-            "received": probe.received,
-            "held": probe.held,
+            "held": report.queue_depth + report.in_flight,
             "host": NO_MEMBER_16 if probe.host is None else probe.host,
             "best": NO_MEMBER_16 if probe.best is None else probe.best,
             "best_rank": probe.best_rank,
             "now": now,
+            "evidence": probe.evidence,
+            "since": probe.since,
         }
     )

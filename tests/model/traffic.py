@@ -11,6 +11,7 @@ from tests.model.duel import Duel
 from tests.model.world import MEMBERS, PORTS, SERVICES, Kind
 
 WORDS = st.one_of(st.integers(0, 65535), st.sampled_from([0, 1, 2, 500, 65535]))
+WORKERS = st.sampled_from([0, 1, 2, 3, 65535])
 LONG_WORDS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 1000, 50_000, 2**31, 2**32 - 1]))
 SERIALS = st.sampled_from([1, 1, 1, 1, 1, 2, 0, -1, 2**31 - 1, 2**31, 2**31 + 1])
 RESTARTS = st.sampled_from([0] * 12 + [1, -1, 2**31, 2**31 - 1])
@@ -57,7 +58,7 @@ class Traffic(RuleBasedStateMachine):
         draining=st.sampled_from([False, False, False, True]),
         step=SERIALS,
         restart=RESTARTS,
-        words=st.tuples(WORDS, WORDS, WORDS, WORDS, WORDS, WORDS),
+        words=st.tuples(WORDS, WORDS, WORDS, WORDS, WORDS, WORKERS),
         long_words=st.tuples(LONG_WORDS, LONG_WORDS),
         received=st.integers(0, 20),
         in_flight=WORDS,

@@ -196,12 +196,12 @@ def instance(service: Kind, member: int) -> Place:
     return Place("instances", (("instance", service.index << MEMBER_BITS | member),))
 
 
-def at_node(member: int, generation: int) -> Act:
+def at_node(member: int, generation: int, path_cost: int = 0) -> Act:
     """Where an instance lives: the last one's node is behind a tunnel."""
+    params, cost = (("node", node_address(member)), ("generation", generation)), ("path_cost", path_cost)
     if member == REMOTE:
-        params = (("node", node_address(member)), ("generation", generation))
-        return Act("at_remote_node", (*params, ("tunnel_source", GATEWAY), ("path_mtu", PATH_MTU)))
-    return Act("at_node", (("node", node_address(member)), ("generation", generation)))
+        return Act("at_remote_node", (*params, ("tunnel_source", GATEWAY), ("path_mtu", PATH_MTU), cost))
+    return Act("at_node", (*params, cost))
 
 
 def binding(service: Kind, member: int) -> Place:

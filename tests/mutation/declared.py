@@ -37,7 +37,7 @@ EQUIVALENT: dict[str, str] = {
         "a header that is not there is not sent, whatever is written to it"
     ),
     "outcome.p4 Outcome: meta.passes < MAX_RESUBMITS": (
-        "each round takes out one of 64 members: nothing goes round more often"
+        "each round takes out or puts off another of 64 members: nothing goes round more often"
     ),
 }
 """Guards without which the program does the same, by name, and why. `make mutate` tries them all the same."""

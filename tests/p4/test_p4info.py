@@ -56,7 +56,7 @@ ACTIONS = {
         "score",
         {"w_cpu": 8, "w_memory": 8, "w_queue": 8, "busy_after": 16, "w_interval": 8, "w_contention": 8},
     ),
-    0x01000013: ("single", {"margin": 48, "dwell": 48}),
+    0x01000013: ("single", {"margin": 48, "dwell": 48, "evidence": 8, "start_within": 48}),
     0x01000014: ("spread", {"load_penalty": 8}),
     0x01000015: ("pinned", {"member": 6}),
     0x01000016: ("no_policy", {}),
@@ -71,8 +71,11 @@ ACTIONS = {
         },
     ),
     0x01000021: ("unbound", {}),
-    0x01000030: ("at_node", {"node": 32, "generation": 8}),
-    0x01000031: ("at_remote_node", {"node": 32, "generation": 8, "tunnel_source": 32, "path_mtu": 16}),
+    0x01000030: ("at_node", {"node": 32, "generation": 8, "path_cost": 16}),
+    0x01000031: (
+        "at_remote_node",
+        {"node": 32, "generation": 8, "tunnel_source": 32, "path_mtu": 16, "path_cost": 16},
+    ),
     0x01000040: ("forward", {"port": 9, "source": 48, "destination": 48}),
     0x01000041: ("no_route", {}),
     0x01000050: ("decapsulate", {"port": 9}),
@@ -118,7 +121,8 @@ PACKET_OUT = {"op": 8, "port": 16, "service": 16, "member": 16}
 PACKET_IN = {
     "op": 8, "port": 16, "service": 16, "member": 16, "status": 8, "eligible": 8, "rank": 48, "age": 48, "epoch": 32,
     "sequence": 32, "sent": 32, "own": 32, "received": 32, "held": 32, "host": 16, "best": 16,
-    "best_rank": 48, "now": 48,
+    "best_rank": 48, "now": 48, "evidence": 64, "since": 48,
+    "cpu": 16, "cpu_own": 16, "memory": 16, "queue_depth": 16, "backlog": 32, "service_interval": 32,
 }  # fmt: skip
 DIGEST = {
     "service": 8, "reason": 8, "from_member": 8, "to_member": 8, "from_rank": 48, "to_rank": 48, "switch_time": 48,

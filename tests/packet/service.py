@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from tests.packet.bench import Bench
 
 
+DEFAULTS = {"single": {"evidence": 0, "start_within": 2**48 - 1}}
+"""What a policy gets unless a test says: one report moves a host, and no backlog does."""
+
+
 @dataclass(frozen=True)
 class Keys:
     """The keys that a binding's reports may be signed with; the id 0 is no key."""
@@ -120,7 +124,8 @@ class Service:
         )
 
     def _policies(self) -> Any:
-        return entry("policies", self.policy[0], match={"service": self.index}, **self.policy[1])
+        name, arguments = self.policy
+        return entry("policies", name, match={"service": self.index}, **DEFAULTS.get(name, {}) | arguments)
 
     def binding(
         self,
@@ -159,6 +164,7 @@ class Service:
             match={"instance": self.index << MEMBER_BITS | member},
             node=node_address(member),
             generation=generation,
+            path_cost=self.path_costs.get(member, 0),
         )
 
     def answers(self, member: int) -> Any:

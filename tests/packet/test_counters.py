@@ -45,7 +45,7 @@ def test_what_is_dropped_is_not_counted_as_steered(bench: Bench) -> None:
         fy.P4TableEntry(
             "instances",
             match=fy.P4TableMatch(instance=service.index << 6),
-            action=fy.P4TableAction("at_node", node="192.0.2.1", generation=1),
+            action=fy.P4TableAction("at_node", node="192.0.2.1", generation=1, path_cost=0),
         )
     )
     bench.told(1, service.datagram(), "NO_ROUTE")

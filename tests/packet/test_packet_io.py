@@ -97,7 +97,8 @@ def test_a_probe_of_nobody_says_so(bench: Bench) -> None:
     assert told == {
         "op": 1, "port": 0, "service": 255, "member": 63, "status": 0, "eligible": 0, "rank": 0, "age": 2**48 - 1,
         "epoch": 0, "sequence": 0, "sent": 0, "own": 0, "received": 0, "held": 0, "host": 0xFFFF,
-        "best": 0xFFFF, "best_rank": 0,
+        "best": 0xFFFF, "best_rank": 0, "evidence": 0, "since": 0, "cpu": 0, "cpu_own": 0, "memory": 0,
+        "queue_depth": 0, "backlog": 0, "service_interval": 0,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from tests.packet.layout import node_address, node_mac, node_port
 from tests.packet.service import Service
 
 FIRST, BETTER, DRAINING, STALE, GONE, EVICT_STALE, EVICT_GONE = 1, 2, 3, 5, 6, 8, 9
-NOT_READY = 4
+NOT_READY, LATE_START = 4, 25
 LONG = 60_000_000
 pytestmark = pytest.mark.frozen
 
@@ -147,6 +147,113 @@ def test_it_dwells_before_it_moves_again(bench: Bench) -> None:
     assert service.host() == 1
     move = service.digests(2)[1]
     assert (move["reason"], move["switch_time"] - start) == (BETTER, 300_000)
+
+
+def lasting(bench: Bench, evidence: int = 3, dwell: int = 0) -> Service:
+    """A service that takes so many reports to move, with member 0 as its host and member 1 as good."""
+    service = single(bench)
+    service.set_policy("single", margin=400, dwell=dwell, evidence=evidence)
+    return service
+
+
+def test_one_report_is_no_evidence(bench: Bench) -> None:
+    service = lasting(bench)
+    for cpu in (1000, 0, 1000, 0, 401, 399, 1000, 1000, 0):
+        service.report(0, cpu=cpu)
+        assert service.host() == 0
+    for cpu, host in ((1000, 0), (1000, 1)):
+        service.report(0, cpu=cpu)
+        assert service.host() == host
+    assert reasons(service, 2) == [FIRST, BETTER]
+
+
+def test_what_is_less_clear_takes_longer(bench: Bench) -> None:
+    service = lasting(bench)
+    hosts = []
+    for _ in range(6):
+        service.report(0, cpu=600)
+        hosts.append(service.host())
+    assert hosts == [0, 0, 0, 0, 0, 1], "half as clear, twice as long"
+
+
+def test_reports_of_others_are_no_evidence_about_the_host(bench: Bench) -> None:
+    service = lasting(bench)
+    service.report(0, cpu=1000)
+    for member in (1, 2, 1, 2, 1):
+        service.report(member, cpu=member)
+    assert service.host() == 0
+    service.report(0, cpu=1000)
+    service.report(0, cpu=1000)
+    assert service.host() == 1
+
+
+def test_evidence_is_kept_through_the_dwell_and_no_longer_than_it_lasts(bench: Bench) -> None:
+    service = lasting(bench, dwell=300_000)
+    for _ in range(50):
+        service.report(0, cpu=1000)
+    for _ in range(3):
+        service.report(0)
+    bench.pass_time(0.3)
+    service.report(0, cpu=1000)
+    assert service.host() == 0, "three quiet reports take away what any number have brought"
+    for _ in range(2):
+        service.report(0, cpu=1000)
+    assert service.host() == 1
+
+
+def test_evidence_against_a_host_says_nothing_about_the_next(bench: Bench) -> None:
+    service = lasting(bench)
+    for _ in range(3):
+        service.report(0, cpu=1000)
+    assert service.host() == 1
+    assert service.probe(0)["evidence"] == 0
+    service.report(0)
+    for host in (1, 1, 0):
+        service.report(1, cpu=1000)
+        assert service.host() == host
+
+
+def test_a_probe_tells_what_speaks_for_another_host_and_since_when(bench: Bench) -> None:
+    service = lasting(bench)
+    service.report(0)
+    quiet = service.probe(0)["now"]
+    bench.pass_time(0.02)
+    service.report(0, cpu=1000)
+    bench.pass_time(0.02)
+    service.report(0, cpu=500)
+    told = service.probe(1)
+    assert (told["evidence"], told["since"], told["now"] - told["since"]) == (500, quiet, 40_000)
+
+
+def test_it_moves_at_once_where_work_would_start_too_late(bench: Bench) -> None:
+    service = single(bench)
+    service.set_policy("single", margin=400, dwell=LONG, evidence=255, start_within=200_000)
+    service.report(0, backlog=200_000)
+    assert service.host() == 0
+    service.report(0, backlog=200_001)
+    assert service.host() == 1
+    move = service.digests(2)[1]
+    assert (move["reason"], move["from_rank"], move["to_rank"]) == (LATE_START, 2, 65535)
+
+
+@pytest.mark.parametrize(("interval", "concurrency", "limit"), [(1000, 1, 300_000), (10_000, 2, 320_000)])
+def test_what_is_too_late_follows_from_the_service(bench: Bench, interval: int, concurrency: int, limit: int) -> None:
+    service = single(bench, stale_after=0.3)
+    service.set_policy("single", margin=400, dwell=LONG, evidence=255, start_within=0)
+    for backlog, host in ((limit, 0), (limit + 1, 1)):
+        service.report(0, backlog=backlog, service_interval=interval, concurrency=concurrency)
+        assert service.host() == host, "a stale_after, and 16 service times"
+
+
+def test_it_stays_where_work_would_start_no_sooner_elsewhere(bench: Bench) -> None:
+    service = single(bench)
+    service.set_policy("single", margin=0, dwell=0, evidence=0, start_within=200_000)
+    service.report(1, backlog=300_000)
+    service.report(0, backlog=900_000)
+    service.report(2, draining=True)
+    assert service.host() == 0
+    service.report(2, cpu=65535)
+    assert service.host() == 2, "the busiest starts it in time"
 
 
 def test_it_leaves_a_draining_host_at_once(bench: Bench) -> None:

@@ -91,8 +91,65 @@ def test_a_restarted_node_starts_from_nothing(bench: Bench) -> None:
     assert start(service, 0) == SECOND
 
 
+FAR = 4_000
+"""Of a path (µs)."""
+
+
+def test_the_way_there_and_what_is_there_pass_at_the_same_time(bench: Bench) -> None:
+    service = spread(bench, path_costs={0: FAR})
+    for backlog, expected in ((0, FAR), (FAR - 1, FAR), (FAR + 1, FAR + 1)):
+        service.report(0, backlog=backlog)
+        assert start(service, 0) == expected
+
+
+@pytest.mark.parametrize("age", [0.0, 0.003, 0.004, 0.0041, 1.0, 30.0])
+def test_an_idle_remote_instance_gets_nothing_while_a_local_one_is_free(bench: Bench, age: float) -> None:
+    service = spread(bench, path_costs={0: FAR, 2: FAR - 1})
+    service.report(0, service_interval=100)
+    service.report(2, service_interval=100)
+    bench.pass_time(age)
+    service.report(1, service_interval=100)
+    for _ in range(12):
+        assert service.ask() == 1
+        bench.pass_time(0.001)
+
+
+def test_a_remote_instance_gets_work_that_a_local_one_would_start_later(bench: Bench) -> None:
+    service = spread(bench, path_costs={0: FAR, 2: FAR - 1})
+    for member, interval in ((0, 5000), (2, 5000), (1, 3000)):
+        service.report(member, service_interval=interval)
+    bench.pass_time(1)
+    # Starts in µs from now: 1 at 0, 3000, 6000; 2 at 3999, 8999; 0 at 4000, 9000.
+    assert [service.ask() for _ in range(6)] == [1, 1, 2, 0, 1, 2]
+
+
+def test_the_only_instance_serves_from_afar(bench: Bench) -> None:
+    service = spread(bench, path_costs={0: FAR})
+    service.report(0, service_interval=100)
+    for _ in range(3):
+        bench.pass_time(1)
+        assert service.ask() == 0
+        told = service.probe(0)
+        assert BEST - told["rank"] == told["now"] + FAR + 100
+
+
+def test_flows_and_draining_instances_are_not_put_off(bench: Bench) -> None:
+    service = spread(bench, path_costs={0: FAR}, protocol="tcp")
+    service.report(0, service_interval=100)
+    assert service.member_of(service.segment("S")) == 0
+    service.report(1, service_interval=100)
+    bench.pass_time(1)
+    before = service.probe(0)["rank"]
+    assert service.member_of(service.segment("A")) == 0
+    assert service.probe(0)["rank"] == before
+    service.report(1, ready=False)
+    service.report(0, draining=True)
+    assert service.member_of(service.segment("S", sport=5001)) == 0
+    assert service.probe(0)["rank"] == 1
+
+
 @pytest.mark.parametrize(("load_penalty", "expected"), [(31, 7), (0, 7 + 300), (10, 7 + (300 << 10))])
-def test_path_cost_and_load_are_penalties(bench: Bench, load_penalty: int, expected: int) -> None:
+def test_a_load_is_a_penalty_beside_the_way_there(bench: Bench, load_penalty: int, expected: int) -> None:
     service = spread(bench, load_penalty=load_penalty, path_costs={0: 7})
     service.report(0, cpu=500, cpu_own=200)
     assert start(service, 0) == expected

@@ -106,6 +106,7 @@ def test_about_a_packet_that_was_to_go_through_a_tunnel(bench: Bench) -> None:
             generation=1,
             tunnel_source=GATEWAY,
             path_mtu=1500,
+            path_cost=0,
         )
     )
     service.report(0)

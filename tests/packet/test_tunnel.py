@@ -30,6 +30,7 @@ def remote(service: Service, member: int, path_mtu: int = 1500, generation: int 
         generation=generation,
         tunnel_source=SOURCE,
         path_mtu=path_mtu,
+        path_cost=service.path_costs.get(member, 0),
     )
 
 
