@@ -5,9 +5,11 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
+TEST_STAMP  := $(VENV)/.tests-installed
 SHELL_VENV  := .venv-shell
 CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
-SUDO        := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
+# Without sudo, what needs root says so itself.
+SUDO        := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo --preserve-env=PATH))
 
 TARGET   ?= softswitch
 FABRIC   ?= topologies/pair.yaml
@@ -33,34 +35,40 @@ help: ## list the targets
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
-setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+setup: ready $(TEST_STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "setup: all is there")
+
+# What runs the system, without what tests it.
+.PHONY: ready
+ready: $(STAMP)
 	@topologies/install.sh
 
-$(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
+$(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh topologies/environment.py
 	@topologies/install.sh
-	@echo "setting up $(VENV)"
-	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --editable ./softswitch # in place of a copy of it
+	@$(SYSTEM_PYTHON) topologies/environment.py $(VENV) --compile \
+	  --group apps --group experiments --editable . --editable softswitch
+	@touch $@
+
+$(TEST_STAMP): $(STAMP)
+	@$(SYSTEM_PYTHON) topologies/environment.py $(VENV) --group test
 	@touch $@
 
 .PHONY: run
-run: setup ## move a function between two edge nodes, live, and measure it
+run: ready ## move a function between two edge nodes, live, and measure it
 	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
 	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: setup ## compare the steering policies on a real switch (a quarter of an hour)
+experiment: ready ## compare the steering policies on a real switch (a quarter of an hour)
 	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
 
 .PHONY: bench
-bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
+bench: ready ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 	@$(SUDO) $(PYTHON) -m experiments idle
 
 .PHONY: chaos
-chaos: setup ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
+chaos: ready ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
 	@$(SUDO) $(PYTHON) -m experiments chaos $(if $(COUNT),--count $(COUNT)) $(if $(KINDS),--kinds "$(KINDS)") \
 	  $(if $(WRK),--wrk) $(if $(filter file,$(origin FABRIC)),,--fabric $(FABRIC)) $(ARGS) \
 	  --target $(TARGET) --minutes $(or $(MINUTES),5) --seed $(SEED)
@@ -108,14 +116,13 @@ docs: setup ## write docs/fabric.md from the fabric file's schema
 	@$(PYTHON) -m controller.fabric.document
 
 .PHONY: up
-up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
+up: ready ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
 	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) --target $(TARGET)
 
 .PHONY: shell
-shell: setup ## p4runtime-shell against the running switch
-	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) -m venv $(SHELL_VENV) \
-	  && $(SHELL_VENV)/bin/python -m pip install -q --upgrade "pip>=25.1" \
-	  && $(SHELL_VENV)/bin/python -m pip install -q --group shell && touch $(SHELL_VENV)/.installed; }
+shell: ready ## p4runtime-shell against the running switch
+	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) topologies/environment.py $(SHELL_VENV) --group shell \
+	  && touch $(SHELL_VENV)/.installed; }
 	@$(SUDO) $(PYTHON) -m topologies shell --fabric $(FABRIC) --python $(SHELL_VENV)/bin/python
 
 .PHONY: clean
