@@ -13,12 +13,14 @@ SUDO        := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),su
 
 TARGET   ?= softswitch
 FABRIC   ?= topologies/pair.yaml
+APPS     ?= apps
 MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
 DURATION ?= 70
 RATE     ?=
 SEED     ?= 1
+APP_FOLDERS := $(foreach folder,$(APPS),--apps $(folder))
 # Tests that bring up the whole system, of which a machine has one, run one after another with the machine to themselves.
 # The others wait more than they work: two at a time, by file.
 ON_THE_FABRIC := tests/integration tests/docs/test_commands.py tests/faults/test_chaos.py
@@ -29,9 +31,10 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file MODE=in-network|reconfiguration|both STEERING=on|off"
+	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file APPS='folder ...'
+	@echo "                     MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
-	@echo "  knobs of make up:  TARGET FABRIC"
+	@echo "  knobs of make up:  TARGET FABRIC APPS"
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
@@ -55,8 +58,8 @@ $(TEST_STAMP): $(STAMP)
 
 .PHONY: run
 run: ready ## move a function between two edge nodes, live, and measure it
-	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
-	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
+	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) $(APP_FOLDERS) --target $(TARGET) --mode $(MODE) \
+	  --steering $(STEERING) --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
 experiment: ready ## compare the steering policies on a real switch (a quarter of an hour)
@@ -117,7 +120,7 @@ docs: setup ## write docs/fabric.md from the fabric file's schema
 
 .PHONY: up
 up: ready ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
-	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) --target $(TARGET)
+	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) $(APP_FOLDERS) --target $(TARGET)
 
 .PHONY: shell
 shell: ready ## p4runtime-shell against the running switch

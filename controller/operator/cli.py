@@ -53,6 +53,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 force_option = click.option("--force", is_flag=True, help="Even if the instance there cannot serve now.")
 
 
+def components_option(*, default: tuple[str, ...]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Where the components are."""
+    return click.option(
+        "--components",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        default=default,
+        show_default=True,
+        help="Folder of a component, or of components; may be given again.",
+    )
+
+
 class _Group(click.Group):
     """Turns the errors that a user can mend into one message and an exit code."""
 
@@ -95,7 +107,7 @@ main.add_command(authority)
 
 @main.command("controller")
 @click.argument("fabric", type=click.Path(path_type=Path))
-@click.option("--components", type=click.Path(path_type=Path), required=True, help="Folder of component folders.")
+@components_option(default=("apps",))
 @click.option("--mode", type=click.Choice(get_args(Mode)), default=IN_NETWORK, show_default=True)
 @click.option(
     "--tls", type=click.Path(path_type=Path), help="Folder with bus/ and switches/, in place of the fabric file's tls."
@@ -113,7 +125,7 @@ main.add_command(authority)
 @click.option("--socket", "socket_path", **_SOCKET)
 def controller_command(
     fabric: Path,
-    components: Path,
+    components: tuple[Path, ...],
     mode: Mode,
     tls: Path | None,
     credentials: Path | None,
@@ -145,10 +157,10 @@ def controller_command(
 
 @main.command()
 @click.argument("fabric", type=click.Path(path_type=Path))
-@click.option("--components", type=click.Path(path_type=Path), help="Check the components below this folder too.")
-def check(fabric: Path, components: Path | None) -> None:
+@components_option(default=())
+def check(fabric: Path, components: tuple[Path, ...]) -> None:
     """Check a FABRIC file (and components); nothing is applied."""
-    from controller.fabric.file import load
+    from controller.fabric.file import load, refuse
     from controller.nodes import components as packing
     from controller.nodes import deployments
     from hitless.located import LocatedError
@@ -156,11 +168,14 @@ def check(fabric: Path, components: Path | None) -> None:
     try:
         checked = load(fabric)
         found = f"{fabric}: fabric {checked.name}: {len(checked.services)} services on {len(checked.nodes)} nodes"
-        if components is not None:
+        if components:
             packed = packing.pack_all(components, packing.base_url(checked))
-            deployments.check(checked, packed)
-            found += f"; {components}: {len(packed.all())} components"
-    except (LocatedError, deployments.DeploymentError) as error:
+            try:
+                deployments.check(checked, packed)
+            except deployments.DeploymentError as error:
+                refuse(fabric, error.found)
+            found += f"; {', '.join(map(str, components))}: {len(packed.all())} components"
+    except LocatedError as error:
         _fail(str(error), NOT_DONE)
     click.echo(f"{found}; no mistake found")
 
