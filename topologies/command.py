@@ -17,6 +17,7 @@ import click
 from controller.authority.plan import Realm
 from controller.authority.store import AuthorityStore
 from controller.fabric.file import load
+from controller.operator.invoke import NAMESPACES
 from hitless.located import LocatedError
 from hitless.mqtt.identities import CONTROLLER
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY
@@ -60,6 +61,7 @@ async def stay(fabric: Path, apps: Sequence[Path], target: str) -> None:
         await bed.ready(click.echo)
         click.echo(f"up; the logs are in {logs}. In another terminal:")
         click.echo(f"  HITLESS_SOCKET={bed.socket} {Path(sys.executable).parent}/hitless status")
+        click.echo(f"  {Path(sys.executable).parent}/hitless invoke {next(iter(bed.fabric.services))} BODY")
         for name in bed.fabric.hosts:
             click.echo(f"  on host {name}: nsenter --net=/proc/{bed.namespace(name)}/ns/net COMMAND")
         await bed.supervise(lambda text: click.echo(text, err=True))
@@ -72,7 +74,7 @@ async def stay(fabric: Path, apps: Sequence[Path], target: str) -> None:
 def shell(fabric: Path, name: str | None, python: str) -> None:
     """Open p4runtime-shell, as a backup client, on the running switch."""
     try:
-        where = json.loads((leftovers.RUNTIME / "namespaces.json").read_text())
+        where = json.loads((leftovers.RUNTIME / NAMESPACES).read_text())
     except FileNotFoundError:
         fail("no fabric is up: start one with `make up`, or run this while `make run` runs")
     loaded = load(fabric)

@@ -59,7 +59,7 @@ def troubled(status: Status) -> bool:
 
 
 def given_up(fabric: Fabric, status: Status, events: Callable[[], Iterable[Event]]) -> GivenUp | None:
-    """What a node has given up to bring up; None if nothing. `events`: all so far, which say why a deployment failed."""
+    """What a node has given up to bring up; None if nothing. `events` so far say why a deployment failed."""
     for node, seen in status.nodes.items():
         for name, state in seen.components.items():
             if state == ComponentState.BROKEN:

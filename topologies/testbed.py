@@ -23,6 +23,7 @@ from controller.fabric.file import Fabric, refuse
 from controller.nodes import deployments
 from controller.nodes.components import base_url, pack_all
 from controller.operator.client import Client, NoControllerError, RefusedError
+from controller.operator.invoke import NAMESPACES
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
 from hitless.files import write_atomic
@@ -32,7 +33,7 @@ from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, emitter_identity
 from hitless.tls import Identity
 from topologies import broker, cgroups, layout, leftovers, network
-from topologies.processes import Process, start, stop, tail
+from topologies.processes import Process, start, stop, tail, uninterrupted
 from topologies.readiness import GivenUp, given_up, missing, troubled
 from topologies.supervision import Ended, Start, Supervision
 
@@ -107,7 +108,7 @@ class Testbed:
         switches = [one.process.pid for one in self.network.switches if one.process is not None]
         pids = [*nodes, *switches, *(one.pid for one in self.processes)]
         leftovers.record(pids, self.fabric.nodes, self.runtime)
-        (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
+        (self.runtime / NAMESPACES).write_text(json.dumps(dict(network.namespaces(self.network))))
 
     def broker_settings(self, identity: str) -> BrokerSettings:
         """Where the broker is, for one who has this name there."""
@@ -284,13 +285,14 @@ async def testbed(
                 bed.start_agent(node)
             yield bed
         finally:
-            stop(list(reversed(bed.processes)))
-            net.stop()
-            for node in fabric.nodes:
-                bed.hierarchy.remove(node)
-            leftovers.forget(runtime)
-            (runtime / "namespaces.json").unlink(missing_ok=True)
-            shutil.rmtree(runtime / "authority", ignore_errors=True)
+            with uninterrupted():
+                stop(list(reversed(bed.processes)))
+                net.stop()
+                for node in fabric.nodes:
+                    bed.hierarchy.remove(node)
+                leftovers.forget(runtime)
+                (runtime / NAMESPACES).unlink(missing_ok=True)
+                shutil.rmtree(runtime / "authority", ignore_errors=True)
 
 
 def write_settings(bed: Testbed, access: str) -> None:

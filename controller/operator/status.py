@@ -9,6 +9,7 @@ from controller.nodes.view import NodeView
 from controller.operator import sentences
 from controller.operator.documents import (
     BrokerStatus,
+    CalledAt,
     InstanceStatus,
     NodeStatus,
     ServiceStatus,
@@ -20,7 +21,7 @@ from controller.operator.overrides import Override
 from controller.steering.doubts import Doubt
 from controller.steering.interface import InstanceView, Observation
 from controller.switches.view import SwitchState
-from hitless.modes import Mode
+from hitless.modes import RECONFIGURATION, Mode
 
 UNSEEN = InstanceView(status=None, rank=0, age_us=None, epoch=0, sequence=0, eligible=False)
 """An instance that nobody could ask about."""
@@ -107,8 +108,19 @@ def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str
         held_on=override.node if override else None,
         held_for_s=None if until is None else round(max(0.0, until - view.now), 3),
         instances={node: _instance(view, name, service, node, steered) for node in service.instances},
+        called_at=_called_at(view, name, service),
         share=_share(view, name, service),
     )
+
+
+def _called_at(view: View, name: str, service: Service) -> CalledAt | None:
+    address = service.address
+    if view.mode == RECONFIGURATION:
+        host = view.observed.hosts.get(name)
+        if host is None:
+            return None
+        address = view.fabric.hosts[host].address
+    return CalledAt(service_id=service.service_id, address=str(address), port=service.port, protocol=service.protocol)
 
 
 def _share(view: View, name: str, service: Service) -> ShareStatus | None:

@@ -27,7 +27,7 @@ from hitless.steering.units import US_PER_MS
 from hitless.wire.report import Report
 from hitless.words import MemberStatus, Reason
 from tests.controller.frames import report_frame
-from tests.controller.targets import Target, missing, running
+from tests.controller.targets import NAMES, Target, missing, running
 from tests.patience import PATIENCE, until_async
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
@@ -36,7 +36,7 @@ INJECT = 2
 Body = Callable[[], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(params=["bmv2", "softswitch"])
+@pytest.fixture(params=NAMES)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     reason = missing(request.param)
     if reason:
