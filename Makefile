@@ -5,18 +5,22 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
+TEST_STAMP  := $(VENV)/.tests-installed
 SHELL_VENV  := .venv-shell
 CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
-SUDO        := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH)
+# Without sudo, what needs root says so itself.
+SUDO        := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo --preserve-env=PATH))
 
 TARGET   ?= softswitch
 FABRIC   ?= topologies/pair.yaml
+APPS     ?= apps
 MODE     ?= in-network
 STEERING ?= on
 DISTURB  ?= cpu
 DURATION ?= 70
 RATE     ?=
 SEED     ?= 1
+APP_FOLDERS := $(foreach folder,$(APPS),--apps $(folder))
 # Tests that bring up the whole system, of which a machine has one, run one after another with the machine to themselves.
 # The others wait more than they work: two at a time, by file.
 ON_THE_FABRIC := tests/integration tests/docs/test_commands.py tests/faults/test_chaos.py
@@ -27,40 +31,47 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file MODE=in-network|reconfiguration|both STEERING=on|off"
+	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file APPS='folder ...'
+	@echo "                     MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
-	@echo "  knobs of make up:  TARGET FABRIC"
+	@echo "  knobs of make up:  TARGET FABRIC APPS"
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
-setup: $(STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+setup: ready $(TEST_STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "setup: all is there")
+
+# What runs the system, without what tests it.
+.PHONY: ready
+ready: $(STAMP)
 	@topologies/install.sh
 
-$(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh
+$(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh topologies/environment.py
 	@topologies/install.sh
-	@echo "setting up $(VENV)"
-	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --editable . --group apps --group experiments --group test
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --editable ./softswitch # in place of a copy of it
+	@$(SYSTEM_PYTHON) topologies/environment.py $(VENV) --compile \
+	  --group apps --group experiments --editable . --editable softswitch
+	@touch $@
+
+$(TEST_STAMP): $(STAMP)
+	@$(SYSTEM_PYTHON) topologies/environment.py $(VENV) --group test
 	@touch $@
 
 .PHONY: run
-run: setup ## move a function between two edge nodes, live, and measure it
-	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) --target $(TARGET) --mode $(MODE) --steering $(STEERING) \
-	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
+run: ready ## move a function between two edge nodes, live, and measure it
+	@$(SUDO) $(PYTHON) -m experiments run --fabric $(FABRIC) $(APP_FOLDERS) --target $(TARGET) --mode $(MODE) \
+	  --steering $(STEERING) --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: setup ## compare the steering policies on a real switch (a quarter of an hour)
+experiment: ready ## compare the steering policies on a real switch (a quarter of an hour)
 	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
 
 .PHONY: bench
-bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
+bench: ready ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 	@$(SUDO) $(PYTHON) -m experiments idle
 
 .PHONY: chaos
-chaos: setup ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
+chaos: ready ## kills, freezes, full disks, updates, hostile clients at random under load: was a request lost? (MINUTES=5)
 	@$(SUDO) $(PYTHON) -m experiments chaos $(if $(COUNT),--count $(COUNT)) $(if $(KINDS),--kinds "$(KINDS)") \
 	  $(if $(WRK),--wrk) $(if $(filter file,$(origin FABRIC)),,--fabric $(FABRIC)) $(ARGS) \
 	  --target $(TARGET) --minutes $(or $(MINUTES),5) --seed $(SEED)
@@ -108,14 +119,13 @@ docs: setup ## write docs/fabric.md from the fabric file's schema
 	@$(PYTHON) -m controller.fabric.document
 
 .PHONY: up
-up: setup ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
-	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) --target $(TARGET)
+up: ready ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on it
+	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) $(APP_FOLDERS) --target $(TARGET)
 
 .PHONY: shell
-shell: setup ## p4runtime-shell against the running switch
-	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) -m venv $(SHELL_VENV) \
-	  && $(SHELL_VENV)/bin/python -m pip install -q --upgrade "pip>=25.1" \
-	  && $(SHELL_VENV)/bin/python -m pip install -q --group shell && touch $(SHELL_VENV)/.installed; }
+shell: ready ## p4runtime-shell against the running switch
+	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) topologies/environment.py $(SHELL_VENV) --group shell \
+	  && touch $(SHELL_VENV)/.installed; }
 	@$(SUDO) $(PYTHON) -m topologies shell --fabric $(FABRIC) --python $(SHELL_VENV)/bin/python
 
 .PHONY: clean

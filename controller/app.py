@@ -17,7 +17,7 @@ from aiohttp import web
 from controller.authority.plan import Realm
 from controller.authority.watch import CertificateWatch, Peer
 from controller.controller import Controller
-from controller.fabric.file import Fabric, load
+from controller.fabric.file import Fabric, load, refuse
 from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
@@ -50,7 +50,8 @@ class Settings:
     """The command line of `hitless controller`."""
 
     fabric: Path
-    components: Path
+    components: tuple[Path, ...]
+    """Folders."""
     mode: Mode
     tls: Path | None
     credentials: Path | None
@@ -67,7 +68,7 @@ def run(settings: Settings) -> None:
         logging.getLogger(ours).setLevel(logging.DEBUG if settings.verbose else logging.INFO)
     try:
         asyncio.run(_main(settings))
-    except (LocatedError, deployments.DeploymentError, StateError, SwitchError, api.ApiError, MetricsError) as error:
+    except (LocatedError, StateError, SwitchError, api.ApiError, MetricsError) as error:
         raise StartError(str(error)) from error
 
 
@@ -75,7 +76,10 @@ async def _main(settings: Settings) -> None:
     fabric = _with_tls(load(settings.fabric), settings.tls)
     components = packing.pack_all(settings.components, packing.base_url(fabric))
     strategy = MODES[settings.mode]
-    deployments.check(fabric, components, at_node_addresses=strategy.at_node_addresses)
+    try:
+        deployments.check(fabric, components, at_node_addresses=strategy.at_node_addresses)
+    except deployments.DeploymentError as error:
+        refuse(settings.fabric, error.found)
     broker = _broker(fabric, settings.credentials)
     trust = _trust(fabric)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:

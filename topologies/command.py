@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,13 +16,15 @@ import click
 
 from controller.authority.plan import Realm
 from controller.authority.store import AuthorityStore
-from controller.fabric.file import FabricError, load
+from controller.fabric.file import load
+from controller.operator.invoke import NAMESPACES
+from hitless.located import LocatedError
 from hitless.mqtt.identities import CONTROLLER
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY
 from topologies import layout, leftovers, network, targets
 from topologies.processes import ProcessEnded, in_namespace
 from topologies.requirements import Unmet, check
-from topologies.testbed import REPOSITORY_ROOT, NotReady, testbed
+from topologies.testbed import APPS, REPOSITORY_ROOT, NotReady, testbed
 
 PAIR = REPOSITORY_ROOT / "topologies" / "pair.yaml"
 
@@ -33,30 +36,32 @@ def main() -> None:
 
 @main.command()
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True), default=PAIR, show_default=True)
+@click.option("--apps", type=click.Path(path_type=Path, exists=True), multiple=True, default=APPS, show_default=True)
 @click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
-def up(fabric: Path, target: str) -> None:
+def up(fabric: Path, apps: tuple[Path, ...], target: str) -> None:
     """Bring a fabric up and keep it running until Ctrl-C, for `hitless status`, `make shell`, curl and wrk."""
     try:
         check()
         targets.require(target)
         layout.load(fabric, bridged=False)
-        asyncio.run(stay(fabric, target))
-    except (Unmet, targets.TargetMissing, leftovers.Busy, FabricError, NotReady, ProcessEnded) as error:
+        asyncio.run(stay(fabric, apps, target))
+    except (Unmet, targets.TargetMissing, leftovers.Busy, LocatedError, NotReady, ProcessEnded) as error:
         fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("stopped; nothing is left behind", err=True)
 
 
-async def stay(fabric: Path, target: str) -> None:
+async def stay(fabric: Path, apps: Sequence[Path], target: str) -> None:
     """Bring up, say how to use it, wait for the end."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     logs = Path(tempfile.mkdtemp(prefix="hitless-logs-"))
-    async with testbed(fabric, logs, target=target, clients=["shell"]) as bed:
+    async with testbed(fabric, logs, target=target, clients=["shell"], components=apps) as bed:
         await bed.ready(click.echo)
         click.echo(f"up; the logs are in {logs}. In another terminal:")
         click.echo(f"  HITLESS_SOCKET={bed.socket} {Path(sys.executable).parent}/hitless status")
+        click.echo(f"  {Path(sys.executable).parent}/hitless invoke {next(iter(bed.fabric.services))} BODY")
         for name in bed.fabric.hosts:
             click.echo(f"  on host {name}: nsenter --net=/proc/{bed.namespace(name)}/ns/net COMMAND")
         await bed.supervise(lambda text: click.echo(text, err=True))
@@ -69,7 +74,7 @@ async def stay(fabric: Path, target: str) -> None:
 def shell(fabric: Path, name: str | None, python: str) -> None:
     """Open p4runtime-shell, as a backup client, on the running switch."""
     try:
-        where = json.loads((leftovers.RUNTIME / "namespaces.json").read_text())
+        where = json.loads((leftovers.RUNTIME / NAMESPACES).read_text())
     except FileNotFoundError:
         fail("no fabric is up: start one with `make up`, or run this while `make run` runs")
     loaded = load(fabric)

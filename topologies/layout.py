@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from controller.fabric import file as fabric_file
-from controller.fabric.file import Fabric, FabricError
-from hitless.located import Location, read
+from controller.fabric.file import Fabric
+from hitless.located import Location
 
 HOSTS_PREFIX = 24
 """Of the subnet that a host shares with its gateway."""
@@ -29,16 +29,8 @@ def load(path: Path, *, bridged: bool) -> Fabric:
     Raises FabricError: what cannot be laid out is told by line, as what is wrong in itself.
     """
     fabric = fabric_file.load(path)
-    refuse(path, list(obstacles(fabric, bridged=bridged)))
+    fabric_file.refuse(path, list(obstacles(fabric, bridged=bridged)))
     return fabric
-
-
-def refuse(path: Path, found: Sequence[Obstacle]) -> None:
-    """Raise FabricError if anything was found in a fabric file."""
-    if found:
-        source = read(path, FabricError)
-        mistakes = (source.mistake(location, problem) for location, problem in found)
-        raise FabricError(sorted(mistakes, key=lambda mistake: mistake.line))
 
 
 def obstacles(fabric: Fabric, *, bridged: bool) -> Iterator[Obstacle]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,19 @@ def _start(name: str, line: Sequence[str], log: Path, cwd: Path | None, nice: in
         with contextlib.suppress(OSError):
             Path(f"/proc/{handle.pid}/autogroup").write_text(str(nice))
     return Process(name, handle, log, line, cwd, nice)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C do nothing: who presses it again while all is taken down would leave the rest of it behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stop(processes: Sequence[Process], patience_s: float = 5.0) -> list[str]:

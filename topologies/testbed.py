@@ -19,26 +19,29 @@ from pydantic import BaseModel
 
 from controller.authority.plan import Realm, Subject, subjects
 from controller.authority.store import AuthorityStore
-from controller.fabric.file import Fabric
+from controller.fabric.file import Fabric, refuse
+from controller.nodes import deployments
+from controller.nodes.components import base_url, pack_all
 from controller.operator.client import Client, NoControllerError, RefusedError
-from controller.operator.documents import Status
+from controller.operator.invoke import NAMESPACES
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.settings import CgroupSettings, ReportSettings
-from hitless.component.states import ComponentState
 from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, emitter_identity
 from hitless.tls import Identity
-from hitless.words import MemberStatus
 from topologies import broker, cgroups, layout, leftovers, network
-from topologies.processes import Process, start, stop
+from topologies.processes import Process, start, stop, tail, uninterrupted
+from topologies.readiness import GivenUp, given_up, missing, troubled
 from topologies.supervision import Ended, Start, Supervision
 
 LOOK_S = 0.1
 """Seconds between two looks at whether all parts run."""
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+APPS = (REPOSITORY_ROOT / "apps",)
+"""Where the components are unless somebody has others."""
 
 
 class NotReady(Exception):
@@ -59,7 +62,7 @@ class Testbed:
     runtime: Path
     authority: AuthorityStore
     hierarchy: cgroups.Hierarchy
-    components: Path
+    components: Sequence[Path]
     evidence: bool
     processes: list[Process] = field(default_factory=list)
 
@@ -105,7 +108,7 @@ class Testbed:
         switches = [one.process.pid for one in self.network.switches if one.process is not None]
         pids = [*nodes, *switches, *(one.pid for one in self.processes)]
         leftovers.record(pids, self.fabric.nodes, self.runtime)
-        (self.runtime / "namespaces.json").write_text(json.dumps(dict(network.namespaces(self.network))))
+        (self.runtime / NAMESPACES).write_text(json.dumps(dict(network.namespaces(self.network))))
 
     def broker_settings(self, identity: str) -> BrokerSettings:
         """Where the broker is, for one who has this name there."""
@@ -167,7 +170,8 @@ class Testbed:
         """Start (or start again) the controller."""
         host = network.controller_host_name(self.fabric)
         command = [sys.executable, "-m", "controller", "controller", str(self.fabric_path)]
-        command += ["--components", str(self.components), "--socket", str(self.socket)]
+        command += [word for folder in self.components for word in ("--components", str(folder.absolute()))]
+        command += ["--socket", str(self.socket)]
         command += ["--tls", str(self.authority.issued_folder(Realm.BUS, CONTROLLER).parent)]
         command += ["--state", str(self.runtime / "controller"), "--mode", self.mode]
         command += ["--event-log", str(self.logs / "events.ndjson")]
@@ -184,43 +188,39 @@ class Testbed:
         return Client(self.socket, timeout_s=timeout_s)
 
     async def ready(self, progress: Callable[[str], None], timeout_s: float = 60.0) -> None:
-        """Wait until the switch is programmed and every service runs and is seen on each of its nodes."""
+        """Wait until the switch is programmed and every service runs and is seen on each of its nodes.
+
+        Raises NotReady, as soon as a node gives up a component, and ProcessEnded.
+        """
         deadline = time.monotonic() + timeout_s
-        missing = told = ""
+        awaited = told = ""
         while time.monotonic() < deadline:
             self.check()
             try:
-                missing = self.what_is_missing(await asyncio.to_thread(self.controller().status))
+                failed, awaited = await asyncio.to_thread(self._look, self.controller())
             except (NoControllerError, RefusedError):
-                missing = "the controller to answer"
-            if not missing:
+                failed, awaited = None, "the controller to answer"
+            if failed is not None:
+                log = self._log_of(failed)
+                raise NotReady(f"{failed}; the end of {log}:\n{tail(log)}")
+            if not awaited:
                 return
-            if missing != told:
-                progress(f"waiting for {missing}")
-                told = missing
+            if awaited != told:
+                progress(f"waiting for {awaited}")
+                told = awaited
             await asyncio.sleep(0.1)
-        raise NotReady(f"after {timeout_s:.0f} s still waiting for {missing}; see the logs in {self.logs}")
+        raise NotReady(f"after {timeout_s:.0f} s still waiting for {awaited}; see the logs in {self.logs}")
 
-    def what_is_missing(self, status: Status) -> str:
-        """The first thing that is not up yet, in words; empty if all is."""
-        if self.mode == IN_NETWORK:
-            for name in self.fabric.switches:
-                if not status.switches[name].connected:
-                    return f"switch {name} to be programmed"
-        for node in self.fabric.nodes:
-            if not status.nodes[node].online:
-                return f"the agent on {node}"
-        for name, service in self.fabric.services.items():
-            seen = status.services[name]
-            for node in service.instances:
-                state = status.nodes[node].components.get(service.component)
-                if state != ComponentState.RUNNING:
-                    return f"{service.component} on {node} to run (now {state or 'not deployed'})"
-                if seen.instances[node].status is not MemberStatus.READY:
-                    return f"reports of {name} from {node}"
-            if service.policy.one_host and not seen.host:
-                return f"a first host of {name}"
-        return ""
+    def _look(self, client: Client) -> tuple[GivenUp | None, str]:
+        """What a node has given up to bring up, and the first thing that is not up yet."""
+        status = client.status()
+        failed = given_up(self.fabric, status, client.events) if troubled(status) else None
+        return failed, missing(self.fabric, self.mode, status)
+
+    def _log_of(self, failed: GivenUp) -> Path:
+        if failed.component is None:
+            return self.logs / f"agent-{failed.node}.log"
+        return self.logs / "nodes" / failed.node / f"{failed.component}.log"
 
 
 @asynccontextmanager
@@ -233,19 +233,24 @@ async def testbed(
     controllers: Sequence[str] = (CONTROLLER,),
     runtime: Path = leftovers.RUNTIME,
     budget_cores: float = 0.5,
-    components: Path = REPOSITORY_ROOT / "apps",
+    components: Sequence[Path] = APPS,
     evidence: bool = False,
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
     ``target`` is the P4 switch's (softswitch, bmv2), None for a learning bridge and migration by reconfiguration.
     ``controllers`` may do at the broker what the controller may.
-    ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from.
+    ``budget_cores`` is each node's CPU budget, ``components`` the folders that the controller deploys from.
     With ``evidence`` the nodes write down each execution and each report,
-    below ``logs``. Raises Busy, FabricError, NotReady, ProcessEnded.
+    below ``logs``. Raises Busy, LocatedError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
+    library = pack_all(components, base_url(fabric))
+    try:
+        deployments.check(fabric, library, at_node_addresses=target is None)
+    except deployments.DeploymentError as error:
+        refuse(fabric_path, error.found)
     mode = RECONFIGURATION if target is None else IN_NETWORK
     with leftovers.exclusive(runtime):
         leftovers.clean(runtime)
@@ -280,13 +285,14 @@ async def testbed(
                 bed.start_agent(node)
             yield bed
         finally:
-            stop(list(reversed(bed.processes)))
-            net.stop()
-            for node in fabric.nodes:
-                bed.hierarchy.remove(node)
-            leftovers.forget(runtime)
-            (runtime / "namespaces.json").unlink(missing_ok=True)
-            shutil.rmtree(runtime / "authority", ignore_errors=True)
+            with uninterrupted():
+                stop(list(reversed(bed.processes)))
+                net.stop()
+                for node in fabric.nodes:
+                    bed.hierarchy.remove(node)
+                leftovers.forget(runtime)
+                (runtime / NAMESPACES).unlink(missing_ok=True)
+                shutil.rmtree(runtime / "authority", ignore_errors=True)
 
 
 def write_settings(bed: Testbed, access: str) -> None:

@@ -1,10 +1,11 @@
 """The fabric file: the one place that says what switches, hosts, nodes and services there are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from controller.fabric.checks import mistakes
 from controller.fabric.schema import Fabric, Host, Instance, Node, Part, Service, SwitchSpec
-from hitless.located import LocatedError, read, validate
+from hitless.located import LocatedError, Location, read, validate
 
 __all__ = [
     "Fabric",
@@ -15,6 +16,7 @@ __all__ = [
     "Service",
     "SwitchSpec",
     "load",
+    "refuse",
 ]
 
 
@@ -26,10 +28,16 @@ def load(path: str | Path) -> Fabric:
     """Read and check a fabric file. Raises FabricError, whose text names every mistake by file, line and field."""
     source = read(Path(path), FabricError)
     fabric = validate(source, Fabric, FabricError)
-    found = [source.mistake(location, problem) for location, problem in mistakes(fabric)]
-    if found:
-        raise FabricError(sorted(found, key=lambda mistake: mistake.line))
+    refuse(Path(path), list(mistakes(fabric)))
     return _located(fabric, Path(path).absolute().parent)
+
+
+def refuse(path: Path, found: Sequence[tuple[Location, str]]) -> None:
+    """Raise FabricError if anything was found in a fabric file: what is wrong, and where it stands."""
+    if found:
+        source = read(path, FabricError)
+        mistakes = (source.mistake(location, problem) for location, problem in found)
+        raise FabricError(sorted(mistakes, key=lambda mistake: mistake.line))
 
 
 def _located(fabric: Fabric, folder: Path) -> Fabric:

@@ -113,13 +113,19 @@ def pack(folder: Path, base_url: str) -> Component:
     return Component(recipe, document, files, f"{base_url}/recipes/{recipe.name}-{recipe.version}.yaml")
 
 
-def pack_all(root: Path, base_url: str) -> Library:
-    """Every component below a folder. Raises RecipeError, also when there is none or a version comes twice."""
+def pack_all(roots: Iterable[Path], base_url: str) -> Library:
+    """Every component below some folders, each of components or itself a component.
+
+    Raises RecipeError, also when one holds none or a version comes twice.
+    """
     components: dict[tuple[str, str], Component] = {}
-    folders = sorted(path.parent for path in root.glob("*/recipe.yaml"))
-    if not folders:
-        raise RecipeError([Mistake(root, 1, "", "expected folders with a recipe.yaml, found none")])
     mistakes: list[Mistake] = []
+    folders: list[Path] = []
+    for root in roots:
+        found = sorted(path.parent for pattern in ("recipe.yaml", "*/recipe.yaml") for path in root.glob(pattern))
+        if not found:
+            mistakes.append(Mistake(root, 1, "", "expected a recipe.yaml, or folders with one each, found none"))
+        folders += found
     for folder in folders:
         try:
             component = pack(folder, base_url)

@@ -3,13 +3,14 @@ those components need. Pure.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from controller.fabric.schema import Fabric
 from controller.nodes.components import Component, Library
 from controller.nodes.dependencies import DependencyError
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration
+from hitless.located import Location
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
 
 ID_LENGTH = 16
@@ -18,6 +19,11 @@ ID_LENGTH = 16
 class DeploymentError(Exception):
     """The fabric file and the components do not fit; the message has a line for each mistake."""
 
+    def __init__(self, found: Sequence[tuple[Location, str]]) -> None:
+        super().__init__("\n".join(problem for _, problem in found))
+        self.found = found
+        """Each with its place in the fabric file."""
+
 
 def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = False) -> None:
     """Raises DeploymentError unless every service has a component and what it needs, and no node one for two services.
@@ -25,24 +31,28 @@ def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = Fals
     `at_node_addresses`: no switch steers, so the services of a node must differ in port or protocol.
     """
     known = ", ".join(sorted(components)) or "none"
-    mistakes = []
+    mistakes: list[tuple[Location, str]] = []
     taken: dict[tuple[str, str], str] = {}
     ports: dict[tuple[str, str, int], str] = {}
     for name, service in fabric.services.items():
         if service.component not in components:
-            mistakes.append(f"service {name}: expected one of the components {known}, got {service.component}")
+            problem = f"service {name}: expected one of the components {known}, got {service.component}"
+            mistakes.append((("services", name, "component"), problem))
         for node in service.instances:
             other = taken.setdefault((node, service.component), name)
             if other != name:
-                mistakes.append(f"service {name}: {service.component} already serves {other} on {node}")
+                problem = f"service {name}: {service.component} already serves {other} on {node}"
+                mistakes.append((("services", name, "component"), problem))
             other = ports.setdefault((node, service.protocol, service.port), name)
             if at_node_addresses and other != name:
                 place = f"{service.protocol} port {service.port} of {node}"
-                mistakes.append(f"service {name}: expected a port of its own, but {other} has {place} too")
+                problem = f"service {name}: expected a port of its own, but {other} has {place} too"
+                mistakes.append((("services", name, "port"), problem))
     if not mistakes:
-        mistakes = [mistake for node in fabric.nodes for mistake in _missing(fabric, components, node)]
+        needed = {node: _missing(fabric, components, node) for node in fabric.nodes}
+        mistakes = [(("nodes", node), problem) for node, problems in needed.items() for problem in problems]
     if mistakes:
-        raise DeploymentError("\n".join(mistakes))
+        raise DeploymentError(mistakes)
 
 
 def _missing(fabric: Fabric, components: Library, node: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The `hitless` command: runs a controller, checks what it reads, and talks to a running one.
 
-Exit codes: 0 done, 1 not done (the message says why), 2 wrong usage, 3 no controller answers.
+Exit codes: 0 done, 1 not done (the message says why), 2 wrong usage, 3 no controller answers, 4 a service does not.
 """
 
 import sys
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, BinaryIO, NoReturn, get_args
 
 import click
 from rich.console import Console
@@ -17,10 +17,11 @@ from rich.live import Live
 from rich.text import Text
 
 from controller.observe.events import Event
-from controller.operator import explanation, sentences, tables
+from controller.operator import explanation, invoke, sentences, tables
 from controller.operator.authority import authority
 from controller.operator.client import Client, NoControllerError, Place, RefusedError, Remote
 from controller.operator.documents import CommandResult
+from controller.operator.invoke import InvokeError, NoAnswerError
 from hitless.files import StateError
 from hitless.modes import IN_NETWORK, Mode
 
@@ -28,6 +29,7 @@ DEFAULT_SOCKET = "/run/hitless/controller.sock"
 DEFAULT_STATE = "/var/lib/hitless/controller"
 NOT_DONE = 1
 NO_CONTROLLER = 3
+NO_ANSWER = 4
 EVENTS_SHOWN = 10
 """Events below the tables of `hitless watch`."""
 
@@ -53,6 +55,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 force_option = click.option("--force", is_flag=True, help="Even if the instance there cannot serve now.")
 
 
+def components_option(*, default: tuple[str, ...]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Where the components are."""
+    return click.option(
+        "--components",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        default=default,
+        show_default=True,
+        help="Folder of a component, or of components; may be given again.",
+    )
+
+
 class _Group(click.Group):
     """Turns the errors that a user can mend into one message and an exit code."""
 
@@ -61,12 +75,15 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except NoControllerError as error:
             _fail(str(error), NO_CONTROLLER)
-        except RefusedError as error:
+        except (RefusedError, InvokeError) as error:
             _fail(str(error), NOT_DONE)
+        except NoAnswerError as error:
+            _fail(str(error), NO_ANSWER)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
+    if message:
+        click.echo(message, err=True)
     sys.exit(code)
 
 
@@ -86,6 +103,7 @@ def _fail(message: str, code: int) -> NoReturn:
     show_envvar=True,
     help="For --api: file with the token that says who you are.",
 )
+@click.version_option(package_name="hitless", prog_name="hitless")
 def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
 
@@ -95,7 +113,7 @@ main.add_command(authority)
 
 @main.command("controller")
 @click.argument("fabric", type=click.Path(path_type=Path))
-@click.option("--components", type=click.Path(path_type=Path), required=True, help="Folder of component folders.")
+@components_option(default=("apps",))
 @click.option("--mode", type=click.Choice(get_args(Mode)), default=IN_NETWORK, show_default=True)
 @click.option(
     "--tls", type=click.Path(path_type=Path), help="Folder with bus/ and switches/, in place of the fabric file's tls."
@@ -113,7 +131,7 @@ main.add_command(authority)
 @click.option("--socket", "socket_path", **_SOCKET)
 def controller_command(
     fabric: Path,
-    components: Path,
+    components: tuple[Path, ...],
     mode: Mode,
     tls: Path | None,
     credentials: Path | None,
@@ -145,10 +163,10 @@ def controller_command(
 
 @main.command()
 @click.argument("fabric", type=click.Path(path_type=Path))
-@click.option("--components", type=click.Path(path_type=Path), help="Check the components below this folder too.")
-def check(fabric: Path, components: Path | None) -> None:
+@components_option(default=())
+def check(fabric: Path, components: tuple[Path, ...]) -> None:
     """Check a FABRIC file (and components); nothing is applied."""
-    from controller.fabric.file import load
+    from controller.fabric.file import load, refuse
     from controller.nodes import components as packing
     from controller.nodes import deployments
     from hitless.located import LocatedError
@@ -156,11 +174,14 @@ def check(fabric: Path, components: Path | None) -> None:
     try:
         checked = load(fabric)
         found = f"{fabric}: fabric {checked.name}: {len(checked.services)} services on {len(checked.nodes)} nodes"
-        if components is not None:
+        if components:
             packed = packing.pack_all(components, packing.base_url(checked))
-            deployments.check(checked, packed)
-            found += f"; {components}: {len(packed.all())} components"
-    except (LocatedError, deployments.DeploymentError) as error:
+            try:
+                deployments.check(checked, packed)
+            except deployments.DeploymentError as error:
+                refuse(fabric, error.found)
+            found += f"; {', '.join(map(str, components))}: {len(packed.all())} components"
+    except LocatedError as error:
         _fail(str(error), NOT_DONE)
     click.echo(f"{found}; no mistake found")
 
@@ -202,7 +223,11 @@ def watch(interval: float, socket_path: Place, as_json: bool) -> None:
     if as_json:
         _until_interrupted(lambda: click.echo(client.status().encode()), interval)
         return
-    with Live(console=_console(), auto_refresh=False) as live:
+    console = _console()
+    if not console.is_terminal:
+        _until_interrupted(Lines(client, console).look, interval)
+        return
+    with Live(console=console, auto_refresh=False) as live:
 
         def refresh() -> None:
             try:
@@ -214,6 +239,24 @@ def watch(interval: float, socket_path: Place, as_json: bool) -> None:
                 live.update(tables.watched(document, events), refresh=True)
 
         _until_interrupted(refresh, interval)
+
+
+class Lines:
+    """What `hitless watch` prints where it cannot draw over what it has printed: the status, then what happens."""
+
+    def __init__(self, client: Client, console: Console) -> None:
+        self._client, self._console = client, console
+        self._told: int | None = None
+
+    def look(self) -> None:
+        """Print the status when it is seen for the first time, and each event after it."""
+        if self._told is None:
+            document = self._client.status()
+            self._console.print(tables.status(document), soft_wrap=True)
+            self._told = max(0, document.last_event - EVENTS_SHOWN)
+        for event in self._client.events(self._told):
+            click.echo(_line(event))
+            self._told = event.seq
 
 
 def _until_interrupted(action: Callable[[], None], interval: float) -> None:
@@ -249,6 +292,52 @@ def migrate(service: str, node: str, hold: bool, force: bool, socket_path: Place
 def pin(service: str, node: str, force: bool, socket_path: Place, as_json: bool) -> None:
     """Keep SERVICE on NODE until `hitless release` (the same as `migrate --hold`)."""
     _done(Client(socket_path).migrate(service, node, hold=True, force=force), as_json)
+
+
+@main.command("invoke")
+@click.argument("service")
+@click.argument("body", required=False)
+@click.option("--file", "source", type=click.File("rb"), help="Send what is in this file; - is standard input.")
+@click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
+@click.option("--path", default="/", show_default=True, help="Over HTTP: path and query.")
+@click.option("--method", show_default="POST with a body, else GET", help="Over HTTP.")
+@click.option("--from", "host", help="The host of a fabric on this machine that calls.")
+@socket_option
+@json_option
+def invoke_command(
+    service: str,
+    body: str | None,
+    source: BinaryIO | None,
+    timeout: float,
+    path: str,
+    method: str | None,
+    host: str | None,
+    socket_path: Place,
+    as_json: bool,
+) -> None:
+    """Call SERVICE once with BODY, and print what it answers.
+
+    A UDP service is called by the invocation protocol, a TCP service over HTTP. Where the fabric is laid out on this
+    machine (make up, make run), the call comes from its first host that is no node; elsewhere from here.
+
+    Exit code 1: the answer is an error, whose status is told on standard error; or the call cannot be made. 4: there is
+    no answer in time.
+    """
+    if body is not None and source is not None:
+        raise click.UsageError("give BODY or --file, not both")
+    content = source.read() if source is not None else body.encode() if body is not None else None
+    status = Client(socket_path).status()
+    place = invoke.place_of(service, status)
+    namespaces = invoke.read_namespaces(socket_path.parent) if isinstance(socket_path, Path) else {}
+    if (caller := invoke.client_host(namespaces, status, host)) is not None:
+        invoke.enter(namespaces[caller], caller)
+    answer = invoke.call(service, place, content, path=path, method=method, timeout_s=timeout)
+    if as_json:
+        click.echo(answer.document())
+    else:
+        click.echo(answer.body, nl=False)
+    if answer.failed:
+        _fail("" if as_json else f"status {answer.status}", NOT_DONE)
 
 
 @main.command()
@@ -316,7 +405,10 @@ def restart(component: str, node: str | None, socket_path: Place, as_json: bool)
 @json_option
 def rotate_keys(service: str | None, socket_path: Place, as_json: bool) -> None:
     """Give the instances of SERVICE, or of all services, new keys for their reports, without a gap."""
-    _done(Client(socket_path).rotate_keys(service), as_json)
+    result = Client(socket_path).rotate_keys(service)
+    _done(result, as_json)
+    if not result.instances:
+        sys.exit(NOT_DONE)
 
 
 @main.command()

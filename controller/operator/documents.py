@@ -133,6 +133,16 @@ class ShareStatus(Document):
     nearly_full: bool = False
 
 
+class CalledAt(Document):
+    """Where a service is called now."""
+
+    service_id: int
+    address: str
+    port: int
+    protocol: str
+    """udp: the invocation protocol. tcp: HTTP/1.1."""
+
+
 class ServiceStatus(Document):
     """A service and its instances."""
 
@@ -149,6 +159,8 @@ class ServiceStatus(Document):
     """By node."""
     evidence: EvidenceStatus | None = None
     """None under another policy than `single`."""
+    called_at: CalledAt | None = None
+    """None where no switch steers and no host is chosen yet."""
     share: ShareStatus | None = None
     """None where nothing of it stays together, and no switch steers it."""
 

@@ -97,6 +97,8 @@ def claims(evidence: Evidence) -> str:
 
 def keys_rotated(begun: int, wanted: int) -> str:
     """What came of rotating keys: how many rotations have begun, of how many instances asked for."""
+    if not begun:
+        return f"no new keys: all {wanted} instances still wait for their node or a switch since the last rotation"
     outcome = f"new keys for {begun} instances"
     if begun < wanted:
         outcome += f"; {wanted - begun} still wait for their node or a switch"

@@ -10,6 +10,7 @@ from controller.nodes.view import NodeView
 from controller.operator import sentences
 from controller.operator.documents import (
     BrokerStatus,
+    CalledAt,
     EvidenceStatus,
     InstanceStatus,
     NodeStatus,
@@ -22,7 +23,7 @@ from controller.operator.overrides import Override
 from controller.steering.doubts import Doubt
 from controller.steering.interface import InstanceView, Observation
 from controller.switches.view import SwitchState
-from hitless.modes import Mode
+from hitless.modes import RECONFIGURATION, Mode
 from hitless.steering.policies import Single
 from hitless.steering.rank import parts
 
@@ -111,6 +112,7 @@ def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str
         held_on=override.node if override else None,
         held_for_s=None if until is None else round(max(0.0, until - view.now), 3),
         instances={node: _instance(view, name, service, node, steered) for node in service.instances},
+        called_at=_called_at(view, name, service),
         evidence=_evidence(view, name),
         share=_share(view, name, service),
     )
@@ -129,6 +131,16 @@ def _evidence(view: View, name: str) -> EvidenceStatus | None:
         lasted_us=seen.lasted_us if seen.evidence else 0,
         start_within_us=policy.start_within,
     )
+
+
+def _called_at(view: View, name: str, service: Service) -> CalledAt | None:
+    address = service.address
+    if view.mode == RECONFIGURATION:
+        host = view.observed.hosts.get(name)
+        if host is None:
+            return None
+        address = view.fabric.hosts[host].address
+    return CalledAt(service_id=service.service_id, address=str(address), port=service.port, protocol=service.protocol)
 
 
 def _share(view: View, name: str, service: Service) -> ShareStatus | None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -14,12 +14,13 @@ from weakref import WeakSet
 import finsy as fy
 
 from controller.fabric.schema import Fabric, Service
+from controller.switches.counters import CounterReading, behind
 from controller.switches.diff import Changes, creation_order, diff
-from controller.switches.entries import Entries, Overrides, desired_entries, heard_of, instance_index, newcomers_index
+from controller.switches.entries import Entries, Overrides, desired_entries, heard_of
 from controller.switches.p4runtime import Connection, Program, SwitchError, references
 from controller.switches.reach import listens, until_listens
 from controller.switches.shares import ShareGauge, with_old_shares
-from controller.switches.view import Count, MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
+from controller.switches.view import MemberState, SteeringEvent, SwitchCounters, SwitchState, reason_name
 from hitless.backoff import Backoff
 from hitless.cancellation import raise_if_cancelled, until_one_ends
 from hitless.steering.arithmetic import elapsed
@@ -31,7 +32,6 @@ from hitless.words import (
     NO_MEMBER,
     NO_MEMBER_16,
     PACKET_IN_LAYOUT,
-    FlowPlace,
     MemberStatus,
     PacketInOp,
     PacketOutOp,
@@ -47,6 +47,8 @@ PROBE_TIMEOUT = 2.0
 """Seconds a probe may take."""
 POLL_INTERVAL = 1.0
 """Seconds between two polls of ranks, hosts and counters."""
+RECONCILE_INTERVAL = 60.0
+"""Seconds between two looks whether the switch still has the entries that were written."""
 DIGEST_PATIENCE = 1.5
 """Seconds that a digest may be on its way when the probe has already shown another host."""
 HOST_PATIENCE = 0.25
@@ -75,9 +77,11 @@ class SwitchSession:
         self._tls = Identity(Path(secured)) if secured is not None else None
         self._schema = (program or Program.compiled()).schema()
         self._order = creation_order(references(self._schema))
-        self._names = {counter: _names(self._schema, counter) for counter in ("drops", "events")}
+        self._counters = CounterReading(fabric, name, self._schema)
         self._overrides = Overrides()
         self._connection: Connection | None = None
+        self._entries: Entries | None = None
+        """What this connection has left on the switch, of which it is the primary; None: to be read."""
         self._writing = asyncio.Lock()
         self._ready = asyncio.Event()
         self._probes: dict[bytes, asyncio.Future[fy.P4PacketIn]] = {}
@@ -118,6 +122,11 @@ class SwitchSession:
         self._overrides = overrides
         return await self._provision(self._connected())
 
+    async def reconcile(self) -> Changes:
+        """Read all that the switch has, and put right what others have written. Raises SwitchError."""
+        self._entries = None
+        return await self._provision(self._connected())
+
     async def probe(self, service: str, node: str | None = None) -> list[MemberState]:
         """Ask the switch what it believes of a service's instances, or of one. Raises SwitchError."""
         spec = self.fabric.services[service]
@@ -130,52 +139,7 @@ class SwitchSession:
 
     async def counters(self) -> SwitchCounters:
         """Read the switch's counters. Raises SwitchError."""
-        connection = self._connected()
-        steered = [(name, node) for name, spec in self.fabric.services_on(self.name) for node in spec.instances]
-        behind = [*self._behind()]
-        instances = {self._index(*key): key for key in (*steered, *behind)}
-        places = {
-            newcomers_index(spec, place): (service, place)
-            for service, spec in self.fabric.services_on(self.name)
-            for place in FlowPlace
-        }
-        counts = await connection.read(
-            [
-                *(fy.P4CounterEntry("newcomers", index=index) for index in places),
-                *(fy.P4CounterEntry("steered", index=self._index(*key)) for key in steered),
-                *(
-                    fy.P4CounterEntry(counter, index=self._index(*key))
-                    for counter in ("answered", "reported")
-                    for key in behind
-                ),
-                fy.P4CounterEntry("drops"),
-                fy.P4CounterEntry("events"),
-            ]
-        )
-        counters = SwitchCounters()
-        for cell in counts:
-            if not cell.packet_count:
-                continue
-            count = Count(cell.packet_count, cell.byte_count)
-            if cell.counter_id == "steered":
-                counters.steered[instances[cell.index]] = count
-                continue
-            if cell.counter_id == "answered":
-                counters.answered[instances[cell.index]] = count
-                continue
-            if cell.counter_id == "reported":
-                counters.reported[instances[cell.index]] = count.packets
-                continue
-            if cell.counter_id == "newcomers":
-                service, place = places[cell.index]
-                counters.newcomers.setdefault(service, {})[place] = cell.packet_count
-                continue
-            name = self._names[cell.counter_id].get(cell.index, str(cell.index))
-            if cell.counter_id == "drops":
-                counters.drops[name] = count
-            else:
-                counters.events[name] = cell.packet_count
-        return counters
+        return self._counters.counted(await self._connected().read(self._counters.cells()))
 
     def events(self) -> AsyncIterator[SteeringEvent]:
         """What the switch tells from this call on, in order, across reconnects."""
@@ -186,6 +150,7 @@ class SwitchSession:
     async def _serve(self) -> None:
         async with Connection(self.name, self.state.target, self._device_id, self._schema, self._tls) as connection:
             await connection.become_primary()
+            self._entries = None
             try:
                 await until_one_ends(self._listen(connection), self._keep(connection))
             finally:
@@ -230,6 +195,7 @@ class SwitchSession:
         self.state.connected = True
         self.state.connects += 1
         self._ready.set()
+        due = time.monotonic() + RECONCILE_INTERVAL
         while True:
             try:
                 await self._poll()
@@ -237,6 +203,10 @@ class SwitchSession:
             except NoAnswer as error:
                 self.state.error = str(error)
             await asyncio.sleep(POLL_INTERVAL)
+            if time.monotonic() >= due:
+                for update in (await self.reconcile()).updates:
+                    LOG.warning("%s: put right what somebody else wrote: %s", self.name, update)
+                due = time.monotonic() + RECONCILE_INTERVAL
 
     async def _install(self, connection: Connection) -> bool:
         """Have the program there, and say whether it was installed: the switch then is empty."""
@@ -274,10 +244,18 @@ class SwitchSession:
             desired: Entries = desired_entries(self.fabric, self.name, self._overrides)
             if hosts is not None:
                 desired = heard_of(self.fabric, desired, hosts)
-            present = await connection.read_entries()
-            changes = diff(present, with_old_shares(desired, present), self._order)
-            await connection.write(changes)
-            return changes
+            if self._entries is not None:
+                with suppress(SwitchError):  # somebody else wrote what is in the way: see what there is
+                    return await self._write(connection, self._entries, desired)
+            return await self._write(connection, await connection.read_entries(), desired)
+
+    async def _write(self, connection: Connection, present: Entries, desired: Entries) -> Changes:
+        wanted = with_old_shares(desired, present)
+        changes = diff(present, wanted, self._order)
+        self._entries = None  # should it fail half-way
+        await connection.write(changes)
+        self._entries = wanted
+        return changes
 
     async def _poll(self) -> None:
         """Refresh what the state tells, and catch up with host changes whose digest nobody heard."""
@@ -287,7 +265,7 @@ class SwitchSession:
             # An answer may be looked at after a digest that left the switch later.
             if member.now_us >= self._moved_at.get(service, 0):
                 self._compare(service, member.host)
-        for service, node in self._behind():
+        for service, node in behind(self.fabric, self.name):
             if self.name in self.fabric.steering_switches(service):
                 member = self.state.members[service, node]
             else:
@@ -298,17 +276,6 @@ class SwitchSession:
             gauge = self.state.shares.setdefault(service, ShareGauge())
             gauge.see(self.state.counters.newcomers.get(service, {}), time.monotonic())
         self.state.polled_at = time.monotonic()
-
-    def _behind(self) -> Iterator[tuple[str, str]]:
-        """The instances, by service and node, whose nodes are behind this switch."""
-        for name, spec in self.fabric.services.items():
-            for node in spec.instances:
-                if self.fabric.hosts[node].switch == self.name:
-                    yield name, node
-
-    def _index(self, service: str, node: str) -> int:
-        spec = self.fabric.services[service]
-        return instance_index(spec, spec.instances[node].member)
 
     def _compare(self, service: str, host: str | None) -> None:
         """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
@@ -438,16 +405,6 @@ def _member_state(service: str, spec: Service, node: str, packet: fy.P4PacketIn)
 
 def _node(service: Service, member: int, none: int) -> str | None:
     return None if member == none else service.node_of(member)
-
-
-def _names(schema: fy.P4Schema, counter: str) -> dict[int, str]:
-    """What the cells of a counter count: its `names` annotation in the p4info."""
-    for entry in schema.p4info.counters:
-        if entry.preamble.alias == counter:
-            for annotation in entry.preamble.structured_annotations:
-                if annotation.name == "names":
-                    return {pair.value.int64_value: pair.key for pair in annotation.kv_pair_list.kv_pairs}
-    return {}
 
 
 async def _drain(queue: "asyncio.Queue[SteeringEvent]") -> AsyncIterator[SteeringEvent]:

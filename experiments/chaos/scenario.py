@@ -85,7 +85,7 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
         clients=[],
         controllers=(CONTROLLER, JOBS),
         budget_cores=BUDGET_CORES,
-        components=releases.initial,
+        components=[releases.initial],
         evidence=True,
     ) as bed:
         disk_mb = DISK_MB + int(DISK_MB_A_MINUTE * options.longest_minutes)

@@ -12,17 +12,17 @@ from typing import Any, get_args
 import click
 from rich.console import Console
 
-from controller.fabric.file import FabricError
 from experiments.migration import table
 from experiments.migration.options import PAIR, Options
 from experiments.migration.requirements import require
 from experiments.migration.scenario import run
+from hitless.located import LocatedError
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from topologies import targets
 from topologies.leftovers import Busy
 from topologies.processes import ProcessEnded
 from topologies.requirements import Unmet, check
-from topologies.testbed import REPOSITORY_ROOT, NotReady
+from topologies.testbed import APPS, REPOSITORY_ROOT, NotReady
 
 BOTH = "both"
 """Of the modes, one run each."""
@@ -32,6 +32,7 @@ WIDTH_OF_A_LOG = 140
 
 @click.command("run")
 @click.option("--fabric", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAIR, show_default=True)
+@click.option("--apps", type=click.Path(path_type=Path, exists=True), multiple=True, default=APPS, show_default=True)
 @click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 @click.option("--mode", type=click.Choice([*get_args(Mode), BOTH]), default=IN_NETWORK, show_default=True)
 @click.option(
@@ -47,7 +48,15 @@ WIDTH_OF_A_LOG = 140
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 def run_command(
-    fabric: Path, target: str, mode: str, steering: str, disturb: str, duration: float, rate: float | None, seed: int
+    fabric: Path,
+    apps: tuple[Path, ...],
+    target: str,
+    mode: str,
+    steering: str,
+    disturb: str,
+    duration: float,
+    rate: float | None,
+    seed: int,
 ) -> None:
     """Move a function between two edge nodes, live, and measure it."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
@@ -63,7 +72,7 @@ def run_command(
         for one in modes:
             results = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
             options = Options(
-                target, one, steering == "on", disturb == "cpu", duration, seed, fabric, frames_per_second=rate
+                target, one, steering == "on", disturb == "cpu", duration, seed, fabric, apps, frames_per_second=rate
             )
             summary = asyncio.run(interruptible(options, results, console))
             # Both ways to migrate have the same load.
@@ -78,7 +87,7 @@ def run_command(
         for one, _ in zip(modes, summaries, strict=True):
             folder = RESULTS / (stamp if len(modes) == 1 else f"{stamp}-{one}")
             console.print(f"results: {folder} (summary.json, requests.csv, latency.png, logs/)", soft_wrap=True)
-    except (Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing, RuntimeError) as error:
+    except (Unmet, Busy, LocatedError, NotReady, ProcessEnded, targets.TargetMissing, RuntimeError) as error:
         print(f"make run: {error}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):

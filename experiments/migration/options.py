@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hitless.modes import Mode
-from topologies.testbed import REPOSITORY_ROOT
+from topologies.testbed import APPS, REPOSITORY_ROOT
 
 APPLICATION = "preprocess"
 HTTP = "thumbnail"
@@ -28,6 +29,8 @@ class Options:
     duration_s: float
     seed: int
     fabric: Path = PAIR
+    apps: Sequence[Path] = APPS
+    """Folders of components."""
     cameras: int = 4
     frames_per_second: float | None = None
     http_per_second: float = 8.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.fabric.file import Fabric
+from controller.fabric.file import Fabric, refuse
 from experiments.migration.generator import CLIENT_HOST
 from experiments.migration.options import APPLICATION, HTTP, SHOWN
 from topologies import layout
@@ -17,7 +17,7 @@ PROTOCOLS = {APPLICATION: "udp", HTTP: "tcp"}
 
 def require(path: Path, *, bridged: bool) -> None:
     """Raise FabricError, before anything is brought up, for a fabric file that a run cannot use."""
-    layout.refuse(path, list(lacks(layout.load(path, bridged=bridged))))
+    refuse(path, list(lacks(layout.load(path, bridged=bridged))))
 
 
 def lacks(fabric: Fabric) -> Iterator[Obstacle]:

@@ -33,7 +33,9 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     target = options.target if options.mode == IN_NETWORK else None
     logs = results / "logs"
     console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}", highlight=False)
-    async with testbed(options.fabric, logs, target=target, clients=[LOAD_IDENTITY], evidence=True) as bed:
+    async with testbed(
+        options.fabric, logs, target=target, clients=[LOAD_IDENTITY], components=options.apps, evidence=True
+    ) as bed:
         point_latest(results)
         await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
         if options.frames_per_second is None:

@@ -163,7 +163,7 @@ class Bench:
 def running_emitter(**node: Any) -> Iterator[Bench]:
     """An emitter that reports nothing yet; `node` changes what it is told of the node."""
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="emitter-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="emitter-"))
         stack.callback(shutil.rmtree, folder)
         Hierarchy.detect().create(BUDGET, CORES)
         stack.callback(Hierarchy.detect().remove, BUDGET)

@@ -130,7 +130,7 @@ class Gateway:
 def running_gateway(function: str, *, configured: bool = True, log: Path | None = None) -> Iterator[Gateway]:
     """A gateway of a service whose function has this source; it has no worker yet. `log`: of its executions."""
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="gateway-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="gateway-"))
         stack.callback(shutil.rmtree, folder)
         (folder / "function.py").write_text(function)
         port = free_port()

@@ -23,7 +23,7 @@ from tests.agent.support import cgroup_setting
 from tests.patience import PATIENCE, until
 from topologies.cgroups import OTHER, Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
+pytestmark = pytest.mark.root("control groups need root")
 
 INTERVAL_NS = 10_000_000
 SMOOTHING_NS = 118_000_000
@@ -49,9 +49,9 @@ def test_reports_come_on_schedule_and_cost_little(bench: Bench) -> None:
     assert (last.queue_depth, last.in_flight, last.concurrency, last.received) == (2, 1, 1, 77)
     assert (last.service_interval, last.ready, last.draining) == (8000, True, False)
     assert last.backlog == 16000
-    assert used < 0.3, "seconds of CPU time for 200 reports"
     bench.end()
     emitted = [row["emitted_ns"] for row in bench.rows()]
+    assert used < 0.2 * (emitted[-1] - emitted[0]) / 1e9, "a small part of a core"
     gaps = [later - earlier for earlier, later in itertools.pairwise(emitted)]
     # A busy machine makes some late, and leaves points of the schedule out; what drifts is at any phase.
     assert statistics.median(gaps) == pytest.approx(INTERVAL_NS, rel=0.05)
@@ -241,8 +241,8 @@ def test_an_instance_at_rest_is_reported_seldom_until_something_happens(bench: B
     page.write(resting)
     bench.until(lambda report: report.received == 5, "the last change")
     bench.reports(10)
-    gaps = bench.gaps(20)
-    assert statistics.median(gaps) == pytest.approx(5 * INTERVAL_NS, rel=0.2)
+    at_rest = statistics.median(bench.gaps(20))
+    assert at_rest == pytest.approx(5 * INTERVAL_NS, rel=0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         delays = []
         for received in range(6, 13):
@@ -252,8 +252,8 @@ def test_an_instance_at_rest_is_reported_seldom_until_something_happens(bench: B
             notifications.sendto(b"echo", str(bench.folder / "notify.sock"))
             bench.until(lambda report, received=received: report.received == received, "the change")
             delays.append(time.monotonic_ns() - began)
-    assert statistics.median(delays) < 2 * INTERVAL_NS
-    assert statistics.median(bench.gaps(3)) < 2 * INTERVAL_NS, "and some reports more soon, as one may get lost"
+    assert statistics.median(delays) < 0.4 * at_rest
+    assert statistics.median(bench.gaps(3)) < 0.4 * at_rest, "and some reports more soon, as one may get lost"
 
 
 def test_each_beginning_is_a_new_epoch(bench: Bench) -> None:

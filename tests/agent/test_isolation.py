@@ -26,7 +26,7 @@ from hitless.component.recipe import Recipe
 from hitless.mqtt.messages import DeploymentDocument, SystemResourceLimits
 from tests.patience import quickest
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.root("needs root")
 NOBODY = User(61999, 61999, "somebody")
 PYTHON = NodePython.own()
 
@@ -67,7 +67,10 @@ def test_an_environment_has_the_agents_packages_behind_its_own(tmp_path: Path) -
         place.begin(PYTHON)
         return time.perf_counter() - began
 
-    assert quickest(make, below=0.05) < 0.05
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import venv"], check=True)
+    started = time.perf_counter() - began
+    assert quickest(make, below=started) < started, "less than to start a Python that would make one"
     assert not place.complete(PYTHON), "what was broken off is made anew"
     place.finish(PYTHON)
     assert place.complete(PYTHON)

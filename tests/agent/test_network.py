@@ -16,7 +16,7 @@ from tests.agent.wire import ASK, GATEWAY, NODE_ADDRESS, SERVICE, Wire, inside, 
 from tests.patience import PATIENCE, until
 from topologies.cgroups import Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+pytestmark = pytest.mark.root("namespaces need root")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from controller.nodes.components import Component, pack_all
 
 APPS = Path(__file__).parents[2] / "apps"
-COMPONENTS = pack_all(APPS, "http://10.0.0.100:8080")
+COMPONENTS = pack_all([APPS], "http://10.0.0.100:8080")
 
 
 def test_all_are_there() -> None:

@@ -188,6 +188,7 @@ def run(target: Target, policy: Policy, scenario: Callable[[Played], Awaitable[N
     asyncio.run(body())
 
 
+@pytest.mark.root("needs root for a network namespace")
 @pytest.mark.parametrize(
     ("target", "policy"), [("bmv2", "spread"), ("softswitch", "spread"), ("softswitch", "single")], indirect=["target"]
 )

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -17,11 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 def missing(name: str) -> str | None:
     """Why a target cannot be tested here; None when it can."""
-    if os.geteuid() != 0:
-        return "needs root for a network namespace"
     if name == "bmv2":
         return None if shutil.which("simple_switch_grpc") else "simple_switch_grpc is not installed"
     return None if shutil.which("gcc") else "softswitch needs gcc"
+
+
+NAMES = [
+    pytest.param(name, marks=pytest.mark.root("needs root for a network namespace")) for name in ("bmv2", "softswitch")
+]
+"""Parameters for `running`."""
 
 
 @dataclass

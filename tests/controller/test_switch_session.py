@@ -27,7 +27,7 @@ from hitless.steering.units import US_PER_MS
 from hitless.wire.report import Report
 from hitless.words import MemberStatus, Reason
 from tests.controller.frames import report_frame
-from tests.controller.targets import Target, missing, running
+from tests.controller.targets import NAMES, Target, missing, running
 from tests.patience import PATIENCE, until_async
 
 FABRIC = Path(__file__).with_name("fabric.yaml")
@@ -36,7 +36,7 @@ INJECT = 2
 Body = Callable[[], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(params=["bmv2", "softswitch"])
+@pytest.fixture(params=NAMES)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     reason = missing(request.param)
     if reason:
@@ -261,7 +261,7 @@ def test_what_others_wrote_is_put_right(target: Target) -> None:
                     )
                 )
             )
-            changes = await session.apply(Overrides())
+            changes = await session.reconcile()
             assert [(update.kind, update.place) for update in changes.updates] == [
                 (Kind.INSERT, lost),
                 (Kind.MODIFY, changed),
@@ -269,6 +269,39 @@ def test_what_others_wrote_is_put_right(target: Target) -> None:
             ]
             assert await entries_of(session) == wanted
 
+    run(body)
+
+
+def test_a_command_reads_nothing_unless_what_others_wrote_is_in_its_way(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabric = fabric_at(target)
+    reads: list[int] = []
+    read = Connection.read_entries
+
+    async def counted(connection: Connection) -> dict[Place, Act]:
+        entries = await read(connection)
+        reads.append(len(entries))
+        return entries
+
+    async def body() -> None:
+        async with connected(fabric) as session:
+            reads.clear()
+            for node in ("edge1", "edge2"):
+                assert len((await session.apply(Overrides(pins={"detect": node}))).updates) == 1
+            assert reads == [], "two commands cost their entries"
+            assert await read(session._connected()) == desired_entries(
+                fabric, "s1", Overrides(pins={"detect": "edge2"})
+            )
+            pinned = next(place for place in desired_entries(fabric, "s1") if place.table == "policies")
+            act = desired_entries(fabric, "s1")[pinned]
+            await session._connected().write(Changes(((Update(Kind.DELETE, pinned, act),),)))
+            pins = dict.fromkeys(fabric.services, "edge1")
+            await session.apply(Overrides(pins=pins))
+            assert len(reads) == 1
+            assert await read(session._connected()) == desired_entries(fabric, "s1", Overrides(pins=pins))
+
+    monkeypatch.setattr(Connection, "read_entries", counted)
     run(body)
 
 

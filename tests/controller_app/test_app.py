@@ -34,7 +34,10 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
         running.status()
         return time.monotonic() - before
 
-    assert quickest(asked, below=0.2) < 0.2
+    began = time.monotonic()
+    assert running.cli("status").returncode == 0
+    told = time.monotonic() - began
+    assert quickest(asked, below=told) < told, "less than a command takes that starts and asks once"
     status = running.status()
     assert status["broker"]["connected"] is False
     assert "refused" in status["broker"]["error"]
@@ -54,15 +57,19 @@ def test_with_nobody_there_it_says_so_quickly_and_ends_cleanly(running: Running)
 
 def test_it_ends_at_once_also_when_the_broker_has_just_died(running: Running, broker: Mosquitto) -> None:
     def ended() -> float:
+        """How long it takes to end, beside how long it takes to start."""
+        began = time.monotonic()
         running.start()
+        started = time.monotonic() - began
         asyncio.run(until_async(lambda: running.status()["broker"]["connected"], "not connected"))
         broker.kill()
         before = time.monotonic()
         assert running.end() == 0
+        took = time.monotonic() - before
         broker.start()
-        return time.monotonic() - before
+        return took / started
 
-    assert quickest(ended, below=3) < 3
+    assert quickest(ended, below=2) < 2
     assert "never retrieved" not in running.log.read_text()
 
 

@@ -1,7 +1,10 @@
 """The command where no controller is needed: checking files; and what its tables show."""
 
+import shutil
+import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from rich.console import Console
 
 from controller.operator import explanation, tables
 from controller.operator.documents import ServiceStatus, Status
-from tests.controller_app.support import ROOT
+from tests.controller_app.support import ROOT, Running
 from tests.patience import PATIENCE
 
 
@@ -173,3 +176,61 @@ def test_explain_says_which_part_made_the_difference_and_since_when() -> None:
 )
 def test_explain_tells_what_else_decides(host: dict[str, Any], other: dict[str, Any], told: str) -> None:
     assert told in "\n".join(explained(host, other))
+
+
+def test_it_tells_its_version() -> None:
+    done = hitless("--version")
+    assert (done.returncode, done.stdout) == (0, f"hitless, version {version('hitless')}\n")
+
+
+def test_a_service_without_its_component_is_told_where_it_stands(fabric_path: Path, components_path: Path) -> None:
+    shutil.rmtree(components_path / "web")
+    done = hitless("check", str(fabric_path), "--components", str(components_path))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    wanted = (
+        "services.web.component: service web: expected one of the components org.example.Resize, got org.example.Web"
+    )
+    assert line.startswith(f"{fabric_path}:") and line.endswith(wanted)
+    assert "org.example.Web" in fabric_path.read_text().splitlines()[int(line.split(":")[1]) - 1]
+
+
+def test_components_lie_in_any_number_of_folders_or_are_one(
+    fabric_path: Path, components_path: Path, tmp_path: Path
+) -> None:
+    apart = shutil.move(components_path / "web", tmp_path / "apart")
+    done = hitless("check", str(fabric_path), "--components", str(components_path), "--components", str(apart))
+    assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_while_it_starts_shows_no_traceback() -> None:
+    for module in ("controller", "greengrass_agent", "topologies", "experiments"):
+        # -X importtime tells on standard error what has been imported so far.
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", module, "--help"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if line.split("|")[-1].strip() == "click.core")
+        process.send_signal(signal.SIGINT)
+        assert "Traceback" not in told + process.stderr.read()
+        assert process.wait(PATIENCE) == -signal.SIGINT
+
+
+def test_watch_prints_lines_where_there_is_no_terminal(running: Running) -> None:
+    running.start()
+    command = [sys.executable, "-m", "controller", "watch", "--interval", "0.05", "--socket", str(running.socket)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("fabric small, in-network, broker")
+    running.client.drain("web", "edge1")
+    assert next(line for line in process.stdout if " drain web edge1" in line)
+    process.send_signal(signal.SIGINT)
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_keys_that_are_not_rotated_end_it_with_1(running: Running) -> None:
+    running.start()
+    done = running.cli("rotate-keys")
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("\n") == 1

@@ -15,7 +15,7 @@ from tests.controller_app.support import write_component
 
 @pytest.fixture
 def components(components_path: Path) -> Library:
-    return pack_all(components_path, "http://127.0.0.1:8080")
+    return pack_all([components_path], "http://127.0.0.1:8080")
 
 
 def merged(document: DeploymentDocument, component: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_equal_deployments_have_equal_ids_and_others_other_ids(
     first = deployments.documents(fabric, components, None)
     assert deployments.documents(fabric, components, None) == first
     (components_path / "web" / "main.py").write_text("changed = True\n")
-    changed = pack_all(components_path, "http://127.0.0.1:8080")
+    changed = pack_all([components_path], "http://127.0.0.1:8080")
     assert deployments.documents(fabric, changed, None)["edge1"].deployment_id != first["edge1"].deployment_id
 
 
@@ -106,7 +106,7 @@ def test_what_a_component_needs_comes_along_in_the_newest_version_that_all_can_t
     plain(components_path, "Unneeded", "1.0.0")
     needing(components_path / "web", Cache="^1.1.0", Nowhere="^1.0.0 SOFT")
     needing(components_path / "resize", Cache="<1.10.0", Disk="* SOFT")
-    library = pack_all(components_path, "http://127.0.0.1:8080")
+    library = pack_all([components_path], "http://127.0.0.1:8080")
     deployments.check(fabric, library)
     document = deployments.documents(fabric, library, None)["edge1"]
     versions = {name.removeprefix("org.example."): one.component_version for name, one in document.components.items()}
@@ -128,7 +128,7 @@ def test_what_contradicts_is_named(fabric: Fabric, components_path: Path, web: s
     needing(components_path / "web", Cache=web)
     needing(components_path / "resize", Cache=resize)
     with pytest.raises(deployments.DeploymentError, match=problem) as error:
-        deployments.check(fabric, pack_all(components_path, "http://127.0.0.1:8080"))
+        deployments.check(fabric, pack_all([components_path], "http://127.0.0.1:8080"))
     assert str(error.value).startswith("node edge1: org.example.")
 
 
@@ -137,20 +137,20 @@ def test_what_is_missing_is_named_with_who_needs_it(fabric: Fabric, components_p
     needing(components_path / "web", Cache="*")
     problem = r"Cache 1\.0\.0 needs org\.example\.Disk \^1\.0\.0, but there is none"
     with pytest.raises(deployments.DeploymentError, match=problem):
-        deployments.check(fabric, pack_all(components_path, "http://127.0.0.1:8080"))
+        deployments.check(fabric, pack_all([components_path], "http://127.0.0.1:8080"))
 
 
 def test_a_function_that_is_needed_must_be_an_instance_there(fabric: Fabric, components_path: Path) -> None:
     write_component(components_path, "org.example.Detect", "detect")
     needing(components_path / "web", Detect="*")
     with pytest.raises(deployments.DeploymentError, match=r"org\.example\.Detect is needed there and serves detect"):
-        deployments.check(fabric, pack_all(components_path, "http://127.0.0.1:8080"))
+        deployments.check(fabric, pack_all([components_path], "http://127.0.0.1:8080"))
 
 
 def test_a_component_whose_recipe_names_nobody_finds_everybody(fabric: Fabric, components_path: Path) -> None:
     recipe = components_path / "resize" / "recipe.yaml"
     recipe.write_text("".join(line for line in recipe.open() if "endpoints" not in line))
-    components = pack_all(components_path, "http://127.0.0.1:8080")
+    components = pack_all([components_path], "http://127.0.0.1:8080")
     document = deployments.documents(fabric, components, None)["edge1"]
     assert set(merged(document, "org.example.Resize")["endpoints"]) == {"resize", "web"}
     assert set(merged(document, "org.example.Web")["endpoints"]) == {"resize", "web"}

@@ -79,19 +79,19 @@ def test_a_mistake_is_named_by_file_line_and_field(
     recipe = components_path / "resize" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(wrong, right))
     with pytest.raises(RecipeError) as error:
-        pack_all(components_path, URL)
+        pack_all([components_path], URL)
     assert expected in str(error.value)
 
 
 def test_a_name_that_comes_twice_is_a_mistake(components_path: Path) -> None:
     write_component(components_path, "org.example.Web", "again")
     with pytest.raises(RecipeError, match=r"recipe.yaml:2: ComponentName: expected a name or version of its own"):
-        pack_all(components_path, URL)
+        pack_all([components_path], URL)
 
 
 def test_a_folder_without_components_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="found none"):
-        pack_all(tmp_path, URL)
+        pack_all([tmp_path], URL)
 
 
 async def _get(application: web.Application, *paths: str) -> list[tuple[int, bytes]]:
@@ -111,7 +111,7 @@ async def _get(application: web.Application, *paths: str) -> list[tuple[int, byt
 
 
 def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path) -> None:
-    components = pack_all(components_path, URL)
+    components = pack_all([components_path], URL)
     web_component = components["org.example.Web"]
     answers = asyncio.run(
         _get(
@@ -128,7 +128,7 @@ def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path
 
 
 def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabric, components_path: Path) -> None:
-    components = pack_all(components_path, URL)
+    components = pack_all([components_path], URL)
     deployments.check(fabric, components)
     without = Library(one for one in components.all() if one.recipe.name != "org.example.Web")
     with pytest.raises(
@@ -142,7 +142,7 @@ def test_every_service_needs_a_component_and_each_node_one_for_each(fabric: Fabr
 
 
 def test_without_switches_the_services_of_a_node_need_ports_of_their_own(fabric: Fabric, components_path: Path) -> None:
-    components = pack_all(components_path, URL)
+    components = pack_all([components_path], URL)
     resize = fabric.services["resize"].model_copy(update={"protocol": "tcp", "port": 80})
     same = fabric.model_copy(update={"services": {**fabric.services, "resize": resize}})
     deployments.check(same, components)

@@ -22,8 +22,7 @@ from topologies import targets
 from topologies.processes import start, stop
 
 pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
+    pytest.mark.root("needs root for a network namespace"),
 ]
 
 TARGETS = [

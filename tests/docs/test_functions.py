@@ -44,7 +44,7 @@ def test_its_service_fits_into_the_fabric_with_its_component(apps: Path, tmp_pat
     path = tmp_path / "pair.yaml"
     path.write_text((ROOT / "topologies" / "pair.yaml").read_text() + "\n" + block("yaml", 1))
     fabric = load(path)
-    components = pack_all(apps, base_url(fabric))
+    components = pack_all([apps], base_url(fabric))
     deployments.check(fabric, components)
     shout = components["org.example.Shout"]
     assert set(shout.files) == {"shout.py"}

@@ -1,7 +1,6 @@
 """The bench compares figures of one round only, says when it is invalid, and measures real switches."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ def test_busy_tells_whether_the_switch_or_the_sender_set_the_pace() -> None:
     assert (busy["8 instances"], busy["null"]) == (0.5, 1)
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces and raw sockets")
+needs_root = pytest.mark.root("needs root for network namespaces and raw sockets")
 needs_softswitch = pytest.mark.skipif(
     targets.missing("softswitch") is not None, reason="softswitch cannot be started here"
 )

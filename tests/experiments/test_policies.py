@@ -1,7 +1,6 @@
 """The policy experiment: what is drawn, perfect knowledge, the figures, and one small cell on a real switch."""
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -130,7 +129,7 @@ def test_calm_is_long_before_and_long_after_a_stall() -> None:
     assert calm(start, np.zeros(7)).all()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces and raw sockets")
+@pytest.mark.root("needs root for network namespaces and raw sockets")
 @pytest.mark.skipif(targets.missing("softswitch") is not None, reason="softswitch cannot be started here")
 def test_a_small_cell_on_a_real_switch(tmp_path: Path) -> None:
     wanted = [Cell("spread", "half at half speed", 1.0)]

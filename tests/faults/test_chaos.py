@@ -17,7 +17,6 @@ KINDS = ("kill-worker", "update", "poison", "configuration", "kill-supervisor", 
 
 
 @needs_root
-@pytest.mark.root
 @pytest.mark.skipif(targets.missing("softswitch") is not None, reason="softswitch is not here")
 def test_what_is_not_inside_a_killed_process_is_answered(tmp_path: Path) -> None:
     results = tmp_path / "results"

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.deployed import Node, node
 from tests.patience import until
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets and mounts need root")]
+pytestmark = pytest.mark.root("CPU budgets and mounts need root")
 
 NAME = "org.example.Plain"
 OTHER = "org.example.Other"

@@ -1,6 +1,5 @@
 """What a flap leaves behind: what the kernel dropped is set again, and own calls of the node are steered as before."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from tests.agent.support import ROOT, child
 from tests.agent.wire import ASK, GATEWAY, NODE_ADDRESS, SERVICE, Wire, inside, two_namespaces
 from tests.patience import until
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
+pytestmark = pytest.mark.root("namespaces need root")
 
 OTHER_GATEWAY = "10.9.0.1"
 KEEP = f"""

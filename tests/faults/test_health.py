@@ -19,7 +19,7 @@ from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
+pytestmark = pytest.mark.root("control groups need root")
 
 FUNCTION = """
 import os

@@ -30,7 +30,7 @@ from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="users and control groups need root")]
+pytestmark = pytest.mark.root("users and control groups need root")
 
 BUDGET = f"test-isolation-{os.getpid()}"
 SECRET = "what-only-the-agent-may-know"

@@ -20,7 +20,7 @@ from tests.agent.gateway import running_gateway
 from tests.patience import PATIENCE, until, until_async
 from topologies.cgroups import Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="mounts and control groups need root")]
+pytestmark = pytest.mark.root("mounts and control groups need root")
 
 FUNCTION = "def lambda_handler(event, context):\n    return 'answer'\n"
 

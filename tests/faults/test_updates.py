@@ -28,7 +28,7 @@ from tests.patience import PATIENCE, until
 from tests.ports import free_port
 from topologies.cgroups import Hierarchy
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")]
+pytestmark = pytest.mark.root("CPU budgets need root")
 
 BUDGET = f"test-updates-{os.getpid()}"
 SERVICES = {"web": "tcp", "camera": "udp"}

@@ -16,7 +16,7 @@ from hitless.wire.invocation import Header, Message
 from hitless.wire.pacing import Pacer
 from hitless.words import InvocationType
 from tests.hitless.peer import Peer
-from tests.patience import PATIENCE, quickest, until_async
+from tests.patience import PATIENCE, until_async
 from tests.ports import free_port
 
 FRAME = bytes(range(256)) * 60
@@ -122,18 +122,25 @@ async def test_error_answer() -> None:
 def test_deadline() -> None:
     endpoints = Endpoints({"svc": 1}, {"svc": ("127.0.0.1", free_port())})
 
+    given_up: list[float] = []
+
+    async def wait(client: Client, deadline: float) -> None:
+        with pytest.raises(DeadlineExceeded, match=rf"within {deadline:g} s"):
+            await client.invoke("svc", b"", deadline=deadline)
+        given_up.append(deadline)
+
     async def waited() -> float:
         async with Client(endpoints) as client:
             before = time.monotonic()
-            with pytest.raises(DeadlineExceeded, match=r"within 0\.2 s"):
-                await client.invoke("svc", b"", deadline=0.2)
+            await asyncio.gather(wait(client, 0.4), wait(client, 0.2))
             passed = time.monotonic() - before
             assert client.in_flight == 0
             with pytest.raises(UnknownEndpoint):
                 await client.invoke("other", b"")
             return passed
 
-    assert 0.15 < quickest(lambda: asyncio.run(waited()), below=1) < 1
+    assert asyncio.run(waited()) > 0.35
+    assert given_up == [0.2, 0.4]
 
 
 async def test_sent_once_when_a_fragment_is_lost() -> None:

@@ -20,7 +20,7 @@ from topologies.testbed import REPOSITORY_ROOT, Testbed, testbed
 
 FABRIC = REPOSITORY_ROOT / "topologies" / "pair.yaml"
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
+needs_root = pytest.mark.root("needs root for network namespaces")
 
 
 def each_target() -> list[Any]:

@@ -46,9 +46,9 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
         async def all_on(node: str) -> bool:
             return await connections(bed, node, SERVICE_PORT) == CONNECTIONS
 
-        await until_async(lambda: all_on(old), f"wrk's connections are not on {old}", within=20)
+        await until_async(lambda: all_on(old), f"wrk's connections are not on {old}")
         action()
-        await until_async(lambda: all_on(new), f"wrk's connections are not on {new}", within=20)
+        await until_async(lambda: all_on(new), f"wrk's connections are not on {new}")
         assert await connections(bed, old, SERVICE_PORT) == 0
         await asyncio.sleep(AFTERWARDS_S)
         wrk.send_signal(signal.SIGINT)  # then it prints its report
@@ -104,7 +104,7 @@ def test_curl_and_ping_reach_the_service_address(bed: Testbed) -> None:
 def test_keep_alive_connections_follow_their_function_without_an_error(bed: Testbed) -> None:
     async def scenario() -> None:
         await during_wrk(bed, lambda: hitless(bed, "migrate", "thumbnail", "edge2"), "edge1", "edge2")
-        await until_async(lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], "still held", within=20)
+        await until_async(lambda: not hitless(bed, "status")["services"]["thumbnail"]["held"], "still held")
         await during_wrk(bed, lambda: hitless(bed, "drain", "thumbnail", "edge2"), "edge2", "edge1")
         hitless(bed, "drain", "thumbnail", "edge2", "--undo")
 

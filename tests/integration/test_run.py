@@ -14,6 +14,7 @@ import pytest
 from controller.fabric.file import load
 from experiments.migration.options import PAIR
 from tests.integration.support import each_target, needs_root
+from tests.patience import PATIENCE
 from topologies import requirements
 from topologies.cgroups import Hierarchy
 from topologies.testbed import REPOSITORY_ROOT
@@ -98,7 +99,7 @@ def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals, code: 
         if line.strip().startswith("2 "):
             break
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, output + errors
     assert "Traceback" not in errors
     assert left_behind() == []

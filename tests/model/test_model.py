@@ -75,10 +75,9 @@ def test_softswitch() -> None:
 
 
 @pytest.mark.timeout(int(MINUTES * 60 * 4) + 120)
+@pytest.mark.root("needs root for network namespaces and raw sockets")
 @pytest.mark.parametrize("target", targets.NAMES)
 def test_over_the_wire(target: str, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root for network namespaces and raw sockets")
     reason = targets.missing(target)
     if reason is not None:
         pytest.skip(reason)

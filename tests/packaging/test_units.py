@@ -11,7 +11,7 @@ import pytest
 from softswitch.commands import serve
 
 from controller.operator.cli import main as hitless
-from greengrass_agent.__main__ import main as agent
+from greengrass_agent.command import main as agent
 from tests.docs.commands import commands
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,6 @@ depend on how fast the machine is. `test_real_time` is about the clock that goes
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,7 +24,9 @@ START = 1000.0
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each packet test on each target; one that is absent is skipped, and the reason printed."""
     if "bench" in metafunc.fixturenames:
-        metafunc.parametrize("bench", targets.NAMES, indirect=True, scope="module")
+        as_root = pytest.mark.root("needs root for network namespaces and raw sockets")
+        params = [pytest.param(name, marks=as_root) for name in targets.NAMES]
+        metafunc.parametrize("bench", params, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +49,6 @@ def switches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 def bench(request: pytest.FixtureRequest, switches: Callable[[str, bool], Bench]) -> Bench:
     """A target with the steering program on it."""
     name = str(request.param)
-    if os.geteuid() != 0:
-        pytest.skip("needs root for network namespaces and raw sockets")
     reason = targets.missing(name)
     if reason is not None:
         pytest.skip(reason)

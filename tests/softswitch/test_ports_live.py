@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from itertools import product
@@ -19,7 +18,7 @@ from tests.softswitch.native.test_ports import MARK, Wire, copies_packet, eventu
 from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.test_cli import FREE, Process, Start, start  # noqa: F401 (a fixture)
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = pytest.mark.root("needs root")
 
 COPIES = str(PROGRAMS / "copies.json")
 

@@ -44,8 +44,7 @@ def test_clean_ends_recorded_processes_and_only_those(tmp_path: Path) -> None:
     assert leftovers.clean(tmp_path) == []
 
 
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="CPU budgets need root")
+@pytest.mark.root("CPU budgets need root")
 def test_clean_takes_the_budgets_of_its_run_and_leaves_those_of_others(tmp_path: Path) -> None:
     hierarchy, ours, others = Hierarchy.detect(), f"test-ours-{os.getpid()}", f"test-others-{os.getpid()}"
     with subprocess.Popen(["sleep", "60"]) as inside:
@@ -94,8 +93,7 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     assert deaf.handle.poll() == -signal.SIGKILL and polite.handle.poll() == -signal.SIGTERM
 
 
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="to be preferred takes root")
+@pytest.mark.root("to be preferred takes root")
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the kernel does not group by session")
 def test_a_preferred_process_is_so_among_sessions(tmp_path: Path) -> None:
     process = start("switch s1", ["sleep", "60"], tmp_path / "log", nice=-10)

@@ -25,7 +25,7 @@ from tests.softswitch.native.writes import Entry, Writes
 from tests.softswitch.p4runtime.client import Names
 from tests.softswitch.p4runtime.entities import insert, modify
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = pytest.mark.root("needs root")
 PATIENCE_S = 60.0
 """Until what must happen is taken not to happen, however busy the machine."""
 

@@ -6,7 +6,6 @@ keep their members.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import time
@@ -38,7 +37,7 @@ from tests.softswitch.p4runtime.test_action_profiles import (
 PATIENCE_S = 60.0
 PORTS = (4, 5)
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = pytest.mark.root("needs root")
 
 
 @pytest.fixture
