@@ -255,7 +255,8 @@ async def testbed(
     ``controllers`` may do at the broker what the controller may.
     ``budget_cores`` is each node's CPU budget, ``components`` the folder that the controller deploys from.
     With ``evidence`` the nodes write down each execution and each report,
-    below ``logs``; with ``either_mode`` whoever steers can change (``Testbed.steer_by``). Raises Busy, FabricError, NotReady, ProcessEnded.
+    below ``logs``. With ``either_mode``
+    whoever steers can change (``Testbed.steer_by``). Raises Busy, FabricError, NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
@@ -332,7 +333,9 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         log_dir=bed.logs / "nodes" / node,
         evidence=bed.evidence,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
-        metrics_broker=bed.broker_settings(emitter_identity(node)) if bed.either_mode or bed.mode == RECONFIGURATION else None,
+        metrics_broker=bed.broker_settings(emitter_identity(node))
+        if bed.either_mode or bed.mode == RECONFIGURATION
+        else None,
         mode=bed.mode,
     )
 
