@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -229,7 +230,9 @@ def of_way(
         "cycles": len(mine),
         "counted": sum(not one.early for one in mine),
         "moved": len(first),
-        "undisturbed_moves": sum(one["way"] == way and not one["disturbed"] for one in moved),
+        "undisturbed_moves": dict(
+            Counter(one["service"] for one in moved if one["way"] == way and not one["disturbed"])
+        ),
         "requests": len(sent),
         "lost": count(sent, LOST),
         "failed": count(sent, FAILED),

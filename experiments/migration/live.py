@@ -19,7 +19,8 @@ from greengrass_agent.logs.evidence import EXECUTIONS
 
 HEADING = ",".join(COLUMNS)
 """The first line of an execution log."""
-HEADER = "    s   cycle  way              new work goes                 p50 ms  max ms  lost"
+LINE = "{:>5} {:>7}  {:<15} {:<26} {:>7} {:>7} {:>5}"
+HEADER = LINE.format("s", "cycle", "way", "new work goes", "p50 ms", "max ms", "lost")
 
 
 class Tail:
@@ -73,9 +74,15 @@ class Live:
         where = said([one for one in moves(self.application, work) if one.first_ns >= cycle.placed_ns], cycle)
         at = (cycle.end_ns - self.start_ns) / 1e9
         self.console.print(
-            f"{at:5.0f} {cycle.number:3}/{self.cycles:<3}  {cycle.way:<15}  {where:<28} "
-            f"{'-' if median is None else f'{median:.1f}':>7} {f'{latencies[-1]:.0f}' if latencies else '-':>7} "
-            f"{self.lost:>5}",
+            LINE.format(
+                f"{at:.0f}",
+                f"{cycle.number}/{self.cycles}",
+                cycle.way,
+                where,
+                "-" if median is None else f"{median:.1f}",
+                f"{latencies[-1]:.0f}" if latencies else "-",
+                self.lost,
+            ),
             highlight=False,
             soft_wrap=True,
         )

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,14 @@ def sample(switches: Iterable[int] = ()) -> MachineSample:
             total += sum(ticks)
             idle += ticks[3] + ticks[4]
             steal += ticks[7]
-    waits = [wait for pid in switches if (wait := _waited_us(pid)) is not None]
+    waits = [wait for pid in switches for wait in _waited_us(pid)]
     return MachineSample(
         time.monotonic_ns(),
         total * TICK_MS,
         idle * TICK_MS,
         steal * TICK_MS,
         _pressure_us(),
-        sum(waits) if waits else None,
+        max(waits, default=None),
     )
 
 
@@ -94,10 +94,8 @@ def _pressure_us() -> int | None:
     return None
 
 
-def _waited_us(pid: int) -> int | None:
-    """How long the threads of a process were runnable and did not run; None if it is gone or the kernel is silent."""
-    waited = None
+def _waited_us(pid: int) -> Iterator[int]:
+    """How long each thread of a process was runnable and did not run; nothing where the kernel is silent."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            waited = (waited or 0) + int((task / "schedstat").read_text().split()[1]) // 1000
-    return waited
+            yield int((task / "schedstat").read_text().split()[1]) // 1000

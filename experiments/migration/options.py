@@ -24,7 +24,7 @@ SAID: dict[Way, str] = {
     RECONFIGURATION: "by reconfiguration",
     UNSTEERED: "unsteered",
 }
-"""In a sentence."""
+"""In a sentence, and in the order of what is shown."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ STYLE: Any = {
     "pdf.fonttype": 42,
 }
 STRIPS: tuple[tuple[str, Callable[[Evidence, Sequence[Judged], str], pooled.Points]], ...] = (
-    ("rank: lead of\ndisturbed node", pooled.lead_points),
+    ("rank there,\nabove the other", pooled.lead_points),
     ("queue there\n(requests)", pooled.queue_points),
     ("CPU there\n(% of budget)", pooled.cpu_points),
 )
@@ -56,7 +56,7 @@ def draw(folder: Path, evidence: Evidence, summary: dict[str, Any]) -> Path | No
         ways = list(summary["ways"])
         latency(top, {way: pooled.latency_points(evidence, judged, way) for way in ways})
         for axes, (label, points_of) in zip(strips, STRIPS, strict=True):
-            strip(axes, label, {way: pooled.medians(points_of(evidence, judged, way)) for way in ways})
+            strip(axes, label, {way: pooled.means(points_of(evidence, judged, way)) for way in ways})
         for axes in (top, *strips):
             axes.axvspan(0, DISTURBED_S, color=DISTURBED, zorder=0, linewidth=0)
             axes.set_xlim(pooled.FROM_S, pooled.TO_S)
@@ -78,7 +78,7 @@ def what_is_drawn(summary: dict[str, Any]) -> str:
 def latency(axes: Any, points: dict[str, pooled.Points]) -> None:
     """Median and band of each way."""
     band, width = pooled.fitting(points.values())
-    said: Mapping[str, str] = SAID
+    said: Mapping[Any, str] = SAID
     for way, mine in points.items():
         bins = pooled.bins(mine, band, width)
         told = [one for one in bins if one.median is not None]
@@ -107,7 +107,7 @@ def latency(axes: Any, points: dict[str, pooled.Points]) -> None:
 
 
 def strip(axes: Any, label: str, lines: dict[str, list[tuple[float, float]]]) -> None:
-    """The medians of each way."""
+    """The mean of each way."""
     for way, points in lines.items():
         if points:
             axes.plot(*zip(*points, strict=True), DASHES[way], color=COLOURS[way], zorder=3)

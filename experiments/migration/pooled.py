@@ -10,12 +10,15 @@ from experiments.migration.figures import quantile
 from experiments.migration.judge import Evidence, Judged, cycle_of
 from experiments.migration.measure import SECOND
 from experiments.migration.options import APPLICATION
+from hitless.words import LAST_RESORT
 
-FROM_S, TO_S = -0.7, 1.5
-BIN_S = 0.1
+FROM_S, TO_S = -0.9, 1.5
+BINS_S = (0.1, 0.15, 0.3)
+"""How wide pieces of time may be; one always begins with the disturbance."""
 STRIP_BIN_S = 0.1
 BANDS = ((0.1, 0.9), (0.25, 0.75))
 """The widest first."""
+MOSTLY = 0.9
 
 Points = Sequence[tuple[float, float]]
 """(seconds from the start of the disturbance, value)."""
@@ -37,7 +40,7 @@ def bins(points: Points, band: tuple[float, float], width_s: float) -> list[Bin]
     number = round((TO_S - FROM_S) / width_s)
     held: list[list[float]] = [[] for _ in range(number)]
     for at_s, value in points:
-        place = int((at_s - FROM_S) / width_s // 1)
+        place = int((at_s - FROM_S) / width_s + 1e-9)
         if 0 <= place < number and at_s >= FROM_S:
             held[place].append(value)
     made = []
@@ -51,14 +54,17 @@ def bins(points: Points, band: tuple[float, float], width_s: float) -> list[Bin]
 
 
 def fitting(points_of_ways: Iterable[Points]) -> tuple[tuple[float, float], float]:
-    """The widest band, and the narrowest pieces of time, that the samples of every way mostly suffice for."""
+    """The narrowest pieces of time, and in them the widest band, that the samples of every way mostly suffice for.
+
+    If they suffice for none, the narrowest band in the widest pieces.
+    """
     sets = list(points_of_ways)
-    choices = [(band, width) for width in (BIN_S, 2 * BIN_S) for band in BANDS]
-    for band, width in choices:
-        made = [one for points in sets for one in bins(points, band, width)]
-        if sum(one.high is not None for one in made) >= 0.9 * len(made):
-            return band, width
-    return BANDS[-1], 2 * BIN_S
+    for width in BINS_S:
+        for band in BANDS:
+            made = [one for points in sets for one in bins(points, band, width)]
+            if sum(one.high is not None for one in made) >= MOSTLY * len(made):
+                return band, width
+    return BANDS[-1], BINS_S[-1]
 
 
 def latency_points(evidence: Evidence, judged: Sequence[Judged], way: str) -> Points:
@@ -97,7 +103,7 @@ def lead_points(evidence: Evidence, judged: Sequence[Judged], way: str) -> Point
     """By how much the rank of the application on the disturbed node is larger than the best other one."""
     by_look: dict[int, dict[str, int]] = {}
     for one in evidence.ranks:
-        if one.service == APPLICATION:
+        if one.service == APPLICATION and one.rank > LAST_RESORT:
             by_look.setdefault(one.time_ns, {})[one.node] = one.rank
     points = []
     for time_ns, ranks in by_look.items():
@@ -118,10 +124,10 @@ def place(judged: Sequence[Judged], way: str, time_ns: int, node: str | None = N
     return [(time_ns - found.cycle.trigger_ns) / SECOND]
 
 
-def medians(points: Points) -> list[tuple[float, float]]:
-    """The median in each piece of time that has any sample: of a strip, which shows a course and tells no figure."""
+def means(points: Points) -> list[tuple[float, float]]:
+    """The mean in each piece of time that has any sample: of a strip, which shows a course."""
     held: dict[int, list[float]] = {}
     for at_s, value in points:
         if FROM_S <= at_s < TO_S:
             held.setdefault(int((at_s - FROM_S) / STRIP_BIN_S), []).append(value)
-    return [(FROM_S + (place + 0.5) * STRIP_BIN_S, statistics.median(held[place])) for place in sorted(held)]
+    return [(FROM_S + (place + 0.5) * STRIP_BIN_S, statistics.fmean(held[place])) for place in sorted(held)]

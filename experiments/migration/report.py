@@ -39,10 +39,10 @@ def page(summary: Mapping[str, Any], picture: Path | None) -> str:
         parts += [f"<h2>Moves of {APPLICATION}: ms, shortest to longest</h2>", moves(summary)]
     parts += ["<h2>What was measured, and on what</h2>", setting(summary)]
     parts.append(
-        "<p>A dash stands where too few samples tell a quantile: fewer than 10 would lie beyond it. <code>steady</code> "
-        "ends when the competing computation starts, <code>window</code> is the second after, <code>after</code> the "
-        "rest of the disturbance once the function has moved. All of this is made from the rows beside this page: "
-        "<code>python -m experiments judge FOLDER</code> makes it anew.</p>"
+        "<p>A dash stands where too few samples tell a quantile: fewer than 10 would lie beyond it. "
+        "<code>steady</code> ends when the competing computation starts, <code>window</code> is the second after, "
+        "<code>after</code> the rest of the disturbance once the function has moved. All of this is made from the rows "
+        "beside this page: <code>python -m experiments judge FOLDER</code> makes it anew.</p>"
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>hitless: a run</title>'
@@ -67,7 +67,7 @@ def moves(summary: Mapping[str, Any]) -> str:
         [
             way,
             f"{one['moved']} of {one['cycles']}",
-            str(one["undisturbed_moves"]),
+            str(one["undisturbed_moves"].get(APPLICATION, 0)),
             *(span(one[name], summary) for name in MOVES),
         ]
         for way, one in summary["ways"].items()

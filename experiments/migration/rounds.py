@@ -17,6 +17,9 @@ from experiments.migration.samples import Cycle
 from hitless.modes import IN_NETWORK, RECONFIGURATION
 from topologies.testbed import Testbed
 
+CHANGE_S = 1.5
+"""After a change of mode: a controller that has just started still works."""
+
 
 @dataclass
 class Rounds:
@@ -43,6 +46,7 @@ class Rounds:
             if self.bed.mode != mode:
                 self.on_round(f"the controller changes to {mode} while the load goes on")
                 await self.bed.steer_by(mode, lambda _: None)
+                await self._until(time.monotonic_ns(), CHANGE_S)
             for _ in range(cycles):
                 self.cycles.append(await self._cycle(number, way))
                 self.on_cycle(self.cycles[-1])

@@ -52,7 +52,7 @@ class MachineSample:
     pressure_us: int | None
     """Time in which anything on the machine waited for a core; None where the kernel does not tell."""
     switch_wait_us: int | None
-    """Time that the switch's threads were runnable and did not run; None without one."""
+    """How long the thread of the switch that waited most was runnable and did not run; None without one."""
 
 
 def write(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:

@@ -20,7 +20,7 @@ from experiments.migration.disturbance import Competition
 from experiments.migration.figures import samples_for
 from experiments.migration.generator import LOAD_IDENTITY, end_load, start_load
 from experiments.migration.live import Live
-from experiments.migration.options import APPLICATION, UNSTEERED, Options
+from experiments.migration.options import APPLICATION, SAID, UNSTEERED, Options
 from experiments.migration.plan import HEADLINE, WINDOW_S, Plan, needed_s, plan
 from experiments.migration.rounds import Rounds, place
 from experiments.migration.sampler import Sampler
@@ -181,7 +181,7 @@ def what_was_asked(options: Options, bed: Testbed, facts: machine.Facts, start_n
     return {
         "target": "bridge" if options.bridged else options.target,
         "fabric": options.fabric.name,
-        "ways": list(options.ways),
+        "ways": [way for way in SAID if way in options.ways],
         "steering": "off" if options.ways == (UNSTEERED,) else "on",
         "disturb": "cpu" if options.disturb else "none",
         "duration_s": options.duration_s,

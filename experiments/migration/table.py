@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,11 +15,13 @@ from experiments.migration.verdict import verdict
 Summary = Mapping[str, Any]
 COLUMNS = ("p50", "p90", "p95", "p99", "max", "n")
 MOVES = {
-    "trigger_to_first_steered_ms": "disturbed to\nfirst steered",
-    "report_to_first_steered_ms": "report to\nfirst steered",
+    "trigger_to_first_steered_ms": "disturbed\nto first\nsteered",
+    "report_to_first_steered_ms": "report\nto first\nsteered",
     "longest_gap_ms": "longest\ngap",
 }
 INVALID = "INVALID"
+WHOLE_MS = 1000
+"""From here on a tenth says nothing."""
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -39,8 +42,8 @@ def services(summary: Summary) -> list[str]:
 def latency_table(summary: Summary, service: str) -> Table:
     """A service's latency by way and phase."""
     since = "from the intended start" if service in (APPLICATION, HTTP) else "on its node, from arrival to answer"
-    table = Table(title=f"{service}: latency {since}, ms", title_justify="left")
-    table.add_column("way")
+    table = Table(title=f"{service}: latency {since}, ms", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("way", no_wrap=True)
     table.add_column("phase")
     for name in COLUMNS:
         table.add_column(name, justify="right")
@@ -55,15 +58,19 @@ def latency_table(summary: Summary, service: str) -> Table:
 
 def moves_table(summary: Summary) -> Table:
     """How often the application moved, and its times from the shortest to the longest."""
-    table = Table(title=f"moves of {APPLICATION}: times in ms, shortest to longest", title_justify="left")
-    table.add_column("way")
-    table.add_column("disturbed\nand moved", justify="right")
+    table = Table(
+        title=f"moves of {APPLICATION}: times in ms, shortest to longest", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    table.add_column("way", no_wrap=True)
+    table.add_column("moved", justify="right")
     table.add_column("undis-\nturbed", justify="right")
     for name in MOVES.values():
         table.add_column(name, justify="right")
     for way, one in summary["ways"].items():
         times = (span(one[name], summary) for name in MOVES)
-        table.add_row(way, f"{one['moved']} of {one['cycles']}", str(one["undisturbed_moves"]), *times)
+        table.add_row(
+            way, f"{one['moved']} of {one['cycles']}", str(one["undisturbed_moves"].get(APPLICATION, 0)), *times
+        )
     return table
 
 
@@ -80,7 +87,7 @@ def figure(value: float | None, summary: Summary) -> str:
     """A time; - where too few samples tell it, INVALID where none of the run's are to be told."""
     if summary["causes"]:
         return INVALID
-    return cell(value)
+    return f"{value:.0f}" if value is not None and value >= WHOLE_MS else cell(value)
 
 
 def cell(value: object) -> str:

@@ -21,7 +21,7 @@ LATE_MS = 5.0
 """Of the generator, at its 99th percentile."""
 DELIVERED = 0.85
 """Of the budget of a node while something competes for it."""
-SWITCH_WAIT = 0.1
+SWITCH_WAIT = 0.25
 """Of the time."""
 UNLIKE = 1.5
 """Between the medians of two ways' undisturbed requests."""
@@ -63,29 +63,20 @@ def use(samples: Sequence[MachineSample]) -> Use | None:
 def machine_causes(cores: int, seen: Use | None) -> Iterator[str]:
     """Why a machine, as it is or was, cannot show anything."""
     if cores < CORES:
-        yield f"the run has {cores} core, and its switch, nodes and load wait for one another: it needs {CORES}"
+        yield f"the switch, the nodes and the load share {cores} core and wait for one another: they need {CORES}"
     if seen is not None and seen.steal > STEAL:
-        yield f"the hypervisor took {seen.steal:.0%} of the cores' time (limit {STEAL:.0%}): use a calmer machine"
+        yield f"the hypervisor took {seen.steal:.0%} of the cores' time (limit {STEAL:.0%})"
     if seen is not None and seen.switch_wait is not None and seen.switch_wait > SWITCH_WAIT:
-        yield (
-            f"the switch waited for a core {seen.switch_wait:.0%} of the time (limit {SWITCH_WAIT:.0%}): "
-            "end what else runs on the machine"
-        )
+        yield (f"the switch waited for a core {seen.switch_wait:.0%} of the time (limit {SWITCH_WAIT:.0%})")
 
 
 def run_causes(late_ms: float, delivered: float | None, steady_ms: Mapping[str, float | None]) -> Iterator[str]:
     """Why what was measured is the machine's doing: lateness, the share of its budget that a disturbed node got, and
     the median of undisturbed requests of each way (None: not known)."""
     if late_ms > LATE_MS:
-        yield (
-            f"the load left up to {late_ms:.1f} ms late (99th percentile, limit {LATE_MS:g} ms): "
-            "end what else runs on the machine"
-        )
+        yield f"the load left up to {late_ms:.1f} ms late (99th percentile, limit {LATE_MS:g} ms)"
     if delivered is not None and delivered < DELIVERED:
-        yield (
-            f"a disturbed node got {delivered:.0%} of its CPU budget (limit {DELIVERED:.0%}): "
-            "end what else runs on the machine"
-        )
+        yield f"a disturbed node got {delivered:.0%} of its CPU budget (limit {DELIVERED:.0%})"
     known = {way: value for way, value in steady_ms.items() if value}
     if known:
         low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)

@@ -11,7 +11,10 @@ from experiments.migration.options import SAID, UNSTEERED
 def verdict(summary: Mapping[str, Any]) -> str:
     """What a run showed, in one sentence."""
     if summary["causes"]:
-        return f"INVALID: {'; '.join(summary['causes'])}. Of {summary['requests']:,} requests {losses(summary)}."
+        return (
+            f"INVALID: {'; '.join(summary['causes'])}. Times would tell of the machine: end what else runs on it, or "
+            f"use another. Of {summary['requests']:,} requests {losses(summary)}."
+        )
     told = summary["headline"]
     if told is None:
         return f"{latency_without_headline(summary)}; of {summary['requests']:,} requests {losses(summary)}."
@@ -25,7 +28,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
 def latency_without_headline(summary: Mapping[str, Any]) -> str:
     """What is said where no window has the samples for a quantile."""
     if summary["disturb"] == "none":
-        moves_made = sum(one["undisturbed_moves"] for one in summary["ways"].values())
+        moves_made = sum(sum(one["undisturbed_moves"].values()) for one in summary["ways"].values())
         return f"nothing disturbed the nodes, and {moves_made} moves were made"
     return "too few requests came after a disturbance for any quantile (a longer DURATION has more)"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.migration.scenario import disturb
+from experiments.migration.disturbance import disturb
 from experiments.wrk import read_wrk
 from tests.integration.support import (
     FABRIC,
