@@ -63,7 +63,7 @@ def run_command(
             targets.require(target)
         require(fabric, bridged=options.bridged)
         summary = asyncio.run(interruptible(options, results, console))
-    except (Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing, RuntimeError) as error:
+    except (Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing, RuntimeError, ValueError) as error:
         print(f"make run: {error}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):

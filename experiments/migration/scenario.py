@@ -15,7 +15,7 @@ from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
 from experiments.migration import fabric, folder, machine, records, samples, validity
-from experiments.migration.calibration import SHARE, costs, fitting_rate
+from experiments.migration.calibration import SHARE, WARM_S, costs, fitting_rate
 from experiments.migration.disturbance import Competition
 from experiments.migration.figures import samples_for
 from experiments.migration.generator import LOAD_IDENTITY, end_load, start_load
@@ -53,13 +53,14 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
         await bed.ready(lambda text: console.print(f"  {text}"))
         first = next(iter(bed.fabric.nodes))
         await place(bed, first, hold=True)
-        if options.frames_per_second is None:
+        warm = options.frames_per_second is None
+        if warm:
             options = replace(options, frames_per_second=await calibrate(options, bed, results, console))
         assert options.frames_per_second is not None
         planned = plan(options.ways, options.duration_s, options.frames_per_second * options.cameras, dwell_s)
         console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}")
         announce(options, planned, console)
-        await measure(options, planned, bed, results, console, facts)
+        await measure(options, planned, bed, results, console, facts, warm=warm)
     return folder.judge(results)
 
 
@@ -74,7 +75,13 @@ def look(facts: machine.Facts, console: Console) -> None:
         f"machine: {facts.cores} cores, {1 - used.idle:.0%} busy, {used.steal:.0%} taken by the hypervisor{waiting}"
     )
     for cause in validity.machine_causes(facts.cores, used):
-        console.print(f"INVALID as it is: {cause}", style="bold red")
+        console.print(f"the result will be INVALID: {cause}", style="bold red")
+    idle = used.idle * facts.cores
+    if idle < validity.NEEDED:
+        console.print(
+            f"the result may be INVALID: a run keeps some {validity.NEEDED:g} cores busy, and {idle:.1f} are idle",
+            style="bold red",
+        )
 
 
 def announce(options: Options, planned: Plan, console: Console) -> None:
@@ -111,9 +118,9 @@ async def calibrate(options: Options, bed: Testbed, results: Path, console: Cons
 
 
 async def measure(
-    options: Options, planned: Plan, bed: Testbed, results: Path, console: Console, facts: machine.Facts
+    options: Options, planned: Plan, bed: Testbed, results: Path, console: Console, facts: machine.Facts, *, warm: bool
 ) -> None:
-    """Put the load on, carry the plan out, and write the rows."""
+    """Put the load on, carry the plan out, and write the rows. Functions that are not ``warm`` get a while first."""
     rows = results / "load.csv"
     sampler = Sampler(bed)
     with competitions(bed, options.disturb) as disturbances:
@@ -137,6 +144,7 @@ async def measure(
         sampling = asyncio.create_task(sampler.run())
         try:
             await first_rows(bed, rows)
+            await asyncio.sleep(0 if warm else WARM_S)
             live.announce()
             await rounds.run()
         finally:

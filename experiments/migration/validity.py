@@ -15,6 +15,8 @@ from itertools import pairwise
 from experiments.migration.samples import MachineSample
 
 CORES = 2
+NEEDED = 1.2
+"""Cores that a run keeps busy."""
 STEAL = 0.05
 """Of the cores' time."""
 LATE_MS = 5.0
