@@ -14,7 +14,7 @@ FABRIC   ?= topologies/pair.yaml
 MODE     ?= all
 STEERING ?= on
 DISTURB  ?= cpu
-DURATION ?= 70
+DURATION ?= 60
 RATE     ?=
 SEED     ?= 1
 # Tests that bring up the whole system, of which a machine has one, run one after another with the machine to themselves.

@@ -41,7 +41,7 @@ INVALID_EXIT = 3
 )
 @click.option("--disturb", type=click.Choice(["cpu", "none"]), default="cpu", show_default=True)
 @click.option(
-    "--duration", type=click.FloatRange(10, 3600), default=70.0, show_default=True, help="seconds of cycles, at most"
+    "--duration", type=click.FloatRange(10, 3600), default=60.0, show_default=True, help="seconds of cycles, at most"
 )
 @click.option(
     "--rate",

@@ -52,6 +52,8 @@ class Live:
     requests: Path
     nodes: Path
     application: str
+    first: str
+    """Where the services are put at the start of a cycle."""
     cycles: int
     start_ns: int
     lost: int = 0
@@ -71,7 +73,9 @@ class Live:
         latencies = sorted((one.latency_ns or 0) / 1e6 for one in mine if one.outcome == OK)
         median = quantile(latencies, 0.5)
         work = new_work(requests, executions).get(self.application, [])
-        where = said([one for one in moves(self.application, work) if one.first_ns >= cycle.placed_ns], cycle)
+        where = said(
+            [one for one in moves(self.application, work) if one.first_ns >= cycle.placed_ns], cycle, self.first
+        )
         at = (cycle.end_ns - self.start_ns) / 1e9
         self.console.print(
             LINE.format(
@@ -108,11 +112,11 @@ class Live:
                 )
 
 
-def said(found: list[Move], cycle: Cycle) -> str:
+def said(found: list[Move], cycle: Cycle, first: str) -> str:
     """Where new work went in a cycle, and how long after the start of the disturbance."""
     for move in found:
         if cycle.trigger_ns is not None and move.first_ns >= cycle.trigger_ns:
             return f"{move.origin} → {move.to} after {(move.first_ns - cycle.trigger_ns) / 1e6:.0f} ms"
-        if move.to != cycle.node or cycle.trigger_ns is None:
+        if move.to != first:
             return f"{move.origin} → {move.to}, undisturbed"
     return f"to {cycle.node} as before"

@@ -70,16 +70,14 @@ def look(facts: machine.Facts, console: Console) -> None:
     time.sleep(machine.LOOK_S)
     used = validity.use([before, machine.sample()])
     assert used is not None
-    waiting = "" if used.pressure is None else f", something waits for one {used.pressure:.0%} of the time"
-    console.print(
-        f"machine: {facts.cores} cores, {1 - used.idle:.0%} busy, {used.steal:.0%} taken by the hypervisor{waiting}"
-    )
+    pressure = "" if used.pressure is None else f", CPU pressure {used.pressure:.0%}"
+    console.print(f"machine: {facts.cores} cores, {1 - used.idle:.0%} busy, {used.steal:.0%} stolen{pressure}")
     for cause in validity.machine_causes(facts.cores, used):
         console.print(f"the result will be INVALID: {cause}", style="bold red")
     idle = used.idle * facts.cores
     if idle < validity.NEEDED:
         console.print(
-            f"the result may be INVALID: a run keeps some {validity.NEEDED:g} cores busy, and {idle:.1f} are idle",
+            f"the result may be INVALID: a run needs {validity.NEEDED:g} idle cores, there are {idle:.1f}",
             style="bold red",
         )
 
@@ -128,7 +126,9 @@ async def measure(
             await one.up()
         start_ns = time.monotonic_ns()
         load = start_load("load", replace(options, duration_s=options.duration_s + SPARE_S), bed, rows)
-        live = Live(console, rows, bed.logs / "nodes", APPLICATION, planned.cycles, start_ns)
+        live = Live(
+            console, rows, bed.logs / "nodes", APPLICATION, next(iter(bed.fabric.nodes)), planned.cycles, start_ns
+        )
         rounds = Rounds(
             bed,
             planned if options.disturb else replace(planned, rounds=tuple((way, 1) for way in options.ways)),

@@ -39,13 +39,20 @@ def test_each_cycle_has_a_line_that_tells_where_work_went_and_how_soon(tmp_path:
     until(lambda: written(nodes) == 40, "the rows")
     write_requests(tmp_path / "load.csv", [request(number, number * 10, node=None) for number in range(40)])
     shown = io.StringIO()
-    live = Live(Console(file=shown, width=80), tmp_path / "load.csv", nodes, "preprocess", 21, 0)
+    live = Live(Console(file=shown, width=80), tmp_path / "load.csv", nodes, "preprocess", "edge1", 21, 0)
     live.announce()
     live.cycle(Cycle(1, 1, "in-network", "edge1", 0, 200 * MS, 390 * MS, 400 * MS))
     live.cycle(Cycle(2, 1, "in-network", "edge1", 400 * MS, 500 * MS, 600 * MS, 700 * MS))
-    head, moved, empty = shown.getvalue().splitlines()
+    for number in range(70, 100):
+        execute(logs["edge1" if number < 80 else "edge2"], number, number * 10 * MS)
+    until(lambda: written(nodes) == 70, "more rows")
+    everything = [request(number, number * 10, node=None) for number in (*range(40), *range(70, 100))]
+    write_requests(tmp_path / "load.csv", everything)
+    live.cycle(Cycle(3, 1, "in-network", "edge2", 700 * MS, 900 * MS, 990 * MS, 1000 * MS))
+    head, moved, empty, early = shown.getvalue().splitlines()
     assert head == HEADER and len(head) <= 80
     assert moved.split() == ["0", "1/21", "in-network", "edge1", "→", "edge2", "after", "50", "ms", "5.0", "5", "0"]
     assert "to edge1 as before" in empty and len(empty) <= 80
+    assert "edge1 → edge2, undisturbed" in early
     for log in logs.values():
         log.close()
