@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 BEYOND = 10
 """Samples that must lie beyond a quantile: with fewer it is an accident of a few of them."""
+
+DRAWS = 400
+"""Of a bootstrap."""
 
 Figures = Mapping[str, float | int | None]
 """`min`, quantiles by name and `max`, each None if not known, and the number of samples `n`."""
@@ -23,6 +27,23 @@ def quantile(ordered: list[float], q: float) -> float | None:
     if len(ordered) < samples_for(q):
         return None
     return ordered[min(len(ordered) - 1, max(0, math.ceil(q * len(ordered) - 1e-9) - 1))]
+
+
+def interval(groups: Sequence[Sequence[float]], q: float) -> tuple[float, float] | None:
+    """The 95 % confidence interval of a quantile of samples that come in groups, such as cycles; None of one group.
+
+    A bootstrap of whole groups, since the samples of one are alike: a cycle that went badly is drawn, or is not.
+    """
+    if len(groups) < 2:
+        return None
+    chance = random.Random(0)
+    found = []
+    for _ in range(DRAWS):
+        drawn = sorted(value for group in chance.choices(groups, k=len(groups)) for value in group)
+        if drawn:
+            found.append(drawn[max(0, math.ceil(q * len(drawn) - 1e-9) - 1)])
+    found.sort()
+    return (found[int(len(found) * 0.025)], found[int(len(found) * 0.975)]) if found else None
 
 
 def figures(samples: Iterable[float]) -> dict[str, float | int | None]:

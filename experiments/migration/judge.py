@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.migration import validity
-from experiments.migration.figures import figures, highest_told, withheld
+from experiments.migration.figures import QUANTILES, figures, highest_told, interval, withheld
 from experiments.migration.measure import (
     SECOND,
     Move,
@@ -199,7 +199,7 @@ def summarise(evidence: Evidence) -> Summary:
         "generator_late_p99_ms": late,
         "budget_delivered": got,
         "machine_use": None if used is None else {name: rounded(value) for name, value in vars(used).items()},
-        "headline": headline(ways),
+        "headline": headline(ways, judged, requests),
         "ways": ways,
         "migrations": moved,
     }
@@ -253,12 +253,37 @@ def within(spans: Sequence[tuple[int, int]], time_ns: int) -> bool:
     return after > 0 and time_ns < spans[after - 1][1]
 
 
-def headline(ways: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The window of each way by the highest quantile that all of them have the samples for; None without one."""
+def headline(
+    ways: Mapping[str, Mapping[str, Any]], judged: Sequence[Judged], requests: Iterable[Request]
+) -> dict[str, Any] | None:
+    """The window of each way by the highest quantile that all of them have the samples for, and its confidence
+    interval from cycle to cycle; None without one."""
     windows = {way: one["latency_ms"].get(APPLICATION, {}).get(WINDOW) for way, one in ways.items()}
     known = {way: window for way, window in windows.items() if window is not None and window["n"]}
     name = highest_told(known.values()) if known.keys() == ways.keys() else None
-    return None if name is None else {"quantile": name, "ms": {way: window[name] for way, window in known.items()}}
+    if name is None:
+        return None
+    intervals = {}
+    for way in known:
+        limits = interval(windows_of_cycles(way, judged, requests), QUANTILES[name])
+        intervals[way] = None if limits is None else [round(limit, 3) for limit in limits]
+    return {
+        "quantile": name,
+        "ms": {way: window[name] for way, window in known.items()},
+        "interval_95_ms": intervals,
+    }
+
+
+def windows_of_cycles(way: str, judged: Sequence[Judged], requests: Iterable[Request]) -> list[list[float]]:
+    """The application's latencies in the window of each cycle of a way, ms."""
+    windows: dict[int, list[float]] = {}
+    for one in requests:
+        found = cycle_of(judged, one.intended_ns)
+        if found is None or one.service != APPLICATION or one.latency_ns is None or found.cycle.way != way:
+            continue
+        if found.phase(one.intended_ns) == WINDOW:
+            windows.setdefault(found.cycle.number, []).append(one.latency_ns / 1e6)
+    return list(windows.values())
 
 
 def withhold(summary: Summary) -> None:

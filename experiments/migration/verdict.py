@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.migration.options import SAID, UNSTEERED
@@ -18,11 +18,20 @@ def verdict(summary: Mapping[str, Any]) -> str:
     told = summary["headline"]
     if told is None:
         return f"{latency_without_headline(summary)}; of {summary['requests']:,} requests {losses(summary)}."
-    times = ", ".join(f"{told['ms'][way]:.0f} ms {SAID[way]}" for way in SAID if way in told["ms"])
+    times = ", ".join(
+        f"{told['ms'][way]:.0f} ms{limits(told['interval_95_ms'][way])} {SAID[way]}"
+        for way in SAID
+        if way in told["ms"]
+    )
     return (
         f"{told['quantile']} in the second after a disturbance: {times}; "
         f"of {summary['requests']:,} requests {losses(summary)}."
     )
+
+
+def limits(interval: Sequence[float] | None) -> str:
+    """A confidence interval in brackets; empty if there is none."""
+    return "" if interval is None else f" ({interval[0]:.0f} to {interval[1]:.0f})"
 
 
 def latency_without_headline(summary: Mapping[str, Any]) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from experiments.cli import main
 from experiments.migration import folder, records, report, samples, table
-from experiments.migration.figures import QUANTILES, figures, samples_for
+from experiments.migration.figures import QUANTILES, figures, interval, samples_for
 from experiments.migration.judge import AFTER, STEADY, WINDOW, judge_cycle, judged_cycles, summarise
 from experiments.migration.measure import SECOND
 from experiments.migration.records import FAILED, LOST, Load
@@ -32,9 +32,9 @@ def latency(summary: dict[str, Any], way: str, phase: str) -> dict[str, Any]:
     return found
 
 
-def printed(summary: dict[str, Any], width: int = 80) -> str:
+def printed(summary: dict[str, Any]) -> str:
     output = io.StringIO()
-    table.show(summary, Console(file=output, width=width, highlight=False))
+    table.show(summary, Console(file=output, width=80, highlight=False))
     return output.getvalue()
 
 
@@ -47,7 +47,12 @@ def test_windows_of_all_cycles_pool_into_one_distribution_of_each_way() -> None:
     assert latency(summary, "unsteered", WINDOW)["p50"] == 80
     assert latency(summary, "in-network", AFTER)["max"] == 5
     assert latency(summary, "in-network", STEADY)["n"] == 10 * (TRIGGER_MS - 300) / 10
-    assert summary["headline"] == {"quantile": "p99", "ms": {"in-network": 80, "unsteered": 80}}
+    ms = {"in-network": 80, "unsteered": 80}
+    assert summary["headline"] == {
+        "quantile": "p99",
+        "ms": ms,
+        "interval_95_ms": {way: [80, 80] for way in ms},
+    }
 
 
 def test_the_verdict_is_a_sentence_with_the_highest_quantile_that_every_way_can_tell() -> None:
@@ -55,7 +60,8 @@ def test_the_verdict_is_a_sentence_with_the_highest_quantile_that_every_way_can_
     requests = steered(ways, moved_ms=1210, gap_ms=10)
     said = verdict(summarise(evidence(ways, requests)))
     assert said == (
-        "p95 in the second after a disturbance: 5 ms steered by the switch, 5 ms by reconfiguration, 80 ms unsteered; "
+        "p95 in the second after a disturbance: 5 ms (5 to 5) steered by the switch, 5 ms (5 to 5) by reconfiguration, "
+        "80 ms (80 to 80) unsteered; "
         "of 3,600 requests 0 were lost (at 95 % confidence fewer than 0.08% are)."
     )
 
@@ -98,6 +104,22 @@ def test_a_quantile_is_told_only_with_ten_samples_beyond_it_and_is_one_of_them(v
             assert told[name] in rounded
             assert sum(value <= told[name] + 0.0005 for value in values) >= q * len(values) - 1e-6  # type: ignore[operator]
     assert (told["n"], told["max"] is None) == (len(values), not values)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.lists(st.floats(1, 1000), min_size=30, max_size=30), min_size=2, max_size=8))
+def test_an_interval_holds_what_the_groups_have(groups: list[list[float]]) -> None:
+    limits = interval(groups, 0.5)
+    assert limits is not None
+    medians = [sorted(group)[14] for group in groups]
+    assert min(medians) <= limits[0] <= limits[1] <= max(sorted(group)[15] for group in groups)
+
+
+def test_an_interval_is_as_wide_as_cycles_differ() -> None:
+    alike = interval([[1.0, 2.0, 3.0] * 10] * 5, 0.9)
+    apart = interval([[float(number)] * 30 for number in range(1, 6)], 0.9)
+    assert alike == (3, 3) and apart is not None and apart[0] <= 4 and apart[1] == 5
+    assert interval([[1.0] * 1000], 0.5) is None
 
 
 def test_the_samples_that_a_quantile_needs() -> None:
@@ -167,8 +189,9 @@ def test_nothing_printed_is_wider_than_80_columns() -> None:
     ways = ["in-network", "unsteered", "reconfiguration"] * 8
     requests = steered(ways, slow_ms=12345, gap_ms=5)
     requests += [replace(one, id=one.id + 10**6, service="thumbnail") for one in requests]
-    text = printed(summarise(evidence(ways, requests)), width=200)
-    assert max(map(len, text.splitlines()[:-1])) <= 80 and "reconfiguration" in text and "12345" in text
+    text = printed(summarise(evidence(ways, requests)))
+    assert max(map(len, text.splitlines())) <= 80 and "12345" in text
+    assert "…" not in text, "something is cut off"
 
 
 def test_losses_and_failures_are_counted_and_a_loss_has_no_bound() -> None:
