@@ -42,7 +42,9 @@ def services(summary: Summary) -> list[str]:
 def latency_table(summary: Summary, service: str) -> Table:
     """A service's latency by way and phase."""
     since = "from the intended start" if service in (APPLICATION, HTTP) else "on its node, from arrival to answer"
-    table = Table(title=f"{service}: latency {since}, ms", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{service}: latency {since}, ms", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1)
+    )
     table.add_column("way", no_wrap=True)
     table.add_column("phase")
     for name in COLUMNS:
