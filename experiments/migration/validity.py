@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from experiments.migration.measure import NOISY_LATE_MS
 from experiments.migration.samples import MachineSample
 
 CORES = 2
@@ -19,7 +20,7 @@ NEEDED = 1.2
 """Cores that a run keeps busy."""
 STEAL = 0.05
 """Of the cores' time."""
-LATE_MS = 5.0
+LATE_MS = NOISY_LATE_MS
 """Of the generator, at its 99th percentile."""
 DELIVERED = 0.85
 """Of the budget of a node while something competes for it."""
