@@ -14,10 +14,10 @@ SUDO        := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),su
 TARGET   ?= softswitch
 FABRIC   ?= topologies/pair.yaml
 APPS     ?= apps
-MODE     ?= in-network
+MODE     ?= all
 STEERING ?= on
 DISTURB  ?= cpu
-DURATION ?= 70
+DURATION ?= 60
 RATE     ?=
 SEED     ?= 1
 APP_FOLDERS := $(foreach folder,$(APPS),--apps $(folder))
@@ -31,8 +31,8 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file APPS='folder ...'
-	@echo "                     MODE=in-network|reconfiguration|both STEERING=on|off"
+	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file APPS='folder ...'"
+	@echo "                     MODE=all|in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC APPS"
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"

@@ -57,7 +57,8 @@ class Controller:
         for problem in gone:
             log.warning("%s", problem)
         state_file.save(self._state())
-        ring = KeyRing.of(fabric, key_file.load()) if strategy.authenticates else KeyRing()
+        # Whoever steers: a switch that only routes goes on hearing the reports, and can steer again at once.
+        ring = KeyRing.of(fabric, key_file.load())
         self.steering = strategy(
             SteeringContext(
                 fabric=fabric,

@@ -64,6 +64,8 @@ class Testbed:
     hierarchy: cgroups.Hierarchy
     components: Sequence[Path]
     evidence: bool
+    either_mode: bool = False
+    """Whether the nodes tell the switch and the controller of themselves, so that either of them can steer."""
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -177,6 +179,16 @@ class Testbed:
         command += ["--event-log", str(self.logs / "events.ndjson")]
         return self.start("controller", command, host=host)
 
+    async def steer_by(self, mode: Mode, progress: Callable[[str], None]) -> None:
+        """Have new work steered another way from now on: start the controller again in that mode, and wait for it.
+
+        The nodes and the switches go on meanwhile. For a fabric with ``either_mode``. Raises what ``ready`` raises.
+        """
+        self.stop(self.process("controller"))
+        self.mode = mode
+        self.start_controller()
+        await self.ready(progress)
+
     def start_agent(self, node: str) -> Process:
         """Start (or start again) the agent of a node."""
         configuration = self.runtime / "agents" / f"{node}.json"
@@ -235,6 +247,7 @@ async def testbed(
     budget_cores: float = 0.5,
     components: Sequence[Path] = APPS,
     evidence: bool = False,
+    either_mode: bool = False,
 ) -> AsyncIterator[Testbed]:
     """Bring a fabric up; on exit, also by an exception, nothing of it stays.
 
@@ -242,7 +255,8 @@ async def testbed(
     ``controllers`` may do at the broker what the controller may.
     ``budget_cores`` is each node's CPU budget, ``components`` the folders that the controller deploys from.
     With ``evidence`` the nodes write down each execution and each report,
-    below ``logs``. Raises Busy, LocatedError, NotReady, ProcessEnded.
+    below ``logs``. With ``either_mode`` whoever steers can change (``Testbed.steer_by``). Raises Busy, LocatedError,
+    NotReady, ProcessEnded.
     """
     setLogLevel("warning")
     fabric = layout.load(fabric_path, bridged=target is None)
@@ -273,6 +287,7 @@ async def testbed(
             hierarchy,
             components,
             evidence,
+            either_mode,
         )
         try:
             bed.record()
@@ -324,7 +339,9 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         log_dir=bed.logs / "nodes" / node,
         evidence=bed.evidence,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
-        metrics_broker=bed.broker_settings(emitter_identity(node)) if bed.mode == RECONFIGURATION else None,
+        metrics_broker=bed.broker_settings(emitter_identity(node))
+        if bed.either_mode or bed.mode == RECONFIGURATION
+        else None,
         mode=bed.mode,
     )
 

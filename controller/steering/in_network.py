@@ -41,7 +41,6 @@ class InNetworkSteering:
 
     mode: ClassVar[Mode] = IN_NETWORK
     at_node_addresses: ClassVar[bool] = False
-    authenticates: ClassVar[bool] = True
     subscriptions: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, context: SteeringContext) -> None:

@@ -86,8 +86,6 @@ class Steering(Protocol):
     mode: ClassVar[Mode]
     at_node_addresses: ClassVar[bool]
     """Whether clients call services at their nodes' addresses; else at the services' own."""
-    authenticates: ClassVar[bool]
-    """Whether it needs keys for the nodes' reports."""
     subscriptions: ClassVar[tuple[str, ...]]
     """The MQTT topics that it must hear, beside those that every controller hears."""
 

@@ -26,7 +26,6 @@ class ReconfigurationSteering:
 
     mode: ClassVar[Mode] = RECONFIGURATION
     at_node_addresses: ClassVar[bool] = True
-    authenticates: ClassVar[bool] = False  # The broker knows who publishes.
     subscriptions: ClassVar[tuple[str, ...]] = (topics.METRICS.filter(),)
 
     def __init__(self, context: SteeringContext) -> None:
@@ -82,7 +81,7 @@ class ReconfigurationSteering:
         self._carry_out(self._services.override(_now_us(), pins, excluded))
 
     async def set_keys(self, keys: Mapping[Binding, BindingKeys]) -> None:
-        """Metrics carry no keys."""
+        """Metrics carry no keys: the broker knows who publishes."""
 
     def presence(self, node: str, online: bool) -> None:
         """Leave a node that has gone at once."""

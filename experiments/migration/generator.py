@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from topologies.testbed import Testbed
 CLIENT_HOST = "client"
 LOAD_IDENTITY = "load"
 LOSS_TIMEOUT_S = 5.0
+END_S = 20.0
+"""Longest that the load takes to end, beside what it waits for answers."""
 
 
 def start_load(name: str, options: Options, bed: Testbed, rows: Path) -> Process:
@@ -22,6 +27,17 @@ def start_load(name: str, options: Options, bed: Testbed, rows: Path) -> Process
     file = rows.with_suffix(".json")
     file.write_text(json.dumps(_configuration(options, bed, rows), indent=1))
     return bed.start(name, [sys.executable, "-m", "experiments.migration.load", str(file)], host=CLIENT_HOST, nice=-10)
+
+
+async def end_load(bed: Testbed, load: Process) -> None:
+    """Have the load send nothing more, and wait until every request is answered or lost. Raises RuntimeError."""
+    load.signal(signal.SIGTERM)
+    try:
+        await asyncio.to_thread(load.handle.wait, LOSS_TIMEOUT_S + END_S)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"the load did not end in time; see {load.log}") from None
+    finally:
+        bed.stop(load)
 
 
 def _configuration(options: Options, bed: Testbed, rows: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a line a second, and a marked line when new work moves."""
+"""What a run shows while it goes on: a line for each time the disturbance came and went."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from controller.operator.documents import Status
-from experiments.migration.records import OK, Request, parse_request
+from experiments.migration.figures import quantile
+from experiments.migration.measure import Move, moves, new_work, serving_nodes
+from experiments.migration.records import LOST, OK, Execution, Request, parse_request
+from experiments.migration.samples import Cycle
 from greengrass_agent.gateway.executions import COLUMNS
 from greengrass_agent.logs.evidence import EXECUTIONS
 
 HEADING = ",".join(COLUMNS)
 """The first line of an execution log."""
-HEADER = "    s  served by              requests   lost failed   p50 ms   p99 ms  ranks (larger is better)"
+LINE = "{:>5} {:>7}  {:<15} {:<26} {:>7} {:>7} {:>5}"
+HEADER = LINE.format("s", "cycle", "way", "new work goes", "p50 ms", "max ms", "lost")
 
 
 class Tail:
@@ -43,17 +46,17 @@ class Tail:
 
 @dataclass
 class Live:
-    """Follows the load's rows and the gateways' logs of a run, and prints what they say."""
+    """Follows the load's rows and the gateways' logs of a run, and prints what they say of each cycle."""
 
     console: Console
     requests: Path
     nodes: Path
-    services: tuple[str, ...]
+    application: str
+    first: str
+    """Where the services are put at the start of a cycle."""
+    cycles: int
     start_ns: int
-    total: int = 0
     lost: int = 0
-    failed: int = 0
-    host: dict[str, str] = field(default_factory=dict)
     _tail: Tail | None = None
     _logs: dict[Path, Tail] = field(default_factory=dict)
 
@@ -61,23 +64,29 @@ class Live:
         """Print the header."""
         self.console.print(Text(HEADER, style="bold"))
 
-    def tick(self, now_ns: int, status: Status | None) -> None:
-        """Print the line of this second; ``status`` is the controller's, None when it does not answer."""
-        recent = list(self._new_requests())
-        self.total += len(recent)
-        self.lost += sum(one.outcome == "lost" for one in recent)
-        self.failed += sum(one.outcome == "failed" for one in recent)
-        for move in self._new_hosts():
-            self.mark(now_ns, move)
-        latencies = sorted(
-            (one.latency_ns or 0) / 1e6 for one in recent if one.outcome == OK and one.service == self.services[0]
+    def cycle(self, cycle: Cycle) -> None:
+        """Print the line of a cycle that is over."""
+        executions = list(self._new_executions())
+        requests = serving_nodes(self._new_requests(), executions)
+        self.lost += sum(one.outcome == LOST for one in requests)
+        mine = [one for one in requests if one.service == self.application and one.intended_ns >= cycle.placed_ns]
+        latencies = sorted((one.latency_ns or 0) / 1e6 for one in mine if one.outcome == OK)
+        median = quantile(latencies, 0.5)
+        work = new_work(requests, executions).get(self.application, [])
+        where = said(
+            [one for one in moves(self.application, work) if one.first_ns >= cycle.placed_ns], cycle, self.first
         )
-        p50, p99 = quantile(latencies, 0.5), quantile(latencies, 0.99)
-        at = (now_ns - self.start_ns) / 1e9
-        hosts = " ".join(self.host.get(service, "-") for service in self.services)
+        at = (cycle.end_ns - self.start_ns) / 1e9
         self.console.print(
-            f"{at:5.0f}  {hosts:<22} {self.total:8} {self.lost:6} {self.failed:6} {p50:>8} {p99:>8}  "
-            + ranks(status, self.services[0]),
+            LINE.format(
+                f"{at:.0f}",
+                f"{cycle.number}/{self.cycles}",
+                cycle.way,
+                where,
+                "-" if median is None else f"{median:.1f}",
+                f"{latencies[-1]:.0f}" if latencies else "-",
+                self.lost,
+            ),
             highlight=False,
             soft_wrap=True,
         )
@@ -94,31 +103,20 @@ class Live:
             if row[0] != "id":
                 yield parse_request(row)
 
-    def _new_hosts(self) -> Iterator[str]:
-        """Which node serves new work now, from the gateways' logs; yields a sentence for each change."""
-        newest: dict[str, tuple[int, str]] = {}
-        for node, service, path in EXECUTIONS.found(self.nodes):
+    def _new_executions(self) -> Iterator[Execution]:
+        for _, _, path in EXECUTIONS.found(self.nodes):
             lines = self._logs.setdefault(path, Tail(path)).lines()
-            rows = csv.DictReader((line for line in lines if line != HEADING), COLUMNS)
-            times = [int(row["received_ns"]) for row in rows]
-            times = [time_ns for time_ns in times if time_ns >= self.start_ns]
-            if times and max(times) > newest.get(service, (0, ""))[0]:
-                newest[service] = (max(times), node)
-        for service, (_, node) in sorted(newest.items()):
-            before = self.host.get(service)
-            self.host[service] = node
-            if before is not None and before != node:
-                yield f"{service} moved: {before} → {node}"
+            for row in csv.DictReader((line for line in lines if line != HEADING), COLUMNS):
+                yield Execution(
+                    int(row["client_id"]), int(row["request_id"]), row["service"], row["node"], int(row["received_ns"])
+                )
 
 
-def quantile(values: list[float], q: float) -> str:
-    """A quantile of sorted values for a table cell; - if there are none."""
-    return f"{values[min(len(values) - 1, int(q * len(values)))]:.1f}" if values else "-"
-
-
-def ranks(status: Status | None, service: str) -> str:
-    """The ranks of a service's instances as the switch sees them."""
-    if status is None:
-        return "(the controller does not answer)"
-    seen = status.services.get(service)
-    return "  ".join(f"{node} {one.rank}" for node, one in sorted(seen.instances.items())) if seen else "-"
+def said(found: list[Move], cycle: Cycle, first: str) -> str:
+    """Where new work went in a cycle, and how long after the start of the disturbance."""
+    for move in found:
+        if cycle.trigger_ns is not None and move.first_ns >= cycle.trigger_ns:
+            return f"{move.origin} → {move.to} after {(move.first_ns - cycle.trigger_ns) / 1e6:.0f} ms"
+        if move.to != first:
+            return f"{move.origin} → {move.to}, undisturbed"
+    return f"to {cycle.node} as before"

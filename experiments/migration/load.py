@@ -12,6 +12,7 @@ import gc
 import heapq
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ from hitless.mqtt.broker import BrokerSettings
 FLUSH_S = 0.1
 HTTP_CLIENT = 0
 FRAMES_OF_A_CAMERA = 8
+WIDTH, HEIGHT = 208, 156
+"""Of a frame, in pixels: small, so that many can be sent; a face is found in each all the same."""
 FIRST_ENDPOINT_S = 20.0
 
 
@@ -59,9 +62,14 @@ class Load:
             }
         )
         self.known = asyncio.Event()
+        self.ending = False
 
     async def run(self) -> None:
-        """Learn the endpoints, send everything at its time, wait for the last answer or its loss."""
+        """Learn the endpoints, send everything at its time, wait for the last answer or its loss.
+
+        After SIGTERM nothing more is sent.
+        """
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
         following = asyncio.create_task(
             follow_endpoints(
                 self.endpoints, BrokerSettings(**self.options["broker"]), on_change=lambda *_: self._learned()
@@ -76,6 +84,9 @@ class Load:
             flushing.cancel()
             self.rows.flush(finished_before_ns=2**63)
 
+    def _end(self) -> None:
+        self.ending = True
+
     def _learned(self) -> None:
         if all(self.endpoints.latest(service) is not None for service in self.endpoints.services):
             self.known.set()
@@ -88,7 +99,7 @@ class Load:
     async def _send_all(self) -> None:
         cameras, rate = self.options["cameras"], self.options["frames_per_second"]
         duration, seed = self.options["duration_s"], self.options["seed"]
-        films = [Camera(seed * 1000 + camera) for camera in range(cameras)]
+        films = [Camera(seed * 1000 + camera, WIDTH, HEIGHT) for camera in range(cameras)]
         pictures = [[film.frame(number) for number in range(FRAMES_OF_A_CAMERA)] for film in films]
         clients = [Client(self.endpoints, on_stray=self._answered_again) for _ in range(cameras)]
         start_ns = time.monotonic_ns() + 200_000_000
@@ -108,6 +119,8 @@ class Load:
             async with asyncio.TaskGroup() as tasks:
                 for number, (at, who) in enumerate(heapq.merge(*plan, calls)):
                     await asyncio.sleep(max(0.0, (at - time.monotonic_ns()) / 1e9))
+                    if self.ending:
+                        break
                     if who < 0:
                         tasks.create_task(self._call(session, number, at))
                     else:

@@ -1,4 +1,4 @@
-"""What a run shows, from its raw rows alone (pure): losses, migrations, phases, latencies."""
+"""What became of a load's requests, and where new work went, from raw rows alone. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hdrh.histogram import HdrHistogram
-
-from experiments.migration.records import FAILED, LOST, OK, Decision, Execution, Request
+from experiments.migration.records import OK, Decision, Execution, Request
 
 SECOND = 1_000_000_000
-AFTER_MIGRATION_NS = 2 * SECOND
-WITHOUT_MIGRATION_NS = 5 * SECOND
 # A straggler of the old node is not a migration back: this many of the next requests must agree.
 AGREE, OF_NEXT = 3, 5
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
-LONGEST_LATENCY_US = 120_000_000
+NOISY_LATE_MS = 5.0
+"""A generator as late as this at its 99th percentile tells of itself."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +36,6 @@ class Move:
     first_ns: int
     last_on_old_ns: int
     longest_gap_ns: int | None
-
-
-@dataclass(frozen=True)
-class Phases:
-    """The boundaries of a run: steady [start, trigger), window [trigger, window_end), after [window_end, end]."""
-
-    start_ns: int
-    trigger_ns: int | None
-    window_end_ns: int | None
-    end_ns: int
-
-    def phase(self, time_ns: int) -> str:
-        """The phase in which an intended start lies."""
-        if self.trigger_ns is None or time_ns < self.trigger_ns:
-            return "steady"
-        return "window" if self.window_end_ns is None or time_ns < self.window_end_ns else "after"
 
 
 def serving_nodes(requests: Iterable[Request], executions: Iterable[Execution]) -> list[Request]:
@@ -134,11 +114,10 @@ def describe_move(
     move: Move,
     work: Sequence[Served],
     trigger_ns: int | None,
-    start_ns: int,
     decisions: Iterable[Decision],
     emissions: Mapping[tuple[str, str], Mapping[tuple[int, int], int]],
 ) -> dict[str, object]:
-    """A move as summary.json has it; null where a time is not known (no trigger, no digest heard)."""
+    """A move and its times in ms; null where a time is not known (no trigger before it, no digest heard)."""
     decision = decision_of(move, decisions)
     emitted = None
     if decision is not None and decision.node is not None:
@@ -154,7 +133,6 @@ def describe_move(
         "from": move.origin,
         "to": move.to,
         "reason": decision.reason if decision else None,
-        "at_s": round((move.first_ns - start_ns) / SECOND, 3),
         "report_to_first_steered_ms": milliseconds(emitted, move.first_ns),
         "trigger_to_first_steered_ms": milliseconds(triggered, move.first_ns),
         "trigger_to_last_on_old_ms": milliseconds(triggered, move.last_on_old_ns),
@@ -166,39 +144,6 @@ def describe_move(
 def milliseconds(since_ns: int | None, until_ns: int) -> float | None:
     """A span in ms; None if its start is not known."""
     return None if since_ns is None else round((until_ns - since_ns) / 1e6, 3)
-
-
-def phases(requests: Sequence[Request], trigger_ns: int | None, found: Iterable[Move]) -> Phases:
-    """The phases of a run, by the intended starts of its requests."""
-    start = min(one.intended_ns for one in requests)
-    end = max(one.intended_ns for one in requests)
-    if trigger_ns is None:
-        return Phases(start, None, None, end)
-    first = min((one.first_ns for one in found if one.first_ns >= trigger_ns), default=None)
-    window_end = trigger_ns + WITHOUT_MIGRATION_NS if first is None else first + AFTER_MIGRATION_NS
-    return Phases(start, trigger_ns, min(window_end, end), end)
-
-
-def latencies(requests: Iterable[Request], boundaries: Phases) -> dict[str, dict[str, float | int | None]]:
-    """Latency in ms by phase. A quantile q of fewer than 10/(1-q) samples is None: it would be an accident."""
-    histograms = {name: HdrHistogram(1, LONGEST_LATENCY_US, 3) for name in ("steady", "window", "after")}
-    longest = dict.fromkeys(histograms, 0)
-    for one in requests:
-        if one.latency_ns is not None:
-            phase = boundaries.phase(one.intended_ns)
-            histograms[phase].record_value(max(1, min(one.latency_ns // 1000, LONGEST_LATENCY_US)))
-            longest[phase] = max(longest[phase], one.latency_ns)
-    result: dict[str, dict[str, float | int | None]] = {}
-    for phase, histogram in histograms.items():
-        n = int(histogram.get_total_count())
-        row: dict[str, float | int | None] = {
-            name: round(histogram.get_value_at_percentile(100 * q) / 1000, 3) if n * (1 - q) >= 10 - 1e-9 else None
-            for name, q in QUANTILES.items()
-        }
-        row["max"] = round(longest[phase] / 1e6, 3) if n else None
-        row["n"] = n
-        result[phase] = row
-    return result
 
 
 def duplicated(requests: Iterable[Request], executions: Iterable[Execution]) -> int:
@@ -239,54 +184,3 @@ def late_p99_ms(requests: Sequence[Request]) -> float:
 def count(requests: Iterable[Request], outcome: str) -> int:
     """How many requests ended so."""
     return sum(one.outcome == outcome for one in requests)
-
-
-NOISY_LATE_MS = 5.0
-
-
-def summarise(
-    requests: Sequence[Request],
-    executions: Sequence[Execution],
-    decisions: Sequence[Decision],
-    emissions: Mapping[tuple[str, str], Mapping[tuple[int, int], int]],
-    trigger_ns: int | None,
-    application: str,
-) -> dict[str, object]:
-    """Everything of summary.json that the raw rows tell. ``application`` is the service whose latency is the run's.
-
-    Raises ValueError if there are no requests.
-    """
-    if not requests:
-        raise ValueError("the load sent no request")
-    work = new_work(requests, executions)
-    found = [move for service, served in sorted(work.items()) for move in moves(service, served)]
-    found.sort(key=lambda one: one.first_ns)
-    boundaries = phases(requests, trigger_ns, found)
-    start = boundaries.start_ns
-    late = late_p99_ms(requests)
-    n = len(requests)
-    lost = count(requests, LOST)
-    return {
-        "requests": n,
-        "lost": lost,
-        "failed": count(requests, FAILED),
-        "duplicated": duplicated(requests, executions),
-        "evidence_rows_missing": rows_missing(requests, executions, emissions),
-        "lost_rate_bound_95": round(3 / n, 6) if lost == 0 else None,
-        "migrations": [
-            describe_move(move, work[move.service], trigger_ns, start, decisions, emissions) for move in found
-        ],
-        "phases": {
-            "start_s": 0.0,
-            "trigger_s": None if boundaries.trigger_ns is None else (boundaries.trigger_ns - start) / SECOND,
-            "window_end_s": None if boundaries.window_end_ns is None else (boundaries.window_end_ns - start) / SECOND,
-            "end_s": (boundaries.end_ns - start) / SECOND,
-        },
-        "latency_ms": latencies((one for one in requests if one.service == application), boundaries),
-        "latency_ms_by_service": {
-            service: latencies((one for one in requests if one.service == service), boundaries)
-            for service in sorted({one.service for one in requests})
-        },
-        "generator_late_p99_ms": late,
-        "noisy": late > NOISY_LATE_MS,
-    }

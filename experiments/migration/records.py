@@ -53,6 +53,18 @@ class Execution:
     received_ns: int
     status: int = 200
     """What it was answered with: an HTTP status."""
+    finished_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an instance reported of itself."""
+
+    time_ns: int
+    cpu: int
+    """Use of the node's budget, permille."""
+    queue: int
+    """Requests that waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,8 @@ def read_executions(nodes: Path) -> Iterator[Execution]:
                 numbers = (row["client_id"], row["request_id"], row["received_ns"], row["status"])
                 if all(text is not None and text.isdecimal() for text in numbers):
                     client, request, received, status = map(int, numbers)
-                    yield Execution(client, request, row["service"], row["node"], received, status)
+                    finished = int(row["finished_ns"]) if row["finished_ns"].isdecimal() else None
+                    yield Execution(client, request, row["service"], row["node"], received, status, finished)
 
 
 def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
@@ -141,6 +154,18 @@ def read_emissions(nodes: Path) -> dict[tuple[str, str], dict[tuple[int, int], i
                 (int(row["epoch"]), int(row["sequence"])): int(row["emitted_ns"]) for row in csv.DictReader(file)
             }
     return emissions
+
+
+def read_loads(nodes: Path) -> dict[tuple[str, str], list[Load]]:
+    """What each instance reported, in order of time: by (node, service)."""
+    loads: dict[tuple[str, str], list[Load]] = {}
+    for node, service, path in REPORTS.found(nodes):
+        with path.open(newline="") as file:
+            rows = (
+                Load(int(row["emitted_ns"]), int(row["cpu"]), int(row["queue_depth"])) for row in csv.DictReader(file)
+            )
+            loads[node, service] = sorted(rows, key=lambda one: one.time_ns)
+    return loads
 
 
 def read_decisions(path: Path) -> list[Decision]:

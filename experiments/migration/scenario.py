@@ -1,52 +1,99 @@
-"""One run: the fabric up, the application under load, the serving node disturbed, everything written down."""
+"""One run: the fabric up, the application under load, its node disturbed again and again, everything written down."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
+import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from controller.operator.client import NoControllerError, RefusedError
-from controller.operator.documents import Status
-from experiments.migration import measure, picture, records
-from experiments.migration.calibration import SHARE, fitting_rate, frame_cost_ns
-from experiments.migration.generator import LOAD_IDENTITY, LOSS_TIMEOUT_S, start_load
+from controller.fabric.file import load as load_fabric
+from experiments.migration import fabric, folder, machine, records, samples, validity
+from experiments.migration.calibration import SHARE, WARM_S, costs, fitting_rate
+from experiments.migration.disturbance import Competition
+from experiments.migration.figures import samples_for
+from experiments.migration.generator import LOAD_IDENTITY, end_load, start_load
 from experiments.migration.live import Live
-from experiments.migration.options import APPLICATION, SHOWN, Options
-from hitless.modes import IN_NETWORK
+from experiments.migration.options import APPLICATION, SAID, UNSTEERED, Options
+from experiments.migration.plan import HEADLINE, WINDOW_S, Plan, needed_s, plan
+from experiments.migration.rounds import Rounds, place
+from experiments.migration.sampler import Sampler
 from topologies.testbed import Testbed, testbed
 
-TRIGGER_SHARE = 0.48
-"""When the competing computation starts, of the whole time: both halves have requests enough for a 99th percentile."""
+SPARE_S = 120.0
+"""How much longer than planned the load could go on: it is ended when the rounds are over."""
+FIRST_ROWS_S = 20.0
 
 
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
     """Run, measure, and write everything to ``results``; returns the summary. Raises what ``testbed`` raises."""
     started = time.monotonic()
-    target = options.target if options.mode == IN_NETWORK else None
+    facts = machine.facts()
+    look(facts, console)
+    target = None if options.bridged else options.target
     logs = results / "logs"
-    console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}", highlight=False)
+    logs.mkdir(parents=True)
+    dwell_s = fabric.write(options.fabric, load_fabric(options.fabric), results / "fabric.yaml")
+    console.print(f"bringing up {options.fabric.name} with {target or 'a learning bridge'}")
     async with testbed(
-        options.fabric, logs, target=target, clients=[LOAD_IDENTITY], components=options.apps, evidence=True
+        results / "fabric.yaml",
+        logs,
+        target=target,
+        clients=[LOAD_IDENTITY],
+        components=options.apps,
+        evidence=True,
+        either_mode=len(options.ways) > 1,
     ) as bed:
         point_latest(results)
-        await bed.ready(lambda text: console.print(f"  {text}", highlight=False))
-        if options.frames_per_second is None:
-            options = replace(options, frames_per_second=await calibrate(options, bed, results, console))
+        await bed.ready(lambda text: console.print(f"  {text}"))
         first = next(iter(bed.fabric.nodes))
-        for service in bed.fabric.services:
-            await place(bed, service, first, hold=not options.steering)
-        console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}", highlight=False)
-        start_ns = time.monotonic_ns()
-        trigger_ns = await load_and_disturb(options, start_ns, bed, results, console)
-    return write_results(options, results, start_ns, trigger_ns)
+        await place(bed, first, hold=True)
+        warm = options.frames_per_second is None
+        if warm:
+            options = replace(options, frames_per_second=await calibrate(options, bed, results, console))
+        assert options.frames_per_second is not None
+        planned = plan(options.ways, options.duration_s, options.frames_per_second * options.cameras, dwell_s)
+        console.print(f"up after {time.monotonic() - started:.1f} s; everything starts on {first}")
+        announce(options, planned, console)
+        await measure(options, planned, bed, results, console, facts, warm=warm)
+    return folder.judge(results)
+
+
+def look(facts: machine.Facts, console: Console) -> None:
+    """Say what machine this is, and why its figures would not count as it is now."""
+    before = machine.sample()
+    time.sleep(machine.LOOK_S)
+    used = validity.use([before, machine.sample()])
+    assert used is not None
+    pressure = "" if used.pressure is None else f", CPU pressure {used.pressure:.0%}"
+    console.print(f"machine: {facts.cores} cores, {1 - used.idle:.0%} busy, {used.steal:.0%} stolen{pressure}")
+    for cause in validity.machine_causes(facts.cores, used):
+        console.print(f"the result will be INVALID: {cause}", style="bold red")
+    idle = used.idle * facts.cores
+    if idle < validity.NEEDED:
+        console.print(
+            f"the result may be INVALID: a run needs {validity.NEEDED:g} idle cores, there are {idle:.1f}",
+            style="bold red",
+        )
+
+
+def announce(options: Options, planned: Plan, console: Console) -> None:
+    """Say what will be done, and what it will be enough for."""
+    rate = (options.frames_per_second or 0) * options.cameras
+    if not options.disturb:
+        console.print(f"no disturbance: {', '.join(options.ways)}, {options.duration_s:g} s in all")
+        return
+    each = planned.cycles // len(options.ways)
+    console.print(f"{planned.cycles} disturbances, {each} for each of: {', '.join(options.ways)}")
+    if each * rate * WINDOW_S < samples_for(HEADLINE):
+        needed = needed_s(options.ways, rate, planned.dwell_s)
+        console.print(f"(too few for a 99th percentile, which needs DURATION={needed:.0f} at this rate)")
 
 
 def point_latest(results: Path) -> None:
@@ -58,102 +105,102 @@ def point_latest(results: Path) -> None:
 
 async def calibrate(options: Options, bed: Testbed, results: Path, console: Console) -> float:
     """The frames a second of each camera that suit this machine; says how it came to them."""
-    cost_ns = await frame_cost_ns(options, bed, results / "trial.csv")
+    found = await costs(options, bed, results / "trial.csv")
     cores = bed.hierarchy.node(next(iter(bed.fabric.nodes))).budget_cores()
-    rate = fitting_rate(cost_ns, cores, options.cameras)
+    rate = fitting_rate(found, cores, options.cameras, options.http_per_second)
     console.print(
-        f"a frame takes {cost_ns / 1e6:.1f} ms of CPU here: with {rate:g} a second, {options.cameras} cameras use "
-        f"{SHARE:.0%} of a node's {cores:g} cores",
-        highlight=False,
+        f"a frame takes {found.frame / 1e6:.1f} ms of CPU here, a thumbnail {found.call / 1e6:.1f} ms: with {rate:g} "
+        f"frames a second, {options.cameras} cameras and {options.http_per_second:g} thumbnails use {SHARE:.0%} of a "
+        f"node's {cores:g} cores"
     )
     return rate
 
 
-async def place(bed: Testbed, service: str, node: str, *, hold: bool) -> None:
-    """Have the controller put a service on a node, for good (``hold``) or until the reports decide otherwise."""
-    try:
-        await asyncio.to_thread(bed.controller().migrate, service, node, hold=hold)
-    except RefusedError as error:
-        raise RuntimeError(f"the controller refused to put {service} on {node}: {error}") from error
-    except NoControllerError as error:
-        raise RuntimeError(str(error)) from error
-
-
-async def load_and_disturb(
-    options: Options, start_ns: int, bed: Testbed, results: Path, console: Console
-) -> int | None:
-    """Put the load on, the competing computation at its time, and show what happens; returns when it began, in ns."""
+async def measure(
+    options: Options, planned: Plan, bed: Testbed, results: Path, console: Console, facts: machine.Facts, *, warm: bool
+) -> None:
+    """Put the load on, carry the plan out, and write the rows. Functions that are not ``warm`` get a while first."""
     rows = results / "load.csv"
-    load = start_load("load", options, bed, rows)
-    live = Live(console, rows, bed.logs / "nodes", SHOWN, start_ns)
-    live.announce()
-    trigger_at = start_ns + int(options.duration_s * TRIGGER_SHARE * 1e9) if options.disturb else None
-    trigger_ns = None
-    last_ns = start_ns + int((options.duration_s + LOSS_TIMEOUT_S + 10) * 1e9)
-    tick = 0
-    while load.handle.poll() is None:
-        tick += 1
-        due = start_ns + tick * 1_000_000_000
-        await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
-        status = await controller_status(bed)
-        live.tick(time.monotonic_ns(), status)
-        bed.check(but=load)
-        if trigger_at is not None and trigger_ns is None and time.monotonic_ns() >= trigger_at:
-            node = live.host.get(APPLICATION) or next(iter(bed.fabric.nodes))
-            trigger_ns = disturb(bed, node)
-            live.mark(trigger_ns, f"a competing computation starts on {node}")
-        if time.monotonic_ns() > last_ns:
-            raise RuntimeError(f"the load did not end in time; see {load.log}")
-    if load.handle.returncode != 0:
-        load.check()
-    return trigger_ns
+    sampler = Sampler(bed)
+    with competitions(bed, options.disturb) as disturbances:
+        for one in disturbances.values():
+            await one.up()
+        start_ns = time.monotonic_ns()
+        load = start_load("load", replace(options, duration_s=options.duration_s + SPARE_S), bed, rows)
+        live = Live(
+            console, rows, bed.logs / "nodes", APPLICATION, next(iter(bed.fabric.nodes)), planned.cycles, start_ns
+        )
+        rounds = Rounds(
+            bed,
+            planned if options.disturb else replace(planned, rounds=tuple((way, 1) for way in options.ways)),
+            disturbances,
+            random.Random(options.seed),
+            sampler.hosts,
+            bed.check,
+            lambda what: live.mark(time.monotonic_ns(), what),
+            live.cycle,
+            options.duration_s / len(options.ways),
+        )
+        live.cycles = rounds.plan.cycles
+        sampling = asyncio.create_task(sampler.run())
+        try:
+            await first_rows(bed, rows)
+            await asyncio.sleep(0 if warm else WARM_S)
+            live.announce()
+            await rounds.run()
+        finally:
+            sampling.cancel()
+            with suppress(asyncio.CancelledError):
+                await sampling
+            await end_load(bed, load)
+    folder.write_run(results, what_was_asked(options, bed, facts, start_ns))
+    samples.write(results / folder.CYCLES, samples.Cycle, rounds.cycles)
+    samples.write(results / folder.RANKS, samples.RankSample, sampler.ranks)
+    samples.write(results / folder.MACHINE, samples.MachineSample, sampler.machine)
+    records.write_requests(results / folder.REQUESTS, records.read_requests(rows))
+    for scratch in results.glob("*.csv"):
+        if scratch.stem in ("load", "trial"):
+            scratch.unlink()
+            scratch.with_suffix(".json").unlink(missing_ok=True)
 
 
-def disturb(bed: Testbed, node: str, processes: int = 1) -> int:
-    """Start the competing computation inside a node's CPU budget; returns the time, in ns."""
-    command = [sys.executable, "-m", "experiments.migration.compete", "--processes", str(processes)]
-    for path in bed.competing(node):
-        command += ["--join", str(path)]
-    trigger_ns = time.monotonic_ns()
-    bed.start(f"compete-{node}", command, host=node)
-    return trigger_ns
-
-
-async def controller_status(bed: Testbed) -> Status | None:
-    """The controller's status, None if it does not answer: a run goes on without it."""
+@contextmanager
+def competitions(bed: Testbed, wanted: bool) -> Iterator[dict[str, Competition]]:
+    """A competing computation on each node, standing still; none unless ``wanted``."""
+    made = {node: Competition(bed, node) for node in bed.fabric.nodes} if wanted else {}
     try:
-        return await asyncio.to_thread(bed.controller(timeout_s=0.5).status)
-    except (NoControllerError, RefusedError):
-        return None
+        yield made
+    finally:
+        for one in made.values():
+            one.kill()
 
 
-def write_results(options: Options, results: Path, start_ns: int, trigger_ns: int | None) -> dict[str, Any]:
-    """Measure the raw rows since ``start_ns`` and write summary.json, requests.csv and the picture."""
-    nodes = results / "logs" / "nodes"
-    executions = [one for one in records.read_executions(nodes) if one.received_ns >= start_ns]
-    requests = measure.serving_nodes(records.read_requests(results / "load.csv"), executions)
-    summary: dict[str, Any] = {
-        "target": options.target if options.mode == IN_NETWORK else "bridge",
-        "mode": options.mode,
-        "steering": "on" if options.steering else "off",
+async def first_rows(bed: Testbed, rows: Path) -> None:
+    """Wait until the load is served. Raises RuntimeError, ProcessEnded."""
+    deadline = time.monotonic() + FIRST_ROWS_S
+    while not (rows.exists() and rows.stat().st_size > 1000):
+        bed.check()
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the load is not served; see {bed.logs / 'load.log'}")
+        await asyncio.sleep(0.05)
+
+
+def what_was_asked(options: Options, bed: Testbed, facts: machine.Facts, start_ns: int) -> dict[str, Any]:
+    """run.json: with the other rows, all that a run's figures are made from."""
+    return {
+        "target": "bridge" if options.bridged else options.target,
+        "fabric": options.fabric.name,
+        "ways": [way for way in SAID if way in options.ways],
+        "steering": "off" if options.ways == (UNSTEERED,) else "on",
         "disturb": "cpu" if options.disturb else "none",
         "duration_s": options.duration_s,
         "seed": options.seed,
         "cameras": options.cameras,
         "frames_per_second": options.frames_per_second,
-        "cores": os.cpu_count(),
-        **measure.summarise(
-            requests,
-            executions,
-            records.read_decisions(results / "logs" / "events.ndjson"),
-            records.read_emissions(nodes),
-            trigger_ns,
-            APPLICATION,
-        ),
+        "http_per_second": options.http_per_second,
+        "budget_cores": bed.hierarchy.node(next(iter(bed.fabric.nodes))).budget_cores(),
+        "first_node": next(iter(bed.fabric.nodes)),
+        "start_ns": start_ns,
+        "machine": facts.as_row(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    records.write_requests(results / "requests.csv", requests)
-    (results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    picture.draw(results / "latency.png", requests, summary, APPLICATION)
-    for scratch in ("load.csv", "load.json"):
-        (results / scratch).unlink()
-    return summary

@@ -80,6 +80,8 @@ class Service:
         """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
         self._component = component
         self._configuration = configuration
+        self._address = configuration.own.address
+        """The service's, where a switch steers."""
         self._on_workers = on_workers
         self._on_health = on_health
         self._config = config
@@ -120,13 +122,18 @@ class Service:
         """Serve. The workers get the component's configuration. Raises NetworkError."""
         self._configured = Configure.of(self._configuration, component_configuration)
         if self._network is not None:
-            self._network.add(self._configuration.own.address)
+            self._network.add(self._address)
         self._gateway.start()
         self._checking = asyncio.create_task(self._check(), name=f"health checks of {self._configuration.service}")
 
     def fits(self, configuration: ServiceConfiguration) -> bool:
-        """Whether the gateway can go on with this configuration."""
-        return self._settings(configuration) == self._settings(self._configuration)
+        """Whether the gateway can go on with this configuration.
+
+        A controller that steers by endpoints names the node's own address, at which the gateway listens in any case.
+        """
+        address = configuration.own.address
+        same_place = address in (self._address, self._config.node_address)
+        return same_place and self._settings(configuration) == self._settings(self._configuration)
 
     def configure(
         self, launch: int, configuration: ServiceConfiguration, component_configuration: dict[str, Any]
@@ -198,14 +205,14 @@ class Service:
         self._closed()
         await self._gateway.stop()
         if self._network is not None:
-            self._network.remove(self._configuration.own.address)
+            self._network.remove(self._address)
         for name in ("json", "page"):
             self._store.run(f"{self._configuration.service}.{name}").unlink(missing_ok=True)
         shutil.rmtree(self.worker_socket.parent, ignore_errors=True)
 
     def _settings(self, configuration: ServiceConfiguration) -> GatewaySettings:
         own, service = configuration.own, configuration.service
-        addresses = (self._config.node_address, own.address) if self._network else (self._config.node_address,)
+        addresses = (self._config.node_address, self._address) if self._network else (self._config.node_address,)
         return GatewaySettings(
             node=self._config.thing,
             component=self._component,

@@ -5,18 +5,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.migration.live import Live
+from experiments.migration.live import HEADER, Live
+from experiments.migration.records import write_requests
+from experiments.migration.samples import Cycle
 from greengrass_agent.gateway.dispatch import Execution
 from greengrass_agent.gateway.executions import ExecutionLog
 from greengrass_agent.gateway.gathered import Gathered
 from greengrass_agent.gateway.job import Job
 from greengrass_agent.logs.evidence import EXECUTIONS
+from tests.experiments.migration_rows import MS, request
 from tests.patience import until
 
 
 def execute(log: ExecutionLog, number: int, received_ns: int) -> None:
     """Log a request that came at this time."""
-    job = Job(7, number, 0, b"", None, received_ns, received_ns + 10**9, Gathered(lambda _: None, 0))
+    job = Job(1, number, 0, b"", None, received_ns, received_ns + 10**9, Gathered(lambda _: None, 0))
     log.add(Execution(job, received_ns + 1, received_ns + 2, 200))
 
 
@@ -25,21 +28,31 @@ def written(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) - 1 for _, _, path in EXECUTIONS.found(folder))
 
 
-def test_a_move_is_told_when_another_nodes_log_has_the_newest_request(tmp_path: Path) -> None:
+def test_each_cycle_has_a_line_that_tells_where_work_went_and_how_soon(tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
     logs = {
-        node: ExecutionLog(tmp_path / node / "executions-detect.csv", "detect", node) for node in ("edge1", "edge2")
+        node: ExecutionLog(nodes / node / "executions-preprocess.csv", "preprocess", node)
+        for node in ("edge1", "edge2")
     }
+    for number in range(40):
+        execute(logs["edge1" if number < 25 else "edge2"], number, number * 10 * MS)
+    until(lambda: written(nodes) == 40, "the rows")
+    write_requests(tmp_path / "load.csv", [request(number, number * 10, node=None) for number in range(40)])
     shown = io.StringIO()
-    live = Live(Console(file=shown, width=200), tmp_path / "requests.csv", tmp_path, ("detect",), start_ns=1000)
-    execute(logs["edge2"], 1, 500)  # before the run
-    execute(logs["edge1"], 2, 2000)
-    until(lambda: written(tmp_path) == 2, "the rows")
-    live.tick(10**9, None)
-    assert "moved" not in shown.getvalue()
-    assert " edge1 " in shown.getvalue()
-    execute(logs["edge2"], 3, 3000)
-    until(lambda: written(tmp_path) == 3, "another row")
-    live.tick(2 * 10**9, None)
-    assert "detect moved: edge1 → edge2" in shown.getvalue()
+    live = Live(Console(file=shown, width=80), tmp_path / "load.csv", nodes, "preprocess", "edge1", 21, 0)
+    live.announce()
+    live.cycle(Cycle(1, 1, "in-network", "edge1", 0, 200 * MS, 390 * MS, 400 * MS))
+    live.cycle(Cycle(2, 1, "in-network", "edge1", 400 * MS, 500 * MS, 600 * MS, 700 * MS))
+    for number in range(70, 100):
+        execute(logs["edge1" if number < 80 else "edge2"], number, number * 10 * MS)
+    until(lambda: written(nodes) == 70, "more rows")
+    everything = [request(number, number * 10, node=None) for number in (*range(40), *range(70, 100))]
+    write_requests(tmp_path / "load.csv", everything)
+    live.cycle(Cycle(3, 1, "in-network", "edge2", 700 * MS, 900 * MS, 990 * MS, 1000 * MS))
+    head, moved, empty, early = shown.getvalue().splitlines()
+    assert head == HEADER and len(head) <= 80
+    assert moved.split() == ["0", "1/21", "in-network", "edge1", "→", "edge2", "after", "50", "ms", "5.0", "5", "0"]
+    assert "to edge1 as before" in empty and len(empty) <= 80
+    assert "edge1 → edge2, undisturbed" in early
     for log in logs.values():
         log.close()

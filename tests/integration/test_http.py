@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments.bench.goodput import SENDER
-from experiments.migration.scenario import disturb
+from experiments.migration.disturbance import disturb
 from experiments.native.compiling import compile_program
 from experiments.wrk import read_wrk
 from tests.integration.support import (

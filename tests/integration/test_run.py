@@ -15,25 +15,29 @@ from controller.fabric.file import load
 from experiments.migration.options import PAIR
 from tests.integration.support import each_target, needs_root
 from tests.patience import PATIENCE
-from topologies import requirements
+from topologies import requirements, targets
 from topologies.cgroups import Hierarchy
 from topologies.testbed import REPOSITORY_ROOT
 
 COMMAND = [sys.executable, "-m", "experiments", "run"]
+QUIET_RUNS = 3
+"""A run whose machine was too busy for it is repeated so often."""
 LIGHT = ("--rate", "5")
 """So little that what one function adds to a node is never a reason for the next one to stay behind."""
-
-QUIET_RUNS = 3
-"""A machine that holds the load back makes it come at once later, which is a reason to move: then a run is repeated."""
+INVALID = 3
+"""How a run ends whose times tell of a busy machine: all else holds there too."""
 
 
 def run(*options: str) -> tuple[dict[str, Any], str, Path]:
     done = subprocess.run(
         [*COMMAND, *options], cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=150, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in (0, INVALID), done.stdout + done.stderr
     folder = (REPOSITORY_ROOT / "results" / "latest").resolve()
-    return json.loads((folder / "summary.json").read_text()), done.stdout, folder
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (done.returncode == INVALID) == ("INVALID:" in done.stdout) == (not summary["valid"])
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    return summary, done.stdout, folder
 
 
 def left_behind() -> list[str]:
@@ -47,38 +51,39 @@ def left_behind() -> list[str]:
 @needs_root
 @pytest.mark.parametrize("target", each_target())
 def test_the_switch_moves_the_work_and_no_request_is_lost(target: str) -> None:
-    summary, output, folder = run("--target", target, "--duration", "21", *LIGHT)
+    """With softswitch beside the other two ways, which take turns with it on one fabric under one load."""
+    mode, duration = ("all", "20") if target == targets.NAMES[0] else ("in-network", "14")
+    summary, output, folder = run("--target", target, "--mode", mode, "--duration", duration, *LIGHT)
     assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
     assert summary["evidence_rows_missing"] == {"executions": 0, "reports": 0}
-    assert summary["requests"] > summary["cameras"] * 21 * summary["frames_per_second"] == 420
-    moves = {move["service"]: move for move in summary["migrations"]}
-    move = moves["preprocess"]
-    assert (move["from"], move["to"], move["reason"]) == ("edge1", "edge2", "BETTER")
-    # The competition is the reason of the move: it comes first, then the report that tells of it, then the move. There
-    # is load long enough after it for a comparison.
-    assert 0 < move["report_to_first_steered_ms"] < move["trigger_to_first_steered_ms"]
-    phases = summary["phases"]
-    assert phases["trigger_s"] < move["at_s"] < phases["window_end_s"] < phases["end_s"]
-    assert ">>> preprocess moved: edge1 → edge2" in output
+    moved = {way: one["moved"] for way, one in summary["ways"].items()}
+    assert moved.pop("unsteered", 0) == 0 and all(moved.values())
+    moves = [one for one in summary["migrations"] if one["service"] == "preprocess" and one["disturbed"]]
+    assert {(one["from"], one["to"], one["reason"]) for one in moves} >= {("edge1", "edge2", "BETTER")}
+    assert "edge1 → edge2 after" in output
+    assert ("the controller changes to reconfiguration" in output) == (mode == "all")
     assert len((folder / "requests.csv").read_text().splitlines()) == summary["requests"] + 1
-    assert (folder / "latency.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert (folder / "latency.svg").exists() == summary["valid"]
     assert left_behind() == []
 
 
 @needs_root
 def test_reconfiguration_moves_the_work_where_no_switch_can() -> None:
-    summary, _, _ = run("--mode", "reconfiguration", "--duration", "21", *LIGHT)
-    assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
-    assert {move["service"] for move in summary["migrations"]} >= {"preprocess"}
+    summary, _, _ = run("--mode", "reconfiguration", "--duration", "10", *LIGHT)
+    assert (summary["target"], summary["lost"], summary["failed"], summary["duplicated"]) == ("bridge", 0, 0, 0)
+    assert summary["ways"]["reconfiguration"]["moved"] > 0
     assert left_behind() == []
 
 
 @needs_root
 @pytest.mark.parametrize("target", each_target())
 def test_a_quiet_fabric_moves_nothing(target: str) -> None:
+    """Load that a machine holds back comes at once later, which is a reason to move: such a run is INVALID."""
     for _ in range(QUIET_RUNS):
-        summary, _, _ = run("--target", target, "--duration", "12", "--disturb", "none")
-        if not (summary["migrations"] and summary["noisy"]):
+        options = ("--mode", "in-network", "--duration", "12", "--disturb", "none")
+        summary, _, _ = run("--target", target, *options)
+        if not (summary["migrations"] and not summary["valid"]):
             break
     assert summary["migrations"] == []
     assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
@@ -96,7 +101,7 @@ def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals, code: 
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.strip().startswith("2 "):
+        if " 1/" in line:
             break
     process.send_signal(number)
     output, errors = process.communicate(timeout=PATIENCE)
@@ -112,7 +117,7 @@ def test_after_a_killed_run_the_next_one_cleans_up() -> None:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.strip().startswith("2 "):
+        if " 1/" in line:
             break
     process.kill()
     process.wait()

@@ -9,9 +9,10 @@ import pytest
 
 from controller.observe.events import CommandEvent, decode
 from experiments.migration import measure, records
+from experiments.migration.disturbance import disturb
 from experiments.migration.generator import start_load
 from experiments.migration.options import APPLICATION, Options
-from experiments.migration.scenario import disturb
+from hitless.modes import IN_NETWORK
 from tests.integration.support import each_target, fabric_up, needs_root
 from tests.patience import until_async
 from topologies.testbed import Testbed
@@ -29,7 +30,7 @@ def released(bed: Testbed) -> bool:
 @needs_root
 @pytest.mark.parametrize("target", each_target())
 def test_killing_controller_and_broker_changes_nothing_for_requests(target: str, tmp_path: Path) -> None:
-    options = Options(target, "in-network", True, True, 15, 1, frames_per_second=FRAMES_PER_SECOND)
+    options = Options(target, (IN_NETWORK,), True, 15, 1, frames_per_second=FRAMES_PER_SECOND)
     rows = tmp_path / "load.csv"
     trigger_ns = 0
 
@@ -54,8 +55,8 @@ def test_killing_controller_and_broker_changes_nothing_for_requests(target: str,
     nodes = tmp_path / "logs" / "nodes"
     executions = list(records.read_executions(nodes))
     requests = measure.serving_nodes(records.read_requests(rows), executions)
-    summary = measure.summarise(requests, executions, [], records.read_emissions(nodes), trigger_ns, APPLICATION)
-    assert (summary["lost"], summary["failed"], summary["duplicated"]) == (0, 0, 0)
-    moved = [move for move in summary["migrations"] if move["service"] == APPLICATION]  # type: ignore[attr-defined]
-    assert [(move["from"], move["to"]) for move in moved] == [("edge1", "edge2")]
-    assert moved[0]["trigger_to_first_steered_ms"] > 0, "the competition is the reason of the move"
+    assert {one.outcome for one in requests} == {records.OK}
+    assert measure.duplicated(requests, executions) == 0
+    moved = measure.moves(APPLICATION, measure.new_work(requests, executions)[APPLICATION])
+    assert [(move.origin, move.to) for move in moved] == [("edge1", "edge2")]
+    assert trigger_ns < moved[0].first_ns
