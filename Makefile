@@ -17,6 +17,7 @@ DISTURB  ?= cpu
 DURATION ?= 70
 RATE     ?=
 SEED     ?= 1
+NAME     ?= policies
 # Tests that bring up the whole system, of which a machine has one, run one after another with the machine to themselves.
 # The others wait more than they work: two at a time, by file.
 ON_THE_FABRIC := tests/integration tests/docs/test_commands.py tests/faults/test_chaos.py
@@ -30,6 +31,7 @@ help: ## list the targets
 	@echo "  knobs of make run: TARGET=softswitch|bmv2 FABRIC=file MODE=in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC"
+	@echo "  knobs of make experiment: NAME=policies|detection TARGET SEED ARGS=\"its other options\""
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
@@ -51,8 +53,8 @@ run: setup ## move a function between two edge nodes, live, and measure it
 	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: setup ## compare the steering policies on a real switch (a quarter of an hour)
-	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
+experiment: setup ## compare the steering policies on a real switch (a quarter of an hour); NAME=detection: how soon is a busy node noticed?
+	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
 bench: setup ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)

@@ -7,6 +7,7 @@ import click
 from experiments.bench.command import bench_command
 from experiments.bench.idle import idle_command
 from experiments.chaos.command import chaos_command
+from experiments.detection.command import detection_command
 from experiments.migration.command import run_command
 from experiments.policies.command import judge_command, policies_command
 
@@ -16,5 +17,13 @@ def main() -> None:
     """Experiments that anyone can repeat: each writes its raw rows beside its report."""
 
 
-for command in (run_command, policies_command, judge_command, bench_command, idle_command, chaos_command):
+for command in (
+    run_command,
+    policies_command,
+    judge_command,
+    detection_command,
+    bench_command,
+    idle_command,
+    chaos_command,
+):
     main.add_command(command)
