@@ -53,7 +53,7 @@ run: setup ## move a function between two edge nodes, live, and measure it
 	  --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: setup ## compare the steering policies on a real switch (a quarter of an hour); NAME=detection: how soon is a busy node noticed?
+experiment: setup ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed
 	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 
 .PHONY: bench

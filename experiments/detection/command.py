@@ -114,11 +114,7 @@ def show(folder: Path, console: Console) -> None:
     """Judge the raw rows, write summary.json and the picture beside them, and print the tables."""
     facts = rows.read(folder)
     spans = [(run.steady_ns, run.ended_ns) for run in facts.runs]
-    depths = {
-        (service, run.number): found
-        for service in MEASURED
-        for run, found in zip(facts.runs, rows.depths(folder, HERE, service, spans), strict=True)
-    }
+    depths = {service: rows.depths(folder, HERE, service, spans) for service in MEASURED}
     summary = judge.summarise(facts, depths)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     picture.draw(folder, summary)

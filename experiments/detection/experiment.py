@@ -39,6 +39,8 @@ TRIAL_S, TRIAL_PER_SECOND = 4.0, 20.0
 """The trial that tells the CPU time of a request."""
 FOUND_S = 0.3
 """A disturbance goes on for so long after the switch has moved: the first requests elsewhere are part of the run."""
+TRIES = 3
+"""A run is repeated where the service has moved before the disturbance, and left out after so many times."""
 CALM_S, CALM_DEPTH = 0.3, 2
 """So long no report may tell of more requests at an instance before all counts as well again."""
 DEPTH, EMITTED = COLUMNS.index("queue_depth"), COLUMNS.index("emitted_ns")
@@ -124,9 +126,12 @@ class _Experiment:
             async with self._load(self.stage.per_second):
                 for step in runs:
                     await self._switch(step.variant)
-                    ran = await self._one(step)
-                    rows.add(self.folder, ran)
-                    self._tell(step, len(todo), ran)
+                    for _ in range(TRIES):
+                        ran = await self._one(step)
+                        rows.add(self.folder, ran)
+                        self._tell(step, len(todo), ran)
+                        if ran.ended_ns > ran.began_ns:
+                            break
         for rest in (step for step in todo if isinstance(step, Rest)):
             await self._switch(rest.variant)
             async with self._load(self._rate(rest.load)):
@@ -225,12 +230,17 @@ class _Experiment:
     async def _one(self, step: Run) -> Ran:
         """One disturbance, from the settling on."""
         kind, note = KINDS[step.kind], ""
+        self.bed.check()
         await self._settled()
         released_ns = began_ns = time.monotonic_ns()
         try:
             async with prepared(kind.cause, self.stage) as begin:
                 released_ns = await self._release()
                 await asyncio.sleep(step.lead_s)
+                if self.moves.since(released_ns, kind.service):
+                    await asyncio.sleep(FOUND_S)
+                    began_ns = ended_ns = time.monotonic_ns()
+                    return Ran(step.number, step.variant, step.kind, self.steady_ns, released_ns, began_ns, ended_ns)
                 began_ns = await begin()
                 await self._watch(began_ns, kind.service, stays=kind.stays)
                 ended_ns = time.monotonic_ns()
@@ -255,8 +265,15 @@ class _Experiment:
 
     def _tell(self, step: Run, of: int, ran: Ran) -> None:
         told = self.moves.first(ran.began_ns, KINDS[step.kind].service)
-        what = "stays" if told is None else f"moved after {(told - ran.began_ns) / 1e6:.0f} ms"
-        self.console.print(f"{step.number:5}/{of}  {step.variant:<12} {step.kind:<12} {ran.note or what}")
+        if ran.note:
+            what = ran.note
+        elif ran.ended_ns == ran.began_ns:
+            what = "moved before anything happened"
+        elif told is None or told > ran.ended_ns:
+            what = "stays"
+        else:
+            what = f"moved after {(told - ran.began_ns) / 1e6:.0f} ms"
+        self.console.print(f"{step.number:5}/{of}  {step.variant:<12} {step.kind:<12} {what}")
 
 
 class Moves:

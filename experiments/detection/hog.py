@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from experiments.migration.compete import compute
 BLOCK = 1 << 20
 FILES = 64 << 20
 """Bytes of the files that pass through the page cache, and of those on the disk: more than a limit leaves."""
+PAUSE_S = 0.01
+"""Between two blocks of a file: what presses is the memory, not the CPU time that copying takes."""
 LEFT = 4 << 20
 """Bytes below the memory limit that are not kept."""
 
@@ -39,6 +42,7 @@ def keep_memory(group: Path, data: Path) -> None:
         os.pwrite(file, content, at)
         os.pread(file, BLOCK, (at + FILES // 2) % FILES)
         at = (at + BLOCK) % FILES
+        time.sleep(PAUSE_S)
 
 
 def limit(group: Path) -> int:

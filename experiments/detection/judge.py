@@ -130,8 +130,8 @@ def _ms(since_ns: int, until_ns: int | None) -> float | None:
     return None if until_ns is None else round((until_ns - since_ns) / 1e6, 3)
 
 
-def summarise(facts: Facts, depths: Mapping[tuple[str, int], Sequence[Depth]]) -> dict[str, Any]:
-    """summary.json. `depths` by service and number of the run: the reports of the disturbed node from `steady_ns` on.
+def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> dict[str, Any]:
+    """summary.json. `depths` by service, for each run: the reports of the disturbed node from its `steady_ns` on.
 
     Raises ValueError if there are no requests.
     """
@@ -147,10 +147,10 @@ def summarise(facts: Facts, depths: Mapping[tuple[str, int], Sequence[Depth]]) -
     ]
     p99 = quantile(steady, 0.99)
     limit = None if p99 is None else LATE * p99
-    normal = {name: _normal(facts.runs, name, depths) for name in MEASURED}
+    normal = {name: _normal(facts.runs, depths[name]) for name in MEASURED}
     outcomes = [
-        outcome(run, work, load, depths.get((service, run.number), ()), normal[service], limit)
-        for run in facts.runs
+        outcome(run, work, load, depths[service][at], normal[service], limit)
+        for at, run in enumerate(facts.runs)
         for service in (KINDS[run.kind].service,)
     ]
     lateness = measure.late_p99_ms(facts.requests)
@@ -179,12 +179,12 @@ def summarise(facts: Facts, depths: Mapping[tuple[str, int], Sequence[Depth]]) -
     }
 
 
-def _normal(runs: Iterable[Ran], service: str, depths: Mapping[tuple[str, int], Sequence[Depth]]) -> float:
+def _normal(runs: Sequence[Ran], depths: Sequence[Sequence[Depth]]) -> float:
     """The longest queue of an instance that is usual: 99 of 100 reports without a disturbance told of no longer one."""
     seen = [
         float(one.requests)
-        for run in runs
-        for one in depths.get((service, run.number), ())
+        for run, told in zip(runs, depths, strict=True)
+        for one in told
         if one.emitted_ns < run.began_ns
     ]
     found = quantile(seen, 0.99)

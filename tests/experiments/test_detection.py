@@ -123,6 +123,10 @@ def disturbed(kind: str = "stopped", note: str = "") -> Ran:
     return Ran(1, "default", kind, 0, 9 * SECOND, 10 * SECOND, 11 * SECOND, note)
 
 
+UNREPORTED: dict[str, list[tuple[Depth, ...]]] = {FRONT: [()], BACK: [()]}
+"""One run without reports."""
+
+
 def load(moved_ms: float | None, slow_ms: float = 5.0) -> list[Request]:
     """A request every 5 ms; slow ones from 10 s on until the service moves."""
     found = []
@@ -134,7 +138,7 @@ def load(moved_ms: float | None, slow_ms: float = 5.0) -> list[Request]:
 
 def judged(kind: str, requests: Sequence[Request], depths: Sequence[Depth] = (), note: str = "") -> dict[str, Any]:
     run = disturbed(kind, note)
-    (found,) = summarise(facts(requests, [run]), {(KINDS[kind].service, 1): depths})["runs"]
+    (found,) = summarise(facts(requests, [run]), {FRONT: [depths], BACK: [depths]})["runs"]
     return dict(found)
 
 
@@ -162,7 +166,7 @@ def test_a_move_before_the_disturbance_tells_nothing_of_it() -> None:
 def test_what_is_not_found_is_missed_only_if_it_made_requests_late() -> None:
     runs = [disturbed()]
     for slow_ms, missed, harmless in ((100.0, 1, 0), (5.0, 0, 1)):
-        summary = summarise(facts(load(None, slow_ms), runs), {})
+        summary = summarise(facts(load(None, slow_ms), runs), UNREPORTED)
         row = summary["variants"]["default"]["kinds"]["stopped"]
         assert (row["found"], row["missed"], row["harmless"]) == (0, missed, harmless)
     assert summary["steady_p99_ms"] == 5
@@ -171,10 +175,8 @@ def test_what_is_not_found_is_missed_only_if_it_made_requests_late() -> None:
 def test_the_service_that_a_kind_disturbs_is_the_one_that_must_move() -> None:
     found = facts(load(10_040), [disturbed("downstream")])
     moved = [Execution(9, at, BACK, HERE if at < 10_300 else THERE, at * MS) for at in range(0, 11_000, 20)]
-    (run,) = summarise(Facts({}, found.options, found.runs, [], found.requests, [*found.executions, *moved]), {})[
-        "runs"
-    ]
-    assert run["found_ms"] == 300
+    rows_of_both = Facts({}, found.options, found.runs, [], found.requests, [*found.executions, *moved])
+    assert summarise(rows_of_both, UNREPORTED)["runs"][0]["found_ms"] == 300
 
 
 def test_a_run_with_a_note_counts_for_nothing() -> None:
@@ -186,10 +188,14 @@ def test_a_run_with_a_note_counts_for_nothing() -> None:
 def test_moves_at_rest_are_told_by_the_hour_and_none_with_its_bound() -> None:
     half_an_hour = 1800 * SECOND
     there_and_back = [request(at, THERE if 4000 <= at < 8000 else HERE) for at in range(0, 12_000, 20)]
-    row = summarise(facts(there_and_back, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {})["variants"]["default"]
+    row = summarise(facts(there_and_back, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {FRONT: (), BACK: ()})[
+        "variants"
+    ]["default"]
     assert row["rest"]["30"] == {"hours": 0.5, "moves": 2, "an_hour": 4.0, "bound_95": None}
     quiet = [request(at) for at in range(0, 1000, 20)]
-    row = summarise(facts(quiet, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {})["variants"]["default"]
+    row = summarise(facts(quiet, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {FRONT: (), BACK: ()})["variants"][
+        "default"
+    ]
     assert row["rest"]["30"]["bound_95"] == 6.0
     assert table.an_hour(row["rest"]["30"]) == "<6"
 
@@ -322,4 +328,4 @@ def test_what_disturbs_waits_until_it_is_told_to_and_ends_with_all_its_processes
 
 def test_the_judge_names_what_it_judges() -> None:
     with pytest.raises(ValueError, match="no request"):
-        judge.summarise(facts([]), {})
+        judge.summarise(facts([]), {FRONT: (), BACK: ()})
