@@ -195,18 +195,26 @@ def _slow_disk(stage: Ground, of_need: float) -> Any:
         with replaced(group.paths["unified"] / "io.max", f"{disk} riops={reads}\n", f"{disk} riops=max\n"):
             yield
         return
-    slow, before = hierarchy.root / ground.BLKIO / "hitless-detection", hierarchy.root / ground.BLKIO
+    tree, worker = hierarchy.root / ground.BLKIO, _worker(stage, FRONT)
+    before, slow = tree / _place(worker, ground.BLKIO), tree / "hitless-detection"
     slow.mkdir(exist_ok=True)
-    worker = _worker(stage, FRONT)
     try:
-        (slow / "blkio.throttle.read_iops_device").write_text(f"{disk} {reads}\n")
+        (slow / ground.READS).write_text(f"{disk} {reads}\n")
         (slow / "cgroup.procs").write_text(f"{worker}\n")
         yield
     finally:
         with suppress(OSError):
             (before / "cgroup.procs").write_text(f"{worker}\n")
-        # Gone only when what it held up has been let go.
         _remove(slow)
+
+
+def _place(pid: int, tree: str) -> str:
+    """The control group of a process in a tree of cgroup v1, below the tree's root."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if tree in names.split(","):
+            return path.lstrip("/")
+    return ""
 
 
 def _below(root: Path, group: Group) -> list[Path]:
@@ -215,6 +223,7 @@ def _below(root: Path, group: Group) -> list[Path]:
 
 
 def _remove(folder: Path) -> None:
+    """Remove a group; the kernel says busy for a moment after its last process has left."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -21,8 +21,8 @@ BLOCKS = 16 << 20
 """Bytes of the file that the function reads blocks of."""
 ROUNDS = 600
 """Of the called function's work, when nothing is wrong."""
-BLKIO = "blkio"
-"""The tree of cgroup v1 that limits reads."""
+BLKIO, READS = "blkio", "blkio.throttle.read_iops_device"
+"""The tree of cgroup v1 that limits reads, and the file in which each of its groups says how many a second."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ def possibilities(hierarchy: Hierarchy, data: Path) -> frozenset[Need]:
         found.add(Need.MEMORY_LIMIT)
     if device(data) is not None and _direct(next(data.glob("*/blocks"))):
         found.add(Need.DISK)
-    if (hierarchy.root / BLKIO).is_dir() if hierarchy.version == 1 else "io" in there:
+    if (hierarchy.root / BLKIO / READS).exists() if hierarchy.version == 1 else "io" in there:
         found.add(Need.DISK_LIMIT)
     return frozenset(found)
 

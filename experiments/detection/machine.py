@@ -26,10 +26,10 @@ def machine() -> dict[str, Any]:
     return facts
 
 
-def processor(text: str | None = None) -> str:
-    """The processor's name in /proc/cpuinfo."""
+def processor() -> str:
+    """The processor's name."""
     with suppress(OSError):
-        for line in (text if text is not None else Path("/proc/cpuinfo").read_text()).splitlines():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
                 return value.strip()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from experiments.migration import records
+from experiments.migration.measure import serving_nodes
 from experiments.migration.records import Execution, Request
 from greengrass_agent.logs.evidence import REPORTS
 
@@ -95,8 +96,6 @@ def add(folder: Path, one: Ran | Rested) -> None:
 
 def read(folder: Path) -> Facts:
     """Read an experiment. Raises OSError, ValueError where a file is not what it should be."""
-    from experiments.migration.measure import serving_nodes
-
     found: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate((folder / ROWS).read_text().splitlines(), 1):
         values = json.loads(line)

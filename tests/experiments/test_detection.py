@@ -219,6 +219,7 @@ def test_a_quantile_of_too_few_is_none(values: list[float], q: float) -> None:
     if found is None:
         assert len(values) * (1 - q) < 10
     else:
+        assert len(values) * (1 - q) > 9.99
         assert sum(one <= found for one in values) >= q * len(values) - 1e-6
         assert sum(one < found for one in values) <= q * len(values)
 
