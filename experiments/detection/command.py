@@ -20,6 +20,7 @@ from experiments.detection.experiment import Options, run
 from experiments.detection.kinds import HERE, KINDS, MEASURED
 from experiments.detection.schedule import Plan, chosen
 from experiments.detection.variants import VARIANTS
+from greengrass_agent.host.cgroup import CgroupError
 from topologies import targets
 from topologies.leftovers import Busy
 from topologies.processes import ProcessEnded
@@ -27,6 +28,11 @@ from topologies.requirements import Unmet, check
 from topologies.testbed import REPOSITORY_ROOT, NotReady
 
 RESULTS = REPOSITORY_ROOT / "results"
+EXPECTED = (
+    *(Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing),
+    *(CgroupError, OSError, RuntimeError),
+)
+"""What can go wrong with a machine, told in a sentence."""
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -91,7 +97,7 @@ def detection_command(
         check()
         targets.require(target)
         asyncio.run(interruptible(Options(plan, target, load, bound), results, console))
-    except (Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing, OSError, RuntimeError) as error:
+    except EXPECTED as error:
         print(f"make experiment NAME=detection: {error}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):

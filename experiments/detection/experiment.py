@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from controller.operator.client import NoControllerError, RefusedError
 from experiments.detection import ground, rows
 from experiments.detection.causes import CauseError, prepared, start_load
 from experiments.detection.ground import Ground
-from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, Call, impossible
+from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, Call, Need, impossible
 from experiments.detection.machine import machine
 from experiments.detection.rows import Ran, Rested
 from experiments.detection.schedule import Plan, Rest, Run, seconds, steps
@@ -27,14 +28,13 @@ from experiments.migration import records
 from experiments.migration.live import Tail
 from experiments.migration.records import OK
 from greengrass_agent.emitter.instance import COLUMNS
+from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.logs.evidence import REPORTS
-from topologies.cgroups import Hierarchy
 from topologies.processes import Process
 from topologies.testbed import Testbed, testbed
 
-HERE_FILES = Path(__file__).parent
-FABRIC = HERE_FILES / "fabric.yaml"
-COMPONENTS = HERE_FILES / "components"
+FABRIC = Path(__file__).with_name("fabric.yaml")
+COMPONENTS = Path(__file__).with_name("components")
 TRIAL_S, TRIAL_PER_SECOND = 4.0, 20.0
 """The trial that tells the CPU time of a request."""
 FOUND_S = 0.3
@@ -46,6 +46,8 @@ CALM_S, CALM_DEPTH = 0.3, 2
 DEPTH, EMITTED = COLUMNS.index("queue_depth"), COLUMNS.index("emitted_ns")
 PATIENCE_S = 30.0
 POLL_S = 0.01
+ANSWERED_S = 15.0
+"""Until a load that was told to end has its last answers, or has given them up."""
 STARTED_S = 1.5
 """Until a load that was started has sent its first requests, and a rate that has changed has settled."""
 
@@ -66,37 +68,39 @@ async def run(options: Options, folder: Path, console: Console) -> None:
     folder.mkdir(parents=True)
     fabric = folder / "fabric.yaml"
     fabric.write_text(written(FABRIC.read_text(), VARIANTS[options.plan.variants[0]]))
-    with ground.files(("edge1", "edge2")) as data:
-        left_out = dict(impossible(KINDS, ground.possibilities(Hierarchy.detect(), data)))
-        for kind in [kind for kind in options.plan.kinds if kind in left_out]:
-            console.print(f"{kind} is left out here: {left_out[kind]}")
-        plan = _without(options.plan, left_out)
-        rows.append(folder, "machine", **machine())
-        rows.append(
-            folder,
-            "options",
-            target=options.target,
-            load=options.load,
-            bound_s=options.bound_s,
-            seed=plan.seed,
-            variants=list(plan.variants),
-            kinds=list(plan.kinds),
-            runs=plan.runs,
-            loads=list(plan.loads),
-            rest_s=plan.rest_s,
-            left_out={kind: left_out[kind] for kind in options.plan.kinds if kind in left_out},
-        )
-        console.print(f"bringing up {FABRIC.name} with {options.target}")
-        async with testbed(
-            fabric, folder / "logs", target=options.target, clients=[], components=COMPONENTS, evidence=True
-        ) as bed:
+    console.print(f"bringing up {FABRIC.name} with {options.target}")
+    async with testbed(
+        fabric, folder / "logs", target=options.target, clients=[], components=COMPONENTS, evidence=True
+    ) as bed:
+        # From here on no other experiment runs, so the files are ours.
+        with ground.files(bed.fabric.nodes) as data:
+            plan = _possible(options, ground.possibilities(bed.hierarchy, data), folder, console)
             await bed.ready(lambda text: console.print(f"  {text}"))
             await _Experiment(options, plan, folder, Ground(bed), console).run()
 
 
-def _without(plan: Plan, left_out: dict[str, str]) -> Plan:
+def _possible(options: Options, there: frozenset[Need], folder: Path, console: Console) -> Plan:
+    """The plan without what this machine cannot do; says and notes what that is, and what machine it is."""
+    plan, left_out = options.plan, dict(impossible({name: KINDS[name] for name in options.plan.kinds}, there))
+    for kind, reason in left_out.items():
+        console.print(f"{kind} is left out here: {reason}")
     kinds = tuple(kind for kind in plan.kinds if kind not in left_out)
-    return Plan(plan.seed, plan.variants, kinds, plan.runs, plan.loads, plan.rest_s)
+    rows.append(folder, "machine", **machine())
+    rows.append(
+        folder,
+        "options",
+        target=options.target,
+        load=options.load,
+        bound_s=options.bound_s,
+        seed=plan.seed,
+        variants=plan.variants,
+        kinds=kinds,
+        runs=plan.runs,
+        loads=plan.loads,
+        rest_s=plan.rest_s,
+        left_out=left_out,
+    )
+    return replace(plan, kinds=kinds)
 
 
 class _Experiment:
@@ -181,6 +185,11 @@ class _Experiment:
             await asyncio.sleep(STARTED_S)
             load.check()
             yield load
+            load.signal(signal.SIGTERM)
+            try:
+                await asyncio.to_thread(load.handle.wait, ANSWERED_S)
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(f"the load did not end within {ANSWERED_S:.0f} s; see {load.log}") from None
         finally:
             self.bed.stop(load)
             for scratch in (".json", ".versions"):
@@ -214,7 +223,7 @@ class _Experiment:
                 await asyncio.sleep(0.2)
 
     async def _settled(self) -> None:
-        """All as it was: both services on their node, nothing waits, and the dwell is over. Releases them."""
+        """Have all as it was: both services kept on their node, nothing waits, and the dwell is over."""
         for service in MEASURED:
             await self._place(service)
         placed = time.monotonic()
@@ -244,7 +253,7 @@ class _Experiment:
                 began_ns = await begin()
                 await self._watch(began_ns, kind.service, stays=kind.stays)
                 ended_ns = time.monotonic_ns()
-        except (CauseError, OSError, subprocess.SubprocessError) as error:
+        except (CauseError, CgroupError, OSError) as error:
             note, ended_ns = str(error), time.monotonic_ns()
         return Ran(step.number, step.variant, step.kind, self.steady_ns, released_ns, began_ns, ended_ns, note)
 

@@ -104,7 +104,6 @@ def read(folder: Path) -> Facts:
         found.setdefault(values.pop("row"), []).append(values)
     executions = list(records.read_executions(folder / "logs" / "nodes"))
     requests = [one for file in sorted(folder.glob(LOADS)) for one in records.read_requests(file)]
-    requests.sort(key=lambda one: one.sent_ns)
     (machine,), (options,) = found["machine"], found["options"]
     return Facts(
         machine,
