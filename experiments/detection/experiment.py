@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 from rich.console import Console
@@ -122,7 +123,7 @@ class _Experiment:
         todo = list(steps(self.plan))
         dwells = {name: dwell_s(VARIANTS[name]) for name in self.plan.variants}
         self.console.print(
-            f"{len(todo)} steps, about {seconds(self.plan, dwells) / 60:.0f} minutes; "
+            f"{len(todo)} steps, about {ceil(seconds(self.plan, dwells) / 60)} min; "
             f"{self.stage.per_second:.0f} requests a second are {self.options.load} % of a node's budget"
         )
         runs = [step for step in todo if isinstance(step, Run)]

@@ -1,15 +1,17 @@
 """The detection experiment: what it plans, what its raw rows come to, and that what disturbs is undone."""
 
+import asyncio
 import csv
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -21,16 +23,19 @@ from controller.nodes.components import pack_all
 from controller.nodes.deployments import check
 from experiments.cli import main
 from experiments.detection import ground, hog, judge, rows, table
+from experiments.detection.causes import prepared
 from experiments.detection.experiment import COMPONENTS, FABRIC
+from experiments.detection.ground import Ground
 from experiments.detection.judge import Outcome, group, grown_since, quantile, summarise
-from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, THERE, Need, impossible
+from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, THERE, Need, Throttle, impossible
 from experiments.detection.rows import Depth, Facts, Ran, Rested
 from experiments.detection.schedule import LEAD_S, Plan, Rest, Run, chosen, seconds, steps
 from experiments.detection.variants import VARIANTS, dwell_s, written
 from experiments.migration.records import LOST, OK, Execution, Request, write_requests
+from greengrass_agent.host.cgroup import Group
 from hitless.steering.policies import Single
 from tests.patience import until
-from topologies.testbed import REPOSITORY_ROOT
+from topologies.testbed import REPOSITORY_ROOT, Testbed
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -300,6 +305,49 @@ def test_a_replaced_value_comes_back_whatever_happens(tmp_path: Path) -> None:
     with ground.replaced(file, "1000 100000\n"):
         file.unlink()
         tmp_path.chmod(0o700)
+
+
+class OnFiles(Ground):
+    """A node whose control groups are plain files."""
+
+    place: Group
+
+    def group(self, node: str, service: str) -> Group:
+        return self.place
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "during"),
+    [
+        (
+            1,
+            {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "-1"},
+            {"cpu.cfs_period_us": 100_000, "cpu.cfs_quota_us": 8000},
+        ),
+        (2, {"cpu.max": "max 10000"}, {"cpu.max": "8000 100000"}),
+    ],
+)
+def test_a_throttled_function_gets_a_part_of_what_it_needs_and_all_of_it_again(
+    version: int, before: dict[str, str], during: dict[str, Any], tmp_path: Path
+) -> None:
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    stage = OnFiles(cast("Testbed", None), per_second=100, cost_ns={FRONT: 2e6})
+    stage.place = Group.unified(tmp_path) if version == 2 else Group.split(tmp_path, tmp_path)
+
+    def there() -> dict[str, str]:
+        return {name: (tmp_path / name).read_text().strip() for name in before}
+
+    async def disturb() -> None:
+        async with prepared(Throttle(of_need=0.4), stage) as begin:
+            assert there() == before, "nothing has begun"
+            assert await begin() <= time.monotonic_ns()
+            assert there() == {name: str(value) for name, value in during.items()}
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(disturb())
+    assert there() == before
 
 
 def test_the_functions_files_are_there_for_the_time_of_the_block(tmp_path: Path) -> None:
