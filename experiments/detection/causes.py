@@ -41,6 +41,7 @@ from experiments.detection.kinds import (
     Work,
 )
 from greengrass_agent.host.cgroup import Group
+from hitless.files import write_atomic
 from topologies.processes import Process
 
 Begin = Callable[[], Awaitable[int]]
@@ -75,7 +76,7 @@ async def prepared(cause: Cause, stage: Ground) -> AsyncIterator[Begin]:
             case Throttle():
                 yield partial(_now, undo, partial(_throttled, stage, cause.of_need))
             case Stop():
-                yield partial(_now, undo, partial(frozen, _worker(stage, FRONT)))
+                yield partial(_now, undo, partial(_stopped, stage))
             case SlowDisk():
                 yield partial(_now, undo, partial(_slow_disk, stage, cause.of_need))
             case Call():
@@ -84,7 +85,7 @@ async def prepared(cause: Cause, stage: Ground) -> AsyncIterator[Begin]:
                 assert stage.cost_ns is not None
                 needed = cause.budget * stage.bed.hierarchy.node(HERE).budget_cores() / stage.need_cores(BACK)
                 rounds = f"{ground.ROUNDS * max(1.0, needed):.0f}\n"
-                yield partial(_now, undo, partial(replaced, DATA / HERE / "rounds", rounds))
+                yield partial(_now, undo, partial(_longer, DATA / HERE / "rounds", rounds))
 
 
 async def _now(undo: AsyncExitStack, context: Callable[[], Any]) -> int:
@@ -195,16 +196,18 @@ def _slow_disk(stage: Ground, of_need: float) -> Any:
         with replaced(group.paths["unified"] / "io.max", f"{disk} riops={reads}\n", f"{disk} riops=max\n"):
             yield
         return
-    tree, worker = hierarchy.root / ground.BLKIO, _worker(stage, FRONT)
-    before, slow = tree / _place(worker, ground.BLKIO), tree / "hitless-detection"
+    tree, workers = hierarchy.root / ground.BLKIO, _workers(stage, FRONT)
+    before, slow = {worker: tree / _place(worker, ground.BLKIO) for worker in workers}, tree / "hitless-detection"
     slow.mkdir(exist_ok=True)
     try:
         (slow / ground.READS).write_text(f"{disk} {reads}\n")
-        (slow / "cgroup.procs").write_text(f"{worker}\n")
+        for worker in workers:
+            (slow / "cgroup.procs").write_text(f"{worker}\n")
         yield
     finally:
-        with suppress(OSError):
-            (before / "cgroup.procs").write_text(f"{worker}\n")
+        for worker, folder in before.items():
+            with suppress(OSError):
+                (folder / "cgroup.procs").write_text(f"{worker}\n")
         _remove(slow)
 
 
@@ -235,11 +238,30 @@ def _remove(folder: Path) -> None:
             time.sleep(0.01)
 
 
-def _worker(stage: Ground, service: str) -> int:
+@contextmanager
+def _stopped(stage: Ground) -> Any:
+    with ExitStack() as undo:
+        for worker in _workers(stage, FRONT):
+            undo.enter_context(frozen(worker))
+        yield
+
+
+@contextmanager
+def _longer(file: Path, rounds: str) -> Any:
+    """Another text in a file that somebody reads at any time."""
+    before = file.read_bytes()
+    write_atomic(file, rounds.encode(), mode=0o644)
+    try:
+        yield
+    finally:
+        write_atomic(file, before, mode=0o644)
+
+
+def _workers(stage: Ground, service: str) -> list[int]:
     found = processes.workers(stage.parts(HERE), stage.bed.fabric.services[service].component)
     if not found:
         raise CauseError(f"there is no worker of {service} on {HERE}")
-    return found[0].pid
+    return [one.pid for one in found]
 
 
 # Other services

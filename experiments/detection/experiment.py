@@ -135,7 +135,7 @@ class _Experiment:
                         ran = await self._one(step)
                         rows.add(self.folder, ran)
                         self._tell(step, len(todo), ran)
-                        if ran.ended_ns > ran.began_ns:
+                        if not self._early(ran):
                             break
         for rest in (step for step in todo if isinstance(step, Rest)):
             await self._switch(rest.variant)
@@ -241,10 +241,11 @@ class _Experiment:
         """One disturbance, from the settling on."""
         kind, note = KINDS[step.kind], ""
         self.bed.check()
-        await self._settled()
-        released_ns = began_ns = time.monotonic_ns()
+        self.steady_ns = released_ns = began_ns = time.monotonic_ns()
         try:
+            # What disturbs starts before all settles: its start is no part of what is steady.
             async with prepared(kind.cause, self.stage) as begin:
+                await self._settled()
                 released_ns = await self._release()
                 await asyncio.sleep(step.lead_s)
                 if self.moves.since(released_ns, kind.service):
@@ -273,11 +274,16 @@ class _Experiment:
         await asyncio.sleep(rest.seconds)
         return Rested(rest.number, rest.variant, rest.load, began_ns, time.monotonic_ns())
 
+    def _early(self, ran: Ran) -> bool:
+        """Whether the service moved before the disturbance."""
+        first = self.moves.first(ran.released_ns, KINDS[ran.kind].service)
+        return first is not None and first < ran.began_ns
+
     def _tell(self, step: Run, of: int, ran: Ran) -> None:
         told = self.moves.first(ran.began_ns, KINDS[step.kind].service)
         if ran.note:
             what = ran.note
-        elif ran.ended_ns == ran.began_ns:
+        elif self._early(ran):
             what = "moved before anything happened"
         elif told is None or told > ran.ended_ns:
             what = "stays"

@@ -142,7 +142,7 @@ def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> 
     steady = [
         one.latency_ns / 1e6
         for run in facts.runs
-        for one in load.within(run.steady_ns, run.began_ns)
+        for one in load.within(run.steady_ns, run.released_ns)
         if one.latency_ns is not None
     ]
     p99 = quantile(steady, 0.99)
@@ -185,7 +185,7 @@ def _normal(runs: Sequence[Ran], depths: Sequence[Sequence[Depth]]) -> float:
         float(one.requests)
         for run, told in zip(runs, depths, strict=True)
         for one in told
-        if one.emitted_ns < run.began_ns
+        if one.emitted_ns < run.released_ns
     ]
     found = quantile(seen, 0.99)
     return found if found is not None else max(seen, default=0.0)

@@ -46,7 +46,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The function's worker gets SIGSTOP."""
+    """The function's workers get SIGSTOP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ KINDS: Mapping[str, Kind] = {
     "io": Kind("four processes read and write the disk", Transfer(), needs=(Need.DISK,)),
     "slow-disk": Kind("the disk takes fewer reads than are asked for", SlowDisk(), needs=(Need.DISK, Need.DISK_LIMIT)),
     "throttled": Kind("the function gets 40 % of the CPU time it needs", Throttle()),
-    "stopped": Kind("the function's worker is stopped", Stop()),
+    "stopped": Kind("the function's workers are stopped", Stop()),
     "neighbour": Kind("another service on the node has more to do than fits", Call()),
     "downstream": Kind("the function that it calls has more to do than fits", Work(), service=BACK),
     "both-busy": Kind("two processes compute inside of each node's budget", Burn(inside=True, both=True), stays=True),

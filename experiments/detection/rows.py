@@ -34,9 +34,9 @@ class Ran:
     variant: str
     kind: str
     steady_ns: int
-    """From here on nothing was wrong."""
+    """From here on nothing was wrong, and the services were kept on the node."""
     released_ns: int
-    """From here on the switch might move the services."""
+    """Until here; from here on the switch might move them."""
     began_ns: int
     """The disturbance began."""
     ended_ns: int
