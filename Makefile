@@ -20,6 +20,7 @@ DISTURB  ?= cpu
 DURATION ?= 60
 RATE     ?=
 SEED     ?= 1
+NAME     ?= policies
 APP_FOLDERS := $(foreach folder,$(APPS),--apps $(folder))
 # Tests that bring up the whole system, of which a machine has one, run one after another with the machine to themselves.
 # The others wait more than they work: two at a time, by file.
@@ -35,6 +36,7 @@ help: ## list the targets
 	@echo "                     MODE=all|in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC APPS"
+	@echo "  knobs of make experiment: NAME=policies|detection TARGET SEED ARGS=\"its other options\""
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
@@ -62,8 +64,8 @@ run: ready ## move a function between two edge nodes, live, and measure it
 	  --steering $(STEERING) --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: ready ## compare the steering policies on a real switch (a quarter of an hour)
-	@$(SUDO) $(PYTHON) -m experiments policies --target $(TARGET) --seed $(SEED)
+experiment: ready ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed
+	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
 bench: ready ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (seven minutes)

@@ -32,11 +32,12 @@ from experiments.chaos.schedule import Planned, plan
 from experiments.chaos.stand import CLIENT, JOBS, NothingToHitError, Stand
 from experiments.chaos.updates import Change, compare
 from experiments.chaos.verdict import Fault
+from experiments.machine import commit
 from experiments.migration import measure, records
 from experiments.migration.live import Tail
 from hitless.mqtt.identities import CONTROLLER
 from topologies.processes import Process
-from topologies.testbed import REPOSITORY_ROOT, testbed
+from topologies.testbed import testbed
 
 PATIENCE_S = 5.0
 """A request without an answer for so long is lost."""
@@ -248,16 +249,3 @@ def write_results(options: Options, results: Path, faults: Sequence[Fault]) -> d
     for scratch in ("load.csv", "load.json"):
         (results / scratch).unlink()
     return summary | {"rows": rows, "compared": compared}
-
-
-def commit() -> str | None:
-    """The commit that ran, with a + if files were changed since; None outside of a repository."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=REPOSITORY_ROOT, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

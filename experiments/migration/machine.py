@@ -1,67 +1,17 @@
-"""The machine that a run is on: what it is, and how busy it is, from /proc."""
+"""How busy the machine is that a run is on, from /proc."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.migration.samples import MachineSample
-from topologies.testbed import REPOSITORY_ROOT
 
 TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
 LOOK_S = 1.0
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What does not change in a run."""
-
-    cores: int
-    """That the run may use."""
-    cpu: str
-    kernel: str
-    python: str
-    commit: str
-    """Of this repository; with `+` if files differ from it; empty if it is none."""
-
-    def as_row(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def facts() -> Facts:
-    """Of the machine that this runs on."""
-    model = ""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return Facts(
-        len(os.sched_getaffinity(0)),
-        model or platform.machine(),
-        platform.release(),
-        platform.python_version(),
-        _commit(),
-    )
-
-
-def _commit() -> str:
-    def git(*words: str) -> str:
-        command = ["git", "-c", f"safe.directory={REPOSITORY_ROOT}", "-C", str(REPOSITORY_ROOT), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return f"{commit}+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
-    except FileNotFoundError:
-        return ""
 
 
 def sample(switches: Iterable[int] = ()) -> MachineSample:

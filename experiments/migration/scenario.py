@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
+from experiments.machine import Facts
+from experiments.machine import facts as facts_of_machine
 from experiments.migration import fabric, folder, machine, records, samples, validity
 from experiments.migration.calibration import SHARE, WARM_S, costs, fitting_rate
 from experiments.migration.disturbance import Competition
@@ -34,7 +36,7 @@ FIRST_ROWS_S = 20.0
 async def run(options: Options, results: Path, console: Console) -> dict[str, Any]:
     """Run, measure, and write everything to ``results``; returns the summary. Raises what ``testbed`` raises."""
     started = time.monotonic()
-    facts = machine.facts()
+    facts = facts_of_machine()
     look(facts, console)
     target = None if options.bridged else options.target
     logs = results / "logs"
@@ -65,7 +67,7 @@ async def run(options: Options, results: Path, console: Console) -> dict[str, An
     return folder.judge(results)
 
 
-def look(facts: machine.Facts, console: Console) -> None:
+def look(facts: Facts, console: Console) -> None:
     """Say what machine this is, and why its figures would not count as it is now."""
     before = machine.sample()
     time.sleep(machine.LOOK_S)
@@ -117,7 +119,7 @@ async def calibrate(options: Options, bed: Testbed, results: Path, console: Cons
 
 
 async def measure(
-    options: Options, planned: Plan, bed: Testbed, results: Path, console: Console, facts: machine.Facts, *, warm: bool
+    options: Options, planned: Plan, bed: Testbed, results: Path, console: Console, facts: Facts, *, warm: bool
 ) -> None:
     """Put the load on, carry the plan out, and write the rows. Functions that are not ``warm`` get a while first."""
     rows = results / "load.csv"
@@ -185,7 +187,7 @@ async def first_rows(bed: Testbed, rows: Path) -> None:
         await asyncio.sleep(0.05)
 
 
-def what_was_asked(options: Options, bed: Testbed, facts: machine.Facts, start_ns: int) -> dict[str, Any]:
+def what_was_asked(options: Options, bed: Testbed, facts: Facts, start_ns: int) -> dict[str, Any]:
     """run.json: with the other rows, all that a run's figures are made from."""
     return {
         "target": "bridge" if options.bridged else options.target,

@@ -64,6 +64,7 @@ RUNNERS = (
     Runner("docs/api.md", "hitless authority ", AUTHORITY),
     Runner("docs/security.md", "hitless authority ", AUTHORITY),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),

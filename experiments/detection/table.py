@@ -1,0 +1,103 @@
+"""What is printed of the experiment, in 80 columns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from experiments.detection.kinds import KINDS
+
+Figures = Mapping[str, Any]
+WIDTH = 80
+
+
+def number(value: float | None) -> str:
+    """A figure for a cell, without digits that say nothing; - for none."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def _table(title: str, first: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=WIDTH)
+    table.add_column(first, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def kinds_table(variant: str, figures: Figures) -> Table:
+    """A line for each kind of disturbance."""
+    table = _table(
+        f"{variant}: ms from the disturbance (and the queue's growth) to the first move",
+        "kind",
+        ("runs", "found", "missed", "harmless", "p50", "p99", "max", "queue p50", "max", "late", "moves"),
+    )
+    for kind, row in figures["kinds"].items():
+        table.add_row(*cells(kind, row, stays=KINDS[kind].stays))
+    table.add_row(*cells("all", figures["all"], stays=False), style="bold")
+    return table
+
+
+def cells(name: str, row: Figures, *, stays: bool) -> list[str]:
+    """The cells of a line."""
+    found, queue = row["found_ms"], row["queue_ms"]
+    middle = (
+        ["-"] * 8
+        if stays
+        else [
+            str(row["found"]),
+            str(row["missed"]),
+            str(row["harmless"]),
+            *(number(found[one]) for one in ("p50", "p99", "max")),
+            *(number(queue[one]) for one in ("p50", "max")),
+        ]
+    )
+    return [name, str(row["runs"]), *middle, number(row["late"]), str(row["moves"])]
+
+
+def variants_table(variants: Mapping[str, Figures]) -> Table:
+    """A line for each variant: all kinds together, and moves an hour at rest."""
+    loads = sorted({int(load) for one in variants.values() for load in one["rest"]})
+    table = _table(
+        "variants: all kinds together; moves an hour at rest by load",
+        "variant",
+        ("runs", "found", "missed", "early", "p50", "p99", "max", "late", *(f"{load} %" for load in loads)),
+    )
+    for name, one in variants.items():
+        row, rests = one["all"], one["rest"]
+        table.add_row(
+            name,
+            *(str(row[field]) for field in ("runs", "found", "missed", "early")),
+            *(number(row["found_ms"][quantile]) for quantile in ("p50", "p99", "max")),
+            number(row["late"]),
+            *(an_hour(rests.get(str(load))) for load in loads),
+        )
+    return table
+
+
+def an_hour(rest: Figures | None) -> str:
+    """Moves an hour; without any, what they are fewer than at 95 % confidence."""
+    if rest is None or rest["an_hour"] is None:
+        return "-"
+    return f"<{number(rest['bound_95'])}" if rest["moves"] == 0 else number(rest["an_hour"])
+
+
+def verdict(summary: Figures) -> str:
+    """Sentences on what the figures rest on."""
+    options = summary["options"]
+    text = (
+        f"seed {options['seed']}, {summary['requests']} requests at {options['load']} % load: {summary['lost']} lost, "
+        f"{summary['failed']} failed, {summary['duplicated']} duplicated."
+    )
+    if summary["late_ms"] is None:
+        text += f" Too few steady requests ({summary['steady_requests']}) to say which were late."
+    else:
+        text += f" Late: above {number(summary['late_ms'])} ms, three times the steady p99."
+    if summary["noisy"]:
+        text += f" NOISY: the load was {summary['generator_late_p99_ms']} ms late at its p99."
+    for kind, reason in options["left_out"].items():
+        text += f" {kind} was left out: {reason}."
+    return text
