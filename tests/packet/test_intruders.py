@@ -23,7 +23,7 @@ ROUNDS = 4
 
 @pytest.mark.timeout(600)
 def test_none_gets_anywhere(bench: Bench, tmp_path: Path) -> None:
-    service = bench.service(protocol="udp")
+    service = bench.service(protocol="udp", stale_after=3600, dead_after=7200)
     service.report(0)
     client = bench.client
     for port in bench.wires.interfaces:
