@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hitless.files import write_atomic
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY, Identity
 
 OWNER = "mosquitto"
-"""The broker gives up root for this user, who must be able to read its files again on SIGHUP."""
+"""Started by root, the broker gives that up for this user, who must be able to read its files again on SIGHUP."""
 
 
 def write_configuration(folder: Path, address: str, port: int, identity: Identity, access: str) -> Path:
@@ -40,7 +41,7 @@ def write_configuration(folder: Path, address: str, port: int, identity: Identit
     log.touch()
     take_certificate(folder, identity)
     for path in (folder, *folder.iterdir()):
-        shutil.chown(path, OWNER, OWNER)
+        _hand_over(path)
         path.chmod(0o700 if path.is_dir() else 0o600)
     return configuration
 
@@ -50,4 +51,9 @@ def take_certificate(folder: Path, identity: Identity) -> None:
     pem = identity.read()
     for name, content in ((AUTHORITY, pem.authority), (KEY, pem.key), (CERTIFICATE, pem.certificate)):
         write_atomic(folder / name, content, mode=0o600)
-        shutil.chown(folder / name, OWNER, OWNER)
+        _hand_over(folder / name)
+
+
+def _hand_over(path: Path) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(path, OWNER, OWNER)

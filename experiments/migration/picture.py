@@ -36,14 +36,23 @@ STRIPS: tuple[tuple[str, Callable[[Evidence, Sequence[Judged], str], pooled.Poin
 
 
 def draw(folder: Path, evidence: Evidence, summary: dict[str, Any]) -> Path | None:
-    """Draw latency.png, .svg and .pdf; returns the SVG. Without a disturbance, or where the figures would tell of the
-    machine, there is none, and older ones are removed."""
+    """Draw latency.png, .svg and .pdf; returns the SVG.
+
+    There is none, and older ones are removed, without a disturbance, where the figures would tell of the machine, and
+    where no piece of time has the samples for a median.
+    """
     paths = [folder / f"latency.{kind}" for kind in ("svg", "pdf", "png")]
     for path in paths:
         path.unlink(missing_ok=True)
     if summary["causes"] or summary["disturb"] == "none":
         return None
     judged = judged_cycles(evidence)
+    ways = list(summary["ways"])
+    points = {way: pooled.latency_points(evidence, judged, way) for way in ways}
+    band, width = pooled.fitting(points.values())
+    bins = {way: pooled.bins(mine, band, width) for way, mine in points.items()}
+    if not any(one.median is not None for mine in bins.values() for one in mine):
+        return None
     with plt.rc_context(STYLE):
         figure, (top, *strips) = plt.subplots(
             1 + len(STRIPS),
@@ -53,8 +62,8 @@ def draw(folder: Path, evidence: Evidence, summary: dict[str, Any]) -> Path | No
             layout="constrained",
             gridspec_kw={"height_ratios": (4, 1.1, 1.1, 1.1)},
         )
-        ways = list(summary["ways"])
-        latency(top, {way: pooled.latency_points(evidence, judged, way) for way in ways})
+        latency(top, bins)
+        top.set_ylabel(f"latency (ms): median, {band[0]:.0%} to {band[1]:.0%}\nin {width * 1000:.0f} ms of start")
         for axes, (label, points_of) in zip(strips, STRIPS, strict=True):
             strip(axes, label, {way: pooled.means(points_of(evidence, judged, way)) for way in ways})
         for axes in (top, *strips):
@@ -75,12 +84,10 @@ def what_is_drawn(summary: dict[str, Any]) -> str:
     return f"{APPLICATION}, {counted} disturbances, {summary['target']}"
 
 
-def latency(axes: Any, points: dict[str, pooled.Points]) -> None:
+def latency(axes: Any, bins_of_ways: dict[str, list[pooled.Bin]]) -> None:
     """Median and band of each way."""
-    band, width = pooled.fitting(points.values())
     said: Mapping[Any, str] = SAID
-    for way, mine in points.items():
-        bins = pooled.bins(mine, band, width)
+    for way, bins in bins_of_ways.items():
         told = [one for one in bins if one.median is not None]
         axes.plot(
             [one.at_s for one in told],
@@ -103,7 +110,6 @@ def latency(axes: Any, points: dict[str, pooled.Points]) -> None:
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    axes.set_ylabel(f"latency (ms): median, {band[0]:.0%} to {band[1]:.0%}\nin {width * 1000:.0f} ms of start")
 
 
 def strip(axes: Any, label: str, lines: dict[str, list[tuple[float, float]]]) -> None:

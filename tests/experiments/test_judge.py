@@ -261,6 +261,16 @@ def test_judge_makes_everything_anew_from_the_rows_alone(tmp_path: Path) -> None
     assert json.loads(json.dumps(summarise(folder.read(run)))) == summary
 
 
+def test_a_run_of_too_few_requests_for_any_quantile_has_no_picture_and_says_so(tmp_path: Path) -> None:
+    ways = ["in-network", "unsteered"]
+    run = written(evidence(ways, steered(ways, gap_ms=60)), tmp_path / "run")
+    (run / "latency.svg").write_text("of another judgement")
+    summary = folder.judge(run)
+    assert summary["valid"] and summary["headline"] is None
+    assert "too few requests" in verdict(summary) and not (run / "latency.svg").exists()
+    assert "<svg" not in (run / "report.html").read_text()
+
+
 def test_judge_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["judge", str(tmp_path)])
     assert (done.exit_code, "run.json: there is no such file" in done.output) == (1, True)

@@ -18,6 +18,9 @@ NODE = 1
 HOP = re.compile(r"^ *(\d+)[:?]* +(\S+)", re.MULTILINE)
 
 
+pytestmark = pytest.mark.root("needs root for network namespaces and raw sockets")
+
+
 @pytest.fixture(scope="module", params=targets.NAMES)
 def between(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A target of this module's own, with kernels behind two of its ports."""

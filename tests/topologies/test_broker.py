@@ -106,6 +106,7 @@ def test_a_client_hears_endpoints_and_no_jobs(peer) -> None:  # type: ignore[no-
     assert client.heard.get(timeout=PATIENCE)[0] == "hitless/services/detect/endpoint"
 
 
+@pytest.mark.root("needs root to hand files over")
 def test_the_brokers_key_is_for_the_broker_alone(served: Mosquitto) -> None:
     key = served.folder / "tls.key"
     assert key.owner() == "mosquitto" and key.stat().st_mode & 0o777 == 0o600
