@@ -67,7 +67,7 @@ def weighted(folder: Path) -> Path:
     text, component = FABRIC.read_text(), "component: org.hitless.examples.Thumbnail"
     assert component in text
     path = folder / "weighted.yaml"
-    path.write_text(text.replace(component, f"{component}\n    flow_weight: 30"))
+    path.write_text(text.replace(component, f"{component}\n    flow_weight: 32"))
     return path
 
 
