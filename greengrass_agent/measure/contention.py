@@ -17,15 +17,19 @@ from greengrass_agent.measure.metrics import PERMILLE
 
 WINDOW_NS = 250_000_000
 """Time constant of the averages: two and a half of the kernel's usual budget periods (100 ms), which would make shorter
-ones ragged. A node of the example at rest, at half its budget: the 99th percentile was 64 permille for services at work
-and 199 for one that gets two requests a second, and 125 and 207 with the 118 ms of the CPU average. With work that
-competes the median was 460."""
+ones ragged. On a node of the example at rest, at half its budget, the 99th percentile was 64 to 85 permille for
+services at work, and 199 to 241 for one that gets two requests a second; with work that competes the 1st was above 200
+and the median 445. With the 118 ms of the CPU average the two overlap.
+"""
 LITTLE_CORES = 0.1
 """Who wants less of a core than this has run too little to tell: how the node is otherwise counts in its place."""
 NOTHING = 1e-6
 """Cores that nobody uses: where averages end, so that a node at rest has nothing to compute."""
+ROOM = 0.25
+"""Of its node's budget, what new work needs: where others leave less, they keep it from running. Services of the
+example that use half of a budget leave less for moments only."""
 FAIR_SHARE = 0.5
-"""Of its node, what work gets at least beside one that takes all it can."""
+"""Of the budget, what work gets at least beside others that take all they can."""
 
 
 @dataclass(slots=True)
@@ -80,7 +84,7 @@ class Contention:
         Who has hardly run is told by the node: by `node`, the share of all instances there together (0 to 1), or by
         what others use of its budget (1.0 is all of it), as work that came would compete with them.
         """
-        otherwise = max(node, used_by_others - FAIR_SHARE)
+        otherwise = max(node, FAIR_SHARE * (used_by_others - 1 + ROOM) / ROOM)
         if not self.waited and otherwise <= 0.0:
             return 0
         return round(PERMILLE * min(1.0, _share(self.ran + self.waited, self.kept + LITTLE_CORES * otherwise)))

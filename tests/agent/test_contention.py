@@ -91,7 +91,7 @@ def test_who_hardly_runs_is_told_by_its_node() -> None:
     node = share_of_all([idle, kept])
     assert idle.permille(node, 0.0) == pytest.approx(606, abs=5)
     assert idle.permille(0.0, 1.0) == 500, "work that came would have half of it at least"
-    assert idle.permille(0.0, 0.5) == 0
+    assert idle.permille(0.0, 0.75) == 0
     assert share_of_all([idle]) == 0.0
 
 
