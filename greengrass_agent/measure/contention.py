@@ -17,9 +17,10 @@ from greengrass_agent.measure.metrics import PERMILLE
 
 WINDOW_NS = 250_000_000
 """Time constant of the averages: two and a half of the kernel's usual budget periods (100 ms), which would make shorter
-ones ragged. A node of the example at rest, at half its budget: the 99th percentile was 64 permille for services at work
-and 199 for one that gets two requests a second, and 125 and 207 with the 118 ms of the CPU average. With work that
-competes the median was 460."""
+ones ragged. On a node of the example at rest, at half its budget, the 99th percentile was 64 to 85 permille for
+services at work, and 199 to 241 for one that gets two requests a second; with work that competes the 1st was above 200
+and the median 445. With the 118 ms of the CPU average the two overlap.
+"""
 LITTLE_CORES = 0.1
 """Who wants less of a core than this has run too little to tell: how the node is otherwise counts in its place."""
 NOTHING = 1e-6
