@@ -93,7 +93,7 @@ def test_a_variant_is_a_fabric_file_without_a_mistake(name: str, tmp_path: Path)
     file = tmp_path / "fabric.yaml"
     file.write_text(written(FABRIC.read_text(), VARIANTS[name]))
     fabric = load_fabric(file)
-    check(fabric, pack_all(COMPONENTS, "http://10.0.0.100:8080"), at_node_addresses=False)
+    check(fabric, pack_all([COMPONENTS], "http://10.0.0.100:8080"), at_node_addresses=False)
     for service in (FRONT, BACK):
         policy = fabric.services[service].policy
         assert isinstance(policy, Single)
