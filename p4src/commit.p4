@@ -117,8 +117,8 @@ control Commit(in ipv4_h ipv4, inout metadata_t meta) {
             evict(event_t.EVICT_GONE);
         } else if (late && !meta.sticky && !meta.no_live) {
             evict(event_t.EVICT_STALE);
-        } else if (meta.policy == policy_t.SPREAD && !meta.sticky && !meta.drawn && rank > LAST_RESORT
-                   && meta.path_cost != 0 && start < soonest) {
+        } else if (meta.policy == policy_t.SPREAD && !meta.sticky && !meta.drawn && meta.path_cost != 0
+                   && start < soonest) {
             // Since its last report the start that it could make has come nearer than the way there is long. Who is
             // nearer may be better by now.
             put_off(soonest);

@@ -189,7 +189,7 @@ class ServiceSteering:
         path_cost = self.settings.instances[member].path_cost
         delays = isinstance(policy, Shared) and policy.delays_next_start
         soonest = (now + path_cost) & U48
-        if not delays or not path_cost or rank <= LAST_RESORT or SPREAD_BEST - rank >= soonest:
+        if not delays or not path_cost or SPREAD_BEST - rank >= soonest:
             return False
         self._tree.change(member, SPREAD_BEST - soonest)
         return True
