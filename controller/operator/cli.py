@@ -4,55 +4,32 @@ Exit codes: 0 done, 1 not done (the message says why), 2 wrong usage, 3 no contr
 """
 
 import sys
-import threading
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, get_args
+from typing import Any, BinaryIO, get_args
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
-from controller.observe.events import Event
-from controller.operator import explanation, invoke, sentences, tables
+from controller.operator import invoke
 from controller.operator.authority import authority
-from controller.operator.client import Client, NoControllerError, Place, RefusedError, Remote
+from controller.operator.client import Client, NoControllerError, Place, RefusedError
 from controller.operator.documents import CommandResult
 from controller.operator.invoke import InvokeError, NoAnswerError
+from controller.operator.options import (
+    NO_ANSWER,
+    NO_CONTROLLER,
+    NOT_DONE,
+    SOCKET,
+    fail,
+    force_option,
+    json_option,
+    socket_option,
+)
+from controller.operator.showing import events, explain, status, watch
 from hitless.files import StateError
 from hitless.modes import IN_NETWORK, Mode
 
-DEFAULT_SOCKET = "/run/hitless/controller.sock"
 DEFAULT_STATE = "/var/lib/hitless/controller"
-NOT_DONE = 1
-NO_CONTROLLER = 3
-NO_ANSWER = 4
-EVENTS_SHOWN = 10
-"""Events below the tables of `hitless watch`."""
-
-
-def _place(context: click.Context, _: click.Parameter, socket_path: Path) -> Place:
-    """Where the controller is: in the network if `--api` says so, else at its socket."""
-    given = context.find_root().params
-    if (url := given.get("api")) is not None:
-        return Remote(url, given["tls"], given["token_file"])
-    return socket_path
-
-
-_SOCKET: dict[str, Any] = {
-    "type": click.Path(path_type=Path),
-    "envvar": "HITLESS_SOCKET",
-    "default": DEFAULT_SOCKET,
-    "show_default": True,
-    "show_envvar": True,
-    "help": "The controller's API.",
-}
-socket_option = click.option("--socket", "socket_path", callback=_place, **_SOCKET)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-force_option = click.option("--force", is_flag=True, help="Even if the instance there cannot serve now.")
 
 
 def components_option(*, default: tuple[str, ...]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -74,17 +51,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except NoControllerError as error:
-            _fail(str(error), NO_CONTROLLER)
+            fail(str(error), NO_CONTROLLER)
         except (RefusedError, InvokeError) as error:
-            _fail(str(error), NOT_DONE)
+            fail(str(error), NOT_DONE)
         except NoAnswerError as error:
-            _fail(str(error), NO_ANSWER)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    if message:
-        click.echo(message, err=True)
-    sys.exit(code)
+            fail(str(error), NO_ANSWER)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -108,7 +79,8 @@ def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
 
 
-main.add_command(authority)
+for command in (authority, status, explain, watch, events):
+    main.add_command(command)
 
 
 @main.command("controller")
@@ -128,7 +100,7 @@ main.add_command(authority)
 )
 @click.option("--event-log", type=click.Path(path_type=Path), help="File to append every event to, as NDJSON.")
 @click.option("--verbose", is_flag=True, help="Log more than decisions.")
-@click.option("--socket", "socket_path", **_SOCKET)
+@click.option("--socket", "socket_path", **SOCKET)
 def controller_command(
     fabric: Path,
     components: tuple[Path, ...],
@@ -158,7 +130,7 @@ def controller_command(
     try:
         run(settings)
     except StartError as error:
-        _fail(str(error), NOT_DONE)
+        fail(str(error), NOT_DONE)
 
 
 @main.command()
@@ -182,93 +154,8 @@ def check(fabric: Path, components: tuple[Path, ...]) -> None:
                 refuse(fabric, error.found)
             found += f"; {', '.join(map(str, components))}: {len(packed.all())} components"
     except LocatedError as error:
-        _fail(str(error), NOT_DONE)
+        fail(str(error), NOT_DONE)
     click.echo(f"{found}; no mistake found")
-
-
-@main.command()
-@socket_option
-@json_option
-def status(socket_path: Place, as_json: bool) -> None:
-    """Show switches, nodes, services and every instance's rank, as the switch itself sees it."""
-    document = Client(socket_path).status()
-    if as_json:
-        click.echo(document.model_dump_json(indent=2))
-    else:
-        _console().print(tables.status(document), soft_wrap=True)
-
-
-@main.command()
-@click.argument("service")
-@socket_option
-@json_option
-def explain(service: str, socket_path: Place, as_json: bool) -> None:
-    """Show what the ranks of SERVICE's instances are made of, and what speaks for another host, since when."""
-    services = Client(socket_path).status().services
-    if service not in services:
-        _fail(f"no service {service}; services: {', '.join(services)}", NOT_DONE)
-    if as_json:
-        click.echo(services[service].model_dump_json(indent=2))
-    else:
-        _console().print(explanation.of(service, services[service]), soft_wrap=True)
-
-
-@main.command()
-@click.option("--interval", type=click.FloatRange(min=0.05), default=1.0, show_default=True, help="Seconds.")
-@socket_option
-@json_option
-def watch(interval: float, socket_path: Place, as_json: bool) -> None:
-    """Show the status, and what happens, again and again until Ctrl-C."""
-    client = Client(socket_path)
-    if as_json:
-        _until_interrupted(lambda: click.echo(client.status().encode()), interval)
-        return
-    console = _console()
-    if not console.is_terminal:
-        _until_interrupted(Lines(client, console).look, interval)
-        return
-    with Live(console=console, auto_refresh=False) as live:
-
-        def refresh() -> None:
-            try:
-                document = client.status()
-                events = [_line(event) for event in client.events(max(0, document.last_event - EVENTS_SHOWN))]
-            except NoControllerError as error:
-                live.update(Text(str(error), "red"), refresh=True)
-            else:
-                live.update(tables.watched(document, events), refresh=True)
-
-        _until_interrupted(refresh, interval)
-
-
-class Lines:
-    """What `hitless watch` prints where it cannot draw over what it has printed: the status, then what happens."""
-
-    def __init__(self, client: Client, console: Console) -> None:
-        self._client, self._console = client, console
-        self._told: int | None = None
-
-    def look(self) -> None:
-        """Print the status when it is seen for the first time, and each event after it."""
-        if self._told is None:
-            document = self._client.status()
-            self._console.print(tables.status(document), soft_wrap=True)
-            self._told = max(0, document.last_event - EVENTS_SHOWN)
-        for event in self._client.events(self._told):
-            click.echo(_line(event))
-            self._told = event.seq
-
-
-def _until_interrupted(action: Callable[[], None], interval: float) -> None:
-    never = threading.Event()
-    try:
-        due = time.monotonic()
-        while True:
-            action()
-            due = max(due + interval, time.monotonic())
-            never.wait(due - time.monotonic())
-    except KeyboardInterrupt:
-        pass
 
 
 @main.command()
@@ -337,7 +224,7 @@ def invoke_command(
     else:
         click.echo(answer.body, nl=False)
     if answer.failed:
-        _fail("" if as_json else f"status {answer.status}", NOT_DONE)
+        fail("" if as_json else f"status {answer.status}", NOT_DONE)
 
 
 @main.command()
@@ -426,37 +313,10 @@ def token(name: str, path: Path, remove: bool) -> None:
         if not remove:
             click.echo(TokenFile(path).make(name))
         elif not TokenFile(path).remove(name):
-            _fail(f"{name} has no token in {path}", NOT_DONE)
+            fail(f"{name} has no token in {path}", NOT_DONE)
     except StateError as error:
-        _fail(str(error), NOT_DONE)
+        fail(str(error), NOT_DONE)
 
 
 def _done(result: CommandResult, as_json: bool) -> None:
     click.echo(result.encode() if as_json else result.message)
-
-
-@main.command()
-@click.option("--follow", is_flag=True, help="Go on with each new event until Ctrl-C.")
-@click.option("--since", type=click.IntRange(min=0), default=0, help="Only events after this number.")
-@socket_option
-@json_option
-def events(follow: bool, since: int, socket_path: Place, as_json: bool) -> None:
-    """Show what has happened: moves and why, deployments, commands, endpoints, switches, nodes."""
-    try:
-        for event in Client(socket_path).events(since, follow=follow):
-            click.echo(event.encode() if as_json else _line(event))
-    except KeyboardInterrupt:
-        pass
-
-
-def _line(event: Event) -> str:
-    # Events carry the machine's monotonic time; people want the clock on the wall.
-    age_s = (time.monotonic_ns() - event.time_ns) / 1e9
-    clock = datetime.fromtimestamp(time.time() - age_s, UTC).astimezone()
-    return f"{event.seq:>5} {clock:%H:%M:%S}.{clock.microsecond // 1000:03d} {sentences.sentence(event)}"
-
-
-def _console() -> Console:
-    # Without a terminal nothing may be cut off or wrapped: someone reads or greps it.
-    console = Console()
-    return console if console.is_terminal else Console(width=200)

@@ -72,7 +72,7 @@ def test_what_the_example_means() -> None:
     )
     assert act(entries, "scoring", service=1) == (
         "score",
-        {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 4, "w_interval": 31, "w_contention": 0},
+        {"w_cpu": 0, "w_memory": 31, "w_queue": 31, "busy_after": 4, "w_interval": 31, "w_contention": 1},
     )
     assert act(entries, "bindings", port=3, source=address("10.0.0.12"), service_id=2, node_id=2) == (
         "bind",

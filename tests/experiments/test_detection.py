@@ -247,9 +247,11 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / "logs" / "nodes" / node).mkdir(parents=True)
         with (tmp_path / "logs" / "nodes" / node / f"executions-{FRONT}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("client_id", "request_id", "service", "node", "received_ns", "status"))
+            writer.writerow(("client_id", "request_id", "service", "node", "received_ns", "finished_ns", "status"))
             mine = [one for one in found.executions if one.node == node]
-            writer.writerows((one.client_id, one.request_id, FRONT, node, one.received_ns, 200) for one in mine)
+            writer.writerows(
+                (one.client_id, one.request_id, FRONT, node, one.received_ns, one.received_ns + MS, 200) for one in mine
+            )
     with (tmp_path / "logs" / "nodes" / HERE / f"reports-{FRONT}.csv").open("w") as reports:
         reports.write("emitted_ns,queue_depth\n")
         reports.writelines(f"{at * 10 * MS},{9 if at >= 1004 else 1}\n" for at in range(1100))

@@ -31,9 +31,11 @@ def fake_kernel(group: Group) -> None:
         if tree == "cpu":
             (path / "cpu.cfs_quota_us").write_text("-1\n")
             (path / "cpu.cfs_period_us").write_text("100000\n")
+            (path / "cpu.shares").write_text("1024\n")
         if tree == "unified":
             (path / "cgroup.subtree_control").write_text("\n")
             (path / "cpu.max").write_text("max 100000\n")
+            (path / "cpu.weight").write_text("100\n")
 
 
 def tree_v1(root: Path) -> Hierarchy:
