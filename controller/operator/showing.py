@@ -1,9 +1,12 @@
 """The `hitless` commands that show: status, explain, watch, events."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -93,15 +96,24 @@ class Lines:
 
 
 def _until_interrupted(action: Callable[[], None], interval: float) -> None:
-    never = threading.Event()
+    # The exception alone may be lost: Python ignores one that is raised in a destructor.
+    interrupted = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         due = time.monotonic()
-        while True:
+        while not interrupted.is_set():
             action()
             due = max(due + interval, time.monotonic())
-            never.wait(due - time.monotonic())
+            interrupted.wait(due - time.monotonic())
     except KeyboardInterrupt:
         pass
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @click.command()
