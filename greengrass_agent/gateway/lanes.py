@@ -69,7 +69,7 @@ def open_lanes(address: str, port: int, common: Pacer) -> list[Lane]:
             sockets.append(udp_socket(address, port, receive=RECEIVE_BUFFER, shared=True))
             sockets[-1].setblocking(False)
             _filter(sockets[-1])
-        classic_bpf.attach(sockets[0], Purpose.CHOOSE, _by_source(secrets.randbits(32) | 1))
+        classic_bpf.attach(sockets[0], Purpose.CHOOSE, _by_source(secrets.randbits(32) | 1, secrets.randbits(32) | 1))
     except OSError:
         for sock in sockets:
             sock.close()
@@ -84,11 +84,18 @@ def _filter(sock: socket.socket) -> None:
         log.info("no filter in the kernel for UDP: %s: what is no request is dropped here", error)
 
 
-def _by_source(secret: int) -> list[classic_bpf.Instruction]:
-    """The lane: the first bits of the client's address times a secret odd number (multiplicative hashing)."""
+def _by_source(first: int, second: int) -> list[classic_bpf.Instruction]:
+    """The lane: by the client's address, times two secret odd numbers with its halves mixed in between.
+
+    After the first alone, neighbours' addresses would all meet in a few lanes for one secret in forty.
+    """
     return [
         (classic_bpf.LOAD_32, 0, 0, NETWORK_HEADER + _SOURCE_ADDRESS),
-        (classic_bpf.MULTIPLY, 0, 0, secret),
+        (classic_bpf.MULTIPLY, 0, 0, first),
+        (classic_bpf.REMEMBER, 0, 0, 0),
+        (classic_bpf.SHIFT_RIGHT, 0, 0, 16),
+        (classic_bpf.XOR_REMEMBERED, 0, 0, 0),
+        (classic_bpf.MULTIPLY, 0, 0, second),
         (classic_bpf.SHIFT_RIGHT, 0, 0, 32 - _LANE_BITS),
         (classic_bpf.RETURN_RESULT, 0, 0, 0),
     ]

@@ -164,7 +164,7 @@ def test_a_full_store_steers_new_connections_and_takes_them_in_once_the_flood_ha
     with bench.counts("events", "NO_ENTRY", 3 * NEWCOMERS):
         for source, home in homes.items():
             assert [member(service, source, flags) for flags in ("A", "PA", "FA")] == [home] * 3
-    assert len(set(homes.values())) == 8
+    assert len(set(homes.values())) > 4, "spread over the instances"
     assert bench.clock is not None
     bench.clock.set(START + HANDSHAKE + 1)
     with bench.counts("events", "NO_SLOT", 0), bench.counts("events", "NO_ENTRY", 0):
