@@ -241,10 +241,10 @@ async def broken_update(stand: Stand, planned: Planned, fault: Fault) -> AsyncIt
 
 @asynccontextmanager
 async def concurrency(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
-    """Ask for another number of workers."""
+    """Ask for another number of workers; never for one, behind whose request all others would have to wait."""
     node, service = place(stand, planned)
     wanted = stand.releases.wanted[node, service]
-    wanted.concurrency = CONCURRENCY if wanted.concurrency != CONCURRENCY else CONCURRENCY + (-1) ** planned.seed
+    wanted.concurrency = CONCURRENCY if wanted.concurrency != CONCURRENCY else CONCURRENCY + 1
     stand.left.pop((node, service), None)
     began(fault, node, service)
     await deployed(stand, node, fault, f"{wanted.concurrency} workers")

@@ -45,7 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "freeze-controller": Kind("SIGSTOP to the controller", hold_s=(0.5, 4)),
     "update": Kind("a new version of a function"),
     "broken-update": Kind("a version that cannot start", recovery_s=40),
-    "concurrency": Kind("one worker more, or one fewer"),
+    "concurrency": Kind("one worker more, then one fewer"),
     "configuration": Kind("another value in a function's configuration"),
     "poison": Kind("a request on which the handler ends its process"),
     "stuck": Kind("a request that the handler never answers"),
