@@ -40,7 +40,7 @@ from experiments.detection.kinds import (
     Transfer,
     Work,
 )
-from greengrass_agent.host.cgroup import Group
+from greengrass_agent.host.cgroup import Group, remove_folder
 from hitless.files import write_atomic
 from topologies.processes import Process
 
@@ -208,7 +208,7 @@ def _slow_disk(stage: Ground, of_need: float) -> Any:
         for worker, folder in before.items():
             with suppress(OSError):
                 (folder / "cgroup.procs").write_text(f"{worker}\n")
-        _remove(slow)
+        remove_folder(slow)
 
 
 def _place(pid: int, tree: str) -> str:
@@ -223,19 +223,6 @@ def _place(pid: int, tree: str) -> str:
 def _below(root: Path, group: Group) -> list[Path]:
     """The folders between a group's parent and the root, which is among them."""
     return [folder for folder in group.paths["unified"].parent.parents if folder == root or root in folder.parents]
-
-
-def _remove(folder: Path) -> None:
-    """Remove a group; the kernel says busy for a moment after its last process has left."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            folder.rmdir()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class Group:
         for child in self.children():
             child.remove()
         for path in self.paths.values():
-            _remove_folder(path)
+            remove_folder(path)
 
     def weigh(self, times: float) -> None:
         """Have the group get CPU time `times` as much as a group beside it, where both want more than there is.
@@ -213,7 +213,7 @@ def pass_down(folder: Path, controller: str) -> None:
         (folder / "cgroup.subtree_control").write_text(f"+{controller}\n")
 
 
-def _remove_folder(path: Path) -> None:
+def remove_folder(path: Path) -> None:
     """Remove a group's folder; the kernel says busy for a moment after its last process has ended."""
     give_up = time.monotonic() + _REMOVE_WAIT_S
     while True:
