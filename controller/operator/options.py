@@ -23,7 +23,8 @@ def _place(context: click.Context, _: click.Parameter, socket_path: Path) -> Pla
 
 
 SOCKET: dict[str, Any] = {
-    "type": click.Path(path_type=Path),
+    # Who may use it is asked when it is used: the default is of no concern to who names an address.
+    "type": click.Path(path_type=Path, readable=False),
     "envvar": "HITLESS_SOCKET",
     "default": DEFAULT_SOCKET,
     "show_default": True,
