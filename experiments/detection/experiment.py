@@ -7,7 +7,7 @@ import csv
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from math import ceil
@@ -49,6 +49,9 @@ PATIENCE_S = 30.0
 POLL_S = 0.01
 ANSWERED_S = 15.0
 """Until a load that was told to end has its last answers, or has given them up."""
+LEFT_S, AT_MOST_S = 10.0, 60.0
+"""A rest begins when no service has moved for so long: two that share a node are not where the switch would put them.
+It begins after so long anyway."""
 STARTED_S = 1.5
 """Until a load that was started has sent its first requests, and a rate that has changed has settled."""
 
@@ -248,39 +251,45 @@ class _Experiment:
                 await self._settled()
                 released_ns = await self._release()
                 await asyncio.sleep(step.lead_s)
-                if self.moves.since(released_ns, kind.service):
+                if self.moves.since(released_ns, kind.services):
                     await asyncio.sleep(FOUND_S)
                     began_ns = ended_ns = time.monotonic_ns()
                     return Ran(step.number, step.variant, step.kind, self.steady_ns, released_ns, began_ns, ended_ns)
                 began_ns = await begin()
-                await self._watch(began_ns, kind.service, stays=kind.stays)
+                await self._watch(began_ns, kind.services, stays=kind.stays)
                 ended_ns = time.monotonic_ns()
         except (CauseError, CgroupError, OSError) as error:
             note, ended_ns = str(error), time.monotonic_ns()
         return Ran(step.number, step.variant, step.kind, self.steady_ns, released_ns, began_ns, ended_ns, note)
 
-    async def _watch(self, began_ns: int, service: str, *, stays: bool) -> None:
-        """Wait until new work of the service has gone elsewhere, and a little more; or for the whole bound."""
+    async def _watch(self, began_ns: int, services: Sequence[str], *, stays: bool) -> None:
+        """Wait until new work of one of the services has gone elsewhere, and a little more; or for the whole bound."""
         deadline = time.monotonic() + self.options.bound_s
         while time.monotonic() < deadline:
-            if not stays and self.moves.since(began_ns, service):
+            if not stays and self.moves.since(began_ns, services):
                 await asyncio.sleep(FOUND_S)
                 return
             await asyncio.sleep(POLL_S)
 
     async def _rest(self, rest: Rest) -> Rested:
+        """A stretch at rest, from where the switch leaves the services."""
         await self._settled()
-        began_ns = await self._release()
+        released_ns = began_ns = await self._release()
+        while time.monotonic_ns() - began_ns < LEFT_S * 1e9:
+            await asyncio.sleep(1.0)
+            if self.moves.since(began_ns) and began_ns - released_ns < AT_MOST_S * 1e9:
+                began_ns = time.monotonic_ns()
+        began_ns = time.monotonic_ns()
         await asyncio.sleep(rest.seconds)
-        return Rested(rest.number, rest.variant, rest.load, began_ns, time.monotonic_ns())
+        return Rested(rest.number, rest.variant, rest.load, released_ns, began_ns, time.monotonic_ns())
 
     def _early(self, ran: Ran) -> bool:
-        """Whether the service moved before the disturbance."""
-        first = self.moves.first(ran.released_ns, KINDS[ran.kind].service)
+        """Whether one of the services moved before the disturbance."""
+        first = self.moves.first(ran.released_ns, KINDS[ran.kind].services)
         return first is not None and first < ran.began_ns
 
     def _tell(self, step: Run, of: int, ran: Ran) -> None:
-        told = self.moves.first(ran.began_ns, KINDS[step.kind].service)
+        told = self.moves.first(ran.began_ns, KINDS[step.kind].services)
         if ran.note:
             what = ran.note
         elif self._early(ran):
@@ -309,13 +318,13 @@ class Moves:
                 self._known.append((event.time_ns, event.service))
         return self._known
 
-    def since(self, time_ns: int, service: str | None = None) -> int:
+    def since(self, time_ns: int, services: Sequence[str] = MEASURED) -> int:
         """How many there were."""
-        return sum(at >= time_ns and service in (None, name) for at, name in self._look())
+        return sum(at >= time_ns and name in services for at, name in self._look())
 
-    def first(self, time_ns: int, service: str) -> int | None:
+    def first(self, time_ns: int, services: Sequence[str]) -> int | None:
         """When the first was."""
-        return min((at for at, name in self._look() if at >= time_ns and name == service), default=None)
+        return min((at for at, name in self._look() if at >= time_ns and name in services), default=None)
 
 
 class Calm:

@@ -97,15 +97,28 @@ class Work:
 
 
 def outcome(
-    run: Ran, work: Work, load: Load, depths: Sequence[Depth], normal: float, limit_ms: float | None
+    run: Ran,
+    work: Work,
+    load: Load,
+    depths: Mapping[str, Sequence[Depth]],
+    normal: Mapping[str, float],
+    limit_ms: float | None,
 ) -> Outcome:
-    """Judge a run. `depths` are those of the disturbed instance, `normal` is the longest queue that is none."""
+    """Judge a run. `depths` are those of the disturbed instances by service, `normal` is the longest queue of each that
+    is none."""
     kind = KINDS[run.kind]
-    found = work.moves(kind.service, run.steady_ns, run.ended_ns)
+    found = [one for name in kind.services for one in work.moves(name, run.steady_ns, run.ended_ns)]
     early = any(one.first_ns < run.began_ns for one in found)
-    first = next((one.first_ns for one in found if one.first_ns >= run.began_ns and one.origin == HERE), None)
+    first = min((one.first_ns for one in found if one.first_ns >= run.began_ns and one.origin == HERE), default=None)
     until = run.ended_ns if first is None else first
-    since = grown_since([one for one in depths if one.emitted_ns >= run.began_ns], normal, until)
+    since = min(
+        (
+            grown
+            for name in kind.services
+            if (grown := grown_since([x for x in depths[name] if x.emitted_ns >= run.began_ns], normal[name], until))
+        ),
+        default=None,
+    )
     passed = load.within(run.began_ns, until)
     return Outcome(
         run.number,
@@ -149,9 +162,8 @@ def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> 
     limit = None if p99 is None else LATE * p99
     normal = {name: _normal(facts.runs, depths[name]) for name in MEASURED}
     outcomes = [
-        outcome(run, work, load, depths[service][at], normal[service], limit)
+        outcome(run, work, load, {name: depths[name][at] for name in MEASURED}, normal, limit)
         for at, run in enumerate(facts.runs)
-        for service in (KINDS[run.kind].service,)
     ]
     lateness = measure.late_p99_ms(facts.requests)
     return {

@@ -89,8 +89,8 @@ class Kind:
     what: str
     """What is done, for people."""
     cause: Cause
-    service: str = FRONT
-    """The one that should go elsewhere."""
+    services: tuple[str, ...] = (FRONT,)
+    """One of them should go elsewhere."""
     needs: tuple[Need, ...] = ()
     stays: bool = False
     """Whether it should stay where it is: both nodes are disturbed alike, and each move is one too many."""
@@ -107,7 +107,7 @@ KINDS: Mapping[str, Kind] = {
     "throttled": Kind("the function gets 40 % of the CPU time it needs", Throttle()),
     "stopped": Kind("the function's workers are stopped", Stop()),
     "neighbour": Kind("another service on the node has more to do than fits", Call()),
-    "downstream": Kind("the function that it calls has more to do than fits", Work(), service=BACK),
+    "downstream": Kind("the function that it calls has more to do than fits", Work(), MEASURED),
     "both-busy": Kind("two processes compute inside of each node's budget", Burn(inside=True, both=True), stays=True),
 }
 

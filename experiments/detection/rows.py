@@ -55,7 +55,10 @@ class Rested:
     variant: str
     load: int
     """In percent of a node's budget."""
+    released_ns: int
+    """From here on the switch might move the services from where the runs have them."""
     began_ns: int
+    """From here on each move was one too many: they were where the switch had left them."""
     ended_ns: int
 
 

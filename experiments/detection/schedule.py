@@ -12,6 +12,8 @@ SLICE_S = 300.0
 """The longest stretch at rest: what compares lies near in time, whatever else the machine does meanwhile."""
 SWITCHED_S = 6.0
 """About how long another variant takes to be in effect."""
+PLACED_S = 18.0
+"""About how long it takes before a rest until the services are where the switch leaves them."""
 AROUND_S = 5.5
 """About how long a run takes beside its dwell: its lead, the disturbance, and until all is as it was."""
 
@@ -73,7 +75,7 @@ def seconds(plan: Plan, dwells_s: Mapping[str, float]) -> float:
     total, before = 0.0, None
     for step in steps(plan):
         total += SWITCHED_S if step.variant != before else 0.0
-        total += step.seconds if isinstance(step, Rest) else AROUND_S + dwells_s[step.variant]
+        total += PLACED_S + step.seconds if isinstance(step, Rest) else AROUND_S + dwells_s[step.variant]
         before = step.variant
     return total
 

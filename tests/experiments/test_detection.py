@@ -177,11 +177,18 @@ def test_what_is_not_found_is_missed_only_if_it_made_requests_late() -> None:
     assert summary["steady_p99_ms"] == 5
 
 
-def test_the_service_that_a_kind_disturbs_is_the_one_that_must_move() -> None:
-    found = facts(load(10_040), [disturbed("downstream")])
+def test_a_slow_called_function_is_found_when_one_of_the_two_moves_and_another_kind_when_its_service_does() -> None:
     moved = [Execution(9, at, BACK, HERE if at < 10_300 else THERE, at * MS) for at in range(0, 11_000, 20)]
-    rows_of_both = Facts({}, found.options, found.runs, [], found.requests, [*found.executions, *moved])
-    assert summarise(rows_of_both, UNREPORTED)["runs"][0]["found_ms"] == 300
+    for kind, front_moved_ms, expected in (
+        ("downstream", 10_040, 40),
+        ("downstream", 10_700, 300),
+        ("downstream", None, 300),
+        ("stopped", 10_700, 700),
+        ("stopped", None, None),
+    ):
+        found = facts(load(front_moved_ms), [disturbed(kind)])
+        rows_of_both = Facts({}, found.options, found.runs, [], found.requests, [*found.executions, *moved])
+        assert summarise(rows_of_both, UNREPORTED)["runs"][0]["found_ms"] == expected
 
 
 def test_a_run_with_a_note_counts_for_nothing() -> None:
@@ -193,14 +200,11 @@ def test_a_run_with_a_note_counts_for_nothing() -> None:
 def test_moves_at_rest_are_told_by_the_hour_and_none_with_its_bound() -> None:
     half_an_hour = 1800 * SECOND
     there_and_back = [request(at, THERE if 4000 <= at < 8000 else HERE) for at in range(0, 12_000, 20)]
-    row = summarise(facts(there_and_back, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {FRONT: (), BACK: ()})[
-        "variants"
-    ]["default"]
+    rests = [Rested(1, "default", 30, 0, 0, half_an_hour)]
+    row = summarise(facts(there_and_back, rests=rests), {FRONT: (), BACK: ()})["variants"]["default"]
     assert row["rest"]["30"] == {"hours": 0.5, "moves": 2, "an_hour": 4.0, "bound_95": None}
     quiet = [request(at) for at in range(0, 1000, 20)]
-    row = summarise(facts(quiet, rests=[Rested(1, "default", 30, 0, half_an_hour)]), {FRONT: (), BACK: ()})["variants"][
-        "default"
-    ]
+    row = summarise(facts(quiet, rests=rests), {FRONT: (), BACK: ()})["variants"]["default"]
     assert row["rest"]["30"]["bound_95"] == 6.0
     assert table.an_hour(row["rest"]["30"]) == "<6"
 
@@ -239,7 +243,7 @@ def folder(tmp_path: Path) -> Path:
     rows.append(tmp_path, "machine", cores=2)
     rows.append(tmp_path, "options", **found.options)
     rows.add(tmp_path, found.runs[0])
-    rows.add(tmp_path, Rested(2, "default", 30, 0, 9 * SECOND))
+    rows.add(tmp_path, Rested(2, "default", 30, 0, 0, 9 * SECOND))
     half = len(found.requests) // 2
     for number, some in enumerate((found.requests[half:], found.requests[:half])):
         write_requests(tmp_path / f"load-{number}.csv", some)
