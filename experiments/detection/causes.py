@@ -82,7 +82,6 @@ async def prepared(cause: Cause, stage: Ground) -> AsyncIterator[Begin]:
             case Call():
                 yield partial(_call, cause, stage, undo)
             case Work():
-                assert stage.cost_ns is not None
                 needed = cause.budget * stage.bed.hierarchy.node(HERE).budget_cores() / stage.need_cores(BACK)
                 rounds = f"{ground.ROUNDS * max(1.0, needed):.0f}\n"
                 yield partial(_now, undo, partial(_longer, DATA / HERE / "rounds", rounds))
@@ -256,7 +255,6 @@ def _workers(stage: Ground, service: str) -> list[int]:
 
 async def _call(cause: Call, stage: Ground, undo: AsyncExitStack) -> int:
     """Call the neighbour; it begins when the neighbour first uses the CPU."""
-    assert stage.cost_ns is not None
     budget = stage.bed.hierarchy.node(HERE).budget_cores()
     rate = cause.budget * budget * 1e9 / stage.cost_ns[NEIGHBOUR]
     rows = stage.bed.logs / "neighbour.csv"

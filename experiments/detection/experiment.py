@@ -20,7 +20,7 @@ from controller.operator.client import NoControllerError, RefusedError
 from experiments.detection import ground, rows
 from experiments.detection.causes import CauseError, prepared, start_load
 from experiments.detection.ground import Ground
-from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, Call, Need, impossible
+from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
 from experiments.detection.machine import machine
 from experiments.detection.rows import Ran, Rested
 from experiments.detection.schedule import Plan, Rest, Run, seconds, steps
@@ -146,38 +146,37 @@ class _Experiment:
                 rested = await self._rest(rest)
                 rows.add(self.folder, rested)
             self.console.print(
-                f"{rest.number:5}/{len(todo)}  {rest.variant:<12} at rest, {rest.load} %: "
+                f"{rest.number:5}/{len(todo)}  {rest.variant:<12} at rest, {rest.load} % ({rested.used:.0f} % used): "
                 f"{self.moves.since(rested.began_ns)} moves in {rest.seconds:.0f} s"
             )
 
     def _rate(self, load: int) -> float:
         """Requests a second that use so many percent of a node's budget."""
-        assert self.stage.cost_ns is not None
         budget = self.bed.hierarchy.node(HERE).budget_cores()
         return load / 100 * budget * 1e9 / sum(self.stage.cost_ns[name] for name in MEASURED)
 
     async def _calibrate(self) -> None:
         """Find out what a request costs in each service."""
-        cost: dict[str, float] = {}
-        trials: list[tuple[str, tuple[str, ...]]] = [(FRONT, MEASURED)]
         if any(isinstance(KINDS[kind].cause, Call) for kind in self.plan.kinds):
-            trials.append((NEIGHBOUR, (NEIGHBOUR,)))
-        for called, used in trials:
-            trial = self.bed.logs / f"trial-{called}.csv"
-            with ExitStack() as open_files:
-                usages = {
-                    name: open_files.enter_context(closing(self.stage.group(HERE, name).usage())) for name in used
-                }
-                before = {name: usage.read_ns() for name, usage in usages.items()}
-                load = start_load(self.stage, called, TRIAL_PER_SECOND, trial, self.plan.seed)
-                await asyncio.sleep(TRIAL_S)
-                await asyncio.to_thread(self.bed.stop, load)
-                served = sum(one.outcome == OK for one in records.read_requests(trial))
-                if not served:
-                    raise RuntimeError(f"no request of the trial was served; see {load.log}")
-                cost |= {name: (usage.read_ns() - before[name]) / served for name, usage in usages.items()}
-        self.stage.cost_ns = cost
-        rows.append(self.folder, "cost", **{name: round(ns) for name, ns in cost.items()})
+            await self._trial(NEIGHBOUR, (NEIGHBOUR,), TRIAL_PER_SECOND)
+        await self._trial(FRONT, MEASURED, TRIAL_PER_SECOND)
+        # At twenty a second a request does not cost quite what it does at the rate of the runs.
+        await self._trial(FRONT, MEASURED, self._rate(self.options.load))
+        rows.append(self.folder, "cost", **{name: round(ns) for name, ns in self.stage.cost_ns.items()})
+
+    async def _trial(self, called: str, used: tuple[str, ...], per_second: float) -> None:
+        """Call a service for some seconds, and note what a request takes in those that it passes."""
+        trial = self.bed.logs / f"trial-{called}.csv"
+        with ExitStack() as open_files:
+            usages = {name: open_files.enter_context(closing(self.stage.group(HERE, name).usage())) for name in used}
+            before = {name: usage.read_ns() for name, usage in usages.items()}
+            load = start_load(self.stage, called, per_second, trial, self.plan.seed)
+            await asyncio.sleep(TRIAL_S)
+            await asyncio.to_thread(self.bed.stop, load)
+            served = sum(one.outcome == OK for one in records.read_requests(trial))
+            if not served:
+                raise RuntimeError(f"no request of the trial was served; see {load.log}")
+            self.stage.cost_ns |= {name: (usage.read_ns() - before[name]) / served for name, usage in usages.items()}
 
     @asynccontextmanager
     async def _load(self, per_second: float) -> AsyncIterator[Process]:
@@ -279,9 +278,17 @@ class _Experiment:
             await asyncio.sleep(1.0)
             if self.moves.since(began_ns) and began_ns - released_ns < AT_MOST_S * 1e9:
                 began_ns = time.monotonic_ns()
-        began_ns = time.monotonic_ns()
-        await asyncio.sleep(rest.seconds)
-        return Rested(rest.number, rest.variant, rest.load, released_ns, began_ns, time.monotonic_ns())
+        with ExitStack() as open_files:
+            usages = [
+                open_files.enter_context(closing(self.stage.group(node, name).usage()))
+                for node in (HERE, THERE)
+                for name in MEASURED
+            ]
+            began_ns, before_ns = time.monotonic_ns(), sum(usage.read_ns() for usage in usages)
+            await asyncio.sleep(rest.seconds)
+            ended_ns, used_ns = time.monotonic_ns(), sum(usage.read_ns() for usage in usages) - before_ns
+        used = 100 * used_ns / (ended_ns - began_ns) / self.bed.hierarchy.node(HERE).budget_cores()
+        return Rested(rest.number, rest.variant, rest.load, released_ns, began_ns, ended_ns, round(used, 1))
 
     def _early(self, ran: Ran) -> bool:
         """Whether one of the services moved before the disturbance."""

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.chaos.processes import Part, below
@@ -32,7 +32,7 @@ class Ground:
     bed: Testbed
     per_second: float = 0.0
     """Requests of the load during the runs."""
-    cost_ns: dict[str, float] | None = None
+    cost_ns: dict[str, float] = field(default_factory=dict)
     """CPU time that a request takes in each service it passes."""
 
     @property
@@ -51,7 +51,6 @@ class Ground:
 
     def need_cores(self, service: str) -> float:
         """What a service needs of a core under the load."""
-        assert self.cost_ns is not None
         return self.per_second * self.cost_ns[service] / 1e9
 
     def pin(self) -> None:

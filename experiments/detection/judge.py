@@ -251,6 +251,7 @@ def rest(rests: Sequence[Rested], work: Work) -> dict[str, Any]:
     moves = sum(len(work.moves(name, one.began_ns, one.ended_ns)) for one in rests for name in MEASURED)
     return {
         "hours": round(hours, 4),
+        "used": round(sum(one.used for one in rests) / len(rests), 1) if rests else None,
         "moves": moves,
         "an_hour": round(moves / hours, 3) if hours else None,
         "bound_95": round(3 / hours, 3) if hours and not moves else None,

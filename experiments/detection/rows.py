@@ -60,6 +60,8 @@ class Rested:
     began_ns: int
     """From here on each move was one too many: they were where the switch had left them."""
     ended_ns: int
+    used: float
+    """How much of a node's budget the services used in fact, in percent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ class Contention:
         otherwise = max(node, FAIR_SHARE * (used_by_others - 1 + ROOM) / ROOM)
         if not self.waited and otherwise <= 0.0:
             return 0
-        return round(PERMILLE * min(1.0, _share(self.ran + self.waited, self.kept + LITTLE_ALONE * otherwise, LITTLE_ALONE)))
+        kept = self.kept + LITTLE_ALONE * otherwise
+        return round(PERMILLE * min(1.0, _share(self.ran + self.waited, kept, LITTLE_ALONE)))
 
 
 def share_of_all(instances: Iterable[Contention]) -> float:

@@ -200,9 +200,9 @@ def test_a_run_with_a_note_counts_for_nothing() -> None:
 def test_moves_at_rest_are_told_by_the_hour_and_none_with_its_bound() -> None:
     half_an_hour = 1800 * SECOND
     there_and_back = [request(at, THERE if 4000 <= at < 8000 else HERE) for at in range(0, 12_000, 20)]
-    rests = [Rested(1, "default", 30, 0, 0, half_an_hour)]
+    rests = [Rested(1, "default", 30, 0, 0, half_an_hour, 29.5)]
     row = summarise(facts(there_and_back, rests=rests), {FRONT: (), BACK: ()})["variants"]["default"]
-    assert row["rest"]["30"] == {"hours": 0.5, "moves": 2, "an_hour": 4.0, "bound_95": None}
+    assert row["rest"]["30"] == {"hours": 0.5, "used": 29.5, "moves": 2, "an_hour": 4.0, "bound_95": None}
     quiet = [request(at) for at in range(0, 1000, 20)]
     row = summarise(facts(quiet, rests=rests), {FRONT: (), BACK: ()})["variants"]["default"]
     assert row["rest"]["30"]["bound_95"] == 6.0
@@ -243,7 +243,7 @@ def folder(tmp_path: Path) -> Path:
     rows.append(tmp_path, "machine", cores=2)
     rows.append(tmp_path, "options", **found.options)
     rows.add(tmp_path, found.runs[0])
-    rows.add(tmp_path, Rested(2, "default", 30, 0, 0, 9 * SECOND))
+    rows.add(tmp_path, Rested(2, "default", 30, 0, 0, 9 * SECOND, 29.5))
     half = len(found.requests) // 2
     for number, some in enumerate((found.requests[half:], found.requests[:half])):
         write_requests(tmp_path / f"load-{number}.csv", some)
