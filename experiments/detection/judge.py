@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import median
 from typing import Any
 
 from experiments.detection.kinds import FRONT, HERE, KINDS, MEASURED
@@ -54,6 +55,22 @@ def quantile(values: Iterable[float], q: float) -> float | None:
     if len(ordered) * (1 - q) < FEWEST_BEYOND - 1e-9:
         return None
     return ordered[max(0, ceil(q * len(ordered)) - 1)]
+
+
+def steady_p99(runs: Iterable[Sequence[float]]) -> float | None:
+    """The 99th percentile of runs one after the other, as many as it takes to tell; of all such stretches, the median.
+
+    The machine may have other work for some seconds: a quantile of all runs together would be of those seconds alone.
+    None of fewer than a thousand values.
+    """
+    found: list[float] = []
+    stretch: list[float] = []
+    for one in runs:
+        stretch += one
+        if (p99 := quantile(stretch, 0.99)) is not None:
+            found.append(p99)
+            stretch = []
+    return median(found) if found else None
 
 
 def grown_since(depths: Sequence[Depth], normal: float, until_ns: int) -> int | None:
@@ -153,12 +170,10 @@ def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> 
     work = Work(measure.new_work(facts.requests, facts.executions))
     load = Load(facts.requests)
     steady = [
-        one.latency_ns / 1e6
+        [one.latency_ns / 1e6 for one in load.within(run.steady_ns, run.released_ns) if one.latency_ns is not None]
         for run in facts.runs
-        for one in load.within(run.steady_ns, run.released_ns)
-        if one.latency_ns is not None
     ]
-    p99 = quantile(steady, 0.99)
+    p99 = steady_p99(steady)
     limit = None if p99 is None else LATE * p99
     normal = {name: _normal(facts.runs, depths[name]) for name in MEASURED}
     outcomes = [
@@ -176,7 +191,7 @@ def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> 
         "generator_late_p99_ms": lateness,
         "noisy": lateness > measure.NOISY_LATE_MS,
         "steady_p99_ms": p99,
-        "steady_requests": len(steady),
+        "steady_requests": sum(map(len, steady)),
         "late_ms": limit,
         "queue_normal": normal,
         "variants": {

@@ -26,7 +26,7 @@ from experiments.detection import ground, hog, judge, rows, table
 from experiments.detection.causes import prepared
 from experiments.detection.experiment import COMPONENTS, FABRIC
 from experiments.detection.ground import Ground
-from experiments.detection.judge import Outcome, group, grown_since, quantile, summarise
+from experiments.detection.judge import Outcome, group, grown_since, quantile, steady_p99, summarise
 from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, THERE, Need, Throttle, impossible
 from experiments.detection.rows import Depth, Facts, Ran, Rested
 from experiments.detection.schedule import LEAD_S, Plan, Rest, Run, chosen, seconds, steps
@@ -189,6 +189,13 @@ def test_a_slow_called_function_is_found_when_one_of_the_two_moves_and_another_k
         found = facts(load(front_moved_ms), [disturbed(kind)])
         rows_of_both = Facts({}, found.options, found.runs, [], found.requests, [*found.executions, *moved])
         assert summarise(rows_of_both, UNREPORTED)["runs"][0]["found_ms"] == expected
+
+
+def test_a_bad_minute_of_the_machine_does_not_say_what_is_steady() -> None:
+    runs = [[5.0] * 280 for _ in range(40)]
+    runs[17] = [5.0] * 100 + [1500.0] * 180
+    assert steady_p99(runs) == 5.0
+    assert steady_p99(runs[:3]) is None
 
 
 def test_a_run_with_a_note_counts_for_nothing() -> None:
