@@ -63,7 +63,7 @@ def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot)
     gateway, artifacts = str(Path(gateway).absolute()), artifacts.absolute()
     component = os.environ.get("HITLESS_COMPONENT", handler)
     try:
-        function = surroundings.enter(handler, component, artifacts, time.time())
+        context = surroundings.enter(handler, component, artifacts, time.time())
     except OSError as error:
         raise click.ClickException(f"artifacts directory {artifacts}: {error.strerror}") from None
     request_id = logs.set_up()
@@ -71,7 +71,7 @@ def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot)
         found = load(handler, artifacts)
     except HandlerError as error:
         raise click.ClickException(str(error)) from None
-    Worker(GatewayConnection(gateway), found, handler, function, request_id, launch, slot).run()
+    Worker(GatewayConnection(gateway), found, handler, context, request_id, launch, slot).run()
 
 
 if __name__ == "__main__":

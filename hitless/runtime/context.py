@@ -9,7 +9,6 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 _LOW_48 = (1 << 48) - 1
@@ -25,21 +24,6 @@ class Readable(Protocol):
         """The parts, as they come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
-    """What is the same in each of a worker's invocations."""
-
-    name: str
-    """The component's."""
-    version: str = "$LATEST"
-    """The component's; Lambda's word for none."""
-    memory_mb: str = "128"
-    """What the function may use, in MB, as text."""
-    arn: str = ""
-    log_group: str = ""
-    log_stream: str = ""
-
-
 class CognitoIdentity:
     """Who called, by Amazon Cognito. Nobody here is known to it, so both are None, as for any unsigned call."""
 
@@ -51,35 +35,58 @@ class CognitoIdentity:
 
 
 class Context:
-    """What a handler is told about its invocation, beside the event. Handlers and libraries may add attributes."""
+    """What a handler is told about its invocation, beside the event. Handlers and libraries may add attributes.
 
+    What is the same in all of a function's invocations are attributes of a class that `of` makes.
+    """
+
+    function_name: str
+    """The component's."""
+    function_version: str
+    """The component's; Lambda's word `$LATEST` for none."""
+    invoked_function_arn: str
+    memory_limit_in_mb: str
+    """What the function may use, as text."""
+    log_group_name: str
+    log_stream_name: str
+    identity = CognitoIdentity()
     client_context: None = None
     """What a mobile application says of itself in a call by AWS's SDK; requests here are none of those."""
     tenant_id: None = None
 
     def __init__(
-        self,
-        aws_request_id: str,
-        function: Function,
-        configuration: Mapping[str, Any],
-        deadline: float,
-        body: Readable | None = None,
+        self, aws_request_id: str, configuration: Mapping[str, Any], deadline: float, body: Readable | None = None
     ) -> None:
         self.aws_request_id = aws_request_id
         """Of this execution; no other has it, on any node, at any time."""
-        self.function_name = function.name
-        self.function_version = function.version
-        self.invoked_function_arn = function.arn
-        self.memory_limit_in_mb = function.memory_mb
-        self.log_group_name = function.log_group
-        self.log_stream_name = function.log_stream
-        self.identity = CognitoIdentity()
         self.configuration = configuration
         """The component's configuration as it is for this request."""
         self.deadline = deadline
         """time.monotonic when the client stops waiting."""
         self.body = body
         """The request's body, where the configuration says `streamed`; else it is in the event."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        version: str = "$LATEST",
+        memory_mb: str = "128",
+        arn: str = "",
+        log_group: str = "",
+        log_stream: str = "",
+    ) -> type[Context]:
+        """The class of a function's contexts."""
+        same = {
+            "function_name": name,
+            "function_version": version,
+            "invoked_function_arn": arn,
+            "memory_limit_in_mb": memory_mb,
+            "log_group_name": log_group,
+            "log_stream_name": log_stream,
+        }
+        return type("LambdaContext", (cls,), same)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the client stops waiting, at least 0."""

@@ -50,43 +50,46 @@ def event_of(
     One that came over the invocation protocol is a POST of octets to /, with its numbers as headers.
     """
     http = request.http
-    if http is None:
+    if http is not None:
+        method, path, query, headers, source, _ = http
+    else:
+        method, path, query, source = "POST", "/", "", ""
         headers = {
             "content-type": "application/octet-stream",
             "x-client-id": str(request.client_id),
             "x-request-id": str(request.request_id),
         }
-        http = HttpHead("POST", "/", headers=headers)
     body: str | None = None
     is_text = False
     if request.body and with_body:
-        body, is_text = _body(request.body, http.headers.get("content-type", ""))
+        body, is_text = _body(request.body, headers.get("content-type", ""))
     is_base64 = body is not None and not is_text
     if payload == "1.0":
-        return _of_version_1(http, request_id, function, now, body, is_base64)
-    headers_of_it = http.headers
+        head = http or HttpHead(method, path, query, headers, source)
+        return _of_version_1(head, request_id, function, now, body, is_base64)
     cookies = None
-    if "cookie" in headers_of_it:
-        headers_of_it = dict(headers_of_it)
-        cookies = [one.strip() for one in headers_of_it.pop("cookie").split(";")]
-    domain, prefix = _domain(headers_of_it.get("host") or function)
+    if "cookie" in headers:
+        fields = dict(headers)
+        cookies = [one.strip() for one in fields.pop("cookie").split(";")]
+        headers = fields
+    domain, prefix = _domain(headers.get("host") or function)
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": _DEFAULT,
-        "rawPath": http.path,
-        "rawQueryString": http.query,
-        "headers": headers_of_it,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
         "requestContext": {
             "accountId": ACCOUNT,
             "apiId": function,
             "domainName": domain,
             "domainPrefix": prefix,
             "http": {
-                "method": http.method,
-                "path": http.path,
+                "method": method,
+                "path": path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": http.source,
-                "userAgent": headers_of_it.get("user-agent", ""),
+                "sourceIp": source,
+                "userAgent": headers.get("user-agent", ""),
             },
             "requestId": request_id,
             "routeKey": _DEFAULT,
@@ -98,9 +101,12 @@ def event_of(
     }
     if cookies is not None:
         event["cookies"] = cookies
-    if http.query:
-        parameters = parse_qsl(http.query, keep_blank_values=True)
-        event["queryStringParameters"] = {name: ",".join(values) for name, values in _gathered(parameters).items()}
+    if query:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        parameters = dict(pairs)
+        if len(parameters) < len(pairs):
+            parameters = {name: ",".join(values) for name, values in _gathered(pairs).items()}
+        event["queryStringParameters"] = parameters
     if body is not None:
         event["body"] = body
     return event

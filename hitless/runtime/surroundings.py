@@ -12,7 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
-from hitless.runtime.context import Function
+from hitless.runtime.context import Context
 
 REGION = "us-east-1"
 """Where the function is said to be unless the recipe sets AWS_REGION: AWS's clients cannot be made without one."""
@@ -20,17 +20,17 @@ ACCOUNT = "000000000000"
 """Of the function's ARN: none."""
 
 
-def enter(handler: str, component: str, artifacts: Path, now: float) -> Function:
+def enter(handler: str, component: str, artifacts: Path, now: float) -> type[Context]:
     """Make this process what a handler expects, before its module is imported; the current folder is `artifacts` then.
 
-    `now` is the time since 1970. Raises OSError when `artifacts` cannot be entered.
+    `now` is the time since 1970. Returns the class of its contexts. Raises OSError when `artifacts` cannot be entered.
     """
     given = os.environ
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or REGION
     version = given.get("HITLESS_COMPONENT_VERSION", "$LATEST")
     day = time.strftime("%Y/%m/%d", time.gmtime(now))
-    function = Function(
-        name=component,
+    function = Context.of(
+        component,
         version=version,
         memory_mb=given.get("HITLESS_MEMORY_MB", "128"),
         arn=f"arn:aws:lambda:{region}:{ACCOUNT}:function:{component}",
@@ -43,11 +43,11 @@ def enter(handler: str, component: str, artifacts: Path, now: float) -> Function
             "LAMBDA_TASK_ROOT": str(artifacts),
             "LAMBDA_RUNTIME_DIR": str(Path(__file__).parent),
             "AWS_REGION": region,
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": function.memory_mb,
-            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": function.log_stream,
+            "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+            "AWS_LAMBDA_FUNCTION_VERSION": function.function_version,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": function.memory_limit_in_mb,
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group_name,
+            "AWS_LAMBDA_LOG_STREAM_NAME": function.log_stream_name,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_EXECUTION_ENV": "AWS_Lambda_python{}.{}".format(*sys.version_info),
         }

@@ -16,7 +16,7 @@ from hitless.client.blocking import BlockingClient
 from hitless.runtime import logs, upstream
 from hitless.runtime.awaiting import Awaiting
 from hitless.runtime.body import BodyStream, WholeBody
-from hitless.runtime.context import Context, Function, Readable, RequestIds
+from hitless.runtime.context import Context, Readable, RequestIds
 from hitless.runtime.event import event_of
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
 from hitless.runtime.handler import Handler
@@ -56,16 +56,17 @@ class Worker:
         gateway: GatewayConnection,
         handler: Handler,
         handler_name: str,
-        function: Function,
+        context: type[Context],
         request_id: logs.RequestId,
         launch: int,
         slot: Slot,
     ) -> None:
-        """`request_id` is told the id of each request."""
+        """`context` is the class of the function's contexts; `request_id` is told the id of each request."""
         self._gateway = gateway
         self._handler = handler
         self._handler_name = handler_name
-        self._function = function
+        self._context = context
+        self._function_name = context.function_name
         self._request_id = request_id
         self._ids = RequestIds()
         self._awaiting = Awaiting()
@@ -157,7 +158,7 @@ class Worker:
         event = self._configuration.get("warm_up")
         if not self._warm and event is not None:
             deadline = time.monotonic() + WARM_UP_MS / 1000
-            context = Context(self._ids.next(), self._function, self._configuration, deadline)
+            context = self._context(self._ids.next(), self._configuration, deadline)
             self._request_id.current = context.aws_request_id
             invocation = upstream.enter(self._upstream, context, 0)
             try:
@@ -185,12 +186,13 @@ class Worker:
             body = BodyStream(self._gateway, request.id)
         elif self._configuration.get("streamed"):
             body = WholeBody(request.body)
-        function, request_id = self._function, self._ids.next()
-        self._request_id.current = request_id
-        event = event_of(request, request_id, function.name, time.time(), payload=self._payload, with_body=body is None)
+        request_id = self._request_id.current = self._ids.next()
+        event = event_of(
+            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
+        )
         if self._traced or "x-amzn-trace-id" in event["headers"]:
             self._trace(event["headers"].get("x-amzn-trace-id"))
-        context = Context(request_id, function, self._configuration, request.deadline_ns / 1e9, body)
+        context = self._context(request_id, self._configuration, request.deadline_ns / 1e9, body)
         started_ns = time.monotonic_ns()
         invocation = upstream.enter(self._upstream, context, request.request_id)
         try:

@@ -115,18 +115,21 @@ def test_the_whole_context(running: Runtime) -> None:
 
 def test_the_variables_are_there_when_the_module_is_imported(running: Runtime) -> None:
     found = told(running, "/variables")
-    assert found.items() >= {
-        "_HANDLER": "pkg.handlers.lambda_handler",
-        "AWS_LAMBDA_FUNCTION_NAME": "org.Test",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1.2.3",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
-        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/org.Test",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "TZ": ":UTC",
-        "_X_AMZN_TRACE_ID": None,
-    }.items()
+    assert (
+        found.items()
+        >= {
+            "_HANDLER": "pkg.handlers.lambda_handler",
+            "AWS_LAMBDA_FUNCTION_NAME": "org.Test",
+            "AWS_LAMBDA_FUNCTION_VERSION": "1.2.3",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/org.Test",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "TZ": ":UTC",
+            "_X_AMZN_TRACE_ID": None,
+        }.items()
+    )
     assert found["AWS_EXECUTION_ENV"].startswith("AWS_Lambda_python3.")
     assert {"LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "AWS_LAMBDA_LOG_STREAM_NAME"} <= found.keys()
     traced = told(running, "/variables", **{"x-amzn-trace-id": "Root=1-a-b"})

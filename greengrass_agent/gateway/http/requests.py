@@ -52,7 +52,7 @@ class Message:
     query: str = ""
     """Without the question mark, as it came."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Names in lower case; a field that stood several times is one list (RFC 9110, 5.2), with mere commas as on Lambda."""
+    """Names in lower case; a field that stood several times is one list (RFC 9110, 5.2), with mere commas."""
     repeated: dict[str, list[str]] = field(default_factory=dict)
     """The values of such fields, each by itself."""
     modern: bool = True
