@@ -78,7 +78,7 @@ def result_of(value: object) -> Result:
     if not (isinstance(value, dict) and "statusCode" in value):
         if _in_parts(value):
             return Result(200, _OCTETS.copy(), Parts(value))
-        return Result(200, _JSON.copy(), _text(value).encode())
+        return Result(200, _JSON.copy(), b"null" if value is None else _text(value).encode())
     body = value.get("body", "")
     parts = Parts(body) if _in_parts(body) else None
     try:
