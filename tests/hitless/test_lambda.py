@@ -1,6 +1,7 @@
 """Functions as they are written for Lambda, each in a worker as a node starts it."""
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hitless.runtime import logs
 from hitless.wire.worker_frames import HttpHead, Response, ResponseBody, ResponseEnd, ResponseHead
 from tests.hitless.gateway import Runtime, runtime
 
@@ -182,6 +184,31 @@ def test_logging_and_errors_look_as_on_lambda(tmp_path: Path) -> None:
     assert "logs.py" in trace[1], "none of the lines above the handler's own"
     assert trace[-1] == f"RequestId: {said['requestId']}"
     assert said == {"errorType": "LookupError", "errorMessage": "nobody is here", "requestId": said["requestId"]}
+
+
+def test_lines_are_json_objects_on_request(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_LOG_FORMAT", "JSON")
+    monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", "INFO")
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    logs.set_up().current = "one"
+    logging.getLogger("shop").debug("not this")
+    try:
+        raise LookupError("nobody")
+    except LookupError:
+        logging.getLogger("shop").exception("%s failed", "it")
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert time.strptime(line.pop("timestamp"), "%Y-%m-%dT%H:%M:%SZ")
+    assert "test_lambda.py" in line.pop("stackTrace")[0]
+    assert line == {
+        "level": "ERROR",
+        "message": "it failed",
+        "logger": "shop",
+        "requestId": "one",
+        "errorType": "LookupError",
+        "errorMessage": "nobody",
+    }
 
 
 def test_a_handler_that_is_async_is_awaited(tmp_path: Path) -> None:
