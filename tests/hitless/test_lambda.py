@@ -63,6 +63,9 @@ async def ticks():
         await asyncio.sleep(0)
         yield word
 
+async def plain(event, context):
+    return invoke("nowhere", b"")
+
 @checked
 async def lambda_handler(event, context):
     await asyncio.sleep(0.001)
@@ -71,8 +74,6 @@ async def lambda_handler(event, context):
             return {"statusCode": 200, "body": ticks()}
         case "/raise":
             raise ValueError("late")
-        case "/call":
-            return invoke("nowhere", b"")
     return "awaited on " + type(asyncio.get_running_loop()).__name__
 """
 
@@ -217,9 +218,14 @@ def test_a_handler_that_is_async_is_awaited(tmp_path: Path) -> None:
         for _ in range(2):
             assert get(running, "/").body.startswith(b"awaited on ")
         assert json.loads(get(running, "/raise").body)["errorMessage"] == "late"
-        assert json.loads(get(running, "/call").body)["errorType"] == "UnknownEndpoint", "invoke knows its request"
         running.worker.request(http=HttpHead("GET", "/parts"))
         frames = [running.worker.receive() for _ in range(4)]
         assert isinstance(frames[0], ResponseHead) and isinstance(frames[3], ResponseEnd) and not frames[3].failure
         assert [frame.data for frame in frames if isinstance(frame, ResponseBody)] == [b"one ", b"two"]
         assert get(running, "/").status == 200
+
+
+def test_a_handler_that_is_async_calls_on_behalf_of_its_request(tmp_path: Path) -> None:
+    (tmp_path / "calls.py").write_text(ASYNC)
+    with runtime("calls.plain", tmp_path, tmp_path) as running:
+        assert json.loads(get(running, "/").body)["errorType"] == "UnknownEndpoint"
