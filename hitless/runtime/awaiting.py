@@ -57,6 +57,7 @@ class Awaiting:
             import asyncio
 
             self._runner = asyncio.Runner()
+            self._runner.get_loop()
         return self._runner
 
 
