@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from io import TextIOWrapper
 from pathlib import Path
 
 import click
 
+from hitless.runtime import logs, surroundings
 from hitless.runtime.gateway import GatewayConnection
 from hitless.runtime.handler import HandlerError, load
 from hitless.runtime.leave import leave
@@ -58,12 +60,18 @@ def main(handler: str, artifacts: Path, workers: int) -> None:
 
 def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:
     """In a worker: load the handler and serve."""
+    gateway, artifacts = str(Path(gateway).absolute()), artifacts.absolute()
+    component = os.environ.get("HITLESS_COMPONENT", handler)
     try:
-        function = load(handler, artifacts)
+        context = surroundings.enter(handler, component, artifacts, time.time())
+    except OSError as error:
+        raise click.ClickException(f"artifacts directory {artifacts}: {error.strerror}") from None
+    request_id = logs.set_up()
+    try:
+        found = load(handler, artifacts)
     except HandlerError as error:
         raise click.ClickException(str(error)) from None
-    component = os.environ.get("HITLESS_COMPONENT", handler)
-    Worker(GatewayConnection(gateway), function, handler, component, launch, slot).run()
+    Worker(GatewayConnection(gateway), found, handler, context, request_id, launch, slot).run()
 
 
 if __name__ == "__main__":

@@ -314,7 +314,14 @@ class Component:
             self._tell(Exited(number, step, 0))
             return
         variables = {key: interpolate(value, context) for key, value in environment_of(recipe, description).items()}
-        variables |= {"HITLESS_COMPONENT": self.name, "HITLESS_NODE": config.thing, "HITLESS_LAUNCH": str(number)}
+        memory = self._context.isolation.limits(installed).memory_bytes or config.memory_bytes
+        variables |= {
+            "HITLESS_COMPONENT": self.name,
+            "HITLESS_COMPONENT_VERSION": installed.version,
+            "HITLESS_NODE": config.thing,
+            "HITLESS_LAUNCH": str(number),
+            "HITLESS_MEMORY_MB": str(memory >> 20),
+        }
         if self._service is not None:
             variables["HITLESS_GATEWAY"] = str(self._service.worker_socket)
             if step in ("startup", "run"):

@@ -7,9 +7,9 @@ defaults; the agent reads the rest to serve the component, the worker to call ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.faults import faults
@@ -53,6 +53,8 @@ class ServiceConfiguration(BaseModel):
     """Whether a request may be executed again if the worker that had it died."""
     streamed: bool = False
     """Whether the handler takes HTTP request bodies as they come (`context.body`), in place of whole in the event."""
+    payload_format_version: Annotated[Literal["1.0", "2.0"], BeforeValidator(str)] = "2.0"
+    """Which of Lambda's two forms the event of an HTTP request has."""
     warm_up: dict[str, Any] | None = None
     """An event that each new worker handles before it gets requests; None for no such call."""
     health_check: HealthCheck | None = None

@@ -1,7 +1,8 @@
 """How many workers to keep, when to start another, and when to give up. Pure: times are passed in, in seconds.
 
-A death is *early* when the worker was not ready, or within EARLY_S of it without an answer, unless it was told to end.
-Three of them in a row, with no request answered by any worker in between, mean that the function cannot serve.
+A death is *early* when the worker was not ready, or within EARLY_S of it without a request, unless it was told to end.
+Three of them in a row, with no request answered by any worker in between, mean that the function cannot serve. What a
+request does to its worker says nothing of the next one: otherwise, whoever can send it could end the function.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Life(NamedTuple):
     """Requests that it has answered."""
     told: bool = False
     """Whether it was told to end."""
+    asked: bool = False
+    """Whether it was given a request."""
 
 
 class Pool:
@@ -85,7 +88,7 @@ class Pool:
             self._start_at = max(self._start_at, now + TOLD_PAUSE_S)
         if killed or life.told or self.stopping:
             return
-        young = life.ready_at is None or (now - life.ready_at < EARLY_S and life.answers == 0)
+        young = life.ready_at is None or (now - life.ready_at < EARLY_S and not (life.asked or life.answers))
         if not young:
             self._early = self._pauses = 0
             return

@@ -11,7 +11,7 @@ from hitless.runtime.pool import Life
 
 SLOTS = 256
 """More than a pool ever has: workers that leave and those that come in their place."""
-_LIFE = struct.Struct("=dQ?7x")
+_LIFE = struct.Struct("=dQ??6x")
 _ANSWERS = struct.Struct("=Q")
 
 
@@ -23,11 +23,15 @@ class Slot:
         self._memory = memory
         self._at = index * _LIFE.size
         self._answers = 0
-        _LIFE.pack_into(memory, self._at, 0.0, 0, False)
+        _LIFE.pack_into(memory, self._at, 0.0, 0, False, False)
 
     def ready(self) -> None:
         """Worker: it is warm."""
         struct.pack_into("=d", self._memory, self._at, time.monotonic())
+
+    def asked(self) -> None:
+        """Worker: it has been given a request."""
+        struct.pack_into("=?", self._memory, self._at + 17, True)
 
     def answered(self) -> None:
         """Worker: it has answered a request."""
@@ -40,8 +44,8 @@ class Slot:
 
     def life(self) -> Life:
         """Supervisor: what has become of it so far."""
-        ready_at, answers, told = _LIFE.unpack_from(self._memory, self._at)
-        return Life(ready_at or None, answers, told)
+        ready_at, answers, told, asked = _LIFE.unpack_from(self._memory, self._at)
+        return Life(ready_at or None, answers, told, asked)
 
 
 class Slots:

@@ -130,7 +130,7 @@ class Supervisor:
         self._failure = code
         if self._pool.given_up:
             complain(
-                f"{GIVE_UP_AFTER} workers in a row ended before they had answered anything, "
+                f"{GIVE_UP_AFTER} workers in a row ended before they had a request, "
                 f"the last one {describe_exit(code)}: giving up"
             )
             self._stop()

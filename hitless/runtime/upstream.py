@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hitless.client.blocking import BlockingClient
 from hitless.component.endpoint import ServiceEndpoint
-from hitless.runtime.handler import Context
+from hitless.runtime.context import Context
 from hitless.wire.calls import DeadlineExceeded, Endpoint, Response, UnknownEndpoint
 
 

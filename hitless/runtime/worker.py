@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -12,11 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from hitless.client.blocking import BlockingClient
-from hitless.runtime import upstream
+from hitless.runtime import logs, upstream
+from hitless.runtime.awaiting import Awaiting
 from hitless.runtime.body import BodyStream, WholeBody
+from hitless.runtime.context import Context, Readable, RequestIds
+from hitless.runtime.event import event_of
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
-from hitless.runtime.handler import Context, Handler, Readable, event_of
-from hitless.runtime.result import IllegalAnswer, Parts, Result, result_of
+from hitless.runtime.handler import Handler
+from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, result_of
 from hitless.runtime.slots import Slot
 from hitless.wire.worker_codec import encode
 from hitless.wire.worker_frames import (
@@ -36,7 +40,10 @@ from hitless.wire.worker_frames import (
     Shutdown,
 )
 
-PLAIN = {"content-type": "text/plain"}
+JSON = {"content-type": "application/json"}
+TRACE = "_X_AMZN_TRACE_ID"
+"""The variable in which AWS's tracing looks for what the request's header of that kind says."""
+_SETTLED = frozenset({dict, str, list, int, float, bool, type(None)})
 WARM_UP_MS = 60_000
 """What a warm-up event is told that its client waits."""
 
@@ -49,17 +56,30 @@ class Worker:
         gateway: GatewayConnection,
         handler: Handler,
         handler_name: str,
-        function_name: str,
+        context: type[Context],
+        request_id: logs.RequestId,
         launch: int,
         slot: Slot,
     ) -> None:
+        """`context` is the class of the function's contexts; `request_id` is told the id of each request."""
         self._gateway = gateway
         self._handler = handler
         self._handler_name = handler_name
-        self._function_name = function_name
+        self._context = context
+        self._function_name = context.function_name
+        self._request_id = request_id
+        self._ids = RequestIds()
+        self._awaiting = Awaiting()
+        self._awaiting.prepare(handler)
         self._launch = launch
         self._slot = slot
         self._configuration: dict[str, Any] = {}
+        self._payload = "2.0"
+        """Version of the event's format."""
+        self._traced = False
+        """Whether the last request said how it is traced."""
+        self._asked = False
+        """Whether there has been a request."""
         self._warm = False
         """Whether the event to warm up with was handled."""
         self._ready = False
@@ -122,6 +142,7 @@ class Worker:
                 self._execute(frame)
             case Configure():
                 self._configuration = frame.configuration
+                self._payload = str(frame.configuration.get("payload_format_version", "2.0"))
                 if not self._ready:
                     self._warm_up()
             case Shutdown():
@@ -136,10 +157,12 @@ class Worker:
         """Say Ready, once for each connection; before it, handle the event for it, once for each worker."""
         event = self._configuration.get("warm_up")
         if not self._warm and event is not None:
-            context = Context("warm-up", self._function_name, self._configuration, time.monotonic() + WARM_UP_MS / 1000)
+            deadline = time.monotonic() + WARM_UP_MS / 1000
+            context = self._context(self._ids.next(), self._configuration, deadline)
+            self._request_id.current = context.aws_request_id
             invocation = upstream.enter(self._upstream, context, 0)
             try:
-                result = result_of(self._handler(event, context))
+                result = result_of(self._call(event, context))
             finally:
                 upstream.leave(invocation)
             if isinstance(result.body, Parts):
@@ -150,24 +173,30 @@ class Worker:
         self._slot.ready()
         self._gateway.send(Ready())
 
+    def _call(self, event: dict[str, Any], context: Context) -> object:
+        value = self._handler(event, context)
+        return value if type(value) in _SETTLED else self._awaiting.settled(value)
+
     def _execute(self, request: Request) -> None:
+        if not self._asked:
+            self._asked = True
+            self._slot.asked()
         body: Readable | None = None
         if request.body is None:
             body = BodyStream(self._gateway, request.id)
         elif self._configuration.get("streamed"):
             body = WholeBody(request.body)
-        event = event_of(request, with_body=body is None)
-        context = Context(
-            event["requestContext"]["requestId"],
-            self._function_name,
-            self._configuration,
-            request.deadline_ns / 1e9,
-            body,
+        request_id = self._request_id.current = self._ids.next()
+        event = event_of(
+            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
         )
+        if self._traced or "x-amzn-trace-id" in event["headers"]:
+            self._trace(event["headers"].get("x-amzn-trace-id"))
+        context = self._context(request_id, self._configuration, request.deadline_ns / 1e9, body)
         started_ns = time.monotonic_ns()
         invocation = upstream.enter(self._upstream, context, request.request_id)
         try:
-            result = result_of(self._handler(event, context))
+            result = result_of(self._call(event, context))
             whole = result.body
             if isinstance(whole, Parts):
                 self._send_parts(request, result, whole, started_ns)
@@ -175,7 +204,7 @@ class Worker:
         except GatewayLost:
             raise
         except BaseException as error:  # the handler's, which ends its own request only
-            result, whole = _failure(error)
+            result, whole = _failure(error, request_id)
         finally:
             upstream.leave(invocation)
         self._end_if_forked()
@@ -224,6 +253,14 @@ class Worker:
         self._gateway.write(frame)
         self._slot.answered()
 
+    def _trace(self, header: str | None) -> None:
+        """Let AWS's tracing have what a request says of it."""
+        self._traced = header is not None
+        if header is not None:
+            os.environ[TRACE] = header
+        else:
+            os.environ.pop(TRACE, None)
+
     def _forked(self, wake: Wake) -> None:
         """Let a process that the handler forks have nothing of this one's: connection and signals are the worker's."""
         wake.close()
@@ -237,13 +274,19 @@ class Worker:
             os._exit(0)
 
 
-def _failure(error: BaseException) -> tuple[Result, bytes]:
-    said = _said(error).encode("utf-8", "replace")
+def _failure(error: BaseException, request_id: str) -> tuple[Result, bytes]:
+    """The answer for what a handler raised, as Lambda words it; where it was raised is for the log alone."""
+    kind = "Runtime.MarshalError" if isinstance(error, MarshalError) else type(error).__name__
+    try:
+        message = str(error)
+    except Exception:  # of the exception's own text
+        message = ""
     if isinstance(error, IllegalAnswer):
-        complain(_said(error))
-        return Result(502, PLAIN, said), said
-    traceback.print_exception(error)
-    return Result(500, PLAIN, said), said
+        complain(f"{kind}: {message}")
+    else:
+        logs.log_error(kind, message, error, request_id)
+    said = json.dumps({"errorMessage": message, "errorType": kind, "requestId": request_id}).encode()
+    return Result(502 if isinstance(error, IllegalAnswer) else 500, JSON, said), said
 
 
 def _said(error: BaseException) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from hitless.wire.worker_frames import (
+    JOINTS,
     MAX_FRAME,
     NO_LINES,
+    SET_COOKIE,
     VERSION,
     Body,
     Cancel,
@@ -152,15 +154,25 @@ def _lines(texts: list[str]) -> bytes:
 
 
 def _fields(headers: Lines) -> bytes:
-    return _lines(list(chain.from_iterable(headers.items()))) if headers else b""
+    """An answer's fields. Each cookie is one of its own."""
+    if not headers:
+        return b""
+    if SET_COOKIE not in headers:
+        return _lines(list(chain.from_iterable(headers.items())))
+    lines: list[str] = []
+    for name, value in headers.items():
+        for one in value.split("\n") if name == SET_COOKIE else (value,):
+            lines += (name, one)
+    return _lines(lines)
 
 
 def _encode_request(frame: Request) -> bytes:
     number, client_id, request_id, parent_id, deadline_ns, body, http = frame
     head = b""
     if http is not None:
-        method, path, query, headers, source = http
-        head = _lines([method, path, query, source, *chain.from_iterable(headers.items())])
+        method, path, query, headers, source, repeated = http
+        fields = chain.from_iterable(headers.items() if not repeated else _each(headers, repeated))
+        head = _lines([method, path, query, source, *fields])
     content = head + body if body else head
     length = _REQUEST_SIZE + len(content)
     if length > MAX_FRAME:
@@ -222,7 +234,12 @@ def _decode_request(content: bytes) -> Request:
     if length:
         head = content[_REQUEST_SIZE:head_end].decode("utf-8", "surrogateescape")
         method, path, query, source, *fields = head.split("\n")
-        http = HttpHead(method, path, query, _headers(fields), source)
+        headers = _headers(fields)
+        http = HttpHead(method, path, query, headers, source)
+        if 2 * len(headers) < len(fields):
+            repeated = _repeated(fields)
+            joined = {name: JOINTS.get(name, ",").join(values) for name, values in repeated.items()}
+            http = http._replace(headers=headers | joined, repeated=repeated)
     body = None if streamed else content[head_end:]
     return Request(number, client_id, request_id, parent_id, deadline_ns, body, http)
 
@@ -304,7 +321,27 @@ def _headers_of(head: bytes) -> Lines:
 def _known_headers(head: bytes) -> Lines:
     if not head:
         return NO_LINES
-    return MappingProxyType(_headers(head.decode("utf-8", "surrogateescape").split("\n")))
+    fields = head.decode("utf-8", "surrogateescape").split("\n")
+    headers = _headers(fields)
+    if 2 * len(headers) < len(fields):
+        for name, values in _repeated(fields).items():
+            headers[name] = ("\n" if name == SET_COOKIE else ", ").join(values)
+    return MappingProxyType(headers)
+
+
+def _each(headers: Lines, repeated: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """The fields of a request as they stood, those of one name together."""
+    for name, value in headers.items():
+        for one in repeated.get(name, (value,)):
+            yield name, one
+
+
+def _repeated(fields: list[str]) -> dict[str, list[str]]:
+    """The values of names that stand several times among these."""
+    values: dict[str, list[str]] = {}
+    for name, value in zip(fields[::2], fields[1::2], strict=True):
+        values.setdefault(name, []).append(value)
+    return {name: several for name, several in values.items() if len(several) > 1}
 
 
 def _headers(fields: list[str]) -> dict[str, str]:

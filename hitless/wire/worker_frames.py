@@ -11,11 +11,11 @@ ResponseBody frames and a ResponseEnd.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-VERSION = 3
+VERSION = 4
 MAX_FRAME = 64 * 1024 * 1024
 """Bytes of the largest frame that is taken; a longer one means that the peer is not speaking this protocol."""
 WHOLE = 16 * 1024 * 1024
@@ -25,8 +25,12 @@ PART = 256 * 1024
 
 Role = Literal["worker", "supervisor"]
 Lines = Mapping[str, str]
-"""Header fields. Neither a name nor a value has a line feed in it."""
+"""Header fields. Neither a name nor a value has a line feed in it, but for the value of `set-cookie` in an answer:
+there one stands between two cookies, since commas cannot part them (RFC 6265, 3)."""
 NO_LINES: Lines = MappingProxyType({})
+SET_COOKIE = "set-cookie"
+JOINTS = {"cookie": "; "}
+"""What joins the values of a request's field that stood several times, where that is no comma (RFC 9113, 8.2.3)."""
 
 
 class WorkerProtocolError(ValueError):
@@ -56,9 +60,11 @@ class HttpHead(NamedTuple):
     query: str = ""
     """Without the question mark, as it came."""
     headers: Lines = NO_LINES
-    """Names in lower case."""
+    """Names in lower case; of a field that stood several times, the values joined by commas (cookies by semicolons)."""
     source: str = ""
     """The client's address."""
+    repeated: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """The fields that stood several times, each value by itself."""
 
 
 class Request(NamedTuple):

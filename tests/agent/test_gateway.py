@@ -140,7 +140,9 @@ def test_a_request_is_executed_once_however_often_it_is_sent(gateway: Gateway) -
 def test_errors_have_a_status_and_a_reason(gateway: Gateway) -> None:
     gateway.serve()
     answer = gateway.call(b"raise")
-    assert (answer.failed, answer.status, answer.payload) == (True, 500, b"RuntimeError: not today")
+    said = json.loads(answer.payload)
+    assert (answer.failed, answer.status) == (True, 500)
+    assert (said["errorType"], said["errorMessage"]) == ("RuntimeError", "not today")
     with BlockingClient() as client:
         wrong = client.invoke(Endpoint(8, "127.0.0.1", gateway.port), b"x", PATIENCE)
     assert (wrong.failed, wrong.status) == (True, 404)

@@ -154,7 +154,7 @@ def test_fields_that_stand_several_times_are_one_list(server: Serving) -> None:
     )
     http = server.jobs[-1].http
     assert http is not None
-    assert (http.headers["x-y"], http.headers["cookie"], http.headers["host"]) == ("a, b", "a=1; b=2", "h:1")
+    assert (http.headers["x-y"], http.headers["cookie"], http.headers["host"]) == ("a,b", "a=1; b=2", "h:1")
     assert (http.source, server.jobs[-1].source) == ("127.0.0.1", "127.0.0.1")
 
 

@@ -48,6 +48,12 @@ def gateway() -> Iterator[Gateway]:
         yield running
 
 
+def worker_of(function: int) -> int:
+    """Process of the only worker."""
+    (worker,) = Path(f"/proc/{function}/task/{function}/children").read_text().split()
+    return int(worker)
+
+
 @contextmanager
 def load(gateway: Gateway) -> Iterator[None]:
     """Calls that come one after the other through the block, each of which must be answered."""
@@ -88,11 +94,15 @@ def test_it_costs_one_request_and_the_sibling_notices_nothing(
     assert [row["status"] for row in rows if row["status"] != "200"] == [str(status)] * times
 
 
-def test_a_function_that_dies_faster_than_it_serves_gives_up(gateway: Gateway) -> None:
+def test_a_function_that_dies_without_having_been_asked_gives_up(gateway: Gateway) -> None:
     gateway.configure(concurrency=1)
-    function = gateway.serve()
-    for _ in range(3):
-        assert gateway.call(b"exit").status == 502
+    function = gateway.launch()
+    for again in range(3):
+        worker = worker_of(function.pid)
+        os.kill(worker, signal.SIGKILL)
+        gateway.hear_until(lambda warm: warm == {})
+        if again < 2:
+            gateway.hear_until(lambda warm: warm == {1: 1})
     assert function.wait(PATIENCE) != 0, "its component's error"
     assert "3 workers in a row ended" in gateway.said()
     until(lambda: not gateway.numbers().ready, "the report says not ready")

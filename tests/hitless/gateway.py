@@ -146,6 +146,8 @@ def start(handler: str, artifacts: Path, gateway: Path, *options: str) -> subpro
     names = {
         "HITLESS_GATEWAY": str(gateway),
         "HITLESS_COMPONENT": "org.Test",
+        "HITLESS_COMPONENT_VERSION": "1.2.3",
+        "HITLESS_MEMORY_MB": "256",
         "HITLESS_NODE": "edge1",
         "HITLESS_LAUNCH": "3",
     }

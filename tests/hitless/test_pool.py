@@ -38,6 +38,14 @@ def test_early_deaths_are_followed_by_pauses_and_end_it_when_nothing_is_served()
     assert pool.given_up and pool.to_start(100.0) == 0 and pool.next_start(100.0) is None
 
 
+def test_what_requests_do_to_their_workers_never_ends_it() -> None:
+    pool = Pool(1)
+    for pid in range(2 * GIVE_UP_AFTER):
+        started(pool, pid)
+        pool.ended(pid, Life(1.0, 0, asked=True), 0, 1.0)
+        assert (pool.to_start(1.0), pool.given_up) == (1, False)
+
+
 def test_siblings_that_serve_keep_it_going() -> None:
     pool = Pool(2)
     for pid in range(2 * GIVE_UP_AFTER):

@@ -33,6 +33,18 @@ lines = st.text(max_size=20).filter(lambda text: "\n" not in text)
 texts = st.text(max_size=20)
 data = st.binary(max_size=300)
 headers = st.dictionaries(lines, lines, max_size=3)
+fields = st.dictionaries(lines | st.just("cookie"), st.lists(lines, min_size=1, max_size=3), max_size=3)
+cookies = st.lists(lines, min_size=1, max_size=3).map("\n".join)
+answered = st.builds(lambda some, cookie: some | {"set-cookie": cookie}, headers, cookies) | headers
+
+
+def head(method: str, path: str, query: str, sent: dict[str, list[str]], source: str) -> HttpHead:
+    """A head with fields of which some stand several times."""
+    joined = {name: ("; " if name == "cookie" else ",").join(values) for name, values in sent.items()}
+    repeated = {name: values for name, values in sent.items() if len(values) > 1}
+    return HttpHead(method, path, query, joined, source, repeated)
+
+
 frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Hello, u32, texts, u32, st.sampled_from(["worker", "supervisor"]), st.just(VERSION)),
     st.builds(
@@ -43,12 +55,12 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         u64,
         u32,
         st.none() | data,
-        st.none() | st.builds(HttpHead, *[lines] * 3, headers, lines),
+        st.none() | st.builds(head, *[lines] * 3, fields, lines),
     ),
     st.builds(Body, u64, st.booleans(), data),
     st.builds(Cancel, u64),
-    st.builds(Response, u64, u16, u64, u64, data, headers),
-    st.builds(ResponseHead, u64, u16, u64, headers),
+    st.builds(Response, u64, u16, u64, u64, data, answered),
+    st.builds(ResponseHead, u64, u16, u64, answered),
     st.builds(ResponseBody, u64, data),
     st.builds(ResponseEnd, u64, u64, texts),
     st.builds(Configure, st.dictionaries(texts, st.integers() | texts | st.none(), max_size=4)),
@@ -83,7 +95,7 @@ def test_many_frames_at_once() -> None:
         (struct.pack("!IB", 2, 1) + b"{}", "malformed hello"),
         (struct.pack("!IB", 2, 4) + b"[]", "not a JSON object"),
         (struct.pack("!IB", 1, 4) + b"{", "malformed configure"),
-        (encode(Hello(1, "m.f", version=9)), "version 9, expected 3"),
+        (encode(Hello(1, "m.f", version=9)), "version 9, expected 4"),
         (struct.pack("!IBQHQQI", 30, 3, 1, 200, 0, 0, 5), "head of 5 bytes, holds 0"),
         (struct.pack("!IBQHQQI", 31, 3, 1, 200, 0, 0, 1) + b"a", "without a value"),
         (struct.pack("!IB", 3, 11) + b"abc", "malformed cancel"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
+
+from hitless.wire.worker_frames import SET_COOKIE
 
 NODE_HEADER = "X-Hitless-Node"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -49,7 +51,9 @@ def fault(status: int, headers: Mapping[str, str]) -> str | None:
         if not _is_name(name):
             return f"{name!r:.80} is no header name"
         # What is printable has no control characters; a tab is allowed, and is none that is printable.
-        if not isinstance(value, str) or (not value.isprintable() and _UNLAWFUL.search(value)):
+        if not isinstance(value, str) or (
+            not value.isprintable() and any(map(_UNLAWFUL.search, _each(name.lower(), value)))
+        ):
             return f"the value of header {name} is no text of one line"
     return None
 
@@ -103,6 +107,11 @@ def chunk(data: bytes) -> tuple[bytes, bytes, bytes]:
     return b"%x\r\n" % len(data), data, b"\r\n"
 
 
+def _each(lower: str, value: str) -> Sequence[str]:
+    """The values of a field that are lines of their own: each cookie is one (`worker_frames.Lines`)."""
+    return value.split("\n") if lower == SET_COOKIE else (value,)
+
+
 @functools.lru_cache(maxsize=256)
 def _is_name(text: object) -> bool:
     return isinstance(text, str) and len(text) <= 256 and _TOKEN.fullmatch(text) is not None
@@ -117,7 +126,7 @@ def _fields(status: int, fields: tuple[tuple[str, str], ...], node: str) -> byte
         lower = name.lower()
         names.add(lower)
         if lower not in _HOP_BY_HOP and lower != "date" and lower != NODE_HEADER.lower():
-            lines.append(f"{name}: {value.strip()}")
+            lines += [f"{name}: {one.strip()}" for one in _each(lower, value)]
     if "content-type" not in names and status not in (204, 304):
         # RFC 9110, 8.3; the gateway's own errors are sentences.
         kind = "text/plain; charset=utf-8" if status >= 400 else "application/octet-stream"

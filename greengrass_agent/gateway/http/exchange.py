@@ -75,7 +75,9 @@ class Exchange:
     def head(self) -> HttpHead:
         """What the function sees of the request beside its body."""
         message = self.message
-        return HttpHead(message.method, message.path, message.query, message.headers, self._line.source)
+        return HttpHead(
+            message.method, message.path, message.query, message.headers, self._line.source, message.repeated
+        )
 
     def numbers(self, own: int) -> tuple[int, int]:
         """The client's and the request's number, for the execution log; `own` is the gateway's count."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import httptools
 
+from hitless.wire.worker_frames import JOINTS
+
 MAX_TARGET = 8 * 1024
 """Bytes of a request target."""
 MAX_HEAD = 32 * 1024
@@ -50,7 +52,9 @@ class Message:
     query: str = ""
     """Without the question mark, as it came."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Names in lower case; a field that stood several times is one list (RFC 9110, 5.2)."""
+    """Names in lower case; a field that stood several times is one list (RFC 9110, 5.2), with mere commas."""
+    repeated: dict[str, list[str]] = field(default_factory=dict)
+    """The values of such fields, each by itself."""
     modern: bool = True
     """Whether it is HTTP/1.1 and not 1.0."""
     keep_alive: bool = False
@@ -85,6 +89,7 @@ class RequestParser:
         """Whose body comes next."""
         self._target = b""
         self._headers: dict[str, str] = {}
+        self._repeated: dict[str, list[str]] = {}
         self._fields = 0
         self._section = 0
         """Bytes of the fields of a header or trailer section."""
@@ -140,6 +145,7 @@ class RequestParser:
         self.in_head = True
         self._target = b""
         self._headers = {}
+        self._repeated = {}
         self._fields = self._section = 0
 
     def on_url(self, target: bytes) -> None:
@@ -166,7 +172,9 @@ class RequestParser:
         if key in headers:
             if key == "host":
                 self._stop(400, "more than one Host")
-            text = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+            values = self._repeated.setdefault(key, [headers[key]])
+            values.append(text)
+            text = JOINTS.get(key, ",").join(values)
         headers[key] = text
 
     def on_headers_complete(self) -> None:
@@ -181,6 +189,7 @@ class RequestParser:
         message = Message(
             _METHODS.get(method) or method.decode(),
             headers=headers,
+            repeated=self._repeated,
             modern=version == "1.1",
             keep_alive=parser.should_keep_alive(),
         )
