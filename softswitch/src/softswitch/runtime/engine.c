@@ -282,7 +282,7 @@ static void do_inject(struct ss_engine *e, struct ss_command *c)
         *i->trace = e->trace;
         e->trace = (struct ss_trace){0};
     } else {
-        ss_switch_packet(e, i->port, i->data, i->length);
+        ss_packet_arrives(e, i->port, i->data, i->length);
     }
     e->capture = NULL;
     ss_flush(e);

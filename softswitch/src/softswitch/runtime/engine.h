@@ -169,6 +169,7 @@ struct ss_engine {
 
 /* switch.c: one packet to completion */
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
+void ss_packet_arrives(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 void ss_flush(struct ss_engine *e);
 uint64_t ss_now_us(const struct ss_engine *e);
 uint64_t ss_now_ns(const struct ss_engine *e);

@@ -58,15 +58,6 @@ static void run_command(struct ss_engine *e)
     sem_post(&command->done);
 }
 
-static void take_in(struct ss_engine *e, const struct ss_port *port, const struct ss_received *packet)
-{
-    struct ss_line *line = __builtin_expect(e->shaping != NULL, 0) ? ss_line_at(e->shaping, port->number) : NULL;
-    if (line && line->links[SS_IN].on)
-        ss_link_put(e, line, SS_IN, packet->data, packet->length, NULL, 0);
-    else
-        ss_switch_packet(e, port->number, packet->data, packet->length);
-}
-
 static unsigned burst(struct ss_engine *e)
 {
     unsigned total = 0, limit = e->shaping ? SMALL_BURST : SS_BURST;
@@ -87,7 +78,7 @@ static unsigned burst(struct ss_engine *e)
         for (unsigned k = 0; k < n; k++) {
             if (k + 1 < n)
                 __builtin_prefetch(packets[k + 1].data);
-            take_in(e, port, &packets[k]);
+            ss_packet_arrives(e, port->number, packets[k].data, packets[k].length);
         }
         if (n)
             ss_flush(e);

@@ -404,4 +404,14 @@ void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, u
     if (__builtin_expect(e->shaping != NULL, 0))
         ss_shaping_run(e, ss_now_ns(e));
 }
+
+/* At the end of any link of the port. */
+void ss_packet_arrives(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    struct ss_line *line = __builtin_expect(e->shaping != NULL, 0) ? ss_line_at(e->shaping, port) : NULL;
+    if (line && line->links[SS_IN].on)
+        ss_link_put(e, line, SS_IN, data, length, NULL, 0);
+    else
+        ss_switch_packet(e, port, data, length);
+}
 #endif
