@@ -20,12 +20,14 @@ from softswitch.codegen.cc import CompilerMissing
 from softswitch.engine.abi import Direction
 from softswitch.engine.engine import Engine
 from softswitch.engine.events import DigestEvent
-from softswitch.engine.shaping import Departure, Link, PortShaping
+from softswitch.engine.shaping import Departure, Link, PortShaping, ShapedPorts
 from softswitch.engine.trace import Trace
 from softswitch.files import LoadError, WriteError
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError
 
+FOR_EVER_US = 2**48
+"""Longer than the switch's clock can show."""
 KEPT_DIGESTS = 100_000
 """Digests that wait for `Switch.digests`; older ones are forgotten."""
 
@@ -194,7 +196,24 @@ class Switch:
             gone, self._departures = self._departures, []
             return gone
 
+    def finish(self) -> list[Departure]:
+        """The `departures`, with all that wait: the clock, if it stands, goes on until none does."""
+        with self._lock:
+            self._settle(FOR_EVER_US)
+            return self.departures()
+
+    def waiting(self) -> int:
+        """How many packets wait in queues and on links."""
+        return self._engine.waiting()
+
+    @property
+    def shaped_ports(self) -> ShapedPorts:
+        """The queues and links as a running switch has them too."""
+        return self._engine
+
     def _settle(self, us: int | None) -> None:
+        if not self._engine.shaped:
+            return
         until = self._engine.clock_us() if us is None else us
         down = self._engine.down
         self._departures += (one for one in self._engine.settle(until) if one.port not in down)

@@ -114,6 +114,7 @@ _FUNCTIONS = {
     "ss_set_link": (c_int, [c_void_p, c_uint32, c_int, POINTER(LinkStruct), POINTER(c_uint64)]),
     "ss_lines": (c_uint32, [c_void_p, POINTER(LineState), c_uint32]),
     "ss_set_priorities": (None, [c_void_p, c_uint32]),
+    "ss_waiting": (c_uint64, [c_void_p]),
     "ss_settle": (c_uint64, [c_void_p, c_uint64, POINTER(POINTER(c_uint8)), POINTER(c_size_t)]),
     "ss_release": (None, [POINTER(c_uint8)]),
     "ss_attach_traced": (c_int, [c_void_p, c_void_p, c_char_p, c_char_p, c_size_t]),

@@ -104,6 +104,8 @@ class ShapedPorts(ProgramState):
     """Queues and links of an `Engine`, which is made of this. Nothing is queued until a depth or a rate is set."""
 
     priorities = 1
+    shaped = False
+    """Whether any port ever had a queue or link."""
 
     def set_priorities(self, number: int) -> None:
         """How many queues each port has (1 at first): a packet joins that of its `standard_metadata.priority`, and the
@@ -129,6 +131,7 @@ class ShapedPorts(ProgramState):
 
     def _set_queue(self, port: int, priority: int | None, depth: int, rate: int) -> None:
         _check_port(port)
+        self.shaped = True
         if priority is not None and not 0 <= priority < self.priorities:
             raise ValueError(f"priority {priority}: a port has queues 0 to {self.priorities - 1} (--priority-queues)")
         if self._native.ss_set_queue(self._open(), port, -1 if priority is None else priority, depth, rate):
@@ -138,6 +141,7 @@ class ShapedPorts(ProgramState):
         """What the link at a port does from now on, to what leaves the switch there or comes in; what is on its way
         keeps its time. With a `seed` what is random on it begins anew, and repeats. Raises ValueError."""
         _check_port(port)
+        self.shaped = True
         struct = link.as_struct()
         number = None if seed is None else ctypes.byref(ctypes.c_uint64(seed & (2**64 - 1)))
         if self._native.ss_set_link(self._open(), port, int(direction), ctypes.byref(struct), number):
@@ -153,6 +157,10 @@ class ShapedPorts(ProgramState):
         states = (LineState * abi.MAX_LINES)()
         count = self._native.ss_lines(self._open(), states, len(states))
         return {state.port: self._shaping_of(state) for state in states[:count]}
+
+    def waiting(self) -> int:
+        """How many packets wait in queues and on links, of all ports."""
+        return int(self._native.ss_waiting(self._open())) if self.shaped else 0
 
     def _shaping_of(self, state: LineState) -> PortShaping:
         queues = tuple(

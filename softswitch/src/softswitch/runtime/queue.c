@@ -180,7 +180,7 @@ void ss_link_put(struct ss_engine *e, struct ss_line *line, enum ss_direction di
         arrive(e, line, direction, head, head_length, tail, tail_length);
         return;
     }
-    uint64_t due = later(start + flight(link), link->last_ns);
+    uint64_t due = start + flight(link); /* or once those before it have arrived */
     if (due <= now && !link->fifo.first) {
         arrive(e, line, direction, head, head_length, tail, tail_length);
         return;
@@ -194,7 +194,6 @@ void ss_link_put(struct ss_engine *e, struct ss_line *line, enum ss_direction di
     memcpy(held->data, head, head_length);
     if (tail_length)
         memcpy(held->data + head_length, tail, tail_length);
-    link->last_ns = due;
     link->flying++;
     link->bytes += length;
     append(&link->fifo, held);

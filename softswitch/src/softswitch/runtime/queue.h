@@ -64,10 +64,9 @@ struct ss_link {
     struct ss_link_settings is;
     bool on;
     uint64_t random;
-    struct ss_fifo fifo;
+    struct ss_fifo fifo; /* only what is reordered overtakes */
     uint64_t flying, bytes; /* packets, and bytes of them */
     uint64_t free_ns; /* when the last packet has been sent whole */
-    uint64_t last_ns; /* when the last one arrives: only what is reordered overtakes */
     uint64_t lost, reordered, dropped; /* since the start; dropped for want of room */
 };
 

@@ -157,6 +157,29 @@ uint32_t ss_lines(struct ss_engine *e, struct ss_line_state *states, uint32_t ro
     return query.count;
 }
 
+struct waiting {
+    struct ss_command command;
+    uint64_t count;
+};
+
+static void do_waiting(struct ss_engine *e, struct ss_command *c)
+{
+    struct waiting *w = (struct waiting *)c;
+    for (uint32_t n = 0; e->shaping && n < e->shaping->n; n++) {
+        const struct ss_line *line = e->shaping->lines[n];
+        w->count += line->links[SS_OUT].flying + line->links[SS_IN].flying;
+        for (uint32_t i = 0; i < SS_PRIORITIES; i++)
+            w->count += line->queues[i].size;
+    }
+}
+
+uint64_t ss_waiting(struct ss_engine *e)
+{
+    struct waiting w = {{.run = do_waiting}, 0};
+    ss_execute(e, &w.command);
+    return w.count;
+}
+
 /* Before `ss_start`: how many queues a port has. */
 void ss_set_priorities(struct ss_engine *e, uint32_t priorities) { e->priorities = priorities < SS_PRIORITIES ? priorities : SS_PRIORITIES; }
 
