@@ -106,6 +106,7 @@ struct ss_port {
     bool up;
     struct ss_port_io *io; /* NULL while the interface is gone */
     const char *record; /* folder of its capture files, or NULL */
+    uint32_t held_back; /* as its line was told */
     bool recorded; /* before: when the interface comes back, the files go on */
     uint64_t cut, unsent;
 };

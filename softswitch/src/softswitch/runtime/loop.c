@@ -100,7 +100,7 @@ static void rest(struct ss_engine *e, uint64_t until_ns)
     for (uint32_t i = 0; i < e->n_attached; i++)
         if (e->attached[i]->io) {
             ports[n - OURS] = e->attached[i];
-            fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = POLLIN};
+            fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = e->attached[i]->held_back ? POLLIN | POLLOUT : POLLIN};
         }
     uint64_t now = until_ns && until_ns != SS_NEVER ? ss_now_ns(e) : 0, left = until_ns > now ? until_ns - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};

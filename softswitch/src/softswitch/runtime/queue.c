@@ -41,7 +41,7 @@ static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static uint64_t queue_due(const struct ss_line *line)
 {
     uint64_t due = SS_NEVER;
-    for (uint32_t i = 0; i < SS_PRIORITIES; i++)
+    for (uint32_t i = 0; i < SS_PRIORITIES && line->held_back < SS_HELD_BACK; i++)
         if (line->queues[i].fifo.first)
             due = earlier(due, line->queues[i].fifo.first->due_ns);
     if (due != SS_NEVER && line->links[SS_OUT].is.bits_per_second)
@@ -107,6 +107,7 @@ static void egress(struct ss_engine *e, struct ss_line *line, struct ss_queue *q
 {
     struct ss_held *held = take(&q->fifo);
     held->depth = --q->size;
+    line->held_back += line->held_back > 0;
     e->shaping->started_ns = later(held->due_ns, line->links[SS_OUT].free_ns);
     if (e->host.trace)
         ss_dequeued_traced(e, held);
@@ -119,7 +120,7 @@ static void egress(struct ss_engine *e, struct ss_line *line, struct ss_queue *q
 /* The queue of the highest priority whose first packet may leave now. */
 static struct ss_queue *ready(struct ss_line *line, uint64_t now_ns)
 {
-    if (line->links[SS_OUT].is.bits_per_second && line->links[SS_OUT].free_ns > now_ns)
+    if (line->held_back >= SS_HELD_BACK || (line->links[SS_OUT].is.bits_per_second && line->links[SS_OUT].free_ns > now_ns))
         return NULL;
     for (uint32_t i = SS_PRIORITIES; i-- > 0;)
         if (line->queues[i].fifo.first && line->queues[i].fifo.first->due_ns <= now_ns)

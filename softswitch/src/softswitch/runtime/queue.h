@@ -77,6 +77,8 @@ struct ss_line {
     uint32_t number; /* among the lines */
     bool queued;
     bool deep; /* somebody has set a depth */
+    bool pushed; /* the port's interface has not taken all at once: what it does not take waits in the queues */
+    uint32_t held_back; /* packets that the port holds back, with those that it is about to be given */
     struct ss_queue queues[SS_PRIORITIES];
     struct ss_link links[2];
 };
@@ -112,6 +114,7 @@ uint64_t ss_shaping_next(const struct ss_engine *e);
 void ss_shaping_reckon(struct ss_shaping *s, const struct ss_line *line);
 void ss_shaping_flushed(struct ss_shaping *s);
 void ss_queues_empty(struct ss_engine *e);
+void ss_port_holds_back(struct ss_engine *e, uint32_t port, uint32_t packets);
 void ss_shaping_free(struct ss_engine *e);
 
 #endif

@@ -40,9 +40,22 @@ static struct ss_line *line_of(struct ss_engine *e, uint32_t port)
 
 static void settle_line(struct ss_line *line)
 {
-    line->queued = line->deep || line->links[SS_OUT].is.bits_per_second;
+    line->queued = line->deep || line->pushed || line->links[SS_OUT].is.bits_per_second;
     for (uint32_t i = 0; i < SS_PRIORITIES; i++)
         line->queued |= line->queues[i].gap_ns || line->queues[i].size;
+}
+
+/* A port's interface has not taken all that it was given, or has by now. BMv2 waits for it, and so fills the port's queue. */
+void ss_port_holds_back(struct ss_engine *e, uint32_t port, uint32_t packets)
+{
+    struct ss_line *line = line_of(e, port);
+    if (!line)
+        return;
+    if (!line->pushed)
+        ss_log(&e->host, SS_INFO, "port %u: its interface is slower than what is sent there, which waits in the port's queue", port);
+    line->pushed = line->queued = true;
+    line->held_back = packets;
+    ss_shaping_reckon(e->shaping, line);
 }
 
 struct queue_change {

@@ -83,8 +83,11 @@ void ss_flush(struct ss_engine *e)
 {
     for (uint32_t i = 0; i < e->n_attached; i++) {
         struct ss_port *port = e->attached[i];
-        if (port->io)
-            port->unsent += port->io->io->flush(port->io);
+        if (!port->io)
+            continue;
+        port->unsent += port->io->io->flush(port->io);
+        if (__builtin_expect(port->io->held_back | port->held_back, 0))
+            ss_port_holds_back(e, port->number, port->held_back = port->io->held_back);
     }
     e->heads_used = 0;
     if (__builtin_expect(e->shaping != NULL, 0))
