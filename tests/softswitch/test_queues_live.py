@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import socket
+import subprocess
+import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from softswitch.commands import ports
 from softswitch.commands.pcap import PcapReader, PcapWriter
 from softswitch.engine.abi import Direction
 from softswitch.engine.engine import Engine
 from softswitch.p4runtime.ports import SERVICE
 
 from softswitch import Link
+from tests.softswitch.native import bmv2
 from tests.softswitch.native.test_ports import (  # noqa: F401 (switch and wires are fixtures)
     Wire,
     copies_packet,
@@ -25,13 +32,27 @@ from tests.softswitch.native.test_ports import (  # noqa: F401 (switch and wires
 from tests.softswitch.native.test_queues import packet, told
 from tests.softswitch.p4runtime.client import PROGRAMS
 from tests.softswitch.test_cli import Start, start  # noqa: F401 (a fixture)
-from tests.softswitch.test_ports_live import begin, port
+from tests.softswitch.test_ports_live import begin
 from tests.softswitch.test_run import run
 
 needs_root = pytest.mark.root("needs root")
 OUT_PORT = 4
 DELAY_S = 0.05
 DEPTH, RATE = 20, 100
+FLOOD = 1000
+SS_HELD_BACK = 128
+SO_RCVBUFFORCE = 33
+
+
+def port(address: str, *arguments: str) -> tuple[int, str, str]:
+    """`softswitch port …`, in this process: exit code, output, errors."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        try:
+            code: object = ports.main([*arguments, "--grpc-server-addr", address])
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return code, output.getvalue(), errors.getvalue()
 
 
 def number(data: bytes) -> int:
@@ -100,7 +121,49 @@ def test_a_slow_port_sends_at_its_rate_and_tells_of_its_queue(switch: Engine, wi
 
 
 @needs_root
-def test_mistakes_get_one_sentence(start: Start, wires: list[Wire]) -> None:  # noqa: F811
+@pytest.mark.parametrize("target", ["softswitch", "bmv2"])
+def test_an_interface_that_tc_slows_down_fills_the_queue(wires: list[Wire], tmp_path: Path, target: str) -> None:  # noqa: F811
+    """First the socket's buffer takes packets, then the output buffer of 128, then the queue, then they are dropped."""
+    if target == "bmv2" and bmv2.BINARY is None:
+        pytest.skip("simple_switch_grpc is not installed")
+    slow = ("rate", "1mbit", "burst", "10kb", "limit", "10mb")
+    added = subprocess.run(["tc", "qdisc", "add", "dev", wires[1].name, "root", "tbf", *slow], check=False)
+    if added.returncode:
+        pytest.skip("this kernel has no tbf")
+    wires[1].far.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+    ends = ["-i", f"3@{wires[0].name}", "-i", f"4@{wires[1].name}"]
+    program, serving = str(PROGRAMS / "queues.json"), ("--", "--grpc-server-addr", f"unix:{tmp_path}/control")
+    command = [sys.executable, "-m", "softswitch"] if target == "softswitch" else [str(bmv2.BINARY)]
+    with subprocess.Popen([*command, *ends, program, *serving], stdout=subprocess.DEVNULL) as process:
+        try:
+            frame = copies_packet(0, size=80)
+            eventually(lambda: cross(wires, packet(0, port=OUT_PORT) + frame))
+            while wires[1].receive(0.05) is not None:
+                pass
+            for n in range(1, FLOOD + 1):
+                wires[0].send(packet(n, port=OUT_PORT) + frame)
+                time.sleep(1e-4)  # BMv2 takes no more at once
+            stories = []
+            while (data := wires[1].receive(1.0)) is not None:
+                stories.append(told(data))
+        finally:
+            process.terminate()
+            process.wait(60)
+    depths = [story.enq_qdepth for story in stories]
+    assert len(stories) < FLOOD, "the queue has dropped some"
+    assert max(depths) == 63 and max(story.deq_qdepth for story in stories) == 63
+    assert SS_HELD_BACK < depths.count(0) < FLOOD * 3 / 4, "buffers come before it"
+    assert [story.number for story in stories] == sorted(story.number for story in stories)
+
+
+def cross(wires: list[Wire], data: bytes) -> bool:  # noqa: F811
+    """Whether a packet comes through."""
+    wires[0].send(data)
+    return wires[1].receive(0.05) is not None
+
+
+@needs_root
+def test_mistakes_get_one_sentence(start: Start) -> None:  # noqa: F811
     process, address = begin(start, "--priority-queues", "2")
     for arguments, sentence in (
         (("set", "3"), "port set, and nothing else, takes what is to be set"),
