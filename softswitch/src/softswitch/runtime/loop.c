@@ -60,7 +60,7 @@ static void run_command(struct ss_engine *e)
 
 static unsigned burst(struct ss_engine *e)
 {
-    unsigned total = 0, limit = e->shaping ? SMALL_BURST : SS_BURST;
+    unsigned total = 0, limit = e->shaping && ss_shaping_next(e) != SS_NEVER ? SMALL_BURST : SS_BURST;
     for (uint32_t i = 0; i < e->n_attached; i++) {
         struct ss_port *port = e->attached[i];
         struct ss_received packets[SS_BURST];
@@ -125,12 +125,14 @@ static void rest(struct ss_engine *e, uint64_t until_ns)
 /* Until when the packet thread may sleep, once it has done what is due: not long enough to be late for the next packet. */
 static uint64_t shape(struct ss_engine *e)
 {
-    uint64_t now = ss_now_ns(e), next;
-    ss_shaping_run(e, now);
-    ss_flush(e);
-    next = ss_shaping_next(e);
+    if (ss_shaping_next(e) == SS_NEVER && !e->shaping->holding)
+        return SS_NEVER;
+    ss_shaping_pass(e);
+    ss_flush(e); /* which may let more leave */
+    uint64_t next = ss_shaping_next(e), now;
     if (next == SS_NEVER)
         return SS_NEVER;
+    now = ss_now_ns(e);
     return next > now + SPIN_NS ? next - SPIN_NS : 0;
 }
 

@@ -252,6 +252,16 @@ uint64_t ss_shaping_next(const struct ss_engine *e)
     return next;
 }
 
+/* All that may leave now; returns when something may next, or SS_NEVER. Where nothing waits, it costs next to nothing. */
+uint64_t ss_shaping_pass(struct ss_engine *e)
+{
+    uint64_t next = ss_shaping_next(e), now;
+    if (next == SS_NEVER || next > (now = ss_now_ns(e)))
+        return next;
+    ss_shaping_run(e, now);
+    return ss_shaping_next(e);
+}
+
 /* Packets that were sent are not looked at any more. */
 void ss_shaping_flushed(struct ss_shaping *s) { release(&s->done); }
 

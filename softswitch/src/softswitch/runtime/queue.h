@@ -85,6 +85,7 @@ struct ss_line {
 
 struct ss_shaping {
     uint32_t n;
+    uint32_t holding; /* ports that hold packets back */
     bool running;
     uint64_t started_ns; /* when the packet that leaves its queue could begin to, for the link behind it */
     struct ss_fifo done; /* sent, to be freed after the next flush */
@@ -110,6 +111,7 @@ static inline struct ss_line *ss_line_at(const struct ss_shaping *s, uint32_t po
 bool ss_queue_put(struct ss_engine *e, struct ss_line *line, struct ss_phv *phv);
 void ss_link_put(struct ss_engine *e, struct ss_line *line, enum ss_direction direction, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length);
 void ss_shaping_run(struct ss_engine *e, uint64_t now_ns);
+uint64_t ss_shaping_pass(struct ss_engine *e);
 uint64_t ss_shaping_next(const struct ss_engine *e);
 void ss_shaping_reckon(struct ss_shaping *s, const struct ss_line *line);
 void ss_shaping_flushed(struct ss_shaping *s);

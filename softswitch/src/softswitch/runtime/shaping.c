@@ -54,6 +54,7 @@ void ss_port_holds_back(struct ss_engine *e, uint32_t port, uint32_t packets)
     if (!line->pushed)
         ss_log(&e->host, SS_INFO, "port %u: its interface is slower than what is sent there, which waits in the port's queue", port);
     line->pushed = line->queued = true;
+    e->shaping->holding += (packets > 0) - (line->held_back > 0);
     line->held_back = packets;
     ss_shaping_reckon(e->shaping, line);
 }

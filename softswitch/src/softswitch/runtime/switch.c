@@ -405,7 +405,7 @@ void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, u
     if (__builtin_expect(!e->trace_packets, 1) || !ss_tell_packet(e, port, data, length))
         run(e, port, data, length);
     if (__builtin_expect(e->shaping != NULL, 0))
-        ss_shaping_run(e, ss_now_ns(e));
+        ss_shaping_pass(e);
 }
 
 /* At the end of any link of the port. */

@@ -24,7 +24,7 @@ void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, u
     NOTE(e, SS_TRACE_PACKET, port, length, ss_now_us(e));
     run(e, port, data, length);
     if (e->shaping)
-        ss_shaping_run(e, ss_now_ns(e));
+        ss_shaping_pass(e);
     end(e);
 }
 
