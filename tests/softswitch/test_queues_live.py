@@ -126,7 +126,7 @@ def test_an_interface_that_tc_slows_down_fills_the_queue(wires: list[Wire], tmp_
     """First the socket's buffer takes packets, then the output buffer of 128, then the queue, then they are dropped."""
     if target == "bmv2" and bmv2.BINARY is None:
         pytest.skip("simple_switch_grpc is not installed")
-    slow = ("rate", "1mbit", "burst", "10kb", "limit", "10mb")
+    slow = ("rate", "500kbit", "burst", "10kb", "limit", "10mb")
     added = subprocess.run(["tc", "qdisc", "add", "dev", wires[1].name, "root", "tbf", *slow], check=False)
     if added.returncode:
         pytest.skip("this kernel has no tbf")
@@ -142,7 +142,8 @@ def test_an_interface_that_tc_slows_down_fills_the_queue(wires: list[Wire], tmp_
                 pass
             for n in range(1, FLOOD + 1):
                 wires[0].send(packet(n, port=OUT_PORT) + frame)
-                time.sleep(1e-4)  # BMv2 takes no more at once
+                if n % 10 == 0:
+                    time.sleep(1e-3)  # BMv2 takes no more at once
             stories = []
             while (data := wires[1].receive(1.0)) is not None:
                 stories.append(told(data))
@@ -152,7 +153,7 @@ def test_an_interface_that_tc_slows_down_fills_the_queue(wires: list[Wire], tmp_
     depths = [story.enq_qdepth for story in stories]
     assert len(stories) < FLOOD, "the queue has dropped some"
     assert max(depths) == 63 and max(story.deq_qdepth for story in stories) == 63
-    assert SS_HELD_BACK < depths.count(0) < FLOOD * 3 / 4, "buffers come before it"
+    assert depths.index(63) > SS_HELD_BACK + 63, "buffers come before it"
     assert [story.number for story in stories] == sorted(story.number for story in stories)
 
 
