@@ -92,29 +92,21 @@ def service(engine: Engine) -> Service:
             raise invalid(f"{wrong[0]}: expected numbers for {', '.join((*_LINK, *_QUEUE))}")
         if "rate_bps" in request:
             request["rate_bps"] = _whole(request, "rate_bps")
-        link = changed(engine.link(port, direction), **request) if request or seed is not None else None
-        if depth is not None:
-            engine.set_queue_depth(port, depth, priority)
-        if pps is not None:
-            engine.set_queue_rate(port, pps, priority)
-        if link is not None:
-            engine.set_link(port, direction, link, seed)
-        if link is None and depth is None and pps is None:
+        asked = {"queue_depth": depth, "queue_rate_pps": pps, "seed": seed} | request
+        if all(value is None for value in asked.values()):
             raise invalid(f"port {port}: nothing to set; there are {', '.join((*_LINK, *_QUEUE))}")
-        LOGGER.info(
-            "port %d is set: %s",
-            port,
-            ", ".join(
-                filter(
-                    None,
-                    (
-                        f"{direction.name.lower()} {link}" if link else "",
-                        f"queue depth {depth}" if depth is not None else "",
-                        f"{pps} packets a second" if pps is not None else "",
-                    ),
-                )
-            ),
-        )
+        try:
+            link = changed(engine.link(port, direction), **request) if request or seed is not None else None
+            if depth is not None:
+                engine.set_queue_depth(port, depth, priority)
+            if pps is not None:
+                engine.set_queue_rate(port, pps, priority)
+            if link is not None:
+                engine.set_link(port, direction, link, seed)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        told = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)
+        LOGGER.info("port %d (%s) is set: %s", port, direction.name.lower(), told)
         return {}
 
     handlers = (list_ports, add, remove, set_port)
