@@ -109,6 +109,7 @@ static void vanish(struct ss_engine *e, struct ss_port *port)
     if (port->io)
         port->io->io->close(port->io);
     port->io = NULL;
+    port->unsent += port->held_back;
     if (port->held_back)
         ss_port_holds_back(e, port->number, port->held_back = 0);
     set_up(e, port, false);
