@@ -33,7 +33,7 @@ WHOLE = Size()
 )
 @click.option("--only", type=click.Choice(["switch", "queues", "gateway", "goodput"]), help="measure one of them")
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
-    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (seven minutes)."""
+    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (nine minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if only in (None, "gateway"):
         _gateway(rounds, seconds)
