@@ -43,7 +43,7 @@ def up(fabric: Path, apps: tuple[Path, ...], target: str) -> None:
     try:
         check()
         targets.require(target)
-        layout.load(fabric, bridged=False)
+        layout.load(fabric, bridged=False, target=target)
         asyncio.run(stay(fabric, apps, target))
     except (Unmet, targets.TargetMissing, leftovers.Busy, LocatedError, NotReady, ProcessEnded) as error:
         fail(str(error))

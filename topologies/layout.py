@@ -9,6 +9,7 @@ from pathlib import Path
 from controller.fabric import file as fabric_file
 from controller.fabric.file import Fabric
 from hitless.located import Location
+from topologies.emulation import EMULATORS, emulated
 
 HOSTS_PREFIX = 24
 """Of the subnet that a host shares with its gateway."""
@@ -23,17 +24,17 @@ INTERFACE_NAME = 15
 Obstacle = tuple[Location, str]
 
 
-def load(path: Path, *, bridged: bool) -> Fabric:
-    """Read a fabric file whose network can be laid out here, with learning bridges for switches if `bridged`.
+def load(path: Path, *, bridged: bool, target: str = "softswitch") -> Fabric:
+    """Read a fabric file whose network can be laid out here, with learning bridges if `bridged`, else with a `target`.
 
     Raises FabricError: what cannot be laid out is told by line, as what is wrong in itself.
     """
     fabric = fabric_file.load(path)
-    fabric_file.refuse(path, list(obstacles(fabric, bridged=bridged)))
+    fabric_file.refuse(path, list(obstacles(fabric, bridged=bridged, target=target)))
     return fabric
 
 
-def obstacles(fabric: Fabric, *, bridged: bool) -> Iterator[Obstacle]:
+def obstacles(fabric: Fabric, *, bridged: bool, target: str) -> Iterator[Obstacle]:
     """What keeps a fabric from being laid out, with its place in the file. Pure."""
     yield from _services_of_the_controller(fabric)
     yield from _management(fabric)
@@ -46,6 +47,11 @@ def obstacles(fabric: Fabric, *, bridged: bool) -> Iterator[Obstacle]:
             yield place, f"expected an address of {_subnet(gateway, HOSTS_PREFIX)}, where its gateway is"
     if bridged:
         yield from _bridges(fabric)
+    if bridged or target not in EMULATORS:
+        able = " and ".join(EMULATORS)
+        yield from (
+            (place, f"only {able} emulates links: take it as target, or leave this out") for place in emulated(fabric)
+        )
 
 
 def controller_host(fabric: Fabric) -> str | None:

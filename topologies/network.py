@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from mininet.node import Host, Switch
 from controller.authority.plan import Realm
 from controller.authority.store import AuthorityStore
 from controller.fabric.file import Fabric
-from topologies import targets
+from topologies import emulation, targets
 from topologies.layout import HOSTS_PREFIX, MANAGEMENT_PORT, MANAGEMENT_PREFIX, controller_host
 from topologies.processes import Process, in_namespace, start, stop
 
@@ -25,7 +25,16 @@ class SteeringSwitch(Switch):  # type: ignore[misc]
     """A P4Runtime target in a namespace of its own; ``target`` is softswitch or bmv2, both take the same arguments."""
 
     def __init__(
-        self, name: str, *, target: str, device_id: int, p4runtime: str, tls: Path, log: Path, **parameters: Any
+        self,
+        name: str,
+        *,
+        target: str,
+        device_id: int,
+        p4runtime: str,
+        tls: Path,
+        log: Path,
+        emulation: Sequence[str],
+        **parameters: Any,
     ) -> None:
         super().__init__(name, **{**parameters, "inNamespace": True})
         self.target = target
@@ -33,13 +42,19 @@ class SteeringSwitch(Switch):  # type: ignore[misc]
         self.p4runtime = p4runtime
         self.tls = tls
         self.log = log
+        self.emulation = emulation
         self.process: Process | None = None
 
     def start(self, controllers: object) -> None:
         """Start the target with every data port; it forwards nothing until a controller pushes a program."""
         ports = {port: intf.name for port, intf in self.intfs.items() if 0 < port < MANAGEMENT_PORT}
         command = targets.command(
-            self.target, device_id=self.device_id, ports=ports, p4runtime=self.p4runtime, tls=self.tls
+            self.target,
+            device_id=self.device_id,
+            ports=ports,
+            p4runtime=self.p4runtime,
+            tls=self.tls,
+            emulation=self.emulation,
         )
         self.process = start(f"switch {self.name} ({self.target})", command, self.log, namespace=self.pid, nice=-10)
 
@@ -139,6 +154,7 @@ def add_switch(
         p4runtime=spec.p4runtime,
         tls=authority.issued_folder(Realm.SWITCHES, name),
         log=logs / f"switch-{name}.log",
+        emulation=emulation.options(fabric, name),
     )
 
 

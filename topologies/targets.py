@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY
@@ -50,16 +50,18 @@ def command(
     p4runtime: str,
     tls: Path | None = None,
     log_level: str = "warn",
+    emulation: Sequence[str] = (),
 ) -> list[str]:
     """The command line that starts a target without a program on `ports` (number to interface).
 
     `p4runtime` is the address and port to serve P4Runtime on; with `tls`, a folder of `hitless.tls`, only to those that
-    its authority knows. A BMv2 built with Thrift also listens on port 9090 of
-    every address, so it belongs in a network namespace of its own.
+    its authority knows. `emulation` is softswitch's options for links. A BMv2 built with Thrift also listens on port
+    9090 of every address, so it belongs in a network namespace of its own.
     """
     require(name)
     program = [sys.executable, "-m", "softswitch"] if name == "softswitch" else [BMV2]
     interfaces = [word for port, interface in sorted(ports.items()) for word in ("-i", f"{port}@{interface}")]
+    interfaces += emulation
     general = ["--device-id", str(device_id), *interfaces, "--log-console", "-L", log_level, "--no-p4"]
     own = ["--grpc-server-addr", p4runtime, "--cpu-port", str(CPU_PORT), "--drop-port", str(DROP_PORT)]
     if tls is not None:

@@ -259,7 +259,7 @@ async def testbed(
     NotReady, ProcessEnded.
     """
     setLogLevel("warning")
-    fabric = layout.load(fabric_path, bridged=target is None)
+    fabric = layout.load(fabric_path, bridged=target is None, target=target or "")
     library = pack_all(components, base_url(fabric))
     try:
         deployments.check(fabric, library, at_node_addresses=target is None)

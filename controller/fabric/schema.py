@@ -180,6 +180,31 @@ class LinkEnd(Part):
     """Of the switch's end."""
 
 
+class Emulation(Part):
+    """What an emulated link does to packets, in each direction.
+
+    For networks that are laid out with softswitch; the controller takes a network as it is."""
+
+    delay_ms: Annotated[float, Field(ge=0, le=60_000), Unit("ms")] = 0
+    """How long a packet is on its way, one way."""
+    jitter_ms: Annotated[float, Field(ge=0, le=60_000), Unit("ms")] = 0
+    """By how much the delay varies at most, evenly in both ways; order is kept."""
+    loss_percent: Annotated[float, Field(ge=0, le=100), Unit("%")] = 0
+    """The share of packets that are lost."""
+    reorder_percent: Annotated[float, Field(ge=0, le=100), Unit("%")] = 0
+    """The share of packets that have no delay, and so overtake others."""
+    rate_mbps: Annotated[float, Field(ge=0, le=1_000_000), Unit("Mbit/s")] = 0
+    """Of whole frames; 0 is no limit. What waits for the link waits in the queue of its port, at most 64 packets."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.jitter_ms > self.delay_ms:
+            raise ValueError(f"expected a jitter_ms of at most delay_ms, {self.delay_ms:g}")
+        if self.reorder_percent and not self.delay_ms:
+            raise ValueError("expected a delay_ms too: packets are reordered by one that they do not have")
+        return self
+
+
 class Link(Part):
     """A link between two switches, in both directions."""
 
@@ -189,6 +214,8 @@ class Link(Part):
     """The other end, at another switch."""
     mtu: Annotated[int, Field(ge=576, le=65535), Unit("bytes")] = 1500
     """Longest IPv4 packet that it carries."""
+    emulate: Emulation | None = None
+    """As a link that is longer, slower or worse than the wire."""
 
     @property
     def ends(self) -> tuple[LinkEnd, LinkEnd]:
@@ -210,6 +237,8 @@ class Host(Part):
     sources: Literal["own", "any"] = "own"
     """What it may send from. own: its address, and those of the services that it has an instance of or is the fallback
     of. any: an uplink, behind which others are; what the fabric knows to be elsewhere is refused there, too."""
+    emulate: Emulation | None = None
+    """The link between it and its switch as one that is longer, slower or worse than the wire."""
 
 
 class Node(Part):

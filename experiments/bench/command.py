@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
 
-from experiments.bench import gateway, goodput
+from experiments.bench import gateway, goodput, queues
+from experiments.bench.packets import NotSteered
 from experiments.bench.ratios import table
-from experiments.bench.run import Size, bench
+from experiments.bench.run import Size, bench, compile_programs
 from experiments.native.compiling import CompilationFailed
 from hitless import CallError
 from topologies.testbed import REPOSITORY_ROOT
@@ -29,15 +31,17 @@ WHOLE = Size()
 @click.option(
     "--packets", type=click.IntRange(1000), default=WHOLE.packets, show_default=True, help="to watch memory over"
 )
-@click.option("--only", type=click.Choice(["switch", "gateway", "goodput"]), help="measure one of them")
+@click.option("--only", type=click.Choice(["switch", "queues", "gateway", "goodput"]), help="measure one of them")
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
-    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (seven minutes)."""
+    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (nine minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if only in (None, "gateway"):
         _gateway(rounds, seconds)
     if only in (None, "goodput"):
         _goodput(rounds, seconds)
-    if only in ("gateway", "goodput"):
+    if only in (None, "queues"):
+        _queues(rounds, seconds)
+    if only not in (None, "switch"):
         return
     size = Size(rounds=rounds, seconds=seconds, entries=entries, packets=packets)
     summary = asyncio.run(bench(size, FOLDER, click.echo))
@@ -66,6 +70,19 @@ def _goodput(rounds: int, seconds: float) -> None:
     except (CallError, CompilationFailed, OSError) as error:
         raise click.ClickException(str(error)) from None
     _keep("goodput", found)
+
+
+def _queues(rounds: int, seconds: float) -> None:
+    """Measure queues and links, and write the summary."""
+    programs = partial(compile_programs, tell=click.echo)
+    try:
+        found = asyncio.run(queues.bench_queues(rounds, seconds, FOLDER, programs, click.echo))
+    except (RuntimeError, CompilationFailed, NotSteered, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    _keep("queues", found)
+    for name, kept in found["within"].items():
+        if not kept:
+            click.echo(f"{name} is beyond {queues.BOUNDS[name]:g}")
 
 
 def _keep(name: str, found: Mapping[str, Any]) -> None:

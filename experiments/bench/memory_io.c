@@ -72,7 +72,7 @@ struct memory_port *memory_attach(struct ss_engine *e, uint32_t number)
 {
     struct ss_port *port = calloc(1, sizeof *port);
     struct memory_port *io = calloc(1, sizeof *io);
-    io->base = (struct ss_port_io){&ss_memory, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    io->base = (struct ss_port_io){.io = &ss_memory, .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     sem_init(&io->done, 0, 0);
     *port = (struct ss_port){.number = number, .interface = "memory", .up = true, .io = &io->base};
     e->ports[number] = e->attached[e->n_attached++] = port;

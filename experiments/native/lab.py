@@ -171,9 +171,14 @@ class Network:
 
     def arrived(self, wire: int = 0) -> int:
         """Frames that the switch has sent to a nodes' interface so far."""
+        return self.received(wire)[1]
+
+    def received(self, wire: int = 0) -> tuple[int, int]:
+        """Bytes and frames of them."""
         lines = self._run_in("nodes", "cat", "/proc/net/dev").splitlines()
         (line,) = [one for one in lines if one.strip().startswith(f"n{wire}:")]
-        return int(line.partition(":")[2].split()[1])
+        octets, frames = map(int, line.partition(":")[2].split()[:2])
+        return octets, frames
 
 
 @dataclass

@@ -92,12 +92,12 @@ def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, t
     log = tmp_path / "switch.log"
     process = start(
         *("--thrift-port", "9090", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
-        *("--log-flush", "--", "--grpc-server-addr", FREE, "--priority-queues", "8"),
+        *("--log-flush", "--", "--grpc-server-addr", FREE, "--max-mc-groups", "8"),
     )
     process.address()
     assert process.stop() == (0, "")
     text = log.read_text()
-    for option in ("--thrift-port", "--nanolog", "--log-flush", "--priority-queues"):
+    for option in ("--thrift-port", "--nanolog", "--log-flush", "--max-mc-groups"):
         assert f"{option} has no effect" in text
 
 

@@ -78,6 +78,7 @@ def test_json_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "packets_in": 2,
         "packets_out": 1,
         "dropped": 1,
+        "held": 0,
         "cut": 0,
         "errors": 0,
         "ports": {

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from softswitch.commands.serve import parse
 
 from controller.fabric.file import FabricError
 from experiments.migration.requirements import require
-from topologies import layout
+from topologies import emulation, layout
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIR = ROOT / "topologies" / "pair.yaml"
@@ -102,3 +103,39 @@ def test_the_commands_say_it_and_start_nothing(tmp_path: Path, command: list[str
     assert done.returncode == 1
     assert f"{path}:{line}: broker.host: expected the address of one of the hosts" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_emulated_link_is_two_options_of_its_switches(tmp_path: Path) -> None:
+    wan = "    mtu: 1500\n    emulate: {delay_ms: 10, jitter_ms: 0.5, loss_percent: 0.1, rate_mbps: 100}"
+    path, line = changed(tmp_path, TWO, "    mtu: 1500", wan)
+    text = path.read_text()
+    path.write_text(text.replace('mac: "02:00:00:00:00:12"}', 'mac: "02:00:00:00:00:12", emulate: {delay_ms: 2}}'))
+    fabric = layout.load(path, bridged=False)
+    far = "10@delay=10.000000ms,jitter=0.500000ms,loss=0.100000%,rate=100.000000Mbit"
+    access = "2@delay=2.000000ms"
+    assert emulation.options(fabric, "s1") == ["--link", far]
+    assert emulation.options(fabric, "s2") == ["--link", far, "--link", access, "--link-in", access]
+    taken = parse([*emulation.options(fabric, "s2"), "--no-p4"])
+    assert taken.link[0] == (
+        10,
+        {"delay_us": 10_000, "jitter_us": 500, "loss": pytest.approx(0.001), "rate_bps": 100_000_000},
+    ), "as softswitch reads them"
+    for how in ({"bridged": True}, {"bridged": False, "target": "bmv2"}):
+        with pytest.raises(FabricError, match="only softswitch emulates links") as refused:
+            layout.load(path, **how)  # type: ignore[arg-type]
+        assert f":{line + 1}:" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("emulate", "told"),
+    [
+        ("{delay_ms: 1, jitter_ms: 2}", "expected a jitter_ms of at most delay_ms, 1"),
+        ("{reorder_percent: 1}", "expected a delay_ms too"),
+        ("{loss_percent: 101}", "loss_percent"),
+        ("{delay: 1}", "delay"),
+    ],
+)
+def test_a_link_that_cannot_be_is_told(tmp_path: Path, emulate: str, told: str) -> None:
+    path, _ = changed(tmp_path, TWO, "    mtu: 1500", f"    emulate: {emulate}")
+    with pytest.raises(FabricError, match=told):
+        layout.load(path, bridged=False)

@@ -8,8 +8,9 @@ with softswitch.load("program.json", p4info="program.p4info.txtpb") as switch:
 """
 
 from softswitch.engine.events import DigestEvent
+from softswitch.engine.shaping import Departure, Link
 from softswitch.engine.trace import Step, Trace
 from softswitch.files import LoadError, WriteError
 from softswitch.switch import Switch, load
 
-__all__ = ["DigestEvent", "LoadError", "Step", "Switch", "Trace", "WriteError", "load"]
+__all__ = ["Departure", "DigestEvent", "Link", "LoadError", "Step", "Switch", "Trace", "WriteError", "load"]

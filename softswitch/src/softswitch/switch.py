@@ -17,13 +17,17 @@ from google.protobuf import text_format
 from softswitch import files
 from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
+from softswitch.engine.abi import Direction
 from softswitch.engine.engine import Engine
 from softswitch.engine.events import DigestEvent
+from softswitch.engine.shaping import Departure, Link, PortShaping, ShapedPorts
 from softswitch.engine.trace import Trace
 from softswitch.files import LoadError, WriteError
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.errors import P4RuntimeError
 
+FOR_EVER_US = 2**48
+"""Longer than the switch's clock can show."""
 KEPT_DIGESTS = 100_000
 """Digests that wait for `Switch.digests`; older ones are forgotten."""
 
@@ -56,6 +60,7 @@ class Switch:
         self._engine = engine
         self._lock = RLock()
         self._digests: deque[DigestEvent] = deque(maxlen=KEPT_DIGESTS)
+        self._departures: list[Departure] = []
 
     def process(self, port: int, packet: Packet) -> list[tuple[int, bytes]]:
         """Let a packet come in at `port` (0..511); returns the packets that leave, each with its port, in order.
@@ -67,12 +72,13 @@ class Switch:
         check_port(port)
         data = _octets(packet)
         with self._lock:
+            self._settle(None)
             outputs = self._engine.process(port, data)
             self._take_events()
             return self._leaving(outputs)
 
     def trace(self, port: int, packet: Packet) -> tuple[list[tuple[int, bytes]], Trace]:
-        """As `process`, with the story of the packet: print it, or look at its steps.
+        """As `process`, with the story of the packet: print it, or look at its steps. No link is before it.
 
         The first call compiles a second variant of the program, which tells what it does; `process` goes on without.
         """
@@ -149,10 +155,69 @@ class Switch:
             self._device.ports_changed()
 
     def set_clock(self, us: int | None) -> None:
-        """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again."""
+        """Let the switch's clock stand at `us` (what `ingress_global_timestamp` shows); None lets it run again.
+
+        What waits in a queue or on a link and may leave by then does so at its time, and is among the `departures`.
+        """
         if us is not None and us < 0:
             raise ValueError(f"the clock cannot stand at {us} µs")
-        self._engine.freeze_clock(us)
+        with self._lock:
+            self._settle(us)
+            self._engine.freeze_clock(us)
+
+    def set_queue(
+        self, port: int, depth: int | None = None, rate_pps: int | None = None, priority: int | None = None
+    ) -> None:
+        """How many packets the queues of a port hold and how many a second leave them, each or that of one priority
+        (`load(priorities=)` says how many there are). What is None stays; a rate of 0 is no limit."""
+        check_port(port)
+        with self._lock:
+            if depth is not None:
+                self._engine.set_queue_depth(port, depth, priority)
+            if rate_pps is not None:
+                self._engine.set_queue_rate(port, rate_pps, priority)
+
+    def set_link(self, port: int, link: Link, *, incoming: bool = False) -> None:
+        """What the link at a port does to what leaves there, or to what comes in; what is random comes from `load`'s
+        seed."""
+        check_port(port)
+        with self._lock:
+            self._engine.set_link(port, Direction.IN if incoming else Direction.OUT, link)
+
+    def shaping(self) -> dict[int, PortShaping]:
+        """The queues and links by port, with what they hold and have dropped, of those ports that ever had any."""
+        with self._lock:
+            return self._engine.shaping()
+
+    def departures(self) -> list[Departure]:
+        """The packets that left a queue or link since the last call, up to the time that the clock shows."""
+        with self._lock:
+            self._settle(None)
+            gone, self._departures = self._departures, []
+            return gone
+
+    def finish(self) -> list[Departure]:
+        """The `departures`, with all that wait: the clock, if it stands, goes on until none does."""
+        with self._lock:
+            self._settle(FOR_EVER_US)
+            return self.departures()
+
+    def waiting(self) -> int:
+        """How many packets wait in queues and on links."""
+        return self._engine.waiting()
+
+    @property
+    def shaped_ports(self) -> ShapedPorts:
+        """The queues and links as a running switch has them too."""
+        return self._engine
+
+    def _settle(self, us: int | None) -> None:
+        if not self._engine.shaped:
+            return
+        until = self._engine.clock_us() if us is None else us
+        down = self._engine.down
+        self._departures += (one for one in self._engine.settle(until) if one.port not in down)
+        self._take_events()
 
     @property
     def clock_us(self) -> int:
@@ -191,11 +256,13 @@ def load(
     cpu_port: int | None = None,
     drop_port: int = MAX_PORT,
     seed: int | None = None,
+    priorities: int = 1,
 ) -> Switch:
     """A switch that runs `program`, the JSON of `p4c-bm2-ss` (the C compiler takes a second, the first time).
 
     `p4info` is its P4Info in text form, needed to write and read; `entries` are written at once (see `Switch.write`).
-    `cpu_port` is where packets to and from the controller pass. With a `seed` the program's random numbers repeat.
+    `cpu_port` is where packets to and from the controller pass. With a `seed` the program's random numbers repeat, and
+    those of links. Each port has `priorities` queues.
     Raises LoadError, which says what is wrong with which file.
     """
     for number in (cpu_port, drop_port):
@@ -214,6 +281,7 @@ def load(
     try:
         if seed is not None:
             engine.seed(seed)
+        engine.set_priorities(priorities)
         files.load_program(switch._device, Path(program), None if p4info is None else Path(p4info))
         if (pipeline := switch._device.running) is not None:
             pipeline.clock = lambda: engine.clock_us() * 1000

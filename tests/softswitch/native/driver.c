@@ -11,6 +11,9 @@ struct ss_loaded *ss_open(struct ss_engine *e, const char *path, char *error, si
 void ss_swap(struct ss_engine *e, struct ss_loaded *l);
 void ss_apply(struct ss_engine *e, struct ss_loaded *l, const uint8_t *ops, uint32_t n, int32_t *results, uint8_t *cells, size_t cell);
 int ss_replicate(struct ss_engine *e, int clone, uint32_t id, const struct ss_replica *replicas, uint32_t count, uint32_t packet_length);
+uint64_t ss_settle(struct ss_engine *e, uint64_t until_ns, uint8_t **out, size_t *length);
+void ss_freeze_clock(struct ss_engine *e, int64_t us);
+int ss_set_queue(struct ss_engine *e, uint32_t port, int priority, int64_t depth, int64_t rate);
 size_t ss_inject(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length, uint8_t **out);
 void ss_release(uint8_t *data);
 size_t ss_read_events(struct ss_engine *e, uint8_t *out, size_t room);
@@ -26,6 +29,14 @@ static uint8_t *slurp(const char *path, size_t *length)
         exit(2);
     fclose(file);
     return data;
+}
+
+static size_t write_part(FILE *file, uint8_t *data, size_t length)
+{
+    if (length)
+        fwrite(data, 1, length, file);
+    ss_release(data);
+    return length;
 }
 
 int main(int argc, char **argv)
@@ -51,6 +62,9 @@ int main(int argc, char **argv)
         ss_replicate(e, 0, i, replicas, 2, 0);
         ss_replicate(e, 1, i, replicas, 2, 0);
     }
+    for (uint32_t port = 1; port < 512; port += 2)
+        ss_set_queue(e, port, -1, -1, 1000000000);
+    ss_freeze_clock(e, 0);
     uint8_t *packets = slurp(argv[2], &length);
     FILE *output = fopen(argv[4], "wb");
     for (size_t at = 0; at < length;) {
@@ -62,12 +76,17 @@ int main(int argc, char **argv)
         memcpy(packet, packets + at, prefix[1]);
         uint8_t *out;
         size_t n = ss_inject(e, prefix[0], packet, prefix[1], &out);
-        uint64_t size = n;
+        free(packet); /* what waits in a queue does not need it */
+        uint64_t size = 0;
+        long begin = ftell(output);
         fwrite(&size, sizeof size, 1, output);
-        if (n)
-            fwrite(out, 1, n, output);
-        ss_release(out);
-        free(packet);
+        size = write_part(output, out, n);
+        while (ss_settle(e, UINT64_MAX - 1, &out, &n) != UINT64_MAX)
+            size += write_part(output, out, n);
+        fseek(output, begin, SEEK_SET);
+        fwrite(&size, sizeof size, 1, output);
+        fseek(output, 0, SEEK_END);
+        ss_freeze_clock(e, 0);
         ss_read_events(e, events, sizeof events);
         at += prefix[1];
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from softswitch.codegen.cc import RUNTIME
 from softswitch.engine import abi
-from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct
+from softswitch.engine.ffi import LineState, LinkStruct, PortState, ReplicaStruct, TraceStruct
 
 ENUMS: dict[str, type[IntEnum]] = {
     "SS_": abi.Match,
@@ -26,6 +26,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "SS_FIELD_": abi.Field,
     "SS_TYPE": abi.InstanceType,
     "SS_TRACE_": abi.TraceKind,
+    "SS_DIRECTION": abi.Direction,
 }
 """Their names in C begin with this, as far as it ends with an underline; with SS_ otherwise."""
 
@@ -71,6 +72,14 @@ NUMBERS = {
     "sizeof(struct ss_port_state)": ctypes.sizeof(PortState),
     "offsetof(struct ss_port_state, cut)": PortState.cut.offset,
     "offsetof(struct ss_port_state, interface)": PortState.interface.offset,
+    "SS_PRIORITIES": abi.PRIORITIES,
+    "SS_QUEUE_DEPTH": abi.QUEUE_DEPTH,
+    "SS_LINES": abi.MAX_LINES,
+    "sizeof(struct ss_link_settings)": ctypes.sizeof(LinkStruct),
+    "offsetof(struct ss_link_settings, loss)": LinkStruct.loss.offset,
+    "sizeof(struct ss_line_state)": ctypes.sizeof(LineState),
+    "offsetof(struct ss_line_state, link)": LineState.link.offset,
+    "offsetof(struct ss_line_state, link_dropped)": LineState.link_dropped.offset,
 }
 
 

@@ -222,3 +222,32 @@ class Layout:
             lines.append(f"    struct {{ struct {{ {members} }} element[{size}]; uint32_t next; }} {name};")
         lines.append("};")
         return lines
+
+    def pointers(self) -> list[str]:
+        """The members of `struct phv` that point into the packet as it came in."""
+
+        def of(path: str, header_type: HeaderType) -> list[str]:
+            return [f"{path}.raw", *([f"{path}.variable"] if self.varbit(header_type) else [])]
+
+        found = ["base.payload"]
+        for header in self.program.headers.values():
+            if (
+                header.metadata
+                and header.name != STANDARD
+                and self.has_storage(header.type)
+                and self.varbit(header.type)
+            ):
+                found.append(f"metadata.{self.identifiers.get('m_', header.name)}.variable")
+        for header in self.headers():
+            if header.name not in self._elements and header.name not in self._union_elements:
+                found += of(self.identifiers.get("h_", header.name), header.type)
+        for stack in self.program.stacks.values():
+            name = self.identifiers.get("s_", stack.name)
+            for index in range(len(stack.headers) + 1):
+                found += of(f"{name}.element[{index}]", stack.type)
+        for union_stack in self.program.union_stacks.values():
+            name = self.identifiers.get("s_", union_stack.name)
+            for index in range(len(union_stack.unions) + 1):
+                for member, kind in union_stack.members.items():
+                    found += of(f"{name}.element[{index}].{self.union_member(member)}", kind)
+        return found

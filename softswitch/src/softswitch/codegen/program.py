@@ -227,9 +227,12 @@ class _Generator:
         lines += [f"    {{{m.size}, sizeof(struct ss_meter)}}, /* {comment(m.name)} */" for m in meters]
         lines += ["    {0}};", "static const struct ss_array_layout register_layouts[] = {"]
         lines += [f"    {{{r.size}, {register_bytes(r)}}}, /* {comment(r.name)} */" for r in program.registers.values()]
+        lines += ["    {0}};", "static const uint32_t pointers[] = {"]
+        pointers = self.layout.pointers()
+        lines += [f"    offsetof(struct phv, {path})," for path in pointers]
         clock = any((program.headers[STANDARD].type.name, f) in self.layout.usage.used for f in _EGRESS_CLOCK)
         lines += [
-            "    {0}};",
+            "};",
             "const struct ss_program ss_program = {",
             "    .abi = SS_ABI,",
             "    .phv_size = sizeof(struct phv),",
@@ -242,6 +245,8 @@ class _Generator:
             f"    .n_counters = {len(counters)},",
             f"    .n_meters = {len(meters)},",
             f"    .n_registers = {len(program.registers)},",
+            f"    .n_pointers = {len(pointers)},",
+            "    .pointers = pointers,",
             "    .tables = table_layouts,",
             "    .profiles = profile_layouts,",
             "    .counters = counter_layouts,",

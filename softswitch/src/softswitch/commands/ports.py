@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, port_and, port_number
+from softswitch.commands.shaping import add_set_options, set_request, told
 from softswitch.files import LoadError, read_bytes
 from softswitch.p4runtime.ports import SERVICE
 
@@ -25,6 +26,7 @@ example:
   softswitch port add 3@veth9
   softswitch port list
   softswitch port remove 3
+  softswitch port set 3 --delay 10ms --loss 0.1%
 
 It asks the switch that serves P4Runtime on {DEFAULT_ADDRESS}; name another one as you named it when you started it:
 --grpc-server-addr HOST:PORT. The interface is one of the switch's network namespace.
@@ -33,12 +35,15 @@ It asks the switch that serves P4Runtime on {DEFAULT_ADDRESS}; name another one 
 
 def build_parser() -> Parser:
     """The options of `softswitch port`."""
-    parser = Parser("softswitch port", "Add, remove and list the ports of a running switch.", _EPILOG)
-    parser.add_argument("action", choices=("add", "remove", "list"))
-    parser.add_argument("what", nargs="?", metavar="PORT@IFACE", help="for remove the port alone, for list nothing")
+    parser = Parser("softswitch port", "Add, remove, list and set the ports of a running switch.", _EPILOG)
+    parser.add_argument("action", choices=("add", "remove", "list", "set"))
+    parser.add_argument(
+        "what", nargs="?", metavar="PORT@IFACE", help="for remove and set the port alone, for list nothing"
+    )
     parser.add_argument(
         "--grpc-server-addr", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"default {DEFAULT_ADDRESS}"
     )
+    add_set_options(parser)
     parser.add_argument("--cacert", type=Path, metavar="FILE", help="use TLS, with this certificate authority (PEM)")
     parser.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="client key (PEM)")
@@ -64,18 +69,29 @@ def main(arguments: Sequence[str]) -> int:
             state = "up" if port["up"] else "down"
             counts = f"{int(port['cut']):9} {int(port['unsent']):9}"
             print(f"{int(port['port']):5} {port['interface']:15} {state:5} {counts}")
+        for shaping in answer["shaping"]:
+            for line in told(shaping):
+                print(line)
     return 0
 
 
 def _request(parser: Parser, options: argparse.Namespace) -> _Json:
     if (options.what is None) is not (options.action == "list"):
-        wanted = {"add": "PORT@IFACE, such as 3@veth9", "remove": "a port number", "list": "nothing else"}
+        wanted = {
+            "add": "PORT@IFACE, such as 3@veth9",
+            "set": "a port number",
+            "remove": "a port number",
+            "list": "nothing else",
+        }
         parser.error(f"port {options.action} takes {wanted[options.action]}")
     try:
+        settings = set_request(options)
+        if bool(settings) is not (options.action == "set"):
+            parser.error("port set, and nothing else, takes what is to be set, such as --delay 10ms")
         if options.action == "add":
             port, interface = port_and("IFACE", "3@veth9")(options.what)
             return {"port": port, "interface": interface}
-        return {"port": port_number(options.what)} if options.action == "remove" else {}
+        return {} if options.what is None else {"port": port_number(options.what)} | settings
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
 
@@ -97,7 +113,7 @@ def _ask(options: argparse.Namespace, request: _Json) -> _Json:
         )
         answer = call(json_format.ParseDict(request, Struct()), timeout=_TIMEOUT)
     decoded: _Json = json_format.MessageToDict(answer)
-    return {"ports": []} | decoded
+    return {"ports": [], "shaping": []} | decoded
 
 
 def _explain(error: grpc.RpcError, address: str) -> str:

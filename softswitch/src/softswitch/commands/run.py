@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from softswitch.bmv2.v1model import MAX_PORT
+from softswitch.commands import shaping
 from softswitch.commands.arguments import Parser, port_and, port_number
 from softswitch.commands.pcap import ETHERNET, CapturedPacket, PcapReader, PcapWriter
+from softswitch.engine.shaping import Departure
 from softswitch.files import LoadError
 from softswitch.switch import Switch, load
 
@@ -66,6 +68,7 @@ def build_parser() -> Parser:
     parser.add_argument("--cpu-port", type=port_number, metavar="N", help="port of packet-in and packet-out")
     parser.add_argument("--drop-port", type=port_number, default=MAX_PORT, metavar="N", help=f"default {MAX_PORT}")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the program's random numbers (default 1)")
+    shaping.add_options(parser.add_argument)
     parser.add_argument("--trace", action="store_true", help="tell what each packet met: states, tables, fields, …")
     parser.add_argument("--json", action="store_true", help="summary as JSON on standard output")
     return parser
@@ -73,11 +76,14 @@ def build_parser() -> Parser:
 
 @dataclass
 class Summary:
-    """What a run did. `errors` counts what the program complained of; `cut` packets shortened when captured."""
+    """What a run did. `dropped` packets neither left nor were `held` in a queue or on a link, which may drop them.
+    `errors` counts what the program complained of; `cut` packets shortened when captured.
+    """
 
     packets_in: int = 0
     packets_out: int = 0
     dropped: int = 0
+    held: int = 0
     cut: int = 0
     errors: int = 0
     received: Counter[int] = field(default_factory=Counter)
@@ -96,6 +102,7 @@ class Summary:
                 "packets_in": self.packets_in,
                 "packets_out": self.packets_out,
                 "dropped": self.dropped,
+                "held": self.held,
                 "cut": self.cut,
                 "errors": self.errors,
                 "ports": ports,
@@ -107,6 +114,7 @@ class Summary:
     def as_text(self, seconds: float) -> str:
         """For people."""
         counts = [f"{self.packets_in} packets in", f"{self.packets_out} out", f"{self.dropped} dropped"]
+        counts += [f"{self.held} held"] if self.held else []
         counts += [f"{count} digests {name}" for name, count in self.digests.items()]
         lines = [f"{', '.join(counts)}; {seconds:.2f} s"]
         if ports := self._ports():
@@ -204,6 +212,7 @@ def _run(options: argparse.Namespace) -> Summary:
         )
         for path in options.entries:
             switch.write(path)
+        shaping.apply(options, switch.shaped_ports)
         outputs = None
         if options.pcap_out is not None:
             outputs = _Outputs(options.pcap_out, _link_type([reader for _, reader in readers]))
@@ -244,11 +253,24 @@ def _process(
 ) -> Summary:
     summary = Summary()
     first_ns = latest_ns = None
+
+    def left(time_ns: int, out: int, data: bytes) -> None:
+        summary.packets_out += 1
+        summary.sent[out] += 1
+        if outputs is not None:
+            outputs.write(out, time_ns, data)
+
+    def late(departures: list[Departure]) -> None:
+        for one in departures:
+            left((first_ns or 0) + (one.time_us - FIRST_PACKET_US) * 1000, one.port, one.data)
+
     for port, packet in packets:
         if first_ns is None:
             first_ns = latest_ns = packet.time_ns
         latest_ns = max(latest_ns or 0, packet.time_ns)
         switch.set_clock(FIRST_PACKET_US + (latest_ns - first_ns) // 1000)
+        late(switch.departures())
+        waiting = switch.waiting()
         if tell is None:
             leaving = switch.process(port, packet.data)
         else:
@@ -257,13 +279,13 @@ def _process(
         summary.packets_in += 1
         summary.received[port] += 1
         summary.cut += packet.cut > 0
-        summary.dropped += not leaving
+        summary.held += not leaving and switch.waiting() > waiting
+        summary.dropped += not leaving and switch.waiting() <= waiting
         for out, data in leaving:
-            summary.packets_out += 1
-            summary.sent[out] += 1
-            if outputs is not None:
-                outputs.write(out, packet.time_ns, data)
+            left(packet.time_ns, out, data)
         summary.digests.update(digest.name for digest in switch.digests())
+    late(switch.finish())
+    summary.digests.update(digest.name for digest in switch.digests())
     if outputs is not None:
         summary.files = outputs.close()
     return summary

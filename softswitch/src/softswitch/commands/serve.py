@@ -19,6 +19,7 @@ import grpc
 
 from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
+from softswitch.commands import shaping
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.engine.engine import IO, Engine
 from softswitch.files import LoadError, load_program, read_bytes
@@ -67,7 +68,6 @@ _MEANINGLESS = {
     "--load-modules": "externs of modules are refused with the program that has them",
     "--max-port-count": "the number of ports is not limited",
     "--dp-grpc-server-addr": "packets come from interfaces",
-    "--priority-queues": "there is one queue a port",
     "--max-mc-groups": "the number of groups is not limited",
     "--max-l1-entries": "the number of replicas is not limited",
     "--max-l2-entries": "the number of replicas is not limited",
@@ -135,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--grpc-server-key", type=Path, metavar="FILE", help="server key (PEM)")
     option("--grpc-server-cacert", type=Path, metavar="FILE", help="certificate authority of the clients (PEM)")
     option("--grpc-server-with-client-auth", action="store_true", help="demand client certificates")
+    shaping.add_options(option)
     for name in _MEANINGLESS:
         parser.add_argument(name, help=argparse.SUPPRESS)
     for name in _MEANINGLESS_FLAGS:
@@ -186,6 +187,10 @@ async def _run(options: argparse.Namespace) -> None:
                 raise StartError(f"cannot record to {options.pcap}: no such folder, or not to be written")
             engine.record_ports(options.pcap)
         _add_ports(engine, options.interface)
+        try:
+            shaping.apply(options, engine)
+        except ValueError as error:
+            raise StartError(str(error)) from error
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:
             await asyncio.to_thread(load_program, device, options.program, options.p4info)

@@ -10,6 +10,15 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+PRIORITIES = 8
+"""Queues of a port at most."""
+QUEUE_DEPTH = 64
+"""Packets of a queue unless told otherwise."""
+DIRECTIONS = 2
+MAX_LINES = 1024
+"""Ports that have queues or links."""
+NEVER = 2**64 - 1
+"""A time that does not come."""
 NONE = 2**32 - 1
 """UINT32_MAX where a number is missing: no CPU port, no default action, a replication list to delete."""
 MAX_PORTS = 1 << 16
@@ -189,14 +198,23 @@ class TraceKind(IntEnum):
     RECIRCULATE = 10
     OUT = 11
     FAILED = 12
-    STATE = 13
-    EXTRACT = 14
-    SELECT = 15
-    PARSED = 16
-    CONTROL = 17
-    CONDITION = 18
-    TABLE = 19
-    STATEMENT = 20
-    CHANGE = 21
-    CHECKSUMS = 22
-    EMIT = 23
+    QUEUED = 13
+    DEQUEUED = 14
+    STATE = 15
+    EXTRACT = 16
+    SELECT = 17
+    PARSED = 18
+    CONTROL = 19
+    CONDITION = 20
+    TABLE = 21
+    STATEMENT = 22
+    CHANGE = 23
+    CHECKSUMS = 24
+    EMIT = 25
+
+
+class Direction(IntEnum):
+    """`enum ss_direction`, as the switch sees it."""
+
+    OUT = 0
+    IN = 1

@@ -1,5 +1,5 @@
 """The native switch: programs are loaded into it, ports and packets given to it. Together with `state.py`, which reads
-and writes what a program remembers, this is all that Python does with it."""
+and writes what a program remembers, and `shaping.py`, its queues and links, this is all that Python does with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from softswitch.engine import carry as carrying
 from softswitch.engine.compiled import NO_TABLES, Compiled, compile_program
 from softswitch.engine.events import Event, EventReader, LostEvents
 from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct, open_runtime
-from softswitch.engine.state import ProgramState
+from softswitch.engine.shaping import ShapedPorts, outputs
 from softswitch.engine.trace import Trace, TraceReader
 
 IO = ("af_packet", "af_xdp")
@@ -35,7 +35,7 @@ Replicas = Sequence[tuple[int, int]]
 """The copies that a multicast group or clone session makes: out of which port, with which `egress_rid`."""
 
 
-class Engine(ProgramState):
+class Engine(ShapedPorts):
     """One switch. Methods may be called from any thread; each call is atomic to the packet path.
 
     Table changes, reads and `process` are executed by the packet thread between two bursts of packets while it
@@ -245,7 +245,8 @@ class Engine(ProgramState):
         """Run one packet to completion and return what would leave, as (port, bytes), the CPU port's included.
 
         Needs no interface, no root and no `start`. Digests are queued as events all the same. Raises RuntimeError
-        before the first `load`, ValueError for a packet that is too long.
+        before the first `load`, ValueError for a packet that is too long. What waits in a queue or on a link leaves
+        later, with `settle`.
         """
         self._check_packet(data)
         out = ctypes.POINTER(ctypes.c_uint8)()
@@ -254,7 +255,7 @@ class Engine(ProgramState):
             return []
         captured = ctypes.string_at(out, length)
         self._native.ss_release(out)
-        return _outputs(captured)
+        return outputs(captured)
 
     def trace(self, port: int, data: bytes) -> tuple[list[tuple[int, bytes]], Trace]:
         """As `process`, with the story of the packet. The first call for a program compiles its traced variant."""
@@ -269,7 +270,7 @@ class Engine(ProgramState):
         words = ctypes.string_at(trace.words, trace.length * abi.WORD_BITS // 8) if trace.length else b""
         self._native.ss_release(out)
         self._native.ss_release(trace.words)
-        return _outputs(captured), self._trace_reader.read(words)
+        return outputs(captured), self._trace_reader.read(words)
 
     def trace_packets(self, on: bool) -> None:
         """Log the trace of every packet (to the logger `softswitch.trace`, as `read_events` comes upon it), or no
@@ -316,13 +317,3 @@ class Engine(ProgramState):
     def seed(self, number: int) -> None:
         """Make the program's random numbers repeat: the same seed gives the same ones."""
         self._native.ss_seed(self._open(), number & (2**64 - 1))
-
-
-def _outputs(captured: bytes) -> list[tuple[int, bytes]]:
-    packets, at = [], 0
-    while at < len(captured):
-        number, size = abi.OUTPUT.unpack_from(captured, at)
-        at += abi.OUTPUT.size
-        packets.append((number, captured[at : at + size]))
-        at += size
-    return packets

@@ -8,6 +8,7 @@ from ctypes import (
     c_bool,
     c_char,
     c_char_p,
+    c_double,
     c_int,
     c_int32,
     c_int64,
@@ -47,6 +48,36 @@ class PortState(ctypes.Structure):
     ]
 
 
+class LinkStruct(ctypes.Structure):
+    """`struct ss_link_settings`."""
+
+    _fields_: ClassVar = [
+        ("delay_ns", c_uint64),
+        ("jitter_ns", c_uint64),
+        ("bits_per_second", c_uint64),
+        ("loss", c_double),
+        ("reorder", c_double),
+    ]
+
+
+class LineState(ctypes.Structure):
+    """`struct ss_line_state`."""
+
+    _fields_: ClassVar = [
+        ("port", c_uint32),
+        ("queued", c_uint32),
+        ("depth", c_uint32 * abi.PRIORITIES),
+        ("size", c_uint32 * abi.PRIORITIES),
+        ("gap_ns", c_uint64 * abi.PRIORITIES),
+        ("dropped", c_uint64 * abi.PRIORITIES),
+        ("link", LinkStruct * abi.DIRECTIONS),
+        ("flying", c_uint64 * abi.DIRECTIONS),
+        ("lost", c_uint64 * abi.DIRECTIONS),
+        ("reordered", c_uint64 * abi.DIRECTIONS),
+        ("link_dropped", c_uint64 * abi.DIRECTIONS),
+    ]
+
+
 _FUNCTIONS = {
     "ss_create": (c_void_p, [c_uint32, c_uint32]),
     "ss_configure": (c_int, [c_void_p, c_char_p, c_int]),
@@ -79,6 +110,12 @@ _FUNCTIONS = {
         c_size_t,
         [c_void_p, c_uint32, c_char_p, c_uint32, POINTER(POINTER(c_uint8)), POINTER(TraceStruct)],
     ),
+    "ss_set_queue": (c_int, [c_void_p, c_uint32, c_int, c_int64, c_int64]),
+    "ss_set_link": (c_int, [c_void_p, c_uint32, c_int, POINTER(LinkStruct), POINTER(c_uint64)]),
+    "ss_lines": (c_uint32, [c_void_p, POINTER(LineState), c_uint32]),
+    "ss_set_priorities": (None, [c_void_p, c_uint32]),
+    "ss_waiting": (c_uint64, [c_void_p]),
+    "ss_settle": (c_uint64, [c_void_p, c_uint64, POINTER(POINTER(c_uint8)), POINTER(c_size_t)]),
     "ss_release": (None, [POINTER(c_uint8)]),
     "ss_attach_traced": (c_int, [c_void_p, c_void_p, c_char_p, c_char_p, c_size_t]),
     "ss_trace_packets": (None, [c_void_p, c_int]),

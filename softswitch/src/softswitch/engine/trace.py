@@ -112,6 +112,8 @@ class TraceReader:
             TraceKind.RECIRCULATE: self._recirculate,
             TraceKind.OUT: self._out,
             TraceKind.FAILED: self._failed,
+            TraceKind.QUEUED: self._queued,
+            TraceKind.DEQUEUED: self._dequeued,
             TraceKind.STATE: self._state,
             TraceKind.EXTRACT: self._extract,
             TraceKind.SELECT: self._select,
@@ -184,6 +186,19 @@ class TraceReader:
 
     def _failed(self, record: _Record) -> Iterator[Step]:
         yield Step("failed", "", "an assert failed: dropped")
+
+    def _queued(self, record: _Record) -> Iterator[Step]:
+        priority, before, full = record.words
+        what = f"queue {priority} of port {record.subject}"
+        if full:
+            yield Step("queue full", str(record.subject), f"{what} is full, with {before} packets: dropped")
+        else:
+            yield Step("queued", str(record.subject), f"into {what}, behind {before} packets")
+
+    def _dequeued(self, record: _Record) -> Iterator[Step]:
+        priority, behind, waited = record.words
+        detail = f"out of queue {priority} of port {record.subject} after {waited} µs, {behind} packets behind it"
+        yield Step("dequeued", str(record.subject), detail)
 
     def _state(self, record: _Record) -> Iterator[Step]:
         name = self._subjects.states[record.subject]

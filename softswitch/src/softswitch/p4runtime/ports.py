@@ -1,11 +1,12 @@
-"""Ports that are added and removed while a switch runs: a small gRPC service beside P4Runtime.
+"""Ports that are added, removed and set while a switch runs: a small gRPC service beside P4Runtime.
 
 P4Runtime has no ports, and BMv2's Thrift server is not here. Messages are `google.protobuf.Struct`, so that a client in
-any language needs nothing generated: `softswitch.v1.Ports/{List,Add,Remove}`.
+any language needs nothing generated: `softswitch.v1.Ports/{List,Add,Remove,Set}`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import ipaddress
 import logging
@@ -18,7 +19,9 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from softswitch.bmv2.v1model import MAX_PORT
+from softswitch.engine.abi import Direction
 from softswitch.engine.engine import Engine
+from softswitch.engine.shaping import Link, PortShaping, changed
 from softswitch.grpc_server import Service, Unary
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 
@@ -30,7 +33,7 @@ LOGGER = logging.getLogger("softswitch.ports")
 PACKAGE = "softswitch.v1"
 SERVICE = f"{PACKAGE}.Ports"
 
-_METHODS = ("List", "Add", "Remove")
+_METHODS = ("List", "Add", "Remove", "Set")
 
 _Json = dict[str, Any]
 
@@ -49,7 +52,8 @@ def service(engine: Engine) -> Service:
             for port, (interface, up) in sorted(engine.ports().items())
             if port in losses
         ]
-        return {"ports": ports}
+        shaping = [_shaping(port, found) for port, found in sorted(engine.shaping().items())]
+        return {"ports": ports, "shaping": shaping}
 
     def add(request: _Json) -> _Json:
         port, interface = _port(request), str(request["interface"])
@@ -76,7 +80,36 @@ def service(engine: Engine) -> Service:
         LOGGER.info("port %d is removed", port)
         return {}
 
-    handlers = (list_ports, add, remove)
+    def set_port(request: _Json) -> _Json:
+        port = _port(request)
+        direction = _DIRECTIONS.get(str(request.pop("direction", "out")))
+        seed = _whole(request, "seed")
+        priority, depth, pps = (_whole(request, name) for name in ("priority", "queue_depth", "queue_rate_pps"))
+        del request["port"]
+        if direction is None:
+            raise invalid(f"direction: expected {' or '.join(_DIRECTIONS)}")
+        if wrong := [name for name, value in request.items() if name not in _LINK or not isinstance(value, float)]:
+            raise invalid(f"{wrong[0]}: expected numbers for {', '.join((*_LINK, *_QUEUE))}")
+        if "rate_bps" in request:
+            request["rate_bps"] = _whole(request, "rate_bps")
+        asked = {"queue_depth": depth, "queue_rate_pps": pps, "seed": seed} | request
+        if all(value is None for value in asked.values()):
+            raise invalid(f"port {port}: nothing to set; there are {', '.join((*_LINK, *_QUEUE))}")
+        try:
+            link = changed(engine.link(port, direction), **request) if request or seed is not None else None
+            if depth is not None:
+                engine.set_queue_depth(port, depth, priority)
+            if pps is not None:
+                engine.set_queue_rate(port, pps, priority)
+            if link is not None:
+                engine.set_link(port, direction, link, seed)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        told = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)
+        LOGGER.info("port %d (%s) is set: %s", port, direction.name.lower(), told)
+        return {}
+
+    handlers = (list_ports, add, remove, set_port)
     return Service(SERVICE, {name: _handler(do) for name, do in zip(_METHODS, handlers, strict=True)})
 
 
@@ -86,6 +119,31 @@ def _port(request: _Json) -> int:
     if not isinstance(port, float) or not 0 <= port <= MAX_PORT or port % 1:
         raise invalid(f"{port!r} is not a port number in 0..{MAX_PORT}")
     return int(port)
+
+
+_LINK = tuple(field.name for field in dataclasses.fields(Link))
+_QUEUE = ("queue_depth", "queue_rate_pps", "priority", "seed")
+_DIRECTIONS = {direction.name.lower(): direction for direction in Direction}
+
+
+def _whole(request: _Json, name: str) -> int | None:
+    """Taken out of the request; None where it is not there."""
+    value = request.pop(name, None)
+    if value is None:
+        return None
+    if not isinstance(value, float) or not 0 <= value < 2**53 or value % 1:
+        raise invalid(f"{name}: {value!r} is not a whole number of 0 or more")
+    return int(value)
+
+
+def _shaping(port: int, shaping: PortShaping) -> _Json:
+    links = {
+        direction.name.lower(): dataclasses.asdict(state.link)
+        | {n: v for n, v in state._asdict().items() if n != "link"}
+        for direction, state in shaping.links.items()
+    }
+    queues = [queue._asdict() for queue in shaping.queues]
+    return {"port": port, "queued": shaping.queued, "queues": queues} | links
 
 
 def _handler(do: Callable[[_Json], _Json]) -> Unary:

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SS_ABI 2
+#define SS_ABI 3
 
 typedef unsigned __int128 u128;
 typedef __int128 i128;
@@ -125,6 +125,8 @@ struct ss_program {
     uint32_t n_counters;
     uint32_t n_meters;
     uint32_t n_registers;
+    uint32_t n_pointers;
+    const uint32_t *pointers; /* offsets in the PHV of what points into the packet */
     const struct ss_table_layout *tables;
     const struct ss_profile_layout *profiles;
     const struct ss_array_layout *counters;

@@ -26,11 +26,19 @@ enum {
     AHEAD = 8, /* frames whose headers are on their way into the cache */
     SEND_BATCH = 128,
     SEND_BUFFER = 8 << 20,
+    MOST_HELD_BACK = 2 * SS_HELD_BACK, /* with those that were on their way when the port had held back enough */
     SMALL = 256, /* up to this many bytes, copying a packet's parts together costs less than sending two */
+};
+
+struct frame {
+    struct frame *next;
+    size_t length;
+    uint8_t data[];
 };
 
 struct port {
     struct ss_port_io base;
+    struct frame *first, *last; /* held back */
     uint8_t *ring;
     uint32_t frame_bytes;
     uint32_t frames;
@@ -73,7 +81,8 @@ static int configure(struct port *p, int ifindex, uint32_t mtu)
         return -1;
     if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring))
         return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer))
+    /* Where tc slows the interface down, a socket's usual buffer says soon when that is so, and packets wait in the port's queue. */
+    if (!ss_holds_back(ifindex) && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer))
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     p->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (p->ring == MAP_FAILED) {
@@ -85,9 +94,40 @@ static int configure(struct port *p, int ifindex, uint32_t mtu)
     return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous);
 }
 
+static void let_go(struct port *p)
+{
+    struct frame *frame = p->first;
+    p->first = frame->next;
+    p->base.held_back--;
+    free(frame);
+}
+
+/* Copies what the interface does not take now; false when too much waits already. */
+static bool hold_back(struct port *p, const struct msghdr *message)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        length += message->msg_iov[i].iov_len;
+    struct frame *frame = p->base.held_back < MOST_HELD_BACK ? malloc(sizeof *frame + length) : NULL;
+    if (!frame)
+        return false;
+    *frame = (struct frame){NULL, length};
+    for (size_t i = 0, at = 0; i < message->msg_iovlen; at += message->msg_iov[i++].iov_len)
+        if (message->msg_iov[i].iov_len)
+            memcpy(frame->data + at, message->msg_iov[i].iov_base, message->msg_iov[i].iov_len);
+    if (p->base.held_back++)
+        p->last->next = frame;
+    else
+        p->first = frame;
+    p->last = frame;
+    return true;
+}
+
 static void port_close(struct ss_port_io *io)
 {
     struct port *p = (struct port *)io;
+    while (p->first)
+        let_go(p);
     if (p->ring)
         munmap(p->ring, RING_BYTES);
     close(p->base.fd);
@@ -193,16 +233,30 @@ static unsigned port_flush(struct ss_port_io *io)
 {
     struct port *p = (struct port *)io;
     unsigned sent = 0, lost = 0;
-    while (sent < p->queued) {
+    while (p->first) {
+        if (send(p->base.fd, p->first->data, p->first->length, MSG_DONTWAIT) < 0) {
+            if (errno == EAGAIN)
+                break;
+            if (errno == EINTR)
+                continue;
+            lost++;
+        }
+        let_go(p);
+    }
+    while (sent < p->queued && !p->first) {
         int n = sendmmsg(p->base.fd, p->messages + sent, p->queued - sent, MSG_DONTWAIT);
         if (n > 0) {
             sent += (unsigned)n;
+        } else if (errno == EAGAIN) {
+            break;
         } else if (errno != EINTR) {
             /* Full queue, packet beyond the MTU, interface down: this one is lost, the rest may go. */
             sent++;
             lost++;
         }
     }
+    for (; sent < p->queued; sent++)
+        lost += !hold_back(p, &p->messages[sent].msg_hdr);
     p->queued = 0;
     return lost;
 }

@@ -24,11 +24,13 @@ struct ss_engine *ss_create(uint32_t cpu_port, uint32_t drop_port)
     e->frozen_us = -1;
     e->io = &ss_af_packet;
     e->cpu_port = cpu_port;
+    e->priorities = 1;
     e->host.drop_port = drop_port;
     e->host.log = ss_log;
     e->host.now = host_now;
     e->host.random[1] = 1; /* xorshift needs a bit that is set */
     (void)!getrandom(e->host.random, sizeof *e->host.random, 0);
+    (void)!getrandom(&e->shaping_seed, sizeof e->shaping_seed, 0);
     pthread_mutex_init(&e->control, NULL);
     /* A caller that works while the packet thread would is not put off by what the packet thread may preempt. */
     pthread_mutexattr_t inheriting;
@@ -89,6 +91,7 @@ void ss_destroy(struct ss_engine *e)
     stop(e);
     while (e->n_attached)
         ss_port_detach(e, e->attached[0]->number);
+    ss_shaping_free(e);
     ss_discard(e->loaded);
     for (size_t i = 0; i < sizeof e->multicast / sizeof *e->multicast; i++)
         free(e->multicast[i]);
@@ -121,7 +124,11 @@ struct freeze {
     int64_t us;
 };
 
-static void do_freeze(struct ss_engine *e, struct ss_command *c) { e->frozen_us = ((struct freeze *)c)->us; }
+static void do_freeze(struct ss_engine *e, struct ss_command *c) 
+{
+    e->frozen_us = ((struct freeze *)c)->us;
+    e->frozen_ns = 0;
+}
 
 void ss_freeze_clock(struct ss_engine *e, int64_t us)
 {
@@ -142,6 +149,7 @@ static void do_seed(struct ss_engine *e, struct ss_command *c)
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     e->host.random[0] = z ^ (z >> 31);
     e->host.random[1] = 1;
+    e->shaping_seed = ((struct seeding *)c)->seed;
 }
 
 /* The same seed gives the same random numbers. */
@@ -274,7 +282,7 @@ static void do_inject(struct ss_engine *e, struct ss_command *c)
         *i->trace = e->trace;
         e->trace = (struct ss_trace){0};
     } else {
-        ss_switch_packet(e, i->port, i->data, i->length);
+        ss_packet_arrives(e, i->port, i->data, i->length);
     }
     e->capture = NULL;
     ss_flush(e);

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 
 #include "packet_io.h"
+#include "queue.h"
 #include "table.h"
 #include "trace.h"
 
@@ -105,6 +106,7 @@ struct ss_port {
     bool up;
     struct ss_port_io *io; /* NULL while the interface is gone */
     const char *record; /* folder of its capture files, or NULL */
+    uint32_t held_back; /* as its line was told */
     bool recorded; /* before: when the interface comes back, the files go on */
     uint64_t cut, unsent;
 };
@@ -127,6 +129,7 @@ struct ss_engine {
     uint32_t cpu_port;
     uint64_t started_ns;
     int64_t frozen_us; /* -1: the clock runs */
+    uint32_t frozen_ns; /* beyond those microseconds, while it stands where a packet leaves */
     uint64_t arrived_us; /* when the packet that is switched came in */
     const struct ss_io *io; /* of ports that are attached from now on */
     bool busy_poll; /* the packet thread never sleeps */
@@ -143,6 +146,11 @@ struct ss_engine {
     uint32_t clones_first, clones_waiting;
     uint32_t recirculating_first, recirculating_waiting;
     uint32_t passes;
+    struct ss_packet packet; /* the one under way, as it came in */
+
+    uint32_t priorities; /* queues of each port; a packet that asks for another is dropped */
+    struct ss_shaping *shaping; /* NULL: nothing is queued, delayed or lost */
+    uint64_t shaping_seed;
 
     struct ss_port *ports[SS_MAX_PORTS];
     struct ss_port *attached[SS_MAX_PORTS / 64]; /* in use, densely */
@@ -156,17 +164,24 @@ struct ss_engine {
     bool running;
     int wake_fd;
     struct ss_command *command; /* atomic: what the packet thread shall do next */
+    uint64_t sleeps_until_ns; /* of the engine's clock; under `work` */
     bool stop;
 };
 
 /* switch.c: one packet to completion */
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
+void ss_packet_arrives(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 void ss_flush(struct ss_engine *e);
 uint64_t ss_now_us(const struct ss_engine *e);
+uint64_t ss_now_ns(const struct ss_engine *e);
+void ss_emit(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length);
+void ss_dequeued(struct ss_engine *e, struct ss_held *held);
 
 /* switch_traced.c */
 void ss_switch_traced(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
 bool ss_tell_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length);
+void ss_dequeued_traced(struct ss_engine *e, struct ss_held *held);
+bool ss_tell_dequeued(struct ss_engine *e, struct ss_held *held);
 
 /* loop.c: the packet thread, and what others ask of it */
 void *ss_loop(void *engine);

@@ -3,8 +3,12 @@
 #ifndef SOFTSWITCH_PACKET_IO_H
 #define SOFTSWITCH_PACKET_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* A port that holds back so many packets should be given no more; BMv2's output buffer has as much room. */
+enum { SS_HELD_BACK = 128 };
 
 struct ss_received {
     const uint8_t *data; /* stays readable until `release` */
@@ -14,6 +18,7 @@ struct ss_received {
 struct ss_port_io {
     const struct ss_io *io;
     int fd; /* readable when packets wait */
+    uint32_t held_back; /* after a flush: packets that the interface has not taken; they wait until `fd` is writable */
 };
 
 struct ss_io {
@@ -26,11 +31,14 @@ struct ss_io {
     void (*release)(struct ss_port_io *port);
     /* Queues one packet of two parts; both stay untouched until `flush`. Returns 0 when the queue is full. */
     int (*send)(struct ss_port_io *port, const uint8_t *head, size_t head_length, const uint8_t *tail, size_t tail_length);
-    /* Sends what is queued; returns how many packets the kernel did not take. */
+    /* Sends what is queued; returns how many packets are lost. */
     unsigned (*flush)(struct ss_port_io *port);
 };
 
 extern const struct ss_io ss_af_packet, ss_af_xdp;
+
+/* qdisc.c */
+bool ss_holds_back(int ifindex);
 
 /* record.c */
 struct ss_port_io *ss_record(struct ss_port_io *inner, const char *folder, const char *interface, int again);

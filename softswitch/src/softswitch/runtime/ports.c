@@ -95,6 +95,8 @@ int ss_port_detach(struct ss_engine *e, uint32_t number)
         if (e->attached[i] == port)
             e->attached[i] = e->attached[--e->n_attached];
     e->ports[number] = NULL;
+    if (port->held_back)
+        ss_port_holds_back(e, number, 0);
     set_up(e, port, false);
     if (port->io)
         port->io->io->close(port->io);
@@ -107,6 +109,9 @@ static void vanish(struct ss_engine *e, struct ss_port *port)
     if (port->io)
         port->io->io->close(port->io);
     port->io = NULL;
+    port->unsent += port->held_back;
+    if (port->held_back)
+        ss_port_holds_back(e, port->number, port->held_back = 0);
     set_up(e, port, false);
 }
 

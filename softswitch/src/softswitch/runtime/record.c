@@ -102,7 +102,9 @@ static unsigned recorder_flush(struct ss_port_io *io)
 {
     struct recorder *r = (struct recorder *)io;
     fflush(r->out);
-    return r->inner->io->flush(r->inner);
+    unsigned lost = r->inner->io->flush(r->inner);
+    r->base.held_back = r->inner->held_back;
+    return lost;
 }
 
 static const struct ss_io recording = {

@@ -41,6 +41,8 @@ static void do_exchange(struct ss_engine *e, struct ss_command *command)
 {
     struct exchange *x = (struct exchange *)command;
     struct ss_loaded *old = e->loaded;
+    /* What waits for its egress has the layout of the program before. */
+    ss_queues_empty(e);
     ss_flush(e);
     for (uint32_t i = 0; old && i < x->n; i++)
         carry(&old->state, &x->loaded->state, &x->carries[i], x->actions);

@@ -7,28 +7,35 @@
 
 #include "engine.h"
 
-/* simple_switch without --priority-queues has one queue a port and drops what asks for another. */
-enum { QUEUES = 1 };
-
 static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port);
 
 #ifndef SS_TRACED
-uint64_t ss_now_us(const struct ss_engine *e)
+static uint64_t elapsed_ns(const struct ss_engine *e)
 {
-    if (e->frozen_us >= 0)
-        return (uint64_t)e->frozen_us;
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (((uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - e->started_ns) / 1000) & SS_CLOCK_MASK;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - e->started_ns;
+}
+
+uint64_t ss_now_us(const struct ss_engine *e)
+{
+    return e->frozen_us >= 0 ? (uint64_t)e->frozen_us : (elapsed_ns(e) / 1000) & SS_CLOCK_MASK;
+}
+
+uint64_t ss_now_ns(const struct ss_engine *e)
+{
+    return e->frozen_us >= 0 ? (uint64_t)e->frozen_us * 1000 + e->frozen_ns : elapsed_ns(e);
 }
 #endif
 
 /* Writes to the packet's trace, in switch_traced.c, which is this file once more. */
 #ifdef SS_TRACED
+#define LEAVE_QUEUE ss_dequeued_traced
 #define NOTE(e, kind, subject, ...)                                                                                                \
     ss_trace_words(&(e)->host, kind, subject, (const uint64_t[]){__VA_ARGS__},                                                     \
                    sizeof(const uint64_t[]){__VA_ARGS__} / sizeof(uint64_t))
 #else
+#define LEAVE_QUEUE ss_dequeued
 #define NOTE(...) ((void)0)
 #endif
 
@@ -76,13 +83,19 @@ void ss_flush(struct ss_engine *e)
 {
     for (uint32_t i = 0; i < e->n_attached; i++) {
         struct ss_port *port = e->attached[i];
-        if (port->io)
-            port->unsent += port->io->io->flush(port->io);
+        if (!port->io)
+            continue;
+        port->unsent += port->io->io->flush(port->io);
+        if (__builtin_expect(port->io->held_back | port->held_back, 0))
+            ss_port_holds_back(e, port->number, port->held_back = port->io->held_back);
     }
     e->heads_used = 0;
+    if (__builtin_expect(e->shaping != NULL, 0))
+        ss_shaping_flushed(e->shaping);
 }
 #endif
 
+#ifndef SS_TRACED
 static void capture(struct ss_capture *c, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
 {
     uint32_t prefix[2] = {port, head_length + tail_length};
@@ -101,9 +114,9 @@ static void capture(struct ss_capture *c, uint32_t port, const uint8_t *head, ui
     c->length = need;
 }
 
-static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
+/* Out of the switch, and off any link of the port. */
+void ss_emit(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
 {
-    NOTE(e, SS_TRACE_OUT, port, head_length + tail_length, tail_length);
     if (e->capture) {
         capture(e->capture, port, head, head_length, tail, tail_length);
         return;
@@ -120,6 +133,17 @@ static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint3
         if (!out->io->io->send(out->io, head, head_length, tail, tail_length))
             out->unsent++;
     }
+}
+#endif
+
+static void leave(struct ss_engine *e, uint32_t port, const uint8_t *head, uint32_t head_length, const uint8_t *tail, uint32_t tail_length)
+{
+    NOTE(e, SS_TRACE_OUT, port, head_length + tail_length, tail_length);
+    struct ss_line *line = __builtin_expect(e->shaping != NULL, 0) ? ss_line_at(e->shaping, port) : NULL;
+    if (line && line->links[SS_OUT].on)
+        ss_link_put(e, line, SS_OUT, head, head_length, tail, tail_length);
+    else
+        ss_emit(e, port, head, head_length, tail, tail_length);
     e->heads_used++;
 }
 
@@ -152,11 +176,18 @@ static void recirculate(struct ss_engine *e, const struct ss_phv *phv, const uin
 
 static void enqueue(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
 {
-    if (phv->std.priority >= QUEUES) {
+    if (phv->std.priority >= e->priorities) {
         ss_log(&e->host, SS_ERROR, "priority %u out of range, packet dropped", phv->std.priority);
         return;
     }
-    egress(e, phv, port);
+    struct ss_line *line = __builtin_expect(e->shaping != NULL, 0) ? ss_line_at(e->shaping, port) : NULL;
+    if (!line || !line->queued) {
+        egress(e, phv, port);
+        return;
+    }
+    bool room = ss_queue_put(e, line, phv);
+    NOTE(e, SS_TRACE_QUEUED, port, phv->std.priority, phv->std.enq_qdepth, !room);
+    (void)room;
 }
 
 static void replicate(struct ss_engine *e, const struct ss_phv *phv, const struct ss_group_list *group)
@@ -227,14 +258,9 @@ static void learn(struct ss_engine *e, const struct ss_phv *phv)
     ss_events_put(&e->events, SS_EVENT_DIGEST, phv->learn_list, n, values, n * sizeof *values, NULL, 0);
 }
 
-static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
+static void pipeline(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
 {
     const struct ss_program *p = e->loaded->program;
-    if (p->egress_clock) {
-        phv->std.egress_global_timestamp = ss_now_us(e);
-        phv->std.enq_timestamp = (uint32_t)phv->std.egress_global_timestamp;
-    }
-    phv->std.enq_qdepth = phv->std.deq_qdepth = phv->std.deq_timedelta = 0;
     phv->std.egress_port = port;
     /* BMv2 stores drop port + 1 in the nine bits of egress_spec, so that nothing is dropped unasked. */
     phv->std.egress_spec = (e->host.drop_port + 1) & 0x1ff;
@@ -268,10 +294,22 @@ static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
     leave(e, port, head, head_length, phv->payload, tail_length);
 }
 
+/* Of a packet that waits for nothing. */
+static void egress(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
+{
+    if (e->loaded->program->egress_clock) {
+        phv->std.egress_global_timestamp = ss_now_us(e);
+        phv->std.enq_timestamp = (uint32_t)phv->std.egress_global_timestamp;
+    }
+    phv->std.enq_qdepth = phv->std.deq_qdepth = phv->std.deq_timedelta = 0;
+    pipeline(e, phv, port);
+}
+
 /* Everything from the parser on. `phv` has its metadata set. */
 static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, const uint8_t *data, uint32_t length)
 {
     const struct ss_program *p = e->loaded->program;
+    e->packet = (struct ss_packet){data, length, port};
     for (;;) {
         NOTE(e, SS_TRACE_PASS, phv->std.instance_type, 0);
         p->parse(&e->loaded->state, phv, data, length);
@@ -317,14 +355,9 @@ static void ingress(struct ss_engine *e, struct ss_phv *phv, uint32_t port, cons
     enqueue(e, phv, phv->std.egress_spec);
 }
 
-static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+/* What a packet has set off goes through too: its clones of egress, and what is recirculated. */
+static void finish(struct ss_engine *e, uint32_t port)
 {
-    struct ss_phv *phv = phv_at(e, SS_PHV_FIRST);
-    begin(e, phv, length, length);
-    phv->std.ingress_port = port;
-    phv->std.ingress_global_timestamp = e->arrived_us;
-    e->passes = 0;
-    ingress(e, phv, port, data, length);
     run_clones(e);
     while (e->recirculating_waiting) {
         uint8_t *at = e->loaded->recirculating + e->recirculating_first * e->loaded->recirculating_stride;
@@ -338,13 +371,50 @@ static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_
     }
 }
 
+static void run(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    struct ss_phv *phv = phv_at(e, SS_PHV_FIRST);
+    begin(e, phv, length, length);
+    phv->std.ingress_port = port;
+    phv->std.ingress_global_timestamp = e->arrived_us;
+    e->passes = 0;
+    ingress(e, phv, port, data, length);
+    finish(e, port);
+}
+
+/* A packet leaves its queue. */
+void LEAVE_QUEUE(struct ss_engine *e, struct ss_held *held)
+{
+    struct ss_phv *phv = (struct ss_phv *)(void *)held->data;
+    uint64_t now = ss_now_us(e);
+    e->packet = held->packet;
+    e->passes = held->passes;
+    phv->std.egress_global_timestamp = now;
+    phv->std.deq_timedelta = (uint32_t)now - phv->std.enq_timestamp;
+    phv->std.deq_qdepth = held->depth;
+    NOTE(e, SS_TRACE_DEQUEUED, held->port, held->priority, held->depth, now - held->enqueued_us);
+    pipeline(e, phv, held->port);
+    finish(e, held->packet.port);
+}
+
 #ifndef SS_TRACED
 void ss_switch_packet(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
 {
     if (!e->loaded)
         return;
-    if (__builtin_expect(e->trace_packets, 0) && ss_tell_packet(e, port, data, length))
-        return;
-    run(e, port, data, length);
+    if (__builtin_expect(!e->trace_packets, 1) || !ss_tell_packet(e, port, data, length))
+        run(e, port, data, length);
+    if (__builtin_expect(e->shaping != NULL, 0))
+        ss_shaping_pass(e);
+}
+
+/* At the end of any link of the port. */
+void ss_packet_arrives(struct ss_engine *e, uint32_t port, const uint8_t *data, uint32_t length)
+{
+    struct ss_line *line = __builtin_expect(e->shaping != NULL, 0) ? ss_line_at(e->shaping, port) : NULL;
+    if (line && line->links[SS_IN].on)
+        ss_link_put(e, line, SS_IN, data, length, NULL, 0);
+    else
+        ss_switch_packet(e, port, data, length);
 }
 #endif

@@ -23,6 +23,8 @@ enum ss_trace_kind {
     SS_TRACE_RECIRCULATE,
     SS_TRACE_OUT, /* subject port; length, payload's length in it, bytes cut off */
     SS_TRACE_FAILED, /* an assert failed */
+    SS_TRACE_QUEUED, /* subject port; priority, packets before it, 1 if the queue was full */
+    SS_TRACE_DEQUEUED, /* subject port; priority, packets behind it, µs that it waited */
     /* of the program; subjects are numbers of softswitch/codegen/tracing.py */
     SS_TRACE_STATE,
     SS_TRACE_EXTRACT, /* index in a stack, length, the bytes */
