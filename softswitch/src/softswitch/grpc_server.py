@@ -41,6 +41,10 @@ Responses = Callable[[bytes, "Context"], Awaitable[None]]
 Stream = Callable[["Context"], Awaitable[None]]
 
 
+MAX_SENTENCE = 2000
+"""Characters of an error's sentence; what a client sent may be quoted in it."""
+
+
 class CallFailed(Exception):
     """The end of a call by another status than OK: a canonical code and one sentence.
 
@@ -48,6 +52,8 @@ class CallFailed(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, details: bytes | None = None) -> None:
+        if len(message) > MAX_SENTENCE:
+            message = message[: MAX_SENTENCE - 1] + "…"
         super().__init__(message)
         self.code = code
         self.message = message

@@ -38,7 +38,7 @@ def read(
             selected.append(_select(pipeline, request))
             errors.append(None)
         except P4RuntimeError as error:
-            errors.append(error)
+            errors.append(error.as_result())
     return _responses(entity for entities in selected for entity in entities), errors
 
 

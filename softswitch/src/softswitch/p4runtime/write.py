@@ -54,7 +54,7 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
         try:
             staged[place] = _stage(pipeline, update)
         except P4RuntimeError as error:
-            errors[place] = error
+            errors[place] = error.as_result()
             if whole:
                 break
     if whole and any(errors):
