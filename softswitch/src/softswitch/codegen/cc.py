@@ -62,7 +62,7 @@ class Compiler:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def _run(self, command: list[str]) -> tuple[int, str]:
-        """Run a compiler, with what it starts in a group of its own. Returns its exit code and what it complained of."""
+        """Run a compiler, with what it starts in a group of its own. Returns its exit code and what it says."""
         with self._lock:
             if self._stopped:
                 raise CompilerMissing("no program is compiled any more: the switch is stopping")

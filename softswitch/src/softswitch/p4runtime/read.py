@@ -16,11 +16,13 @@ from softswitch.p4runtime.entities import (
     tables,
     value_sets,
 )
+from softswitch.p4runtime.entities.cells import Allowance
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""A response message is closed once it holds this much, well below gRPC's usual limit of 4 MB."""
+MAX_MESSAGE_BYTES = 1 << 18
+"""A response message is closed once it holds this much: well below gRPC's usual limit of 4 MB, and made in a time that
+others can wait."""
 
 
 def read(
@@ -33,8 +35,10 @@ def read(
     """
     selected: list[Iterable[p4r.Entity]] = []
     errors: list[P4RuntimeError | None] = []
+    allowance = Allowance(pipeline.schema)
     for request in requests:
         try:
+            allowance.take(request)
             selected.append(_select(pipeline, request))
             errors.append(None)
         except P4RuntimeError as error:

@@ -48,9 +48,9 @@ class P4RuntimeServer:
         self.device = device
         self._streams = Streams(self.device)
         self._server = GrpcServer((self._service(), port_service.service(device.engine)))
-        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another, nor
-        # for a program that is compiled. What watches ports or the time is not looked at meanwhile, but once when they
-        # are done.
+        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another,
+        # nor while a program is compiled. What watches ports or the time is not looked at meanwhile, but once when
+        # they are done.
         self._pushes = asyncio.Lock()
         self._gate = Gate()
         self._lost = device.engine.lost_events

@@ -43,9 +43,7 @@ class Session:
     """One open stream. Once a message was lost, all that come are, until half of the room is free again; then the
     controller is told how many they were, in a StreamError that stands where they would have stood."""
 
-    def __init__(
-        self, room: Room | None = None, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES
-    ) -> None:
+    def __init__(self, room: Room | None = None, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self.role = p4r.Role()
         self.over = asyncio.Event()
         """Nothing that is still read from it counts, and nothing more is sent."""
