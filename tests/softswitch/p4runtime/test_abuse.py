@@ -17,15 +17,15 @@ import pytest
 from finsy.proto import p4r, rpc_code, rpc_status
 from softswitch.engine.engine import Engine
 from softswitch.engine.events import DigestEvent
-from softswitch.p4runtime import arbitration, server, write
+from softswitch.p4runtime import allowance, arbitration, server, write
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.entities import cells, digests
+from softswitch.p4runtime.entities import digests
 from softswitch.p4runtime.entities.digests import DigestConfig, DigestLists
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.session import Loss, Room, Session
 
-from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
+from tests.softswitch.p4runtime.client import PROGRAMS, TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
     counter_cell,
     delete,
@@ -217,7 +217,7 @@ def test_wildcards_over_large_arrays_say_what_to_ask_instead(client: Client, lar
 def test_wildcards_of_one_call_are_counted_together(
     client: Client, primary: Stream, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "MAX_CELLS", 20)
+    monkeypatch.setattr(allowance, "MAX_CELLS", 20)
     of_register, of_counter = register_cell(names, "wide_register", None), counter_cell(names, None)
     assert len(client.read(of_register)) == 16 and len(client.read(of_counter)) == 8
     with pytest.raises(BatchError) as caught:
@@ -226,6 +226,33 @@ def test_wildcards_of_one_call_are_counted_together(
     with pytest.raises(BatchError) as caught:
         client.read(p4r.Entity(register_entry=p4r.RegisterEntry()), of_register)
     assert caught.value.codes == [rpc_code.OK, rpc_code.RESOURCE_EXHAUSTED]
+
+
+def test_entries_that_a_call_means_are_counted_together(
+    client: Client, primary: Stream, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [exact_entry(names, tag, port=3) for tag in range(4)]
+    client.write(*map(insert, entries))
+    monkeypatch.setattr(allowance, "MAX_ENTRIES", 9)
+    wildcard = p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"]))
+    counted = p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(table_entry=wildcard.table_entry))
+    answer = client.read(wildcard, counted, entries[0])
+    assert answer[:4] == entries and len(answer) == 9
+    with pytest.raises(BatchError) as caught:
+        client.read(wildcard, counted, wildcard, entries[0])
+    assert caught.value.codes == [rpc_code.OK, rpc_code.OK, rpc_code.RESOURCE_EXHAUSTED, rpc_code.OK]
+
+
+def test_long_reads_are_answered_piece_by_piece(client: Client, primary: Stream, names: Names) -> None:
+    entry = exact_entry(names, 1, port=3)
+    client.write(insert(entry))
+    unknown = exact_entry(names, 0x10000, port=3)
+    answer: list[p4r.Entity] = []
+    with pytest.raises(BatchError) as caught:
+        for response in client.read_messages(*[entry, unknown] * 1500):
+            answer += response.entities
+    assert answer == [entry] * 1500
+    assert caught.value.codes == [rpc_code.OK, rpc_code.INVALID_ARGUMENT] * 1500
 
 
 def test_events_are_taken_piece_by_piece(device: Device) -> None:
@@ -340,3 +367,16 @@ def test_what_waits_for_all_controllers_is_bounded() -> None:
     other.end()
     third.end()
     assert room.left == 1000
+
+
+def test_log_lines_that_are_left_out_are_counted(program_cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Engine(cache_dir=program_cache) as engine:
+        engine.load((PROGRAMS / "unions.json").read_text())
+        with caplog.at_level(logging.INFO, logger="softswitch.dataplane"):
+            for second, packets in ((1, 60), (2, 1)):
+                engine.freeze_clock(second * 10**6)
+                for _ in range(packets):
+                    engine.process(1, bytes([3, 7, 0]))
+            engine.read_events()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["sending 3"] * 50 + ["10 lines were left out: at most 50 are written in a second", "sending 3"]

@@ -54,6 +54,7 @@ class LostEvents(NamedTuple):
     packet_ins: int
     digests: int
     ports: int
+    log_lines: int
 
 
 Event = DigestEvent | PacketInEvent | PortEvent
@@ -113,7 +114,7 @@ class EventReader:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the switch is closed")
-            kinds = (abi.Event.PACKET_IN, abi.Event.DIGEST, abi.Event.PORT)
+            kinds = (abi.Event.PACKET_IN, abi.Event.DIGEST, abi.Event.PORT, abi.Event.LOG)
             return LostEvents(*(int(self._native.ss_dropped_events(self._switch, kind)) for kind in kinds))
 
     def _event(self, kind: abi.Event, a: int, b: int, body: bytes) -> Event | None:

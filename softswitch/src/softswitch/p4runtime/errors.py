@@ -103,13 +103,6 @@ def _packed(error: p4r.Error) -> bytes:
 _SUCCESS = _packed(p4r.Error())
 
 
-def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
-    """The end of a batch with these results, of which one at least is an error."""
-    result = BatchResult()
-    result.add(errors)
-    return result.failure(message)
-
-
 def stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
     """The message for a stream that goes on; `details` names the message that was refused, if one was."""
     details.canonical_code = number(error.code)

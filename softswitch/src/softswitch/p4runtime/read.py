@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from finsy.proto import p4r
 
+from softswitch.p4runtime.allowance import Allowance
 from softswitch.p4runtime.entities import (
     counters,
     digests,
@@ -16,7 +17,6 @@ from softswitch.p4runtime.entities import (
     tables,
     value_sets,
 )
-from softswitch.p4runtime.entities.cells import Allowance
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 
@@ -35,10 +35,11 @@ def read(
     """
     selected: list[Iterable[p4r.Entity]] = []
     errors: list[P4RuntimeError | None] = []
-    allowance = Allowance(pipeline.schema)
+    allowance = Allowance(pipeline)
     for request in requests:
         try:
-            allowance.take(request)
+            allowance.cells(request)
+            allowance.entries(request)
             selected.append(_select(pipeline, request))
             errors.append(None)
         except P4RuntimeError as error:

@@ -19,7 +19,7 @@ from softswitch.grpc_server import GrpcServer, Service, Unary
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
 from softswitch.p4runtime.device import Device, Verified
-from softswitch.p4runtime.errors import BatchResult, P4RuntimeError, batch_failure, invalid
+from softswitch.p4runtime.errors import BatchResult, P4RuntimeError, invalid
 from softswitch.p4runtime.gate import Gate
 from softswitch.p4runtime.session import Session
 from softswitch.p4runtime.streams import Streams, decode_election_id, role_name
@@ -168,15 +168,20 @@ class P4RuntimeServer:
                 break
 
     async def _read(self, data: bytes, context: Context) -> None:
-        """Answer a batch of queries."""
+        """Answer a batch of queries, a long one piece by piece."""
         request = _parse(p4r.ReadRequest, data)
         self.device.arbitration.check_device(request.device_id)
-        async with self._gate.shared():
-            responses, errors = self.device.read(request.entities)
-        for response in responses:
-            await context.write(response.SerializeToString())
-        if any(errors):
-            raise batch_failure("read failure", errors)
+        result = BatchResult()
+        for first in range(0, len(request.entities) or 1, STRETCH):
+            if first:
+                await asyncio.sleep(0)
+            async with self._gate.shared():
+                responses, errors = self.device.read(request.entities[first : first + STRETCH])
+            result.add(errors)
+            for response in responses:
+                await context.write(response.SerializeToString())
+        if result.failed:
+            raise result.failure("read failure")
 
     async def _set_pipeline(self, data: bytes, _: Context) -> bytes:
         """Verify, save or commit a pipeline."""

@@ -72,6 +72,8 @@ class Streams:
 
     def lost(self, lost: LostEvents) -> None:
         """Tell the controllers what was lost because events came faster than they were taken from the data plane."""
+        if lost.log_lines:
+            LOGGER.warning("%d lines of the program's log were lost: too many at once", lost.log_lines)
         for kind, count in ((Loss.PACKET_IN, lost.packet_ins), (Loss.DIGEST, lost.digests)):
             if count:
                 LOGGER.warning("%d %s were lost: too many at once", count, kind.value)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
 from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
-from softswitch.p4runtime.schema import Schema
-
-MAX_CELLS = 1 << 20
-"""That one Read, or one batch of updates, may mean; a wildcard means all cells of an array."""
 
 
 class Array(Protocol):
@@ -55,45 +51,6 @@ def cells(what: str, size: int, message: Message) -> range:
     if index >= size:
         raise P4RuntimeError(StatusCode.OUT_OF_RANGE, f"{what}: index {index} is not below its size {size}")
     return range(index, index + 1)
-
-
-class Allowance:
-    """How many cells one call may mean."""
-
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._left = MAX_CELLS
-
-    def take(self, entity: p4r.Entity) -> None:
-        """Count the cells that an entity of the call means. Raises RESOURCE_EXHAUSTED."""
-        found = _arrays(self._schema, entity)
-        if found is None:
-            return
-        message, arrays = found
-        wanted = 1 if message.HasField("index") else sum(array.size for array in arrays)
-        if wanted > self._left:
-            what = " and ".join(f"{array.name!r}" for array in arrays)
-            raise P4RuntimeError(
-                StatusCode.RESOURCE_EXHAUSTED,
-                f"{what}: {wanted} cells, and one call may mean {MAX_CELLS} in all: name single cells by their index",
-            )
-        self._left -= wanted
-
-
-def _arrays(schema: Schema, entity: p4r.Entity) -> tuple[Message, Sequence[Array]] | None:
-    """An entity that means cells, and of which arrays it may mean some."""
-    message: Message
-    known: Mapping[int, Array]
-    match entity.WhichOneof("entity"):
-        case "counter_entry":
-            message, known, identifier = entity.counter_entry, schema.counters, entity.counter_entry.counter_id
-        case "meter_entry":
-            message, known, identifier = entity.meter_entry, schema.meters, entity.meter_entry.meter_id
-        case "register_entry":
-            message, known, identifier = entity.register_entry, schema.registers, entity.register_entry.register_id
-        case _:
-            return None
-    return message, [array for number, array in known.items() if identifier in (0, number)]
 
 
 def select_cells(
