@@ -92,13 +92,16 @@ class Service:
             try:
                 return await handler(request, context)
             except CallFailed as error:
-                metadata = () if error.details is None else ((STATUS_DETAILS_KEY, error.details),)
-                await context.abort(error.code, error.message, metadata)
+                code, message, details = error.code, error.message, error.details
             except Exception as error:
                 if context.done():
                     raise  # nobody is left to be told, and grpc knows
                 LOGGER.error("%s of %s failed", method, self.name, exc_info=error)
-                await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                code, message, details = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}", None
+            # grpc keeps what `abort` raises, and with it this frame, until the garbage is collected: it must refer neither
+            # to the request nor to the error, whose frames have all that the call was about
+            del request
+            return await context.abort(code, message, () if details is None else ((STATUS_DETAILS_KEY, details),))
 
         return handle
 

@@ -25,6 +25,7 @@ from softswitch.p4runtime.entities.digests import DigestConfig, DigestLists
 from softswitch.p4runtime.errors import P4RuntimeError
 from softswitch.p4runtime.session import Loss, Room, Session
 
+from tests.patience import until
 from tests.softswitch.p4runtime.client import PROGRAMS, TIMEOUT, BatchError, Client, Names, Stream, uint128
 from tests.softswitch.p4runtime.entities import (
     counter_cell,
@@ -149,6 +150,36 @@ def test_long_batches_are_rolled_back_too(client: Client, primary: Stream, names
     assert client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["lpm_table"]))) == []
     client.write(*updates[:-1], atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)
     assert client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["lpm_table"]))) == [entry]
+
+
+def test_batches_that_others_wait_for_are_bounded(
+    client: Client, primary: Stream, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_WHOLE", 1500)
+    entry = lpm_entry(names, 0xAB00, 8, port=4)
+    updates = [insert(entry), delete(entry)] * 800
+    for atomicity in (p4r.WriteRequest.ROLLBACK_ON_ERROR, p4r.WriteRequest.DATAPLANE_ATOMIC):
+        with pytest.raises(grpc.RpcError) as caught:
+            client.write(*updates, atomicity=atomicity)
+        assert caught.value.code() is EXHAUSTED
+        assert "at most 1500 updates" in str(caught.value.details())
+        client.write(*updates[:1500], atomicity=atomicity)
+    client.write(*updates)
+
+
+def test_refused_calls_are_forgotten(client: Client, primary: Stream, names: Names) -> None:
+    """Until the garbage is collected, which is seldom, they would hold on to the requests."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            with pytest.raises(BatchError):
+                client.write(*refused(names, 10))
+            with pytest.raises(grpc.RpcError):
+                client.write(election_id=3)
+        until(lambda: not [o for o in gc.get_objects() if isinstance(o, P4RuntimeError)], "the end of the errors")
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("octets", [b"\xff", b"\x80", b"\x18\xff"])

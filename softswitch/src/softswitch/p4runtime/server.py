@@ -35,6 +35,9 @@ STOP_GRACE = 0.5
 STRETCH = 1000
 """Updates of a batch that are done at a stretch, and events of the data plane that are passed on at one."""
 
+MAX_WHOLE = 1 << 17
+"""Updates of a batch that is done wholly or not at all: reads and writes wait for it."""
+
 MAX_STREAMS = 1024
 """Open at a time, of controllers that have arbitrated or not."""
 
@@ -148,6 +151,11 @@ class P4RuntimeServer:
             async with self._gate.shared():
                 self._check_write(request)
                 await self._write_pieces(request, result)
+        elif len(request.updates) > MAX_WHOLE:
+            sentence = (
+                f"a batch done wholly or not at all has at most {MAX_WHOLE} updates: split it, or CONTINUE_ON_ERROR"
+            )
+            raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, sentence)
         else:
             async with self._changing_pipeline(request):
                 result.add(await asyncio.to_thread(self.device.write, request.updates, request.atomicity, data))
