@@ -98,8 +98,8 @@ class Service:
                     raise  # nobody is left to be told, and grpc knows
                 LOGGER.error("%s of %s failed", method, self.name, exc_info=error)
                 code, message, details = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}", None
-            # grpc keeps what `abort` raises, and with it this frame, until the garbage is collected: it must refer neither
-            # to the request nor to the error, whose frames have all that the call was about
+            # grpc keeps what `abort` raises, and with it this frame, until the garbage is collected: it must refer to
+            # neither the request nor the error, whose frames have all that the call was about
             del request
             return await context.abort(code, message, () if details is None else ((STATUS_DETAILS_KEY, details),))
 
