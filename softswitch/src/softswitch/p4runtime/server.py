@@ -35,7 +35,7 @@ STOP_GRACE = 0.5
 STRETCH = 1000
 """Updates of a batch that are done at a stretch, and events of the data plane that are passed on at one."""
 
-MAX_WHOLE = 1 << 17
+MAX_WHOLE = 1 << 15
 """Updates of a batch that is done wholly or not at all: reads and writes wait for it."""
 
 MAX_STREAMS = 1024
