@@ -88,13 +88,14 @@ else
 endif
 
 .PHONY: fuzz
-fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged and forged frames and hostile datagrams, ten thousand hostile connections, damaged requests and documents, programs at random
+fuzz: setup ## the state machine for MINUTES=10 on each target, a million damaged and forged frames and hostile datagrams, ten thousand hostile connections, damaged requests and documents, programs at random, what abuse of the control plane costs others
 	@$(SUDO) MINUTES=$(or $(MINUTES),10) REQUESTS=1000 DOCUMENTS=20000 FRAMES=1000000 FORGERIES=1000000 INTRUDERS=1000000 FLOOD=1310720 HOSTILE=1000000 CONNECTIONS=1000 \
 	  $(PYTHON) -m pytest tests/model tests/fuzz tests/controller_app/test_api_fuzz.py \
 	  tests/faults/test_udp_hostile.py tests/faults/test_http_hostile.py \
 	  tests/packet/test_forged.py tests/packet/test_intruders.py tests/packet/test_flood_store.py \
 	  tests/softswitch/native/test_generated.py tests/softswitch/native/test_damaged_json.py \
 	  tests/softswitch/native/test_sanitized.py tests/softswitch/p4runtime/test_damaged.py $(ARGS)
+	@$(PYTHON) -m tests.softswitch.abuse
 
 .PHONY: mutate
 mutate: setup ## take each guard out of the steering program and see what fails (needs p4c; MINUTES=60)

@@ -41,6 +41,10 @@ Responses = Callable[[bytes, "Context"], Awaitable[None]]
 Stream = Callable[["Context"], Awaitable[None]]
 
 
+MAX_SENTENCE = 2000
+"""Characters of an error's sentence; what a client sent may be quoted in it."""
+
+
 class CallFailed(Exception):
     """The end of a call by another status than OK: a canonical code and one sentence.
 
@@ -48,6 +52,8 @@ class CallFailed(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, message: str, details: bytes | None = None) -> None:
+        if len(message) > MAX_SENTENCE:
+            message = message[: MAX_SENTENCE - 1] + "…"
         super().__init__(message)
         self.code = code
         self.message = message
@@ -86,13 +92,16 @@ class Service:
             try:
                 return await handler(request, context)
             except CallFailed as error:
-                metadata = () if error.details is None else ((STATUS_DETAILS_KEY, error.details),)
-                await context.abort(error.code, error.message, metadata)
+                code, message, details = error.code, error.message, error.details
             except Exception as error:
                 if context.done():
                     raise  # nobody is left to be told, and grpc knows
                 LOGGER.error("%s of %s failed", method, self.name, exc_info=error)
-                await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                code, message, details = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}", None
+            # grpc keeps what `abort` raises, and with it this frame, until the garbage is collected: it must refer to
+            # neither the request nor the error, whose frames have all that the call was about
+            del request
+            return await context.abort(code, message, () if details is None else ((STATUS_DETAILS_KEY, details),))
 
         return handle
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from finsy.proto import p4i, p4r, p4r_grpc, rpc_status
 from google.protobuf import text_format
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
+OPTIONS = (("grpc.max_receive_message_length", 4 << 20), ("grpc.max_metadata_size", 1 << 20))
 TIMEOUT = 60.0
 """Seconds until what must happen is taken not to happen, however busy the machine."""
 
@@ -121,9 +122,14 @@ class BatchError(Exception):
 class Client:
     """Calls on one server, which is device `device_id`."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None, device_id: int = 1) -> None:
+    def __init__(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        device_id: int = 1,
+        options: Sequence[tuple[str, int]] = OPTIONS,
+    ) -> None:
         self.device_id = device_id
-        options = [("grpc.max_receive_message_length", 4 << 20), ("grpc.max_metadata_size", 1 << 20)]
         if credentials is None:
             self.channel = grpc.insecure_channel(address, options=options)
         else:

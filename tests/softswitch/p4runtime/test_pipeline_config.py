@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -386,14 +387,14 @@ def test_reconcile_refuses_what_cannot_keep_the_state(client: Client, primary: S
 def test_writes_wait_for_a_push_whose_client_has_given_up(
     client: Client, primary: Stream, names: Names, switch: RunningSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, compile_program = threading.Event(), switch.engine.compile
+    begun, run = threading.Event(), switch.engine.run
 
-    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
+    def slowly(compiled: Compiled) -> None:
         begun.set()
         time.sleep(0.3)
-        return compile_program(text, preinitialized)
+        run(compiled)
 
-    monkeypatch.setattr(switch.engine, "compile", slowly)
+    monkeypatch.setattr(switch.engine, "run", slowly)
     request = Set(device_id=1, action=Set.VERIFY_AND_COMMIT, config=names.config(cookie=7), election_id=uint128(10))
     push = client.stub.SetForwardingPipelineConfig.future(request)
     assert begun.wait(TIMEOUT)
@@ -401,6 +402,38 @@ def test_writes_wait_for_a_push_whose_client_has_given_up(
     client.write(insert(exact_entry(names, 1, port=3)))
     assert client.config() == names.config(cookie=7)
     assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+
+
+@pytest.mark.parametrize("action", [Set.VERIFY, Set.VERIFY_AND_SAVE, Set.VERIFY_AND_COMMIT])
+def test_the_running_program_is_read_and_written_while_another_compiles(
+    client: Client,
+    primary: Stream,
+    names: Names,
+    switch: RunningSwitch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    action: int,
+) -> None:
+    begun, answered, compile_program = threading.Event(), threading.Event(), switch.engine.compile
+
+    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
+        begun.set()
+        assert answered.wait(TIMEOUT)
+        return compile_program(text, preinitialized)
+
+    monkeypatch.setattr(switch.engine, "compile", slowly)
+    caplog.set_level(logging.INFO)
+    with ThreadPoolExecutor() as pool:
+        push = pool.submit(client.push, names.config(cookie=7), action)
+        assert begun.wait(TIMEOUT)
+        client.write(insert(exact_entry(names, 1, port=3)))
+        assert client.read(exact_entry(names, 1, port=3)) == [exact_entry(names, 1, port=3)]
+        assert switch.engine.process(1, message(0, tag=1)) == [(3, message(0, tag=1))]
+        answered.set()
+        push.result(TIMEOUT)
+    assert "program checked and compiled in " in caplog.text
+    kept = [] if action == Set.VERIFY_AND_COMMIT else [(3, message(0, tag=1))]
+    assert [out for out in switch.engine.process(1, message(0, tag=1)) if out[0] == 3] == kept
 
 
 def test_capabilities(client: Client) -> None:

@@ -140,8 +140,8 @@ def test_events_that_find_no_room_on_their_way_are_told(
     stream.close()
 
 
-def packet_in(size: int) -> p4r.StreamMessageResponse:
-    return p4r.StreamMessageResponse(packet=p4r.PacketIn(payload=bytes(size)))
+def packet_in(size: int) -> bytes:
+    return p4r.StreamMessageResponse(packet=p4r.PacketIn(payload=bytes(size))).SerializeToString()
 
 
 def run(coroutine: Any) -> Any:

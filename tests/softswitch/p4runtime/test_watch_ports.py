@@ -150,7 +150,7 @@ def test_a_write_between_a_change_and_word_of_it_does_not_hide_it(
 ) -> None:
     names, packets = spread_over_two(watched)
     read_events, word = switch.engine.read_events, threading.Event()
-    monkeypatch.setattr(switch.engine, "read_events", lambda: read_events() if word.is_set() else [])
+    monkeypatch.setattr(switch.engine, "read_events", lambda most: read_events(most) if word.is_set() else [])
     set_link(wires[0], "down")
     until(lambda: not switch.engine.ports()[4][1])
     watched.client.write(insert(watching(one_shot(names, 2, ("answer", 1, (10,)), ("answer", 1, (20,))), 4, 5)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 RUNTIME = Path(__file__).parents[1] / "runtime"
@@ -31,6 +34,9 @@ class Compiler:
         self.cache_dir = cache_dir or default_cache_dir()
         self.flags = (*FLAGS, *flags)
         self.command = os.environ.get("CC", "gcc")
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._stopped = False
 
     def runtime(self) -> Path:
         """The library of everything that does not depend on the program."""
@@ -46,6 +52,30 @@ class Compiler:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             self._replace(source, text.encode())
         return self._build("program", [*optimization, str(source)], digest)
+
+    def stop(self) -> None:
+        """End the compilers that run; compiling fails from now on."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _run(self, command: list[str]) -> tuple[int, str]:
+        """Run a compiler, with what it starts in a group of its own. Returns its exit code and what it says."""
+        with self._lock:
+            if self._stopped:
+                raise CompilerMissing("no program is compiled any more: the switch is stopping")
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+            )
+            self._processes.add(process)
+        try:
+            _, errors = process.communicate()
+        finally:
+            with self._lock:
+                self._processes.discard(process)
+        return process.returncode, errors
 
     def _digest(self, kind: str, text: str) -> str:
         digest = hashlib.sha256()
@@ -73,13 +103,8 @@ class Compiler:
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache_dir) as scratch:
             output = Path(scratch) / "out.so"
-            result = subprocess.run(
-                [compiler, *self.flags, f"-I{RUNTIME}", *sources, "-o", str(output), "-ldl"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if result.returncode:
-                raise CompilerMissing(f"{compiler} failed on {', '.join(sources)}:\n{result.stderr.strip()[:4000]}")
+            status, errors = self._run([compiler, *self.flags, f"-I{RUNTIME}", *sources, "-o", str(output), "-ldl"])
+            if status:
+                raise CompilerMissing(f"{compiler} failed on {', '.join(sources)}:\n{errors.strip()[:4000]}")
             output.replace(library)
         return library

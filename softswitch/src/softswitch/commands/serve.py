@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.commands import shaping
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
+from softswitch.commands.stopping import Stopping
 from softswitch.engine.engine import IO, Engine
 from softswitch.files import LoadError, load_program, read_bytes
 from softswitch.grpc_server import CannotServe, tls_credentials
@@ -168,24 +168,23 @@ def main(arguments: Sequence[str]) -> int:
         _set_up_logging(options)
         # Table entries, made by the hundred thousand, live long and have no cycles: look for these less often.
         gc.set_threshold(100_000, 50, 100)
-        asyncio.run(_run(options))
+        with Stopping() as stopping:
+            asyncio.run(_run(options, stopping))
     except (StartError, LoadError) as error:
         print(f"softswitch: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _run(options: argparse.Namespace) -> None:
+async def _run(options: argparse.Namespace, stopping: Stopping) -> None:
     _tell_meaningless(options)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     make_engine = partial(Engine, cpu_port=options.cpu_port, drop_port=options.drop_port)
     with _engine(partial(make_engine, io=options.io, busy_poll=options.busy_poll)) as engine:
         if options.pcap is not None:
             if not options.pcap.is_dir() or not os.access(options.pcap, os.W_OK):
                 raise StartError(f"cannot record to {options.pcap}: no such folder, or not to be written")
             engine.record_ports(options.pcap)
+        stopping.last = engine.stop_compiling
         _add_ports(engine, options.interface)
         try:
             shaping.apply(options, engine)
@@ -208,7 +207,7 @@ async def _run(options: argparse.Namespace) -> None:
             serving = f"device {options.device_id} serves P4Runtime on {address}"
             print(f"softswitch: {serving}", flush=True)
             LOGGER.info(serving)
-            await stopping.wait()
+            await stopping.asked()
             LOGGER.info("stopping")
         finally:
             await server.stop()

@@ -90,6 +90,10 @@ class Engine(ShapedPorts):
         """
         return compile_program(bmv2_json, preinitialized, self._compiler)
 
+    def stop_compiling(self) -> None:
+        """Let `compile` fail, in whatever thread it is."""
+        self._compiler.stop()
+
     def load(self, bmv2_json: str) -> None:
         """Compile and run a program. Raises as `compile` does, the running program going on."""
         self.run(self.compile(bmv2_json))
@@ -301,9 +305,10 @@ class Engine(ShapedPorts):
         """Readable (poll, asyncio's add_reader) while `read_events` has something."""
         return int(self._native.ss_event_fd(self._open()))
 
-    def read_events(self) -> list[Event]:
-        """What the program and the ports have reported since the last call, in order; never blocks."""
-        return self._events.read()
+    def read_events(self, most: int | None = None) -> list[Event]:
+        """What the program and the ports have reported since the last call, in order, or the first `most` of it; never
+        blocks."""
+        return self._events.read(most)
 
     @property
     def lost_events(self) -> LostEvents:

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -18,6 +19,9 @@ from softswitch.engine.trace import TraceReader
 
 _LOG = logging.getLogger("softswitch.dataplane")
 _TRACE_LOG = logging.getLogger("softswitch.trace")
+
+
+_SIGNAL = (1).to_bytes(8, sys.byteorder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class LostEvents(NamedTuple):
     packet_ins: int
     digests: int
     ports: int
+    log_lines: int
 
 
 Event = DigestEvent | PacketInEvent | PortEvent
@@ -65,6 +70,7 @@ class EventReader:
         self._buffer = ctypes.create_string_buffer(abi.EVENT_ROOM)
         self._lock = Lock()
         self._closed = False
+        self._records, self._at = b"", 0
         self.program: Program | None = None
         self.trace_reader: TraceReader | None = None
 
@@ -73,32 +79,42 @@ class EventReader:
         with self._lock:
             self._closed = True
 
-    def read(self) -> list[Event]:
-        """Everything there is now; never blocks."""
+    def read(self, most: int | None = None) -> list[Event]:
+        """Everything there is now, or no more than `most`; never blocks. The descriptor stays readable while there is
+        something left."""
         events: list[Event] = []
         with self._lock:
             if self._closed:
                 raise RuntimeError("the switch is closed")
-            # the signal is taken first: what comes in between signals again
+            left = sys.maxsize if most is None else most
+            while left and (self._at < len(self._records) or self._take()):
+                size, kind, a, b = abi.EVENT.unpack_from(self._records, self._at)
+                event = self._event(abi.Event(kind), a, b, self._records[self._at + abi.EVENT.size : self._at + size])
+                if event is not None:
+                    events.append(event)
+                self._at += size
+                left -= 1
+        return events
+
+    def _take(self) -> bool:
+        """Whether there were records in the ring. Only when there are none the signal is taken, and given back if some
+        have come in between."""
+        length = self._native.ss_read_events(self._switch, self._buffer, len(self._buffer))
+        if not length:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._fd, 8)
-            while length := self._native.ss_read_events(self._switch, self._buffer, len(self._buffer)):
-                records = memoryview(self._buffer)[:length].tobytes()
-                at = 0
-                while at < length:
-                    size, kind, a, b = abi.EVENT.unpack_from(records, at)
-                    event = self._event(abi.Event(kind), a, b, records[at + abi.EVENT.size : at + size])
-                    if event is not None:
-                        events.append(event)
-                    at += size
-        return events
+            length = self._native.ss_read_events(self._switch, self._buffer, len(self._buffer))
+            if length:
+                os.write(self._fd, _SIGNAL)
+        self._records, self._at = memoryview(self._buffer)[:length].tobytes(), 0
+        return bool(length)
 
     def lost(self) -> LostEvents:
         """What found no room since the start."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the switch is closed")
-            kinds = (abi.Event.PACKET_IN, abi.Event.DIGEST, abi.Event.PORT)
+            kinds = (abi.Event.PACKET_IN, abi.Event.DIGEST, abi.Event.PORT, abi.Event.LOG)
             return LostEvents(*(int(self._native.ss_dropped_events(self._switch, kind)) for kind in kinds))
 
     def _event(self, kind: abi.Event, a: int, b: int, body: bytes) -> Event | None:

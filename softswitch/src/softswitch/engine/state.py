@@ -4,7 +4,7 @@ of action profiles, value sets, counters, meters and registers."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from softswitch.bmv2.match import Key
 from softswitch.bmv2.program import CounterArray, MeterArray, RegisterArray
@@ -15,6 +15,9 @@ from softswitch.engine.compiled import Compiled
 from softswitch.engine.decoding import Decoder, TableForm
 from softswitch.engine.meters import NO_MARKS, Meter, MeterConfig, pack_config, unpack
 from softswitch.engine.packing import TableCodec
+
+_BLOCK = 1 << 16
+"""Cells that are looked at together."""
 
 EntryKeys = Sequence[tuple[Key, int]]
 """(key, priority) of entries of one table."""
@@ -51,23 +54,33 @@ class ProgramState:
 
     def read_counters(self, name: str, start: int, count: int) -> list[tuple[int, int]]:
         """(packets, bytes) of cells start .. start+count-1. Raises KeyError, IndexError."""
-        return list(abi.COUNTER.iter_unpack(self._cells(Array.COUNTERS, name, start, count, Part(0, abi.COUNTER.size))))
+        return list(self.take_counters(name, start, count))
 
-    def write_counters(self, name: str, start: int, values: Sequence[tuple[int, int]]) -> None:
-        """Set cells from `start` on to (packets, bytes). Raises KeyError, IndexError."""
-        data = b"".join(abi.COUNTER.pack(*value) for value in values)
-        self._cells(Array.COUNTERS, name, start, len(values), Part(0, abi.COUNTER.size), data)
+    def take_counters(self, name: str, start: int, count: int) -> Iterator[tuple[int, int]]:
+        """The same, as they are now, unpacked when asked for."""
+        data = self._cells(Array.COUNTERS, name, start, count, Part(0, abi.COUNTER.size))
+        return abi.COUNTER.iter_unpack(data)
+
+    def write_counters(self, name: str, start: int, values: Sequence[tuple[int, int]], repeat: int = 1) -> None:
+        """Set cells from `start` on to (packets, bytes), `repeat` times over. Raises KeyError, IndexError."""
+        data = b"".join(abi.COUNTER.pack(*value) for value in values) * repeat
+        self._cells(Array.COUNTERS, name, start, len(values) * repeat, Part(0, abi.COUNTER.size), data)
 
     def read_meters(self, name: str, start: int, count: int) -> list[Meter]:
         """Cells start .. start+count-1 of an indirect meter. Raises KeyError, IndexError."""
-        data, size = self._cells(Array.METERS, name, start, count, abi.METER), abi.METER.length
-        return [unpack(data[at : at + size]) for at in range(0, len(data), size)]
+        return list(self.take_meters(name, start, count))
 
-    def configure_meters(self, name: str, start: int, configs: Sequence[MeterConfig | None]) -> None:
-        """Configure cells of an indirect meter from `start` on; None makes all green. Raises KeyError, IndexError."""
+    def take_meters(self, name: str, start: int, count: int) -> Iterator[Meter]:
+        """The same, as they are now, unpacked when asked for."""
+        data, size = self._cells(Array.METERS, name, start, count, abi.METER), abi.METER.length
+        return (unpack(data[at : at + size]) for at in range(0, len(data), size))
+
+    def configure_meters(self, name: str, start: int, configs: Sequence[MeterConfig | None], repeat: int = 1) -> None:
+        """Configure cells of an indirect meter from `start` on, `repeat` times over; None makes all green. Raises
+        KeyError, IndexError."""
         now = self.clock_us()
-        data = b"".join(pack_config(config, now) for config in configs)
-        self._cells(Array.METERS, name, start, len(configs), abi.METER_CONFIG, data)
+        data = b"".join(pack_config(config, now) for config in configs) * repeat
+        self._cells(Array.METERS, name, start, len(configs) * repeat, abi.METER_CONFIG, data)
 
     def clear_meters(self, name: str, start: int, count: int) -> None:
         """Set what cells of an indirect meter have counted by colour to zero. Raises KeyError, IndexError."""
@@ -75,19 +88,54 @@ class ProgramState:
 
     def read_registers(self, name: str, start: int, count: int) -> list[int]:
         """Values of cells start .. start+count-1. Raises KeyError, IndexError."""
+        return list(self.take_registers(name, start, count))
+
+    def take_registers(self, name: str, start: int, count: int) -> Iterator[int]:
+        """The same, as they are now, unpacked when asked for."""
         size = register_bytes(self._running().program.registers[name])
         data = self._cells(Array.REGISTERS, name, start, count, Part(0, size))
-        return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+        return (int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size))
 
-    def write_registers(self, name: str, start: int, values: Sequence[int]) -> None:
-        """Set cells from `start` on. Raises KeyError, IndexError, ValueError when a value does not fit."""
+    def write_registers(self, name: str, start: int, values: Sequence[int], repeat: int = 1) -> None:
+        """Set cells from `start` on, `repeat` times over. Raises KeyError, IndexError, ValueError when a value does not
+        fit."""
         array = self._running().program.registers[name]
         for value in values:
             if not 0 <= value < 1 << array.width:
                 raise ValueError(f"register {name}: {value} does not fit {array.width} bits")
         size = register_bytes(array)
-        data = b"".join(value.to_bytes(size, "little") for value in values)
-        self._cells(Array.REGISTERS, name, start, len(values), Part(0, size), data)
+        data = b"".join(value.to_bytes(size, "little") for value in values) * repeat
+        self._cells(Array.REGISTERS, name, start, len(values) * repeat, Part(0, size), data)
+
+    def keep_cells(self, kind: Array, name: str, start: int, count: int) -> Callable[[], None]:
+        """Remember what cells hold, of meters how they are configured. Returns what puts it back. Raises KeyError,
+        IndexError."""
+        part = self._part(kind, name)
+        data = self._cells(kind, name, start, count, part)
+
+        def put_back() -> None:
+            self._cells(kind, name, start, count, part, data)
+
+        return put_back
+
+    def used_blocks(self, kind: Array, name: str, size: int) -> Iterator[range]:
+        """The cells of an array of this size that may be something else than zero, block by block. Raises KeyError."""
+        part = self._part(kind, name)
+        for first in range(0, size, _BLOCK):
+            block = range(first, min(first + _BLOCK, size))
+            data = self._cells(kind, name, first, len(block), part)
+            if data != bytes(len(data)):
+                yield block
+
+    def _part(self, kind: Array, name: str) -> Part:
+        """What of a cell is a client's to set."""
+        match kind:
+            case Array.COUNTERS:
+                return Part(0, abi.COUNTER.size)
+            case Array.METERS:
+                return abi.METER_CONFIG
+            case Array.REGISTERS:
+                return Part(0, register_bytes(self._running().program.registers[name]))
 
     def read_direct_counters(self, table: str, entries: EntryKeys) -> list[tuple[int, int] | None]:
         """(packets, bytes) per (key, priority); None where there is no such entry. Raises KeyError for a table

@@ -16,6 +16,10 @@ from softswitch.p4runtime.errors import P4RuntimeError, invalid
 
 MAX_STREAMS_PER_ROLE = 64
 """Live controllers that one role may have."""
+MAX_ROLES = 1024
+"""Roles that were ever arbitrated for: each has a highest election id to be remembered."""
+MAX_ROLE_NAME = 256
+"""Characters of a role's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Arbitration:
                 StatusCode.FAILED_PRECONDITION,
                 f"this stream has role {self._role_of[stream]!r}; open another one for role {role_name!r}",
             )
-        role = self._roles.setdefault(role_name, _Role())
+        role = self._role(role_name)
         if election_id is not None and any(
             other != stream and used == election_id for other, used in role.controllers.items()
         ):
@@ -81,6 +85,16 @@ class Arbitration:
         if was_primary:
             return self._notify_all(role_name)
         return [self._notification(role_name, stream)]
+
+    def _role(self, name: str) -> _Role:
+        role = self._roles.get(name)
+        if role is None:
+            if len(name) > MAX_ROLE_NAME:
+                raise invalid(f"a role's name has at most {MAX_ROLE_NAME} characters")
+            if len(self._roles) >= MAX_ROLES:
+                raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"there are {MAX_ROLES} roles already")
+            role = self._roles[name] = _Role()
+        return role
 
     def leave(self, stream: Hashable) -> list[Notification]:
         """Forget a stream that ended. Returns what to send to the others."""

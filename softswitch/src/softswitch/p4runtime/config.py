@@ -45,14 +45,14 @@ def _device_data(message: bytes) -> bytes:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 64, 7):
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-        shift += 7
+    raise ValueError("a varint of more than 64 bits")
 
 
 def restrict(config: p4r.ForwardingPipelineConfig, kind: int) -> p4r.ForwardingPipelineConfig:

@@ -7,6 +7,7 @@ time; beside `write`, `read` and `ports_changed` only `verify` and `prepare_reco
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,13 +67,26 @@ class Device:
     def write(
         self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
     ) -> list[P4RuntimeError | None]:
-        """Do a batch of updates; `serialized` is the WriteRequest that it came in. Returns one result per update, None
-        for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
+        """Do a batch of updates; `serialized` is a WriteRequest that holds them. Returns one result per update, None
+        for success. Raises P4RuntimeError when none was tried."""
         pipeline = self._current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
         if serialized is not None and known and pipeline.batches.write(serialized, len(updates)):
-            return []
+            return [None] * len(updates)
         return write.write(pipeline, updates, atomicity)
+
+    def write_pieces(self, updates: Sequence[p4r.Update], stretch: int) -> Iterator[list[P4RuntimeError | None]]:
+        """Do a CONTINUE_ON_ERROR batch in pieces of up to `stretch` updates, as results are asked for. Pieces in which
+        something is wrong or unusual are shorter, as they take longer. The results are as those of `write`."""
+        pipeline = self._current()
+        short = max(stretch // 10, 1)
+        for first in range(0, len(updates), stretch):
+            piece = updates[first : first + stretch]
+            if pipeline.batches.write(p4r.WriteRequest(updates=piece).SerializeToString(), len(piece)):
+                yield [None] * len(piece)
+                continue
+            for at in range(0, len(piece), short):
+                yield write.write(pipeline, piece[at : at + short], p4r.WriteRequest.CONTINUE_ON_ERROR)
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
@@ -83,17 +97,17 @@ class Device:
         running pipeline going on.
 
         Not for RECONCILE_AND_COMMIT, whose steps are `verify`, `prepare_reconcile` and, if there is something to carry
-        over, `reconcile`; if not, `install`.
+        over, `reconcile`; if not, `install`. A server takes the steps of the others singly too.
         """
         match action:
             case _Action.COMMIT:
-                self._commit(config)
+                self.commit(config)
             case _Action.VERIFY:
                 self.verify(config)
             case _Action.VERIFY_AND_SAVE:
-                self._save(self.verify(config))
+                self.save(self.verify(config))
             case _Action.VERIFY_AND_COMMIT:
-                self._install(self.verify(config))
+                self.replace(self.verify(config))
             case _:
                 raise invalid("action is not set")
 
@@ -116,6 +130,7 @@ class Device:
         if config is None or not config.HasField("p4info") or not config.p4_device_config:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
+        start = time.monotonic()
         try:
             compiled = self.engine.compile(text, p4info.preinitialized(config.p4info))
         except UnsupportedProgram as error:
@@ -124,9 +139,12 @@ class Device:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
-        return Verified(config, p4info.build(config.p4info, compiled.program), compiled)
+        verified = Verified(config, p4info.build(config.p4info, compiled.program), compiled)
+        LOGGER.info("program checked and compiled in %.2f s", time.monotonic() - start)
+        return verified
 
-    def _install(self, verified: Verified) -> None:
+    def replace(self, verified: Verified) -> None:
+        """Run `verified` in place of the running program, with nothing written."""
         if self.running is not None:
             self.running.remove_replication()
         self.engine.run(verified.compiled)
@@ -139,12 +157,14 @@ class Device:
         cookie = config.cookie.cookie if config.HasField("cookie") else None
         LOGGER.info("pipeline committed: %d tables, cookie %s", len(pipeline.schema.tables), cookie)
 
-    def _save(self, verified: Verified) -> None:
+    def save(self, verified: Verified) -> None:
+        """Load `verified` beside the running program, to be written to until it is committed."""
         self._discard_saved()
         self._saved = self._on_spare_engine(verified)
 
-    def _commit(self, config: p4r.ForwardingPipelineConfig | None) -> None:
-        """Put the saved pipeline, with what was written into it since, in place of the running one."""
+    def commit(self, config: p4r.ForwardingPipelineConfig | None) -> None:
+        """Put the saved pipeline, with what was written into it since, in place of the running one. Raises
+        P4RuntimeError."""
         if config is not None:
             raise invalid("COMMIT takes no config: it realizes the saved one")
         if self._saved is None:
@@ -176,7 +196,7 @@ class Device:
             self.running.config = verified.config
             self._discard_saved()
         else:
-            self._install(verified)
+            self.replace(verified)
 
     def _on_spare_engine(self, verified: Verified) -> Pipeline:
         engine = self._spare_engine()

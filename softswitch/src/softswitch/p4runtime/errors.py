@@ -13,8 +13,17 @@ ERROR_SPACE = "softswitch"
 """The `space` of our p4.v1.Error messages."""
 
 
+MAX_DETAILS = 1 << 20
+"""Bytes of the errors of a batch that are told one by one."""
+
+
 class P4RuntimeError(CallFailed):
     """What a client did wrong or asked for in vain."""
+
+    def as_result(self) -> P4RuntimeError:
+        """The same to be kept: an error that was raised refers to the frames it came through, and so to the list it is
+        kept in, which would hold on to one another."""
+        return P4RuntimeError(self.code, self.message)
 
 
 def invalid(message: str) -> P4RuntimeError:
@@ -36,18 +45,62 @@ def number(code: StatusCode) -> int:
     return value
 
 
-def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
-    """The end of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
-    p4.v1.Error per element, in order."""
-    status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=message)
-    for error in errors:
-        detail = p4r.Error()
-        if error is not None:
-            detail.canonical_code = number(error.code)
-            detail.message = error.message
-            detail.space = ERROR_SPACE
-        status.details.add().Pack(detail)
-    return P4RuntimeError(StatusCode.UNKNOWN, message, status.SerializeToString())
+class BatchResult:
+    """What became of a batch, element by element, in bounded room."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Elements so far."""
+        self.failed = 0
+        self._first = ""
+        self._details: list[bytes] = []
+        self._octets = 0
+
+    def add(self, errors: Sequence[P4RuntimeError | None]) -> None:
+        """What became of the next elements; None is success."""
+        if not any(errors):
+            self.count += len(errors)
+            self._keep(_SUCCESS * len(errors))
+            return
+        for error in errors:
+            if error is not None and not self.failed:
+                self._first = f"element {self.count}: {error.message}"
+            self.count += 1
+            self.failed += error is not None
+            if self._octets <= MAX_DETAILS:
+                self._keep(_SUCCESS if error is None else _detail(error))
+
+    def failure(self, message: str) -> P4RuntimeError:
+        """The end of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
+        p4.v1.Error per element, in order. Where these would be more than MAX_DETAILS, the message says how many failed
+        and why the first one did."""
+        details = b"".join(self._details)
+        if self._octets > MAX_DETAILS:
+            details = b""
+            message += f": {self.failed} of {self.count} failed, too many to tell one by one; {self._first}"
+        failure = P4RuntimeError(StatusCode.UNKNOWN, message)
+        status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=failure.message)
+        failure.details = status.SerializeToString() + details
+        return failure
+
+    def _keep(self, details: bytes) -> None:
+        if self._octets <= MAX_DETAILS:
+            self._details.append(details)
+        self._octets += len(details)
+
+
+def _detail(error: P4RuntimeError) -> bytes:
+    return _packed(p4r.Error(canonical_code=number(error.code), message=error.message, space=ERROR_SPACE))
+
+
+def _packed(error: p4r.Error) -> bytes:
+    """One of a google.rpc.Status's details, serialized as a part of it."""
+    status = rpc_status.Status()
+    status.details.add().Pack(error)
+    return bytes(status.SerializeToString())
+
+
+_SUCCESS = _packed(p4r.Error())
 
 
 def stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:

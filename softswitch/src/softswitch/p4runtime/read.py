@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from finsy.proto import p4r
 
+from softswitch.p4runtime.allowance import Allowance
 from softswitch.p4runtime.entities import (
     counters,
     digests,
@@ -19,8 +20,9 @@ from softswitch.p4runtime.entities import (
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.pipeline import Pipeline
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""A response message is closed once it holds this much, well below gRPC's usual limit of 4 MB."""
+MAX_MESSAGE_BYTES = 1 << 18
+"""A response message is closed once it holds this much: well below gRPC's usual limit of 4 MB, and made in a time that
+others can wait."""
 
 
 def read(
@@ -33,12 +35,15 @@ def read(
     """
     selected: list[Iterable[p4r.Entity]] = []
     errors: list[P4RuntimeError | None] = []
+    allowance = Allowance(pipeline)
     for request in requests:
         try:
+            allowance.cells(request)
+            allowance.entries(request)
             selected.append(_select(pipeline, request))
             errors.append(None)
         except P4RuntimeError as error:
-            errors.append(error)
+            errors.append(error.as_result())
     return _responses(entity for entities in selected for entity in entities), errors
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from operator import sub
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,8 +18,9 @@ from softswitch.engine.events import LostEvents, PortEvent
 from softswitch.grpc_server import GrpcServer, Service, Unary
 from softswitch.p4runtime import ports as port_service
 from softswitch.p4runtime.config import restrict
-from softswitch.p4runtime.device import Device
-from softswitch.p4runtime.errors import P4RuntimeError, batch_failure, invalid
+from softswitch.p4runtime.device import Device, Verified
+from softswitch.p4runtime.errors import BatchResult, P4RuntimeError, invalid
+from softswitch.p4runtime.gate import Gate
 from softswitch.p4runtime.session import Session
 from softswitch.p4runtime.streams import Streams, decode_election_id, role_name
 
@@ -28,8 +29,17 @@ if TYPE_CHECKING:
 
 API_VERSION = "1.4.1"
 
-STOP_GRACE = 1.0
-"""Seconds that calls under way have when the server stops."""
+STOP_GRACE = 0.5
+"""Seconds that calls under way have when the server stops, and then the change of a pipeline."""
+
+STRETCH = 1000
+"""Updates of a batch that are done at a stretch, and events of the data plane that are passed on at one."""
+
+MAX_WHOLE = 1 << 15
+"""Updates of a batch that is done wholly or not at all: reads and writes wait for it."""
+
+MAX_STREAMS = 1024
+"""Open at a time, of controllers that have arbitrated or not."""
 
 _Request = TypeVar("_Request", bound=Message)
 
@@ -41,10 +51,11 @@ class P4RuntimeServer:
         self.device = device
         self._streams = Streams(self.device)
         self._server = GrpcServer((self._service(), port_service.service(device.engine)))
-        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another.
-        # What watches ports or the time is not looked at meanwhile, but once when they are done.
+        # Pipeline changes run in a thread, one after the other; writes and reads wait for them, not for one another,
+        # nor while a program is compiled. What watches ports or the time is not looked at meanwhile, but once when
+        # they are done.
         self._pushes = asyncio.Lock()
-        self._pipeline_lock = asyncio.Lock()
+        self._gate = Gate()
         self._lost = device.engine.lost_events
         self._timer: asyncio.TimerHandle | None = None
         self._sessions: set[Session] = set()
@@ -71,26 +82,31 @@ class P4RuntimeServer:
         if self._timer is not None:
             self._timer.cancel()
         self._stopping = True
+        self.device.engine.stop_compiling()
         for session in self._sessions:
             session.end(P4RuntimeError(StatusCode.UNAVAILABLE, "this switch is stopping"))
         await self._server.stop(STOP_GRACE)
+        # its thread goes on when its call has been cancelled, and uses the engines
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE), self._pushes:
+                pass
         self.device.close()
 
     def _on_events(self) -> None:
         now = time.monotonic_ns()
-        events = self.device.engine.read_events()
+        events = self.device.engine.read_events(STRETCH)
         self._streams.deliver(events, now)
         before, self._lost = self._lost, self.device.engine.lost_events
         lost = LostEvents(*map(sub, self._lost, before))
         self._streams.lost(lost)
         ports_changed = lost.ports or any(isinstance(event, PortEvent) for event in events)
-        if ports_changed and not self._pipeline_lock.locked():
+        if ports_changed and not self._gate.closed:
             self.device.ports_changed()
         self._schedule(now)
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._pipeline_lock.locked():
+        if self._gate.closed:
             return
         now = time.monotonic_ns()
         self._streams.deliver_due(now)
@@ -124,26 +140,56 @@ class P4RuntimeServer:
         return p4r.GetForwardingPipelineConfigResponse(config=restrict(config, request.response_type))
 
     async def _write(self, data: bytes, _: Context) -> bytes:
-        """Do a batch of updates."""
+        """Do a batch of updates, a long one piece by piece; others are served in between."""
         request = _parse(p4r.WriteRequest, data)
-        async with self._pipeline_lock:
-            self._check_write(request)
-            errors = self.device.write(request.updates, request.atomicity, data)
-            self._schedule(time.monotonic_ns())
-        if any(errors):
-            raise batch_failure("write failure", errors)
+        result = BatchResult()
+        if len(request.updates) <= STRETCH:
+            async with self._gate.shared():
+                self._check_write(request)
+                result.add(self.device.write(request.updates, request.atomicity, data))
+        elif request.atomicity == p4r.WriteRequest.CONTINUE_ON_ERROR:
+            async with self._gate.shared():
+                self._check_write(request)
+                await self._write_pieces(request, result)
+        elif len(request.updates) > MAX_WHOLE:
+            sentence = (
+                f"a batch done wholly or not at all has at most {MAX_WHOLE} updates: split it, or CONTINUE_ON_ERROR"
+            )
+            raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, sentence)
+        else:
+            async with self._changing_pipeline(request):
+                result.add(await asyncio.to_thread(self.device.write, request.updates, request.atomicity, data))
+        self._schedule(time.monotonic_ns())
+        if result.failed:
+            raise result.failure("write failure")
         return b""
 
+    async def _write_pieces(self, request: p4r.WriteRequest, result: BatchResult) -> None:
+        for errors in self.device.write_pieces(request.updates, STRETCH):
+            result.add(errors)
+            await asyncio.sleep(0)
+            try:
+                self._check_write(request)
+            except P4RuntimeError as error:
+                # another controller has become primary
+                result.add([error.as_result()] * (len(request.updates) - result.count))
+                break
+
     async def _read(self, data: bytes, context: Context) -> None:
-        """Answer a batch of queries."""
+        """Answer a batch of queries, a long one piece by piece."""
         request = _parse(p4r.ReadRequest, data)
         self.device.arbitration.check_device(request.device_id)
-        async with self._pipeline_lock:
-            responses, errors = self.device.read(request.entities)
-        for response in responses:
-            await context.write(response.SerializeToString())
-        if any(errors):
-            raise batch_failure("read failure", errors)
+        result = BatchResult()
+        for first in range(0, len(request.entities) or 1, STRETCH):
+            if first:
+                await asyncio.sleep(0)
+            async with self._gate.shared():
+                responses, errors = self.device.read(request.entities[first : first + STRETCH])
+            result.add(errors)
+            for response in responses:
+                await context.write(response.SerializeToString())
+        if result.failed:
+            raise result.failure("read failure")
 
     async def _set_pipeline(self, data: bytes, _: Context) -> bytes:
         """Verify, save or commit a pipeline."""
@@ -152,20 +198,28 @@ class P4RuntimeServer:
         return b""
 
     async def _change_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
-        config = request.config if request.HasField("config") else None
-        async with self._pushes:
-            if request.action == request.RECONCILE_AND_COMMIT:
-                await self._reconcile(request, config)
-            else:
-                async with self._changing_pipeline(request):
-                    await asyncio.to_thread(self.device.set_pipeline, request.action, config)
-
-    async def _reconcile(
-        self, request: p4r.SetForwardingPipelineConfigRequest, config: p4r.ForwardingPipelineConfig | None
-    ) -> None:
         """What takes long, compiling, holds up neither reads nor writes."""
-        self._check_write(request)
-        verified = await asyncio.to_thread(self.device.verify, config)
+        config = request.config if request.HasField("config") else None
+        device = self.device
+        async with self._pushes:
+            self._check_write(request)
+            match request.action:
+                case request.COMMIT:
+                    async with self._changing_pipeline(request):
+                        await asyncio.to_thread(device.commit, config)
+                case request.VERIFY:
+                    await asyncio.to_thread(device.verify, config)
+                case request.VERIFY_AND_SAVE | request.VERIFY_AND_COMMIT:
+                    verified = await asyncio.to_thread(device.verify, config)
+                    put = device.save if request.action == request.VERIFY_AND_SAVE else device.replace
+                    async with self._changing_pipeline(request):
+                        await asyncio.to_thread(put, verified)
+                case request.RECONCILE_AND_COMMIT:
+                    await self._reconcile(request, await asyncio.to_thread(device.verify, config))
+                case _:
+                    raise invalid("action is not set")
+
+    async def _reconcile(self, request: p4r.SetForwardingPipelineConfigRequest, verified: Verified) -> None:
         prepared = await asyncio.to_thread(self.device.prepare_reconcile, verified)
         if prepared is None:
             async with self._changing_pipeline(request):
@@ -180,10 +234,10 @@ class P4RuntimeServer:
             spare.close()
             raise
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:
         """Reads and writes wait for what is done within."""
-        async with self._pipeline_lock:
+        async with self._gate.alone():
             self._check_write(request)
             try:
                 yield
@@ -194,7 +248,9 @@ class P4RuntimeServer:
 
     async def _stream_channel(self, context: Context) -> None:
         """Serve one controller's stream until it or the server ends."""
-        session = Session()
+        if len(self._sessions) >= MAX_STREAMS:
+            raise P4RuntimeError(StatusCode.RESOURCE_EXHAUSTED, f"there are {MAX_STREAMS} streams already")
+        session = Session(self._streams.room)
         self._sessions.add(session)
         receiver = asyncio.ensure_future(self._receive(session, context))
         sender = asyncio.ensure_future(_send(session, context))

@@ -18,7 +18,8 @@ from softswitch.p4runtime.entities.digests import DigestBatch
 from softswitch.p4runtime.errors import P4RuntimeError, invalid, number, stream_error
 from softswitch.p4runtime.packets import decode_packet_in, encode_packet_out
 from softswitch.p4runtime.pipeline import Pipeline
-from softswitch.p4runtime.session import Loss, Session
+from softswitch.p4runtime.session import Loss, Room, Session
+from softswitch.p4runtime.tally import Tally
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
 
@@ -31,6 +32,10 @@ class Streams:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self.room = Room()
+        """For what waits to be sent on them."""
+        self._unheard = {kind: Tally(f"%d {kind.value} had no primary to go to so far") for kind in Loss}
+        self._short = Tally("%d packets to the CPU port were dropped so far: %s")
 
     def receive(self, session: Session, request: p4r.StreamMessageRequest) -> None:
         """Take a message of a controller. Raises P4RuntimeError to end its stream."""
@@ -44,7 +49,7 @@ class Streams:
             case kind:
                 error = P4RuntimeError(StatusCode.UNIMPLEMENTED, f"stream message {kind or 'unset'} is not supported")
                 other = p4r.StreamOtherError(other=request.other)
-                session.offer(stream_error(error, p4r.StreamError(other=other)), Loss.ERROR)
+                _refuse(session, error, p4r.StreamError(other=other))
 
     def leave(self, session: Session) -> None:
         """Forget a stream that ended and tell the others."""
@@ -67,6 +72,8 @@ class Streams:
 
     def lost(self, lost: LostEvents) -> None:
         """Tell the controllers what was lost because events came faster than they were taken from the data plane."""
+        if lost.log_lines:
+            LOGGER.warning("%d lines of the program's log were lost: too many at once", lost.log_lines)
         for kind, count in ((Loss.PACKET_IN, lost.packet_ins), (Loss.DIGEST, lost.digests)):
             if count:
                 LOGGER.warning("%d %s were lost: too many at once", count, kind.value)
@@ -127,7 +134,7 @@ class Streams:
                 raise invalid(str(error)) from error
         except P4RuntimeError as error:
             details = p4r.StreamError(packet_out=p4r.PacketOutError(packet_out=message))
-            session.offer(stream_error(error, details), Loss.ERROR)
+            _refuse(session, error, details)
 
     def _acknowledge(self, session: Session, message: p4r.DigestListAck) -> None:
         try:
@@ -138,7 +145,7 @@ class Streams:
             pipeline.digests.acknowledge(message.digest_id, message.list_id)
         except P4RuntimeError as error:
             details = p4r.StreamError(digest_list_ack=p4r.DigestListAckError(digest_list_ack=message))
-            session.offer(stream_error(error, details), Loss.ERROR)
+            _refuse(session, error, details)
 
     def _check_primary(self, session: Session) -> None:
         if not self._device.arbitration.is_primary(session):
@@ -148,7 +155,7 @@ class Streams:
         try:
             packet = decode_packet_in(pipeline.schema.packet_in, data)
         except ValueError as error:
-            LOGGER.warning("packet to the CPU port dropped: %s", error)
+            self._short.add(1, error)
             return
         self._to_primaries(p4r.StreamMessageResponse(packet=packet), Loss.PACKET_IN)
 
@@ -180,13 +187,21 @@ class Streams:
 
     def _to_primaries(self, message: p4r.StreamMessageResponse, kind: Loss) -> bool | None:
         """Whether one of them at least gets it; None without a primary."""
-        taken = [session.offer(message, kind) for session in self._primaries()]
+        data = message.SerializeToString()
+        taken = [session.offer(data, kind) for session in self._primaries()]
+        if not taken:
+            self._unheard[kind].add()
         return any(taken) if taken else None
 
     def _primaries(self) -> Iterator[Session]:
         for session in self._device.arbitration.primaries():
             assert isinstance(session, Session)
             yield session
+
+
+def _refuse(session: Session, error: P4RuntimeError, details: p4r.StreamError) -> None:
+    """Tell a controller that a message of its stream was refused; the stream goes on."""
+    session.offer(stream_error(error, details).SerializeToString(), Loss.ERROR)
 
 
 _ARBITRATION_TEXT = {

@@ -12,6 +12,7 @@ from finsy.proto import p4r
 from grpc import StatusCode
 
 from softswitch.engine.abi import Result
+from softswitch.p4runtime.allowance import Allowance
 from softswitch.p4runtime.entities import counters, digests, meters, registers, replication, value_sets
 from softswitch.p4runtime.entities.effect import Effect
 from softswitch.p4runtime.entities.profiles import ProfileChange
@@ -50,11 +51,13 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
     whole = atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
     staged: list[_Staged | None] = [None] * len(updates)
     errors: Errors = [None] * len(updates)
+    allowance = Allowance(pipeline)
     for place, update in enumerate(updates):
         try:
+            allowance.cells(update.entity)
             staged[place] = _stage(pipeline, update)
         except P4RuntimeError as error:
-            errors[place] = error
+            errors[place] = error.as_result()
             if whole:
                 break
     if whole and any(errors):

@@ -97,8 +97,11 @@ void ss_log(struct ss_host *host, enum ss_log_level level, const char *format, .
     va_list arguments;
     uint64_t second = ss_now_us(e) / 1000000;
     if (second != e->events.log_window) {
+        uint32_t lines = e->events.logged;
         e->events.log_window = second;
         e->events.logged = 0;
+        if (lines > LOG_LINES_A_SECOND)
+            ss_log(host, SS_WARNING, "%u lines were left out: at most %d are written in a second", lines - LOG_LINES_A_SECOND, LOG_LINES_A_SECOND);
     }
     if (e->events.logged++ >= LOG_LINES_A_SECOND)
         return;

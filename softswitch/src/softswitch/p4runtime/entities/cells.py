@@ -57,7 +57,7 @@ def select_cells(
     what: str,
     arrays: Iterable[_Array],
     request: Message,
-    take: Callable[[str, int, int], list[_Value]],
+    take: Callable[[str, int, int], Iterable[_Value]],
     message: Callable[[_Array, int, _Value], p4r.Entity],
 ) -> Iterable[p4r.Entity]:
     """The entities for the cells that a request means. Their values are taken now, messages are made when asked for."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from finsy.proto import p4r
 from grpc import StatusCode
 
+from softswitch.engine.abi import Array
 from softswitch.engine.carry import Alike
 from softswitch.p4runtime.entities.cells import by_id, cells, find, select_cells
 from softswitch.p4runtime.entities.effect import Effect, nothing, only_modify
@@ -34,9 +35,9 @@ def stage(pipeline: Pipeline, kind: int, message: p4r.CounterEntry) -> Effect:
     def perform() -> Callable[[], None]:
         if value is None:
             return nothing
-        before = engine.read_counters(name, where.start, len(where))
-        engine.write_counters(name, where.start, [value] * len(where))
-        return lambda: engine.write_counters(name, where.start, before)
+        put_back = engine.keep_cells(Array.COUNTERS, name, where.start, len(where))
+        engine.write_counters(name, where.start, [value], len(where))
+        return put_back
 
     return Effect(perform)
 
@@ -73,7 +74,7 @@ def select(pipeline: Pipeline, request: p4r.CounterEntry) -> Iterable[p4r.Entity
         return p4r.Entity(counter_entry=message)
 
     wanted = by_id("counter", pipeline.schema.counters, request.counter_id)
-    return select_cells("counter", wanted, request, pipeline.engine.read_counters, cell)
+    return select_cells("counter", wanted, request, pipeline.engine.take_counters, cell)
 
 
 def select_direct(pipeline: Pipeline, request: p4r.DirectCounterEntry) -> Iterable[p4r.Entity]:
@@ -97,11 +98,12 @@ def carry(old: Pipeline, new: Pipeline, same: Alike) -> None:
     for counter in old.schema.counters.values():
         if counter.name in same.counters:
             continue
-        values = old.engine.read_counters(counter.name, 0, counter.size)
-        for index, value in enumerate(values):
-            if any(value):
-                message = p4r.CounterEntry(counter_id=counter.id, index=p4r.Index(index=index), data=encode(value))
-                stage(new, p4r.Update.MODIFY, message).perform()
+        for block in old.engine.used_blocks(Array.COUNTERS, counter.name, counter.size):
+            values = old.engine.take_counters(counter.name, block.start, len(block))
+            for index, value in zip(block, values, strict=True):
+                if any(value):
+                    message = p4r.CounterEntry(counter_id=counter.id, index=p4r.Index(index=index), data=encode(value))
+                    stage(new, p4r.Update.MODIFY, message).perform()
 
 
 def encode(value: Value) -> p4r.CounterData:

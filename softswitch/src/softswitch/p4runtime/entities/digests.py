@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 Message = tuple[int, ...]
 
+MAX_LIST = 10_000
+"""Messages of one list, whatever its configuration says."""
+
+MAX_UNACKNOWLEDGED = 100_000
+"""Messages of a digest that are held back until they are acknowledged; the oldest beyond may be reported again."""
+
 
 @dataclass(frozen=True, slots=True)
 class DigestConfig:
@@ -43,7 +49,23 @@ class _Learner:
     config: DigestConfig
     buffer: dict[Message, None] = field(default_factory=dict)
     buffered_since: int = 0
-    unacknowledged: dict[int, tuple[int, frozenset[Message]]] = field(default_factory=dict)
+    unacknowledged: dict[int, tuple[int, tuple[Message, ...]]] = field(default_factory=dict)
+    held_back: set[Message] = field(default_factory=set)
+    """The messages of unacknowledged lists: each is in one of them."""
+
+    def release(self, list_id: int) -> None:
+        """The messages of a list may be reported again."""
+        _, messages = self.unacknowledged.pop(list_id, (0, ()))
+        self.held_back.difference_update(messages)
+
+    def release_old(self, now: int) -> None:
+        """Give up waiting for lists that are older than the acknowledgement time, or too many. They are in order of
+        sending."""
+        while self.unacknowledged:
+            list_id, (sent, _) = next(iter(self.unacknowledged.items()))
+            if now - sent < self.config.ack_timeout_ns and len(self.held_back) <= MAX_UNACKNOWLEDGED:
+                break
+            self.release(list_id)
 
 
 class DigestLists:
@@ -74,14 +96,14 @@ class DigestLists:
         learner = self._learners.get(digest_id)
         if learner is None or message in learner.buffer:
             return None
-        _forget_unacknowledged(learner, now)
-        if any(message in messages for _, messages in learner.unacknowledged.values()):
+        learner.release_old(now)
+        if message in learner.held_back:
             return None
         if not learner.buffer:
             learner.buffered_since = now
         learner.buffer[message] = None
         config = learner.config
-        full = config.max_list_size and len(learner.buffer) >= config.max_list_size
+        full = len(learner.buffer) >= min(config.max_list_size or MAX_LIST, MAX_LIST)
         if full or config.max_timeout_ns == 0:
             return self._flush(digest_id, learner, now)
         return None
@@ -103,28 +125,22 @@ class DigestLists:
     def acknowledge(self, digest_id: int, list_id: int) -> None:
         """Take a DigestListAck: messages of that list may be reported again. Unknown lists are ignored."""
         if learner := self._learners.get(digest_id):
-            learner.unacknowledged.pop(list_id, None)
+            learner.release(list_id)
 
     def forget_unacknowledged(self) -> None:
         """Another controller is primary: what the last one had heard no longer counts."""
         for learner in self._learners.values():
             learner.unacknowledged.clear()
+            learner.held_back.clear()
 
     def _flush(self, digest_id: int, learner: _Learner, now: int) -> DigestBatch:
         batch = DigestBatch(digest_id, self._next_list_id, tuple(learner.buffer))
         self._next_list_id += 1
         learner.buffer.clear()
         if learner.config.ack_timeout_ns:
-            learner.unacknowledged[batch.list_id] = (now, frozenset(batch.messages))
+            learner.unacknowledged[batch.list_id] = (now, batch.messages)
+            learner.held_back.update(batch.messages)
         return batch
-
-
-def _forget_unacknowledged(learner: _Learner, now: int) -> None:
-    """Drop lists older than the acknowledgement time; they are in order of sending."""
-    for list_id, (sent, _) in list(learner.unacknowledged.items()):
-        if now - sent < learner.config.ack_timeout_ns:
-            break
-        del learner.unacknowledged[list_id]
 
 
 def stage(pipeline: Pipeline, kind: int, message: p4r.DigestEntry) -> Effect:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from finsy.proto import p4r
 from grpc import StatusCode
 
+from softswitch.engine.abi import Array
 from softswitch.engine.carry import Alike
 from softswitch.engine.meters import Meter, MeterConfig
 from softswitch.p4runtime import schema
@@ -34,11 +35,11 @@ def stage(pipeline: Pipeline, kind: int, message: p4r.MeterEntry) -> Effect:
     engine, name = pipeline.engine, meter.name
 
     def perform() -> Callable[[], None]:
-        before = [cell.config for cell in engine.read_meters(name, where.start, len(where))]
-        engine.configure_meters(name, where.start, [config] * len(where))
+        put_back = engine.keep_cells(Array.METERS, name, where.start, len(where))
+        engine.configure_meters(name, where.start, [config], len(where))
         if clear:
             engine.clear_meters(name, where.start, len(where))
-        return lambda: engine.configure_meters(name, where.start, before)
+        return put_back
 
     return Effect(perform)
 
@@ -85,7 +86,7 @@ def select(pipeline: Pipeline, request: p4r.MeterEntry) -> Iterable[p4r.Entity]:
         return p4r.Entity(meter_entry=_encode(meter, index, value, with_marks=with_marks))
 
     wanted = by_id("meter", pipeline.schema.meters, request.meter_id)
-    return select_cells("meter", wanted, request, pipeline.engine.read_meters, cell)
+    return select_cells("meter", wanted, request, pipeline.engine.take_meters, cell)
 
 
 def select_direct(pipeline: Pipeline, request: p4r.DirectMeterEntry) -> Iterable[p4r.Entity]:
@@ -115,9 +116,11 @@ def carry(old: Pipeline, new: Pipeline, same: Alike) -> None:
     for meter in old.schema.meters.values():
         if meter.name in same.meters:
             continue
-        for index, value in enumerate(old.engine.read_meters(meter.name, 0, meter.size)):
-            if value.config is not None:
-                stage(new, p4r.Update.MODIFY, _encode(meter, index, value, with_marks=False)).perform()
+        for block in old.engine.used_blocks(Array.METERS, meter.name, meter.size):
+            values = old.engine.take_meters(meter.name, block.start, len(block))
+            for index, value in zip(block, values, strict=True):
+                if value.config is not None:
+                    stage(new, p4r.Update.MODIFY, _encode(meter, index, value, with_marks=False)).perform()
 
 
 def _encode(meter: schema.Meter, index: int, value: Meter, *, with_marks: bool) -> p4r.MeterEntry:

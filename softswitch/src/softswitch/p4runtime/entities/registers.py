@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from finsy.proto import p4r
 
+from softswitch.engine.abi import Array
 from softswitch.engine.carry import Alike
 from softswitch.p4runtime.data import decode, encode
 from softswitch.p4runtime.entities.cells import by_id, cells, find, select_cells
@@ -31,9 +32,9 @@ def stage(pipeline: Pipeline, kind: int, message: p4r.RegisterEntry) -> Effect:
     engine, name = pipeline.engine, register.name
 
     def perform() -> Callable[[], None]:
-        before = engine.read_registers(name, where.start, len(where))
-        engine.write_registers(name, where.start, values * len(where))
-        return lambda: engine.write_registers(name, where.start, before)
+        put_back = engine.keep_cells(Array.REGISTERS, name, where.start, len(where))
+        engine.write_registers(name, where.start, values, len(where))
+        return put_back
 
     return Effect(perform)
 
@@ -41,7 +42,7 @@ def stage(pipeline: Pipeline, kind: int, message: p4r.RegisterEntry) -> Effect:
 def select(pipeline: Pipeline, request: p4r.RegisterEntry) -> Iterable[p4r.Entity]:
     """The cells that a read asks for. Raises P4RuntimeError."""
     wanted = by_id("register", pipeline.schema.registers, request.register_id)
-    return select_cells("register", wanted, request, pipeline.engine.read_registers, _cell)
+    return select_cells("register", wanted, request, pipeline.engine.take_registers, _cell)
 
 
 def carry(old: Pipeline, new: Pipeline, same: Alike) -> None:
@@ -50,9 +51,11 @@ def carry(old: Pipeline, new: Pipeline, same: Alike) -> None:
     for register in old.schema.registers.values():
         if register.name in same.registers:
             continue
-        for index, value in enumerate(old.engine.read_registers(register.name, 0, register.size)):
-            if value:
-                stage(new, p4r.Update.MODIFY, _cell(register, index, value).register_entry).perform()
+        for block in old.engine.used_blocks(Array.REGISTERS, register.name, register.size):
+            values = old.engine.take_registers(register.name, block.start, len(block))
+            for index, value in zip(block, values, strict=True):
+                if value:
+                    stage(new, p4r.Update.MODIFY, _cell(register, index, value).register_entry).perform()
 
 
 def _cell(register: Register, index: int, value: int) -> p4r.Entity:
