@@ -32,6 +32,7 @@ STOP_GRACE = 1.0
 """Seconds that calls under way have when the server stops."""
 
 _Request = TypeVar("_Request", bound=Message)
+_Result = TypeVar("_Result")
 
 
 class P4RuntimeServer:
@@ -179,6 +180,23 @@ class P4RuntimeServer:
             # not when the loop ends and cancels this: a thread may be at it
             spare.close()
             raise
+
+    async def between_calls(self, work: Callable[[Device], _Result]) -> _Result:
+        """Do `work`, which is short, between controllers' writes and reads: for other ways to the same device."""
+        async with self._pipeline_lock:
+            result = work(self.device)
+            self._schedule(time.monotonic_ns())
+        return result
+
+    async def change_program(self, change: Callable[[Device], None]) -> None:
+        """Do `change`, which replaces the program, in a thread, as a controller's push is done."""
+        async with self._pushes, self._pipeline_lock:
+            try:
+                await asyncio.to_thread(change, self.device)
+            finally:
+                if not self._stopping:
+                    self.device.ports_changed()
+                    self._schedule(time.monotonic_ns())
 
     @asynccontextmanager
     async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:
