@@ -73,6 +73,14 @@ RUNNERS = (
     Runner("docs/operations.md", "(git|cp|systemctl|journalctl) ", f"{UNITS}::test_the_page_installs_what_is_there"),
     Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
     Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),
+    Runner(
+        "docs/softswitch.md", "softswitch -i ", "tests/softswitch/test_cli.py::test_thrift_is_served_where_it_is_told"
+    ),
+    Runner(
+        "docs/softswitch.md",
+        "simple_switch_CLI ",
+        "tests/softswitch/thrift/test_simple_switch_cli.py::test_prints_what_it_prints_with_bmv2",
+    ),
     Runner("softswitch/README.md", "pip install ", f"{INSTALL}::test_it_brings_at_most_ten_packages"),
 )
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -17,6 +17,7 @@ from finsy.proto import p4r
 
 from tests.softswitch.p4runtime.client import PROGRAMS, Client, Names
 from tests.softswitch.p4runtime.test_stream_messages import message, packet_out
+from tests.softswitch.thrift.client import ThriftClient
 
 Start = Callable[..., "Process"]
 
@@ -24,8 +25,8 @@ Start = Callable[..., "Process"]
 class Process:
     """A running `softswitch` on a free port of loopback."""
 
-    def __init__(self, *arguments: str, cache: Path) -> None:
-        command = [sys.executable, "-m", "softswitch", *arguments]
+    def __init__(self, *arguments: str, cache: Path, module: Sequence[str] = ("-m", "softswitch")) -> None:
+        command = [sys.executable, *module, *arguments]
         environment = {"XDG_CACHE_HOME": str(cache), "PATH": "/usr/bin:/bin"}
         self.popen = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -53,8 +54,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start switches; those still running are ended."""
     started: list[Process] = []
 
-    def start(*arguments: str) -> Process:
-        started.append(Process(*arguments, cache=tmp_path_factory.getbasetemp() / "softswitch-cache"))
+    def start(*arguments: str, **more: Sequence[str]) -> Process:
+        started.append(Process(*arguments, cache=tmp_path_factory.getbasetemp() / "softswitch-cache", **more))
         return started[-1]
 
     yield start
@@ -91,14 +92,41 @@ def test_starts_with_a_program_and_its_p4info(start: Start) -> None:
 def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, tmp_path: Path) -> None:
     log = tmp_path / "switch.log"
     process = start(
-        *("--thrift-port", "9090", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
+        *("--thrift-port", "0", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
         *("--log-flush", "--", "--grpc-server-addr", FREE, "--max-mc-groups", "8"),
     )
     process.address()
     assert process.stop() == (0, "")
     text = log.read_text()
-    for option in ("--thrift-port", "--nanolog", "--log-flush", "--max-mc-groups"):
+    for option in ("--nanolog", "--log-flush", "--max-mc-groups"):
         assert f"{option} has no effect" in text
+
+
+def test_thrift_is_served_where_it_is_told(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "switch.log"
+    process = start("--thrift-port", "0", "--no-p4", "--log-file", str(log), "--", "--grpc-server-addr", FREE)
+    process.address()
+    found = re.search(r"serves Thrift .* on port (\d+)", log.read_text())
+    assert found, log.read_text()
+    # a switch that was told this port does not start, and one that was not goes without Thrift
+    taken = failure(start("--thrift-port", found[1], "--no-p4", "--", "--grpc-server-addr", FREE))
+    assert f"cannot serve Thrift on port {found[1]}: Address already in use" in taken
+    with ThriftClient(int(found[1])) as client:
+        assert client.standard.bm_get_config() == "{}"
+        # nor does a client that stays keep the switch from ending
+        assert process.stop() == (0, "")
+
+
+def test_a_default_port_that_is_taken_does_not_stop_the_switch(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "switch.log"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        main = f"from softswitch.commands import serve as s; import sys; s.THRIFT_PORT = {port}; s.main(sys.argv[1:])"
+        options = ("--no-p4", "--log-file", str(log), "--", "--grpc-server-addr", FREE)
+        process = start(*options, module=("-c", main))
+        process.address()
+        assert f"cannot serve Thrift on port {port}: Address already in use" in log.read_text()
+        assert process.stop() == (0, "")
 
 
 @pytest.mark.parametrize(("level", "told"), [("trace", True), ("debug", False)])
@@ -219,3 +247,5 @@ def test_tls_with_client_certificates(start: Start, certificates: Path) -> None:
         with Client(address, stranger) as client, pytest.raises(grpc.RpcError) as refused:
             client.config()
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    # over Thrift nobody could show one
+    assert "Thrift" not in process.stop()[1]

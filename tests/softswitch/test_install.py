@@ -84,7 +84,8 @@ def test_the_wheel_has_what_it_takes(wheel: Path) -> None:
     names, metadata = contents(wheel)
     source = DISTRIBUTION / "src"
     runtime = {str(path.relative_to(source)) for path in (source / "softswitch/runtime").iterdir()}
-    assert names >= runtime | {"softswitch/py.typed", "softswitch/__main__.py"}
+    thrift = {f"softswitch/thrift/{path.name}" for path in (source / "softswitch/thrift").glob("*.thrift")}
+    assert names >= runtime | thrift | {"softswitch/py.typed", "softswitch/__main__.py"}
     assert {name.partition("/")[0] for name in names} == {"softswitch", f"softswitch-{metadata['Version']}.dist-info"}
     assert metadata["License-Expression"] == "Apache-2.0"
 

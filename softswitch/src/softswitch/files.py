@@ -47,7 +47,7 @@ def load_program(device: Device, program: Path, p4info: Path | None) -> None:
     try:
         text = read_bytes(program)
         if p4info is None:
-            device.engine.load(text.decode())
+            device.load(text.decode())
             return
         config = p4r.ForwardingPipelineConfig(p4info=_p4info(p4info), p4_device_config=text)
         device.set_pipeline(p4r.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT, config)

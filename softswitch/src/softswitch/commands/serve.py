@@ -23,10 +23,11 @@ from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, po
 from softswitch.commands.stopping import Stopping
 from softswitch.engine.engine import IO, Engine
 from softswitch.files import LoadError, load_program, read_bytes
-from softswitch.grpc_server import CannotServe, tls_credentials
+from softswitch.grpc_server import MAX_TCP_PORT, CannotServe, tls_credentials
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
 from softswitch.switch import cache_problem
+from softswitch.thrift.server import ThriftServer
 
 LOGGER = logging.getLogger("softswitch")
 
@@ -45,6 +46,9 @@ softswitch [options] (program.json | --no-p4) [-- target options]
 JSON_VERSION = "2.23"
 """Of BMv2's JSON: what the present p4c writes; all of version 2 is understood."""
 
+THRIFT_PORT = 9090
+"""Where BMv2's clients look for a switch that does not say where it is."""
+
 _LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -55,7 +59,6 @@ _LEVELS = {
 }
 
 _MEANINGLESS = {
-    "--thrift-port": "there is no Thrift server",
     "--nanolog": "there is no nanomsg event log",
     "--notifications-addr": "there are no nanomsg notifications",
     "--debugger-addr": "there is no debugger",
@@ -90,6 +93,12 @@ CAP_NET_RAW. When it cannot start, standard error says why in one sentence and t
 
 simple_switch_grpc's other options are accepted, and the log says that they have no effect:
 {indent(fill(", ".join([*_MEANINGLESS, *_MEANINGLESS_FLAGS]), 108, break_on_hyphens=False), "  ")}"""
+
+
+def _thrift_port(text: str) -> int | str:
+    if text != "off" and not (text.isdecimal() and int(text) <= MAX_TCP_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port in 0..{MAX_TCP_PORT} nor off")
+    return text if text == "off" else int(text)
 
 
 class StartError(Exception):
@@ -130,6 +139,12 @@ def build_parser() -> argparse.ArgumentParser:
     option("--grpc-server-addr", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"default {DEFAULT_ADDRESS}")
     option("--cpu-port", type=port_number, metavar="N", help="port of packet-in and packet-out; none by default")
     option("--drop-port", type=port_number, default=MAX_PORT, metavar="N", help=f"default {MAX_PORT}")
+    option(
+        "--thrift-port",
+        type=_thrift_port,
+        metavar="N|off",
+        help=f"where simple_switch_CLI finds it, on this machine only; default {THRIFT_PORT}, if that is free",
+    )
     option("--grpc-server-ssl", action="store_true", help="serve with TLS")
     option("--grpc-server-cert", type=Path, metavar="FILE", help="server certificate (PEM)")
     option("--grpc-server-key", type=Path, metavar="FILE", help="server key (PEM)")
@@ -200,7 +215,9 @@ async def _run(options: argparse.Namespace, stopping: Stopping) -> None:
             port = await server.start(options.grpc_server_addr, _tls(options))
         except CannotServe as error:
             raise StartError(str(error)) from error
+        thrift: ThriftServer | None = None
         try:
+            thrift = _thrift(options, server)
             address = options.grpc_server_addr
             if address.endswith(":0"):
                 address = f"{address.removesuffix('0')}{port}"
@@ -210,7 +227,28 @@ async def _run(options: argparse.Namespace, stopping: Stopping) -> None:
             await stopping.asked()
             LOGGER.info("stopping")
         finally:
+            if thrift is not None:
+                await asyncio.to_thread(thrift.stop)
             await server.stop()
+
+
+def _thrift(options: argparse.Namespace, server: P4RuntimeServer) -> ThriftServer | None:
+    """None where it is not wanted; or nobody asked for it and the port is taken, or clients have to show who they are,
+    which they cannot over Thrift."""
+    wanted = options.thrift_port
+    if wanted == "off" or (wanted is None and options.grpc_server_with_client_auth):
+        return None
+    port = THRIFT_PORT if wanted is None else wanted
+    try:
+        thrift = ThriftServer(server, asyncio.get_running_loop(), port)
+    except OSError as error:
+        problem = f"cannot serve Thrift on port {port}: {error.strerror or error}"
+        if wanted is not None:
+            raise StartError(f"{problem}; give another --thrift-port, or off") from error
+        LOGGER.info("%s; --thrift-port gives another", problem)
+        return None
+    LOGGER.info("serves Thrift (simple_switch_CLI) on port %d of this machine", thrift.port)
+    return thrift
 
 
 def _engine(make: Callable[[], Engine]) -> Engine:

@@ -18,7 +18,7 @@ from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import CompilerMissing
 from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
-from softswitch.p4runtime import p4info, read, schema, write
+from softswitch.p4runtime import p4info, program_schema, read, schema, write
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.carry import carry
 from softswitch.p4runtime.config import program_text
@@ -51,7 +51,7 @@ class Device:
         self.cpu_port = cpu_port
         self.arbitration = Arbitration(device_id)
         self.device_id = device_id
-        self.running: Pipeline | None = None
+        self._running: Pipeline | None = None
         self._spare_engine = spare_engine
         self._saved: Pipeline | None = None
 
@@ -59,9 +59,24 @@ class Device:
         """Give up the saved pipeline. The engine is the caller's."""
         self._discard_saved()
 
+    @property
+    def running(self) -> Pipeline | None:
+        """The pipeline that runs, as P4Runtime has it: None for a program without P4Info too."""
+        return _described(self._running)
+
+    @property
+    def present(self) -> Pipeline | None:
+        """What writes and reads refer to, P4Info or not: the saved pipeline, else the one that runs."""
+        return self._saved or self._running
+
+    @property
+    def saved(self) -> Pipeline | None:
+        """The pipeline that waits for a COMMIT."""
+        return self._saved
+
     def config(self) -> p4r.ForwardingPipelineConfig | None:
         """The config that reads and writes refer to; None before the first."""
-        pipeline = self._saved or self.running
+        pipeline = _described(self.present)
         return pipeline.config if pipeline else None
 
     def write(
@@ -113,12 +128,12 @@ class Device:
 
     def ports_changed(self) -> None:
         """Let the members that watch ports take part, or not, as the ports are now."""
-        for pipeline in (self.running, self._saved):
+        for pipeline in (self._running, self._saved):
             if pipeline is not None:
                 pipeline.ports_changed()
 
     def _current(self) -> Pipeline:
-        pipeline = self._saved or self.running
+        pipeline = _described(self.present)
         if pipeline is None:
             raise P4RuntimeError(
                 StatusCode.FAILED_PRECONDITION, "no forwarding pipeline config has been pushed to this device"
@@ -143,15 +158,30 @@ class Device:
         LOGGER.info("program checked and compiled in %.2f s", time.monotonic() - start)
         return verified
 
+    def verify_program(self, text: str) -> Verified:
+        """Compile a program that comes without P4Info. Raises as `Engine.compile` does."""
+        compiled = self.engine.compile(text)
+        config = p4r.ForwardingPipelineConfig(p4_device_config=text.encode())
+        return Verified(config, program_schema.build(compiled.program), compiled)
+
+    def load(self, text: str) -> None:
+        """Run a program that comes without P4Info. Raises as `Engine.compile` does."""
+        self.replace(self.verify_program(text))
+
+    def reset(self) -> None:
+        """Run the present program from its beginning, with nothing written."""
+        if self._running is not None:
+            self.replace(Verified(self._running.config, self._running.schema, self._running.compiled))
+
     def replace(self, verified: Verified) -> None:
         """Run `verified` in place of the running program, with nothing written."""
-        if self.running is not None:
-            self.running.remove_replication()
+        if self._running is not None:
+            self._running.remove_replication()
         self.engine.run(verified.compiled)
         self._commit_pipeline(Pipeline(verified.config, verified.schema, verified.compiled, self.engine))
 
     def _commit_pipeline(self, pipeline: Pipeline) -> None:
-        self.running = pipeline
+        self._running = pipeline
         self._discard_saved()
         config = pipeline.config
         cookie = config.cookie.cookie if config.HasField("cookie") else None
@@ -171,7 +201,7 @@ class Device:
             raise P4RuntimeError(StatusCode.NOT_FOUND, "no saved config: VERIFY_AND_SAVE one first")
         saved = self._saved
         saved.move_to(self.engine)
-        saved.replace_replication(self.running.replication if self.running else ReplicationStore())
+        saved.replace_replication(self._running.replication if self._running else ReplicationStore())
         self._saved = None
         self._commit_pipeline(saved)
 
@@ -212,6 +242,11 @@ class Device:
         if self._saved is not None:
             self._saved.engine.close()
         self._saved = None
+
+
+def _described(pipeline: Pipeline | None) -> Pipeline | None:
+    """A pipeline that came with its P4Info, which P4Runtime's clients need; else None."""
+    return pipeline if pipeline is not None and pipeline.config.HasField("p4info") else None
 
 
 def _same_program(old: p4r.ForwardingPipelineConfig, new: p4r.ForwardingPipelineConfig) -> bool:

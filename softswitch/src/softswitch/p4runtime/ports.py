@@ -1,7 +1,7 @@
 """Ports that are added, removed and set while a switch runs: a small gRPC service beside P4Runtime.
 
-P4Runtime has no ports, and BMv2's Thrift server is not here. Messages are `google.protobuf.Struct`, so that a client in
-any language needs nothing generated: `softswitch.v1.Ports/{List,Add,Remove,Set}`.
+P4Runtime has no ports, and Thrift is not served to other machines. Messages are `google.protobuf.Struct`, so that a
+client in any language needs nothing generated: `softswitch.v1.Ports/{List,Add,Remove,Set}`.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ MAX_STREAMS = 1024
 """Open at a time, of controllers that have arbitrated or not."""
 
 _Request = TypeVar("_Request", bound=Message)
+_Result = TypeVar("_Result")
 
 
 class P4RuntimeServer:
@@ -233,6 +234,23 @@ class P4RuntimeServer:
             # not when the loop ends and cancels this: a thread may be at it
             spare.close()
             raise
+
+    async def between_calls(self, work: Callable[[Device], _Result]) -> _Result:
+        """Do `work`, which is short, between controllers' writes and reads: for other ways to the same device."""
+        async with self._gate.shared():
+            result = work(self.device)
+            self._schedule(time.monotonic_ns())
+        return result
+
+    async def change_program(self, change: Callable[[Device], None]) -> None:
+        """Do `change`, which replaces the program, in a thread, as a controller's push is done."""
+        async with self._pushes, self._gate.alone():
+            try:
+                await asyncio.to_thread(change, self.device)
+            finally:
+                if not self._stopping:
+                    self.device.ports_changed()
+                    self._schedule(time.monotonic_ns())
 
     @contextlib.asynccontextmanager
     async def _changing_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> AsyncIterator[None]:
