@@ -3,9 +3,11 @@ and writes what a program remembers, this is all that Python does with it."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -142,7 +144,8 @@ class Engine(ProgramState):
             self._native.ss_keep_default(program, codec.number)
 
     def add_port(self, port: int, interface: str) -> None:
-        """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
+        """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved, interface a port
+        already), OSError."""
         if not 0 <= port < abi.MAX_PORTS or len(interface.encode()) >= abi.INTERFACE_BYTES:
             raise ValueError(
                 f"port {port}, interface {interface!r}: a number below {abi.MAX_PORTS}, a name of at most"
@@ -151,9 +154,20 @@ class Engine(ProgramState):
         error = self._native.ss_port(self._open(), port, interface.encode())
         if error == errno.EEXIST:
             raise ValueError(f"port {port} is taken, the CPU port or the drop port")
+        if error == errno.EADDRINUSE:
+            raise ValueError(f"port {port}: interface {interface} is {self._port_of(interface)} already")
         if error:
             reason = _XDP_PROBLEMS.get(error) if self._io == "af_xdp" else None
             raise OSError(error, f"port {port}: cannot open interface {interface}: {reason or os.strerror(error)}")
+
+    def _port_of(self, interface: str) -> str:
+        """Which port an interface is, by whatever name."""
+        index = socket.if_nametoindex(interface)
+        for port, (name, _) in self.ports().items():
+            with contextlib.suppress(OSError):
+                if socket.if_nametoindex(name) == index:
+                    return f"port {port}" if name == interface else f"port {port} ({name})"
+        return "a port"
 
     def remove_port(self, port: int) -> None:
         """Detach. Raises KeyError when there is no such port."""

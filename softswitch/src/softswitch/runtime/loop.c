@@ -54,10 +54,11 @@ static unsigned burst(struct ss_engine *e)
             continue;
         uint64_t cut = port->cut;
         unsigned n = port->io->io->receive(port->io, packets, SS_BURST, &port->cut);
-        if (port->cut != cut)
+        if (cut == 0 && port->cut != 0)
             ss_log(&e->host, SS_WARNING,
-                   "port %u (%s): a frame longer than the interface's MTU was dropped; "
-                   "turn its segmentation offloads off (ethtool -K %s tso off gso off gro off, on both ends)",
+                   "port %u (%s): a frame of segmentation offload was dropped (of a tunnel, over 64 KB, or too many at once), "
+                   "and others may be: turn it off (ethtool -K %s tso off gso off gro off, on both ends); "
+                   "`softswitch port list` counts them",
                    port->number, port->interface, port->interface);
         if (n)
             e->arrived_us = ss_now_us(e);
