@@ -177,6 +177,25 @@ def test_an_mtu_that_af_xdp_cannot_take_closes_the_port_and_says_so(
     assert transfer(hosts, socket.AF_INET, b"x") == b"x"
 
 
+@pytest.mark.parametrize("switch", ["af_packet"], indirect=True)
+def test_what_cannot_be_cut_is_counted_and_explained_once(hosts: Hosts, switch: Callable[[], tuple[str, str]]) -> None:
+    """A tunnel whose packets the host leaves to the card as well."""
+    name, (here, there) = hosts.names[0], ADDRESSES[socket.AF_INET]
+    ip("-n", name, "link", "add", "tunnel", "type", "vxlan", "id", "1", "local", here, "remote", there, "dstport", "4789")
+    ip("-n", name, "address", "add", "10.0.1.1/24", "dev", "tunnel")
+    ip("-n", name, "link", "set", "tunnel", "up")
+    ip("-n", name, "neighbor", "add", "10.0.1.2", "lladdr", l2.MACS[1], "dev", "tunnel")
+    ip("-n", name, "neighbor", "add", there, "lladdr", l2.MACS[1], "dev", "e0")
+    with closing(hosts.socket(0, socket.AF_INET, socket.SOCK_DGRAM)) as sending:
+        sending.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, MSS)
+        for count in (1, 2):
+            sending.sendto(bytes(10 * MSS), ("10.0.1.2", TCP_PORT))
+            until(lambda count=count: switch()[0].splitlines()[1].split()[3] == str(count), "the frame is counted")
+    log = switch()[1]
+    assert log.count(f"ethtool -K {hosts.ports[0]} tso off gso off gro off") == 1
+    assert transfer(hosts, socket.AF_INET, b"x") == b"x"
+
+
 def test_an_interface_is_one_port_only(hosts: Hosts, start: Start) -> None:  # noqa: F811
     near, other = hosts.ports
     ip("link", "property", "add", "dev", near, "altname", f"{near}other")

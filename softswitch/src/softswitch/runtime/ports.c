@@ -152,7 +152,7 @@ int ss_links_open(void)
     return fd;
 }
 
-/* The MTU has changed, and with it how long the frames in the rings have to be. */
+/* The MTU has grown beyond the frames that the rings were made for. What comes in at this moment is lost. */
 static void open_again(struct ss_engine *e, struct ss_port *port, bool *up)
 {
     port->io->io->close(port->io);
@@ -176,7 +176,7 @@ static void link_changed(struct ss_engine *e, struct ss_port *port)
     }
     if (port->io && ifindex != port->ifindex)
         vanish(e, port);
-    if (port->io && mtu != port->mtu)
+    if (port->io && mtu > port->mtu)
         open_again(e, port, &up);
     else if (!port->io && open_interface(e, port, &up))
         return;
