@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from experiments.bench import gateway, goodput
+from experiments.bench import gateway, goodput, l2
 from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench
 from experiments.native.compiling import CompilationFailed
@@ -29,15 +29,17 @@ WHOLE = Size()
 @click.option(
     "--packets", type=click.IntRange(1000), default=WHOLE.packets, show_default=True, help="to watch memory over"
 )
-@click.option("--only", type=click.Choice(["switch", "gateway", "goodput"]), help="measure one of them")
+@click.option("--only", type=click.Choice(["switch", "gateway", "goodput", "l2"]), help="measure one of them")
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
-    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (seven minutes)."""
+    """Softswitch beside BMv2, a null forwarder and a bridge, a node's gateway beside a bare server (eight minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if only in (None, "gateway"):
         _gateway(rounds, seconds)
     if only in (None, "goodput"):
         _goodput(rounds, seconds)
-    if only in ("gateway", "goodput"):
+    if only in (None, "l2"):
+        _l2(rounds, seconds)
+    if only in ("gateway", "goodput", "l2"):
         return
     size = Size(rounds=rounds, seconds=seconds, entries=entries, packets=packets)
     summary = asyncio.run(bench(size, FOLDER, click.echo))
@@ -66,6 +68,15 @@ def _goodput(rounds: int, seconds: float) -> None:
     except (CallError, CompilationFailed, OSError) as error:
         raise click.ClickException(str(error)) from None
     _keep("goodput", found)
+
+
+def _l2(rounds: int, seconds: float) -> None:
+    """Measure TCP between hosts through an L2 program, and write the summary."""
+    try:
+        found = l2.bench_l2(rounds, seconds, FOLDER, click.echo)
+    except (OSError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from None
+    _keep("l2", found)
 
 
 def _keep(name: str, found: Mapping[str, Any]) -> None:
