@@ -25,6 +25,7 @@ from tests.softswitch.test_ports_live import port
 pytestmark = pytest.mark.root("needs root")
 
 UDP_SEGMENT = 103
+ADVICE = "ethtool -K {} tso off gso off gro off tx-udp-segmentation off"
 MSS = 1200
 ADDRESSES = {socket.AF_INET: ("10.0.0.1", "10.0.0.2"), socket.AF_INET6: ("fd00::1", "fd00::2")}
 TCP_PORT = 5000
@@ -191,9 +192,12 @@ def test_what_cannot_be_cut_is_counted_and_explained_once(hosts: Hosts, switch: 
         for count in (1, 2):
             sending.sendto(bytes(10 * MSS), ("10.0.1.2", TCP_PORT))
             until(lambda count=count: switch()[0].splitlines()[1].split()[3] == str(count), "the frame is counted")
-    log = switch()[1]
-    assert log.count(f"ethtool -K {hosts.ports[0]} tso off gso off gro off") == 1
+        log = switch()[1]
+        assert log.count(f"{ADVICE.format(hosts.ports[0])}, on both ends") == 1
+        in_namespace(name, lambda: subprocess.run(ADVICE.format("e0").split(), check=True))
+        sending.sendto(bytes(10 * MSS), ("10.0.1.2", TCP_PORT))
     assert transfer(hosts, socket.AF_INET, b"x") == b"x"
+    assert switch()[0].splitlines()[1].split()[3] == "2", "the advice helps"
 
 
 def test_an_interface_is_one_port_only(hosts: Hosts, start: Start) -> None:  # noqa: F811

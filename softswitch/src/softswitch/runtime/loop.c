@@ -57,8 +57,8 @@ static unsigned burst(struct ss_engine *e)
         if (cut == 0 && port->cut != 0)
             ss_log(&e->host, SS_WARNING,
                    "port %u (%s): a frame of segmentation offload was dropped (of a tunnel, over 64 KB, or too many at once), "
-                   "and others may be: turn it off (ethtool -K %s tso off gso off gro off, on both ends); "
-                   "`softswitch port list` counts them",
+                   "and others may be (see softswitch port list); turn it off: "
+                   "ethtool -K %s tso off gso off gro off tx-udp-segmentation off, on both ends",
                    port->number, port->interface, port->interface);
         if (n)
             e->arrived_us = ss_now_us(e);
