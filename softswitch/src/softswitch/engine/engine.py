@@ -109,7 +109,7 @@ class Engine(ProgramState):
         program = ctypes.c_void_p(opened)
         try:
             self._fill(program, compiled)
-            reader = self._attach_traced(compiled.program, program) if self._tracing else None
+            reader = self._attach_traced(compiled, program) if self._tracing else None
         except BaseException:
             self._native.ss_discard(program)
             raise
@@ -125,7 +125,7 @@ class Engine(ProgramState):
         two packets; `other` has none afterwards. What is `carried` of the present program goes over to it in that same
         moment. Ports, multicast groups and clone sessions stay."""
         compiled = other._running()
-        reader = other._attach_traced(compiled.program, None) if self._tracing else None
+        reader = other._attach_traced(compiled, None) if self._tracing else None
         self._native.ss_adopt(self._open(), other._open(), carried.items, carried.count, carried.renumbered)
         other._loaded = None
         self._runs(compiled, reader)
@@ -274,7 +274,7 @@ class Engine(ProgramState):
         """As `process`, with the story of the packet. The first call for a program compiles its traced variant."""
         self._check_packet(data)
         if self._trace_reader is None:
-            self._trace_reader = self._attach_traced(self._running().program, None)
+            self._trace_reader = self._attach_traced(self._running(), None)
         out, trace = ctypes.POINTER(ctypes.c_uint8)(), TraceStruct()
         length = self._native.ss_inject_traced(
             self._open(), port, data, len(data), ctypes.byref(out), ctypes.byref(trace)
@@ -290,19 +290,19 @@ class Engine(ProgramState):
         longer. Takes effect between two packets; programs loaded meanwhile are traced too. Packets that come too fast
         to be told of are counted and said."""
         if on and self._loaded is not None and self._trace_reader is None:
-            self._trace_reader = self._attach_traced(self._loaded.program, None)
+            self._trace_reader = self._attach_traced(self._loaded, None)
             self._events.trace_reader = self._trace_reader
         self._tracing = on
         self._native.ss_trace_packets(self._open(), on)
 
-    def _attach_traced(self, program: Program, opened: ctypes.c_void_p | None) -> TraceReader:
-        generated = generate(program, traced=True)
+    def _attach_traced(self, compiled: Compiled, opened: ctypes.c_void_p | None) -> TraceReader:
+        generated = generate(compiled.program, traced=True)
         assert generated.subjects is not None
         library = self._compiler.program(generated.text, quick=True)
         message = ctypes.create_string_buffer(_MESSAGE_ROOM)
         if self._native.ss_attach_traced(self._open(), opened, str(library).encode(), message, len(message)):
             raise RuntimeError(f"{library}: {message.value.decode(errors='replace')}")
-        return TraceReader(program, generated.subjects)
+        return TraceReader(compiled.program, generated.subjects, compiled.formats)
 
     def _check_packet(self, data: bytes) -> None:
         self._running()

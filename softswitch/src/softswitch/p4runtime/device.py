@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finsy.proto import p4r
 from grpc import StatusCode
@@ -23,6 +23,7 @@ from softswitch.p4runtime.carry import carry
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.entities.replication import ReplicationStore
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.formats import formats
 from softswitch.p4runtime.pipeline import Pipeline
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
@@ -124,6 +125,7 @@ class Device:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
+        compiled = replace(compiled, formats=formats(config.p4info))
         return Verified(config, p4info.build(config.p4info, compiled.program), compiled)
 
     def _install(self, verified: Verified) -> None:
