@@ -62,7 +62,7 @@ def bench_l2(rounds: int, seconds: float, folder: Path, tell: Callable[[str], No
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     """Medians of the rounds' ratios, the worst round beside; what was not measured is left out."""
-    ratios = {}
+    ratios: dict[str, float] = {}
     for name, (one, other) in RATIOS.items():
         if found := [done[one] / done[other] for done in rounds if {one, other} <= done.keys()]:
             ratios |= {name: round(median(found), 3), f"{name}_worst": round(min(found), 3)}

@@ -38,7 +38,11 @@ def test_nothing_is_found_where_nothing_breaks() -> None:
         ({"up": False, "carrier": False}, "problem", "is down; ip link set veth1 up"),
         ({"carrier": False}, "problem", "no carrier"),
         ({"hardware": 65534}, "problem", "no Ethernet frames"),
-        ({"master": "br0"}, "problem", "is a port of br0, which forwards its packets as well; ip link set veth1 nomaster"),
+        (
+            {"master": "br0"},
+            "problem",
+            "is a port of br0, which forwards its packets as well; ip link set veth1 nomaster",
+        ),
         ({"listeners": (Listener(7, "simple_switch -i"),)}, "problem", "process 7 (simple_switch -i)"),
         ({"listeners": (Listener(7, "tcpdump"),)}, "note", "process 7 (tcpdump) sees its packets too"),
         ({"addresses": ("10.0.0.1/24", "fe80::1/64")}, "warning", "has the address 10.0.0.1/24"),
@@ -78,7 +82,11 @@ def test_what_depends_on_the_way_of_io_and_on_the_kernel() -> None:
 def test_interfaces_are_seen_beside_each_other() -> None:
     machine = Machine((replace(VETH, other_names=("first",)), replace(OTHER, mtu=9000)))
     found = examine(["veth1", "first", "veth2", "veth3"], machine, "af_packet")
-    assert [(one.level, one.about) for one in found] == [("problem", "first"), ("problem", "veth3"), ("warning", "veth1")]
+    assert [(one.level, one.about) for one in found] == [
+        ("problem", "first"),
+        ("problem", "veth3"),
+        ("warning", "veth1"),
+    ]
     assert "veth1" in found[0].text and found[1].todo == "there are veth1, veth2" and "9000" in found[2].text
 
 

@@ -80,7 +80,9 @@ def switch(hosts: Hosts, start: Start, request: pytest.FixtureRequest, tmp_path:
     """The L2 program between the hosts; call it for `softswitch port list` and the log."""
     log = tmp_path / "switch.log"
     interfaces = [word for n, name in enumerate(hosts.ports, start=1) for word in ("-i", f"{n}@{name}")]
-    process = start("--io", request.param, "--log-file", str(log), *interfaces, str(l2.PROGRAM), "--", "--grpc-server-addr", FREE)
+    process = start(
+        "--io", request.param, "--log-file", str(log), *interfaces, str(l2.PROGRAM), "--", "--grpc-server-addr", FREE
+    )
     address = process.address()
     return lambda: (port(address, "list")[1], log.read_text())
 
@@ -171,7 +173,9 @@ def test_an_mtu_that_af_xdp_cannot_take_closes_the_port_and_says_so(
     hosts: Hosts, switch: Callable[[], tuple[str, str]]
 ) -> None:
     ip("link", "set", hosts.ports[0], "mtu", "9000")
-    told = f"port 1 ({hosts.ports[0]}) is closed until its MTU changes again: 9000 bytes: --io af_xdp takes one of at most"
+    told = (
+        f"port 1 ({hosts.ports[0]}) is closed until its MTU changes again: 9000 bytes: --io af_xdp takes one of at most"
+    )
     until(lambda: told in switch()[1], "the log says it")
     ip("link", "set", hosts.ports[0], "mtu", "1500")
     until(lambda: switch()[0].splitlines()[1].split()[2] == "up", "the port comes back")
@@ -182,7 +186,23 @@ def test_an_mtu_that_af_xdp_cannot_take_closes_the_port_and_says_so(
 def test_what_cannot_be_cut_is_counted_and_explained_once(hosts: Hosts, switch: Callable[[], tuple[str, str]]) -> None:
     """A tunnel whose packets the host leaves to the card as well."""
     name, (here, there) = hosts.names[0], ADDRESSES[socket.AF_INET]
-    ip("-n", name, "link", "add", "tunnel", "type", "vxlan", "id", "1", "local", here, "remote", there, "dstport", "4789")
+    ip(
+        "-n",
+        name,
+        "link",
+        "add",
+        "tunnel",
+        "type",
+        "vxlan",
+        "id",
+        "1",
+        "local",
+        here,
+        "remote",
+        there,
+        "dstport",
+        "4789",
+    )
     ip("-n", name, "address", "add", "10.0.1.1/24", "dev", "tunnel")
     ip("-n", name, "link", "set", "tunnel", "up")
     ip("-n", name, "neighbor", "add", "10.0.1.2", "lladdr", l2.MACS[1], "dev", "tunnel")

@@ -175,8 +175,8 @@ def test_vlan_tag_survives(switch: Engine, wires: list[Wire]) -> None:
 
 
 def send_unfinished(wire: Wire, data: bytes, start: int, share: int) -> None:
-    """A frame as a host gives it to a card that computes checksums and cuts: TCP begins at `start`, and each packet is to carry
-    `share` bytes of what follows it."""
+    """A frame as a host gives it to a card that computes checksums and cuts: TCP begins at `start`, and each packet is
+    to carry `share` bytes of what follows it."""
     offloads = struct.pack("=BBHHHH", NEEDS_CHECKSUM, GSO_TCPV4, start + 20, share, start, 16)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR

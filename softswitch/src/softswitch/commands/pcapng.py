@@ -35,7 +35,9 @@ class PcapngWriter:
         text = comment.encode()
         if len(text) > _LONGEST_COMMENT:
             text = text[:_LONGEST_COMMENT].decode(errors="ignore").encode() + "\n…".encode()
-        self._block(_ENHANCED, head + _padded(data) + _option(_COMMENT, text) + _option(_FLAGS, flags) + _option(0, b""))
+        self._block(
+            _ENHANCED, head + _padded(data) + _option(_COMMENT, text) + _option(_FLAGS, flags) + _option(0, b"")
+        )
         self.count += 1
 
     def close(self) -> None:

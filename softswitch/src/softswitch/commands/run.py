@@ -69,7 +69,10 @@ def build_parser() -> Parser:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the program's random numbers (default 1)")
     parser.add_argument("--trace", action="store_true", help="tell what each packet met: states, tables, fields, …")
     parser.add_argument(
-        "--trace-out", type=Path, metavar="FILE", help="write the packets with what each met as comment (pcapng, for Wireshark)"
+        "--trace-out",
+        type=Path,
+        metavar="FILE",
+        help="write the packets with what each met as comment (pcapng, for Wireshark)",
     )
     parser.add_argument("--json", action="store_true", help="summary as JSON on standard output")
     return parser

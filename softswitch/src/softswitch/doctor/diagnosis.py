@@ -39,12 +39,16 @@ def examine(wanted: Sequence[str], machine: Machine, io: str) -> list[Finding]:
 
 def _machine(machine: Machine, io: str) -> Iterator[Finding]:
     if not machine.may_use_packet_sockets:
-        yield Finding(PROBLEM, "", "interfaces need CAP_NET_RAW, which this process lacks", "run as root, or with CAP_NET_RAW")
+        yield Finding(
+            PROBLEM, "", "interfaces need CAP_NET_RAW, which this process lacks", "run as root, or with CAP_NET_RAW"
+        )
     elif not machine.may_enlarge_buffers:
         text = "without CAP_NET_ADMIN socket buffers are small: bursts of long frames are lost"
         yield Finding(WARNING, "", text, "sysctl net.core.rmem_max=16777216 net.core.wmem_max=8388608")
     if not machine.has_compiler:
-        yield Finding(PROBLEM, "", f"there is no C compiler {machine.compiler}", "apt install gcc libc6-dev, or name one in CC")
+        yield Finding(
+            PROBLEM, "", f"there is no C compiler {machine.compiler}", "apt install gcc libc6-dev, or name one in CC"
+        )
     if machine.unwritable_cache:
         text = f"compiled programs cannot be kept in {machine.unwritable_cache}"
         yield Finding(PROBLEM, "", text, "set XDG_CACHE_HOME to a folder of yours")
@@ -105,7 +109,9 @@ def _offloads(one: Interface, machine: Machine) -> Iterator[Finding]:
     if not one.features.intersection(_SEGMENTATION):
         return
     off = "tso off gso off gro off tx-udp-segmentation off"
-    text = "offloads are on: checksums are completed and long frames of TCP and UDP cut here; those of tunnels are dropped"
+    text = (
+        "offloads are on: checksums are completed and long frames of TCP and UDP cut here; those of tunnels are dropped"
+    )
     yield Finding(NOTE, one.name, text, f"where hosts behind it use tunnels: ethtool -K {one.name} {off}, on both ends")
     if machine.kernel < TELLS_UDP_SEGMENTATION:
         text = "this kernel drops long frames of UDP (QUIC, UDP_SEGMENT) instead of telling the switch of them"

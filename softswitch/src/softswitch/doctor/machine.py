@@ -18,7 +18,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface. `kind` is veth, bridge, … or "" for hardware; `features` are the active ones, as ethtool names them."""
+    """An interface. `kind` is veth, bridge, … or "" for hardware; `features` are those that are on, by ethtool."""
 
     index: int
     name: str

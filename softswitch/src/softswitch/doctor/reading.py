@@ -171,10 +171,10 @@ def _listeners() -> dict[int, tuple[Listener, ...]]:
     for process in Path("/proc").glob("[0-9]*") if inodes else ():
         # a process may end, or be another user's
         with contextlib.suppress(OSError):
-            names = {os.readlink(file) for file in (process / "fd").iterdir()}
+            names = {str(file.readlink()) for file in (process / "fd").iterdir()}
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            for index in {inodes[name] for name in names & inodes.keys()}:
-                found[index] = (*found.get(index, ()), Listener(int(process.name), _short(command)))
+            for number in {inodes[name] for name in names & inodes.keys()}:
+                found[number] = (*found.get(number, ()), Listener(int(process.name), _short(command)))
     return found
 
 

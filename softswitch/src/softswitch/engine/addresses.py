@@ -1,7 +1,7 @@
 """How values are written for people: addresses as such, everything else in hexadecimal.
 
-A program that says so in P4Info (`@format(IPV4_ADDRESS)`, of p4c and Stratum) is believed; else width and name decide, and
-what is not sure stays hexadecimal.
+A program that says so in P4Info (`@format(IPV4_ADDRESS)`) is believed; else width and name decide, and what is not sure
+stays hexadecimal.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _SIDES = frozenset(["src", "dst", "source", "destination", "sender", "target", "
 _JOINED = frozenset(["srcaddr", "dstaddr", "saddr", "daddr"])
 _ADDRESSES = frozenset(["addr", "address"]) | _JOINED
 _IP = frozenset(["ip", "ipv4", "ipv6", "srcip", "dstip", "sip", "dip", "spa", "tpa"])
-_BESIDE = frozenset(["next", "hop", "nhop", "nexthop", "gateway", "gw", "virtual", "local", "remote", "client", "server"])
+_BESIDE = frozenset(
+    ["next", "hop", "nhop", "nexthop", "gateway", "gw", "virtual", "local", "remote", "client", "server"]
+)
 _MAC = frozenset(["mac", "smac", "dmac", "srcmac", "dstmac", "hwaddr", "lladdr", "sha", "tha"])
 _TIME = frozenset(["time", "timestamp", "tstamp", "ts"])
 
@@ -53,7 +55,7 @@ def format_of(width: int, name: str, owner: str = "") -> Format:
     if width not in (IPV4_BITS, IPV6_BITS) or not words <= _SIDES | _ADDRESSES | _IP | _BESIDE:
         return Format.HEX
     of_ip = words & _IP or _words(owner) & _IP
-    of_one_side = words & _ADDRESSES and words & _SIDES or words & _JOINED
+    of_one_side = (words & _ADDRESSES and words & _SIDES) or words & _JOINED
     if not of_one_side and not (of_ip and words & (_SIDES | _ADDRESSES | _IP)):
         return Format.HEX
     return Format.IPV4 if width == IPV4_BITS else Format.IPV6

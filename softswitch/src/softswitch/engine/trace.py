@@ -323,7 +323,6 @@ class TraceReader:
         return f"{action.name}({', '.join(values)})"
 
 
-
 def _settle(steps: Sequence[Step]) -> Iterator[Step]:
     """Without statements of no text that changed nothing."""
     for place, step in enumerate(steps):
