@@ -8,7 +8,7 @@ from ctypes import POINTER, c_bool, c_char_p, c_uint8, c_uint16, c_uint32
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop
@@ -78,6 +78,10 @@ def networks(draw: st.DrawFn) -> Packet:
         return head
     head /= IPv6(src=draw(addresses_v6), dst=draw(addresses_v6))
     return head / IPv6ExtHdrHopByHop() if draw(st.booleans()) else head
+
+
+PLAIN = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2", id=0xFFFF)
+PLAIN_V6 = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IPv6(src="fd00::1", dst="fd00::2")
 
 
 def start_of(packet: Packet, transport: type[Packet]) -> int:
@@ -180,6 +184,8 @@ def expected(packet: Packet, transport: type[Packet], share: int) -> Iterator[by
     share=st.integers(1, 3000),
     body=st.builds(lambda seed, times: ((seed + b"x") * times)[:8000], st.binary(max_size=60), st.integers(0, 300)),
 )
+@example(head=PLAIN, transport=TCP, flags="FPCEA", seq=2**32 - 1000, share=1448, body=bytes(range(256)) * 20)
+@example(head=PLAIN_V6, transport=UDP, flags="A", seq=0, share=1200, body=bytes(2401))
 def test_a_long_frame_is_cut_into_what_scapy_builds(
     native: ctypes.CDLL, head: Packet, transport: type[Packet], flags: str, seq: int, share: int, body: bytes
 ) -> None:

@@ -179,7 +179,8 @@ class Engine(ProgramState):
         return {s.number: (s.interface.decode(), bool(s.up)) for s in self._port_states()}
 
     def port_losses(self) -> dict[int, tuple[int, int]]:
-        """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
+        """Number -> frames that could not be taken (a segmentation offload that cannot be done here), packets that the
+        kernel did not send."""
         return {s.number: (s.cut, s.unsent) for s in self._port_states()}
 
     def _port_states(self) -> list[PortState]:

@@ -77,15 +77,15 @@ static bool find_layers(const uint8_t *frame, uint32_t length, struct layers *fo
 /* A sum of 16-bit words in the machine's byte order, which the Internet checksum does not mind. */
 static uint64_t sum(const uint8_t *data, uint32_t length, uint64_t total)
 {
-    for (; length >= 4; data += 4, length -= 4) {
-        uint32_t word;
+    uint64_t word;
+    for (; length >= sizeof word; data += sizeof word, length -= sizeof word) {
         memcpy(&word, data, sizeof word);
-        total += word;
+        total += (word >> 32) + (uint32_t)word;
     }
-    uint32_t rest = 0;
+    word = 0;
     if (length)
-        memcpy(&rest, data, length);
-    return total + rest;
+        memcpy(&word, data, length);
+    return total + (word >> 32) + (uint32_t)word;
 }
 
 static uint16_t folded(uint64_t total)
