@@ -23,6 +23,9 @@
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
+#ifndef TP_STATUS_GSO_TCP
+#define TP_STATUS_GSO_TCP (1 << 8)
+#endif
 
 enum {
     RING_BYTES = 8 << 20,
@@ -204,11 +207,10 @@ static bool cut_packet(struct port *p, struct ss_received *packet)
     return true;
 }
 
+/* Of the header alone, whose cache line is there: a look at the frame would wait for memory. */
 static bool unfinished(const struct tpacket2_hdr *h, uint32_t status)
 {
-    const uint8_t *offloads = (const uint8_t *)h + h->tp_mac - OFFLOADS;
-    return status & TP_STATUS_CSUMNOTREADY || h->tp_snaplen < h->tp_len
-        || offloads[offsetof(struct virtio_net_hdr, gso_type)] != VIRTIO_NET_HDR_GSO_NONE;
+    return status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_GSO_TCP) || h->tp_snaplen < h->tp_len;
 }
 
 static void tagged(struct ss_received *packet, const struct tpacket2_hdr *h)
@@ -222,7 +224,7 @@ static unsigned port_receive(struct ss_port_io *io, struct ss_received *packets,
     struct port *p = (struct port *)io;
     unsigned n = 0;
     while (n < limit) {
-        if (__builtin_expect(ss_long_frame_next(&p->cutting) > 0, 0)) {
+        if (__builtin_expect(p->cutting.given < p->cutting.packets, 0)) {
             if (!cut_packet(p, &packets[n]))
                 break;
             if (p->cutting_header.tp_status & TP_STATUS_VLAN_VALID)
