@@ -68,7 +68,7 @@ experiment: ready ## compare the steering policies (a quarter of an hour); NAME=
 	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: ready ## softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare HTTP server (nine minutes)
+bench: ready ## softswitch beside BMv2, a null forwarder and a bridge, a node's gateway beside a bare HTTP server (ten minutes)
 	@$(SUDO) $(PYTHON) -m experiments bench $(ARGS)
 	@$(SUDO) $(PYTHON) -m experiments idle
 

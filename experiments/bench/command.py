@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from experiments.bench import gateway, goodput, queues
+from experiments.bench import gateway, goodput, l2, queues
 from experiments.bench.packets import NotSteered
 from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench, compile_programs
@@ -31,9 +31,9 @@ WHOLE = Size()
 @click.option(
     "--packets", type=click.IntRange(1000), default=WHOLE.packets, show_default=True, help="to watch memory over"
 )
-@click.option("--only", type=click.Choice(["switch", "queues", "gateway", "goodput"]), help="measure one of them")
+@click.option("--only", type=click.Choice(["switch", "queues", "gateway", "goodput", "l2"]), help="measure one of them")
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
-    """Softswitch beside BMv2 and a null forwarder, a node's gateway beside a bare server (nine minutes)."""
+    """Softswitch beside BMv2, a null forwarder and a bridge, a node's gateway beside a bare server (ten minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if only in (None, "gateway"):
         _gateway(rounds, seconds)
@@ -41,6 +41,8 @@ def bench_command(rounds: int, seconds: float, entries: int, packets: int, only:
         _goodput(rounds, seconds)
     if only in (None, "queues"):
         _queues(rounds, seconds)
+    if only in (None, "l2"):
+        _l2(rounds, seconds)
     if only not in (None, "switch"):
         return
     size = Size(rounds=rounds, seconds=seconds, entries=entries, packets=packets)
@@ -83,6 +85,15 @@ def _queues(rounds: int, seconds: float) -> None:
     for name, kept in found["within"].items():
         if not kept:
             click.echo(f"{name} is beyond {queues.BOUNDS[name]:g}")
+
+
+def _l2(rounds: int, seconds: float) -> None:
+    """Measure TCP between hosts through an L2 program, and write the summary."""
+    try:
+        found = l2.bench_l2(rounds, seconds, FOLDER, click.echo)
+    except (OSError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from None
+    _keep("l2", found)
 
 
 def _keep(name: str, found: Mapping[str, Any]) -> None:

@@ -133,7 +133,8 @@ async def look_inside(folder: Path, size: Size) -> inside.Inside:
 
 def forwarder(stack: AsyncExitStack, folder: Path, scratch: Path, io: str) -> Load:
     """Start a null forwarder."""
-    program = compile_program(scratch, NULL, HERE / "null.c", *(RUNTIME / f"{one}.c" for one in (*IO, "qdisc")))
+    sources = [RUNTIME / f"{one}.c" for one in (*IO, "offload", "qdisc")]
+    program = compile_program(scratch, NULL, HERE / "null.c", *sources)
     network = flooded(stack, folder)
     command = [*packets.alone(packets.processors()[1]), str(program), io, *network.interfaces.values()]
     return Load(network, packets.thread_of(network.start(NULL, command, "switch")))

@@ -76,11 +76,13 @@ class Service:
 class Network:
     """The namespaces `switch`, `client` and `nodes`, wired up, and the programs in them; a context manager.
 
-    Logs are written to `folder`. The nodes share `wires` interfaces, node m behind `n<m modulo wires>`.
+    Logs are written to `folder`. The nodes share `wires` interfaces, node m behind `n<m modulo wires>`. Interfaces
+    have their offloads off unless `offloads`.
     """
 
     folder: Path
     wires: int
+    offloads: bool = False
     interfaces: dict[int, str] = field(default_factory=dict)
     """The switch's, by port."""
     _processes: list[Process] = field(default_factory=list)
@@ -114,7 +116,8 @@ class Network:
             near = ["ip", "link", "add", f"s{port}", "netns", pids[0]]
             run(*near, "type", "veth", "peer", "name", interface, "netns", pids[1])
             for where, end in (("switch", f"s{port}"), (place, interface)):
-                self._run_in(where, "ethtool", "-K", end, *(word for name in OFFLOADS for word in (name, "off")))
+                if not self.offloads:
+                    self._run_in(where, "ethtool", "-K", end, *(word for name in OFFLOADS for word in (name, "off")))
                 self._run_in(where, "ip", "link", "set", end, "up")
         self.interfaces = {port: f"s{port}" for _, _, port in ends}
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from scapy.utils import RawPcapNgReader
 from softswitch.commands.pcap import PcapReader, PcapWriter
 
 from softswitch import __main__ as cli
@@ -140,6 +141,18 @@ def test_trace_tells_each_packet(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(PROGRAMS / "matching.json", "--pcap-in", f"1@{source}", "--trace", "--json") == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["packets_out"] == 1 and "table I.managed" in err
+
+
+def test_a_trace_is_kept_as_comments_for_wireshark(tmp_path: Path) -> None:
+    source, story = capture(tmp_path / "in.pcap", [(0, query(1)), (0.25, bytes(24))]), tmp_path / "story.pcapng"
+    assert run(PROGRAMS / "matching.json", "--pcap-in", f"1@{source}", "--trace-out", story) == 0
+    with RawPcapNgReader(str(story)) as reader:
+        told = [(data, meta.ifname, meta.direction, meta.comments) for data, meta in reader]
+    assert [(name, direction) for _, name, direction, _ in told] == [(b"port 1", 1), (b"port 3", 2), (b"port 1", 1)]
+    first, left, second = (comments[0].decode() for *_, comments in told)
+    assert "table I.managed (hdr.q.a=0x1" in first and first.splitlines()[0].endswith("in at port 1, 1.000000 s")
+    assert left == "left through port 3; its story is with packet 1" and second.endswith("dropped")
+    assert [(time, data) for time, data in packets(story)] == [(0, query(1)), (0, told[1][0]), (0.25, bytes(24))]
 
 
 def test_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:

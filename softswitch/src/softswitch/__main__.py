@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from softswitch.commands import ports, run, serve
+from softswitch.commands import doctor, ports, run, serve
 
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
-_COMMANDS = {"run": run.main, "port": ports.main}
+_COMMANDS = {"run": run.main, "port": ports.main, "doctor": doctor.main}
 """Anything else is the command line of simple_switch_grpc."""
 
 

@@ -108,6 +108,21 @@ def test_hits_tell_the_entry_and_the_action(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_values_are_written_as_p4info_says(tmp_path: Path) -> None:
+    """Key field and header field alike, wherever they are told of; a format that does not fit the width is none."""
+    names = Names.of("matching")
+    (table,) = [table for table in names.p4info.tables if table.preamble.name == "I.managed"]
+    for field, annotation in zip(table.match_fields, ("IPV4", "MAC", "IPV4", "IPV6"), strict=True):
+        field.annotations.append(f"@format({annotation}_ADDRESS)")
+    key = (Exact(1), Ternary(0x0200, 0xFF00), Lpm(0x0A000000, 8), Optional(None))
+    with switch_of(names, tmp_path) as switch:
+        switch.write([Writes(names.p4info).entity(Entry("I.managed", key, 10, "I.answer", (7,)))])
+        text = str(trace(switch, query(5, 1, 0x234, 0x0A010203, 1)))
+    assert "(hdr.q.a=0x1, hdr.q.b=0x234, hdr.q.c=10.1.2.3, hdr.q.d=::1)" in text
+    assert "hit [0x1, 0x200 &&& 0xff00, 10.0.0.0/8, *]" in text
+    assert "b=0x234 c=10.1.2.3 d=::1" in text
+
+
 @pytest.mark.parametrize(
     ("packet", "hit"),
     [
@@ -153,7 +168,7 @@ def test_parser_steps_and_errors(engine: Engine) -> None:
     hops = struct.pack(">HH", 5, 0x8007)
     told = trace(engine, bytes(6) + bytes(5) + b"\1" + struct.pack(">H", 0x1000) + hops + b"rest")
     text = lines(told)
-    assert "extract ethernet: dst=0x0 src=0x1 type=0x1000" in text
+    assert "extract ethernet: dst=00:00:00:00:00:00 src=00:00:00:00:00:01 type=0x1000" in text
     assert "extract hops[0]: bos=0x0 port=0x5" in text and "extract hops[1]: bos=0x1 port=0x7" in text
     assert told.of("extract") == ["ethernet", "hops[0]", "hops[1]"] and told.of("state")[0] == "start"
     assert "accept" in text and text[-1].endswith("4 of them payload")

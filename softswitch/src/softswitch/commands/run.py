@@ -19,6 +19,7 @@ from softswitch.bmv2.v1model import MAX_PORT
 from softswitch.commands import shaping
 from softswitch.commands.arguments import Parser, port_and, port_number
 from softswitch.commands.pcap import ETHERNET, CapturedPacket, PcapReader, PcapWriter
+from softswitch.commands.pcapng import PcapngWriter
 from softswitch.engine.shaping import Departure
 from softswitch.files import LoadError
 from softswitch.switch import Switch, load
@@ -70,6 +71,12 @@ def build_parser() -> Parser:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the program's random numbers (default 1)")
     shaping.add_options(parser.add_argument)
     parser.add_argument("--trace", action="store_true", help="tell what each packet met: states, tables, fields, …")
+    parser.add_argument(
+        "--trace-out",
+        type=Path,
+        metavar="FILE",
+        help="write the packets with what each met as comment (pcapng, for Wireshark)",
+    )
     parser.add_argument("--json", action="store_true", help="summary as JSON on standard output")
     return parser
 
@@ -216,11 +223,15 @@ def _run(options: argparse.Namespace) -> Summary:
         outputs = None
         if options.pcap_out is not None:
             outputs = _Outputs(options.pcap_out, _link_type([reader for _, reader in readers]))
+        story = None
+        if options.trace_out is not None:
+            story = PcapngWriter(options.trace_out, _link_type([reader for _, reader in readers]))
+            stack.callback(story.close)
         try:
             tell = None
             if options.trace:
                 tell = sys.stderr if options.json else sys.stdout
-            return _process(switch, merge(readers), outputs, tell)
+            return _process(switch, merge(readers), outputs, tell, story)
         finally:
             if outputs is not None:
                 outputs.close()
@@ -248,8 +259,23 @@ def merge(readers: Sequence[tuple[int, PcapReader]]) -> Iterator[tuple[int, Capt
         yield port, packet
 
 
+def _write_story(
+    story: PcapngWriter, port: int, packet: CapturedPacket, leaving: list[tuple[int, bytes]], trace: str
+) -> None:
+    """The packet with its trace, then those that it became."""
+    story.write(packet.time_ns, packet.data, port=port, comes_in=True, comment=trace)
+    first = story.count
+    for out, data in leaving:
+        comment = f"left through port {out}; its story is with packet {first}"
+        story.write(packet.time_ns, data, port=out, comes_in=False, comment=comment)
+
+
 def _process(
-    switch: Switch, packets: Iterator[tuple[int, CapturedPacket]], outputs: _Outputs | None, tell: TextIO | None
+    switch: Switch,
+    packets: Iterator[tuple[int, CapturedPacket]],
+    outputs: _Outputs | None,
+    tell: TextIO | None,
+    story: PcapngWriter | None,
 ) -> Summary:
     summary = Summary()
     first_ns = latest_ns = None
@@ -271,11 +297,14 @@ def _process(
         switch.set_clock(FIRST_PACKET_US + (latest_ns - first_ns) // 1000)
         late(switch.departures())
         waiting = switch.waiting()
-        if tell is None:
+        if tell is None and story is None:
             leaving = switch.process(port, packet.data)
         else:
             leaving, trace = switch.trace(port, packet.data)
-            print(trace, end="\n\n", file=tell)
+            if tell is not None:
+                print(trace, end="\n\n", file=tell)
+            if story is not None:
+                _write_story(story, port, packet, leaving, str(trace))
         summary.packets_in += 1
         summary.received[port] += 1
         summary.cut += packet.cut > 0

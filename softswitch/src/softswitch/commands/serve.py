@@ -41,7 +41,8 @@ Without a command it takes simple_switch_grpc's place: it moves packets between 
 _USAGE = """\
 softswitch [options] (program.json | --no-p4) [-- target options]
        softswitch run program.json --pcap-in 1@in.pcap … (packets from files; softswitch run --help)
-       softswitch port add 3@veth3                       (of a running switch; softswitch port --help)"""
+       softswitch port add 3@veth3                       (of a running switch; softswitch port --help)
+       softswitch doctor veth1 veth2                     (what would break; softswitch doctor --help)"""
 
 JSON_VERSION = "2.23"
 """Of BMv2's JSON: what the present p4c writes; all of version 2 is understood."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from softswitch.bmv2.loader import load_program
@@ -11,6 +11,7 @@ from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.cc import Compiler
 from softswitch.codegen.program import generate
+from softswitch.engine.addresses import Formats
 from softswitch.engine.packing import Codecs, TableCodec, codecs
 
 NO_TABLES: Mapping[str, int] = {}
@@ -29,6 +30,8 @@ class Compiled:
     registers: dict[str, int]
     initial: tuple[bytes, ...]
     """Packed operations: the default actions and entries that the program gives its tables."""
+    formats: Formats = field(default_factory=dict)
+    """What its P4Info says of how a trace is to write values."""
 
 
 def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler: Compiler) -> Compiled:

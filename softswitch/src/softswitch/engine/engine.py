@@ -3,9 +3,11 @@ and writes what a program remembers, and `shaping.py`, its queues and links, thi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -111,7 +113,7 @@ class Engine(ShapedPorts):
         program = ctypes.c_void_p(opened)
         try:
             self._fill(program, compiled)
-            reader = self._attach_traced(compiled.program, program) if self._tracing else None
+            reader = self._attach_traced(compiled, program) if self._tracing else None
         except BaseException:
             self._native.ss_discard(program)
             raise
@@ -127,7 +129,7 @@ class Engine(ShapedPorts):
         two packets; `other` has none afterwards. What is `carried` of the present program goes over to it in that same
         moment. Ports, multicast groups and clone sessions stay."""
         compiled = other._running()
-        reader = other._attach_traced(compiled.program, None) if self._tracing else None
+        reader = other._attach_traced(compiled, None) if self._tracing else None
         self._native.ss_adopt(self._open(), other._open(), carried.items, carried.count, carried.renumbered)
         other._loaded = None
         self._runs(compiled, reader)
@@ -146,7 +148,8 @@ class Engine(ShapedPorts):
             self._native.ss_keep_default(program, codec.number)
 
     def add_port(self, port: int, interface: str) -> None:
-        """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved), OSError."""
+        """Attach a network interface (promiscuous). Raises ValueError (number taken or reserved, interface a port
+        already), OSError."""
         if not 0 <= port < abi.MAX_PORTS or len(interface.encode()) >= abi.INTERFACE_BYTES:
             raise ValueError(
                 f"port {port}, interface {interface!r}: a number below {abi.MAX_PORTS}, a name of at most"
@@ -155,9 +158,20 @@ class Engine(ShapedPorts):
         error = self._native.ss_port(self._open(), port, interface.encode())
         if error == errno.EEXIST:
             raise ValueError(f"port {port} is taken, the CPU port or the drop port")
+        if error == errno.EADDRINUSE:
+            raise ValueError(f"port {port}: interface {interface} is {self._port_of(interface)} already")
         if error:
             reason = _XDP_PROBLEMS.get(error) if self._io == "af_xdp" else None
             raise OSError(error, f"port {port}: cannot open interface {interface}: {reason or os.strerror(error)}")
+
+    def _port_of(self, interface: str) -> str:
+        """Which port an interface is, by whatever name."""
+        index = socket.if_nametoindex(interface)
+        for port, (name, _) in self.ports().items():
+            with contextlib.suppress(OSError):
+                if socket.if_nametoindex(name) == index:
+                    return f"port {port}" if name == interface else f"port {port} ({name})"
+        return "a port"
 
     def remove_port(self, port: int) -> None:
         """Detach. Raises KeyError when there is no such port."""
@@ -169,7 +183,8 @@ class Engine(ShapedPorts):
         return {s.number: (s.interface.decode(), bool(s.up)) for s in self._port_states()}
 
     def port_losses(self) -> dict[int, tuple[int, int]]:
-        """Number -> packets that were longer than the receive ring's frames, packets that the kernel did not send."""
+        """Number -> frames that could not be taken (a segmentation offload that cannot be done here), packets that the
+        kernel did not send."""
         return {s.number: (s.cut, s.unsent) for s in self._port_states()}
 
     def _port_states(self) -> list[PortState]:
@@ -265,7 +280,7 @@ class Engine(ShapedPorts):
         """As `process`, with the story of the packet. The first call for a program compiles its traced variant."""
         self._check_packet(data)
         if self._trace_reader is None:
-            self._trace_reader = self._attach_traced(self._running().program, None)
+            self._trace_reader = self._attach_traced(self._running(), None)
         out, trace = ctypes.POINTER(ctypes.c_uint8)(), TraceStruct()
         length = self._native.ss_inject_traced(
             self._open(), port, data, len(data), ctypes.byref(out), ctypes.byref(trace)
@@ -281,19 +296,19 @@ class Engine(ShapedPorts):
         longer. Takes effect between two packets; programs loaded meanwhile are traced too. Packets that come too fast
         to be told of are counted and said."""
         if on and self._loaded is not None and self._trace_reader is None:
-            self._trace_reader = self._attach_traced(self._loaded.program, None)
+            self._trace_reader = self._attach_traced(self._loaded, None)
             self._events.trace_reader = self._trace_reader
         self._tracing = on
         self._native.ss_trace_packets(self._open(), on)
 
-    def _attach_traced(self, program: Program, opened: ctypes.c_void_p | None) -> TraceReader:
-        generated = generate(program, traced=True)
+    def _attach_traced(self, compiled: Compiled, opened: ctypes.c_void_p | None) -> TraceReader:
+        generated = generate(compiled.program, traced=True)
         assert generated.subjects is not None
         library = self._compiler.program(generated.text, quick=True)
         message = ctypes.create_string_buffer(_MESSAGE_ROOM)
         if self._native.ss_attach_traced(self._open(), opened, str(library).encode(), message, len(message)):
             raise RuntimeError(f"{library}: {message.value.decode(errors='replace')}")
-        return TraceReader(program, generated.subjects)
+        return TraceReader(compiled.program, generated.subjects, compiled.formats)
 
     def _check_packet(self, data: bytes) -> None:
         self._running()

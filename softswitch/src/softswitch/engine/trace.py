@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from softswitch.bmv2.control import Action, MatchKind, Table, TableKey
+from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import HeaderType, Program
 from softswitch.bmv2.source import Source
 from softswitch.codegen.table_layout import TableLayout
 from softswitch.codegen.tracing import Statement, Subjects
 from softswitch.engine.abi import InstanceType, TraceKind
+from softswitch.engine.addresses import Format, Formats, format_of, show
 
 _INSTANCE_TYPES: dict[int, str] = {
     InstanceType.NORMAL: "",
@@ -90,10 +92,18 @@ def _joined(words: Sequence[int]) -> int:
 
 
 class TraceReader:
-    """Makes traces of what the traced variant of `program` recorded (runtime/trace.h)."""
+    """Makes traces of what the traced variant of `program` recorded (runtime/trace.h). `formats` is what its P4Info
+    says of how values are written."""
 
-    def __init__(self, program: Program, subjects: Subjects) -> None:
+    def __init__(self, program: Program, subjects: Subjects, formats: Formats) -> None:
         self._program = program
+        self._formats = formats
+        self._fields = {
+            (key.expression.header, key.expression.field): formats[table.name, key.name]
+            for table in program.tables.values()
+            for key in table.keys
+            if isinstance(key.expression, FieldRef) and (table.name, key.name) in formats
+        }
         self._subjects = subjects
         self._errors = {number: name for name, number in program.errors.items()}
         tables = [table for table in program.tables.values() if not _made_up(table)]
@@ -214,7 +224,7 @@ class TraceReader:
             shown = f"{shown}.{op.member}"
         else:
             header_type = (self._program.stacks if op.stack else self._program.headers)[op.target].type
-        yield Step("extract", shown, f"extract {shown}: {_fields(header_type, data)}", None, 2)
+        yield Step("extract", shown, f"extract {shown}: {self._extracted(op.target, header_type, data)}", None, 2)
 
     def _select(self, record: _Record) -> Iterator[Step]:
         yield Step("select", "", f"select {', '.join(map(hex, record.pairs()))}", None, 2)
@@ -247,9 +257,9 @@ class TraceReader:
         if not _made_up(table):
             detail = f"table {table.name}"
             if table.keys:
-                detail += f" ({_key(table, layout, key)}): {'hit' if hit else 'miss'}"
+                detail += f" ({self._key(table, layout, key)}): {'hit' if hit else 'miss'}"
             if hit:
-                detail += f" {_entry(table, layout, entry, mask)}"
+                detail += f" {self._entry(table, layout, entry, mask)}"
                 if table.profile is not None:
                     detail += f", {'group' if by_group else 'member'} {reference}"
                 if table.has_priorities:
@@ -258,7 +268,7 @@ class TraceReader:
         if action is None:
             yield Step("action", "", "no action", table.source, 2)
         elif action.id in self._named_actions or "." in action.name:
-            yield Step("action", action.name, _call(action, words[3 * count :]), action.source, 2)
+            yield Step("action", action.name, self._call(action, words[3 * count :]), action.source, 2)
 
     def _action(self, table: Table, number: int) -> Action | None:
         """An action by what entries know it by (in an indirect table, members)."""
@@ -283,11 +293,49 @@ class TraceReader:
             yield Step("change", ref.header, f"{ref.header} is {'valid' if new else 'invalid'}", None, 3)
             return
         name = f"{header}{ref.field}"
-        yield Step("change", name, f"{name}: {old:#x} -> {new:#x}", None, 3)
+        form = self._field_format(ref.header, ref.field, item.width)
+        yield Step("change", name, f"{name}: {show(old, form)} -> {show(new, form)}", None, 3)
 
     def _emit(self, record: _Record) -> Iterator[Step]:
         name = self._subjects.headers[record.subject]
         yield Step("emit", name, f"emit {name}", None, 1)
+
+    def _field_format(self, header: str, field: str, width: int) -> Format:
+        return self._fields.get((header, field)) or format_of(width, field, header)
+
+    def _key_format(self, table: Table, key: TableKey) -> Format:
+        owner, _, name = key.name.rpartition(".")
+        return self._formats.get((table.name, key.name)) or format_of(key.width, name, owner)
+
+    def _extracted(self, header: str, header_type: HeaderType, data: bytes) -> str:
+        """A header's bytes as its fields."""
+        value, left = int.from_bytes(data, "big"), len(data) * 8
+        varbit = left - header_type.width
+        shown = []
+        for item in header_type.fields:
+            width = varbit if item.varbit else item.width
+            left -= width
+            form = Format.HEX if item.varbit else self._field_format(header, item.name, width)
+            shown.append(f"{item.name}={show(value >> left & ((1 << width) - 1), form)}")
+        return " ".join(shown)
+
+    def _key(self, table: Table, layout: TableLayout, words: Sequence[int]) -> str:
+        parts = zip(table.keys, _values(layout, words), strict=True)
+        return ", ".join(f"{key.name}={show(value, self._key_format(table, key))}" for key, value in parts)
+
+    def _entry(self, table: Table, layout: TableLayout, words: Sequence[int], masks: Sequence[int]) -> str:
+        parts = zip(table.keys, _values(layout, words), _values(layout, masks), strict=True)
+        shown = (_match(key, value, mask, self._key_format(table, key)) for key, value, mask in parts)
+        return f"[{', '.join(shown)}]"
+
+    def _call(self, action: Action, words: Sequence[int]) -> str:
+        values, at = [], 0
+        for parameter in action.parameters:
+            count = (parameter.width + 63) // 64
+            form = self._formats.get((action.name, parameter.name)) or format_of(parameter.width, parameter.name)
+            values.append(f"{parameter.name}={show(_joined(words[at : at + count]), form)}")
+            at += count
+        return f"{action.name}({', '.join(values)})"
 
 
 def _settle(steps: Sequence[Step]) -> Iterator[Step]:
@@ -310,18 +358,6 @@ def _made_up(table: Table) -> bool:
     return table.name.startswith("tbl_")
 
 
-def _fields(header_type: HeaderType, data: bytes) -> str:
-    """A header's bytes as its fields."""
-    value, left = int.from_bytes(data, "big"), len(data) * 8
-    varbit = left - header_type.width
-    shown = []
-    for item in header_type.fields:
-        width = varbit if item.varbit else item.width
-        left -= width
-        shown.append(f"{item.name}={value >> left & ((1 << width) - 1):#x}")
-    return " ".join(shown)
-
-
 def _values(layout: TableLayout, words: Sequence[int]) -> list[int]:
     """Key fields, unpacked."""
     values = []
@@ -333,31 +369,11 @@ def _values(layout: TableLayout, words: Sequence[int]) -> list[int]:
     return values
 
 
-def _key(table: Table, layout: TableLayout, words: Sequence[int]) -> str:
-    parts = zip(table.keys, _values(layout, words), strict=True)
-    return ", ".join(f"{key.name}={value:#x}" for key, value in parts)
-
-
-def _entry(table: Table, layout: TableLayout, words: Sequence[int], masks: Sequence[int]) -> str:
-    parts = zip(table.keys, _values(layout, words), _values(layout, masks), strict=True)
-    return "[" + ", ".join(_match(key, value, mask) for key, value, mask in parts) + "]"
-
-
-def _match(key: TableKey, value: int, mask: int) -> str:
-    ones = (1 << key.width) - 1
+def _match(key: TableKey, value: int, mask: int, form: Format) -> str:
     if key.kind is MatchKind.RANGE:
-        return f"{value:#x}..{mask:#x}"
-    if mask == ones:
-        return f"{value:#x}"
+        return f"{show(value, form)}..{show(mask, form)}"
+    if mask == (1 << key.width) - 1:
+        return show(value, form)
     if key.kind is MatchKind.LPM:
-        return f"{value:#x}/{mask.bit_count()}"
-    return f"{value:#x} &&& {mask:#x}" if mask else "*"
-
-
-def _call(action: Action, words: Sequence[int]) -> str:
-    values, at = [], 0
-    for parameter in action.parameters:
-        count = (parameter.width + 63) // 64
-        values.append(f"{parameter.name}={_joined(words[at : at + count]):#x}")
-        at += count
-    return f"{action.name}({', '.join(values)})"
+        return f"{show(value, form)}/{mask.bit_count()}"
+    return f"{show(value, form)} &&& {show(mask, form)}" if mask else "*"

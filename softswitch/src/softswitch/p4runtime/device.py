@@ -6,6 +6,7 @@ time; beside `write`, `read` and `ports_changed` only `verify` and `prepare_reco
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from softswitch.p4runtime.carry import carry
 from softswitch.p4runtime.config import program_text
 from softswitch.p4runtime.entities.replication import ReplicationStore
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
+from softswitch.p4runtime.formats import formats
 from softswitch.p4runtime.pipeline import Pipeline
 
 LOGGER = logging.getLogger("softswitch.p4runtime")
@@ -154,6 +156,7 @@ class Device:
             raise invalid(f"p4_device_config: {error}") from error
         except (CompilerMissing, OSError) as error:
             raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, f"cannot compile the program: {error}") from error
+        compiled = dataclasses.replace(compiled, formats=formats(config.p4info))
         verified = Verified(config, p4info.build(config.p4info, compiled.program), compiled)
         LOGGER.info("program checked and compiled in %.2f s", time.monotonic() - start)
         return verified

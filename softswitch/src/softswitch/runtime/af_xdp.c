@@ -124,6 +124,7 @@ static struct ss_port_io *port_open(const char *interface, int ifindex, uint32_t
         return NULL;
     }
     p->base.fd = p->packets->fd;
+    p->base.out = -1;
     return &p->base;
 }
 

@@ -103,6 +103,7 @@ struct ss_port {
     uint32_t number;
     char interface[16];
     int ifindex;
+    uint32_t mtu; /* that `io` was opened for */
     bool up;
     struct ss_port_io *io; /* NULL while the interface is gone */
     const char *record; /* folder of its capture files, or NULL */

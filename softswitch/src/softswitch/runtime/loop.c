@@ -68,10 +68,11 @@ static unsigned burst(struct ss_engine *e)
             continue;
         uint64_t cut = port->cut;
         unsigned n = port->io->io->receive(port->io, packets, limit, &port->cut);
-        if (port->cut != cut)
+        if (cut == 0 && port->cut != 0)
             ss_log(&e->host, SS_WARNING,
-                   "port %u (%s): a frame longer than the interface's MTU was dropped; "
-                   "turn its segmentation offloads off (ethtool -K %s tso off gso off gro off, on both ends)",
+                   "port %u (%s): a frame of segmentation offload was dropped (of a tunnel, over 64 KB, or too many at once), "
+                   "and others may be (see softswitch port list); turn it off: "
+                   "ethtool -K %s tso off gso off gro off tx-udp-segmentation off, on both ends",
                    port->number, port->interface, port->interface);
         if (n)
             e->arrived_us = ss_now_us(e);
@@ -92,16 +93,22 @@ static unsigned burst(struct ss_engine *e)
 static void rest(struct ss_engine *e, uint64_t until_ns)
 {
     enum { OURS = 2 };
-    struct pollfd fds[OURS + sizeof e->attached / sizeof *e->attached];
-    struct ss_port *ports[sizeof e->attached / sizeof *e->attached];
+    struct pollfd fds[OURS + 2 * (sizeof e->attached / sizeof *e->attached)];
+    struct ss_port *ports[2 * (sizeof e->attached / sizeof *e->attached)];
     nfds_t n = OURS;
     fds[0] = (struct pollfd){.fd = e->wake_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = e->link_fd, .events = POLLIN};
-    for (uint32_t i = 0; i < e->n_attached; i++)
-        if (e->attached[i]->io) {
-            ports[n - OURS] = e->attached[i];
-            fds[n++] = (struct pollfd){.fd = e->attached[i]->io->fd, .events = e->attached[i]->held_back ? POLLIN | POLLOUT : POLLIN};
-        }
+    for (uint32_t i = 0; i < e->n_attached; i++) {
+        struct ss_port *port = e->attached[i];
+        if (!port->io)
+            continue;
+        ports[n - OURS] = port;
+        fds[n++] = (struct pollfd){.fd = port->io->fd, .events = POLLIN};
+        if (!port->held_back)
+            continue;
+        ports[n - OURS] = port;
+        fds[n++] = (struct pollfd){.fd = port->io->out, .events = POLLOUT};
+    }
     uint64_t now = until_ns && until_ns != SS_NEVER ? ss_now_ns(e) : 0, left = until_ns > now ? until_ns - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
     e->sleeps_until_ns = until_ns;

@@ -18,7 +18,8 @@ struct ss_received {
 struct ss_port_io {
     const struct ss_io *io;
     int fd; /* readable when packets wait */
-    uint32_t held_back; /* after a flush: packets that the interface has not taken; they wait until `fd` is writable */
+    int out; /* writable when the interface takes packets; -1: it holds none back */
+    uint32_t held_back; /* after a flush: packets that the interface has not taken; they wait until `out` is writable */
 };
 
 struct ss_io {

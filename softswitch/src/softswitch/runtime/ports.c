@@ -6,6 +6,7 @@
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,10 +52,9 @@ static int look_up(const char *interface, int *ifindex, uint32_t *mtu, bool *up)
 
 static int open_interface(const struct ss_engine *e, struct ss_port *port, bool *up)
 {
-    uint32_t mtu;
-    if (look_up(port->interface, &port->ifindex, &mtu, up))
+    if (look_up(port->interface, &port->ifindex, &port->mtu, up))
         return -1;
-    port->io = e->io->open(port->interface, port->ifindex, mtu);
+    port->io = e->io->open(port->interface, port->ifindex, port->mtu);
     if (port->io && port->record) {
         port->io = ss_record(port->io, port->record, port->interface, port->recorded);
         port->recorded = true;
@@ -62,12 +62,29 @@ static int open_interface(const struct ss_engine *e, struct ss_port *port, bool 
     return port->io ? 0 : -1;
 }
 
+/* An interface may have several names, but one index. */
+static bool is_port_already(const struct ss_engine *e, const char *interface)
+{
+    int ifindex;
+    uint32_t mtu;
+    bool up;
+    if (look_up(interface, &ifindex, &mtu, &up))
+        return false;
+    for (uint32_t i = 0; i < e->n_attached; i++)
+        if (e->attached[i]->io && e->attached[i]->ifindex == ifindex)
+            return true;
+    return false;
+}
+
+/* Returns 0 or an errno: EEXIST if the number is taken, EADDRINUSE if the interface is. */
 int ss_port_attach(struct ss_engine *e, uint32_t number, const char *interface)
 {
     if (number >= SS_MAX_PORTS || number == e->cpu_port || number == e->host.drop_port || e->ports[number])
         return EEXIST;
     if (e->n_attached == sizeof e->attached / sizeof *e->attached)
         return ENOSPC;
+    if (is_port_already(e, interface))
+        return EADDRINUSE;
     struct ss_port *port = calloc(1, sizeof *port);
     if (!port)
         return ENOMEM;
@@ -140,6 +157,19 @@ int ss_links_open(void)
     return fd;
 }
 
+/* The MTU has grown beyond the frames that the rings were made for. What comes in at this moment is lost. */
+static void open_again(struct ss_engine *e, struct ss_port *port, bool *up)
+{
+    port->io->io->close(port->io);
+    port->io = NULL;
+    if (open_interface(e, port, up) == 0)
+        return;
+    const char *reason = errno == EMSGSIZE ? "--io af_xdp takes one of at most 4078 bytes" : strerror(errno);
+    ss_log(&e->host, SS_ERROR, "port %u (%s) is closed until its MTU changes again: %u bytes: %s",
+           port->number, port->interface, port->mtu, reason);
+    *up = false;
+}
+
 static void link_changed(struct ss_engine *e, struct ss_port *port)
 {
     int ifindex;
@@ -151,7 +181,9 @@ static void link_changed(struct ss_engine *e, struct ss_port *port)
     }
     if (port->io && ifindex != port->ifindex)
         vanish(e, port);
-    if (!port->io && open_interface(e, port, &up))
+    if (port->io && mtu > port->mtu)
+        open_again(e, port, &up);
+    else if (!port->io && open_interface(e, port, &up))
         return;
     set_up(e, port, up);
 }

@@ -125,6 +125,7 @@ struct ss_port_io *ss_record(struct ss_port_io *inner, const char *folder, const
     }
     r->base.io = &recording;
     r->base.fd = inner->fd;
+    r->base.out = inner->out;
     r->inner = inner;
     r->in = open_file(folder, interface, "in", again);
     r->out = r->in ? open_file(folder, interface, "out", again) : NULL;
