@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from softswitch.bmv2.control import Action, ActionCall, Conditional, Pipeline, Table, TableKey, in_order
+from softswitch.bmv2.expressions import FieldRef, StackElement
+from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
@@ -12,6 +14,7 @@ from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
 from softswitch.codegen.primitives import PrimitiveWriter, comment, quoted
 from softswitch.codegen.table_layout import Piece, TableLayout
+from softswitch.codegen.validity import NOTHING
 from softswitch.engine.abi import Match
 
 _EXITING = frozenset(["exit", "assert", "assume"])
@@ -171,7 +174,7 @@ class ControlWriter:
         lines = []
         for position, (key, pieces) in enumerate(zip(table.keys, layout.pieces, strict=True)):
             c_type = unsigned_type(key.width)
-            value = ExpressionWriter(self.layout, source=table.source).truncated(key.expression, key.width)
+            value = self._looked_up(table, key)
             if key.mask is not None:
                 value = operate("&", c_type, value, constant(key.mask, c_type))
             lines.append(f"    const {c_type} k{position} = {value}; /* {comment(key.name)} */")
@@ -185,6 +188,23 @@ class ControlWriter:
             Match.RANGED: f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})",
         }[layout.match]
         return [*lines, f"    struct ss_entry *e = {find};"]
+
+    def _looked_up(self, table: Table, key: TableKey) -> str:
+        """C text of a key field; of an absent header it is zero, whatever memory holds."""
+        writer = ExpressionWriter(self.layout, source=table.source)
+        value, field = writer.truncated(key.expression, key.width), key.expression
+        if isinstance(field, StackElement) and field.field != VALID:
+            valid = f"{writer.header_at(field)}.valid"
+        elif (
+            isinstance(field, FieldRef)
+            and field.field != VALID
+            and not self.program.headers[field.header].metadata
+            and field.header not in self.layout.validity.keyed.get(table.name, NOTHING)
+        ):
+            valid = f"{self.layout.header(field.header)}.valid"
+        else:
+            return value
+        return f"({valid} ? {value} : {constant(0, unsigned_type(key.width))})"
 
     @staticmethod
     def _piece(key: TableKey, position: int, piece: Piece) -> str:

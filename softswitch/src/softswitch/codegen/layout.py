@@ -12,6 +12,7 @@ from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage
+from softswitch.codegen.validity import Validity, find_validity
 
 STANDARD = "standard_metadata"
 
@@ -64,6 +65,7 @@ class Layout:
         self.program = program
         self.hooks = hooks or Hooks()
         self.usage: Usage = find_usage(program)
+        self.validity: Validity = find_validity(program)
         self.identifiers = Identifiers()
         self.wide_words = 3
         self._elements = {

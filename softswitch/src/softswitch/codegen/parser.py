@@ -100,6 +100,7 @@ class ParserWriter:
                 lines.append(f"    {self.layout.header(header.name)}.varbit = 0;")
         stacks = [*self.program.stacks, *self.program.union_stacks]
         lines += [f"    {self.layout.stack(name)}.next = 0;" for name in stacks]
+        lines += self._forget()
         if self.program.parser_start is not None:
             lines.append(f"    goto {self._label(self.program.parser_start)};")
         for state in self.program.parser_states.values():
@@ -112,6 +113,17 @@ class ParserWriter:
             "    p->base.payload_length = left;",
             "}",
         ]
+        return lines
+
+    def _forget(self) -> list[str]:
+        """Zeros where the program may read fields of absent headers: memory has them of an earlier packet."""
+        lines = []
+        for ref in sorted(self.layout.validity.exposed, key=lambda ref: (ref.header, ref.field)):
+            item = self.layout.field_info(ref)
+            if item.varbit:
+                continue
+            target = self.layout.field(ref)
+            lines.append(f"    memset({target}, 0, sizeof {target});" if item.width > 128 else f"    {target} = 0;")
         return lines
 
     def _label(self, state: str | None) -> str:
