@@ -92,7 +92,6 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x63"})),
         "_jump out of its action",
     ),
-    "jump back": (add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x0"})), "_jump back"),
     "jump without a place": (add_primitive(primitive("_jump")), "operands of primitive '_jump'"),
     "jump over a header": (
         add_primitive(primitive("_jump_if_zero", IN, {"type": "hexstr", "value": "0x1"})),

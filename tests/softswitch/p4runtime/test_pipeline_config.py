@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
 from finsy.proto import p4r
-from softswitch.engine.compiled import Compiled
+from softswitch.engine.compiled import Compiled, Prepare
 
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
@@ -388,10 +387,10 @@ def test_writes_wait_for_a_push_whose_client_has_given_up(
 ) -> None:
     begun, compile_program = threading.Event(), switch.engine.compile
 
-    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
+    def slowly(text: str, prepare: Prepare) -> Compiled:
         begun.set()
         time.sleep(0.3)
-        return compile_program(text, preinitialized)
+        return compile_program(text, prepare)
 
     monkeypatch.setattr(switch.engine, "compile", slowly)
     request = Set(device_id=1, action=Set.VERIFY_AND_COMMIT, config=names.config(cookie=7), election_id=uint128(10))

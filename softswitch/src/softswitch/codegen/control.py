@@ -12,12 +12,12 @@ from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
-from softswitch.codegen.primitives import PrimitiveWriter, comment, quoted
+from softswitch.codegen.primitives import ASSERTIONS, JUMPS, PrimitiveWriter, comment, quoted
 from softswitch.codegen.table_layout import Piece, TableLayout
 from softswitch.codegen.validity import NOTHING
 from softswitch.engine.abi import Match
 
-_EXITING = frozenset(["exit", "assert", "assume"])
+_EXITING = ASSERTIONS | {"exit"}
 
 
 class ControlWriter:
@@ -40,6 +40,9 @@ class ControlWriter:
             "    struct phv *p = (struct phv *)base;",
             "    (void)s; (void)p;",
         ]
+        parsing = (op.primitive for state in self.program.parser_states.values() for op in state.ops)
+        if any(primitive is not None and primitive.op in ASSERTIONS for primitive in parsing):
+            lines.append("    if (p->base.failed) return;")
         lines += self.layout.hooks.control(name)
         if pipeline is None or pipeline.first is None:
             return [*lines, "}"]
@@ -74,7 +77,7 @@ class ControlWriter:
 
     def _call(self, action: Action, data: str) -> list[str]:
         lines = [f"    {self.primitives.action_name(action)}(s, p, {data});"]
-        if any(p.op in _EXITING for p in action.primitives):
+        if any(p.op in _EXITING or p.op in JUMPS for p in action.primitives):
             lines.append("    if (p->base.exit) goto done;")
         return lines
 

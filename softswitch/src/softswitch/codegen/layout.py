@@ -181,6 +181,32 @@ class Layout:
         """Headers of packets, stack elements included."""
         return (h for h in self.program.headers.values() if not h.metadata)
 
+    def single(self) -> list[Header]:
+        """Headers of packets that are in no stack, as they lie in memory: first those that `absent` is about."""
+        exposed = {ref.header for ref in self.validity.exposed}
+        alone = (h for h in self.headers() if h.name not in self._elements and h.name not in self._union_elements)
+        return sorted(alone, key=lambda header: header.name not in exposed)
+
+    def absent(self) -> list[str]:
+        """Statements that make all headers absent, and zero what may be read of them while they are."""
+        exposed = {ref.header for ref in self.validity.exposed}
+        cleared = [header.name for header in self.single() if header.name in exposed]
+        lines = []
+        if cleared:  # at once: dearer than a byte for each, but not by much
+            first, last = (f"offsetof(struct phv, {self.header(cleared[at]).removeprefix('p->')})" for at in (0, -1))
+            lines.append(f"memset((uint8_t *)p + {first}, 0, {last} - {first} + sizeof {self.header(cleared[-1])});")
+        for header in self.headers():
+            if header.name in cleared:
+                continue
+            text = self.header(header.name)
+            if header.name in exposed:
+                lines.append(f"memset(&{text}, 0, sizeof {text});")
+                continue
+            lines.append(f"{text}.valid = 0;")
+            if self.varbit(header.type):  # it points into the packet before
+                lines.append(f"{text}.varbit = 0;")
+        return lines
+
     def declarations(self) -> list[str]:
         """C declarations of `struct phv` and what it is made of."""
         lines: list[str] = []
@@ -208,9 +234,8 @@ class Layout:
                 lines += [f"            {declaration(f, self.member(f))}" for f in stored]
                 lines.append(f"        }} {self.identifiers.get('m_', header.name)};")
         lines.append("    } metadata;")
-        for header in self.headers():
-            if header.name not in self._elements and header.name not in self._union_elements:
-                lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
+        for header in self.single():
+            lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
         for stack in self.program.stacks.values():
             element, name = self.type_name(stack.type), self.identifiers.get("s_", stack.name)
             size = len(stack.headers) + 1

@@ -21,6 +21,7 @@ from softswitch.codegen.integers import (
     write,
 )
 from softswitch.codegen.layout import Layout
+from softswitch.codegen.primitives import ASSERTIONS
 from softswitch.codegen.wire import Wire, load
 
 CORE_ERRORS = (
@@ -94,13 +95,9 @@ class ParserWriter:
             *(["    uint32_t idle = 0;"] if self.idle else []),
             "    (void)s;",
         ]
-        for header in self.layout.headers():
-            lines.append(f"    {self.layout.header(header.name)}.valid = 0;")
-            if self.layout.varbit(header.type):  # it points into the packet before
-                lines.append(f"    {self.layout.header(header.name)}.varbit = 0;")
+        lines += [f"    {line}" for line in self.layout.absent()]
         stacks = [*self.program.stacks, *self.program.union_stacks]
         lines += [f"    {self.layout.stack(name)}.next = 0;" for name in stacks]
-        lines += self._forget()
         if self.program.parser_start is not None:
             lines.append(f"    goto {self._label(self.program.parser_start)};")
         for state in self.program.parser_states.values():
@@ -113,17 +110,6 @@ class ParserWriter:
             "    p->base.payload_length = left;",
             "}",
         ]
-        return lines
-
-    def _forget(self) -> list[str]:
-        """Zeros where the program may read fields of absent headers: memory has them of an earlier packet."""
-        lines = []
-        for ref in sorted(self.layout.validity.exposed, key=lambda ref: (ref.header, ref.field)):
-            item = self.layout.field_info(ref)
-            if item.varbit:
-                continue
-            target = self.layout.field(ref)
-            lines.append(f"    memset({target}, 0, sizeof {target});" if item.width > 128 else f"    {target} = 0;")
         return lines
 
     def _label(self, state: str | None) -> str:
@@ -162,7 +148,8 @@ class ParserWriter:
                 "    d += bits / 8; left -= (uint32_t)(bits / 8); }",
             ]
         assert op.primitive is not None
-        return self.primitive(op.primitive)
+        failed = ["if (p->base.failed) goto accept;"] if op.primitive.op in ASSERTIONS else []
+        return [*self.primitive(op.primitive), *failed]
 
     def _extract(self, op: ParserOp, writer: ExpressionWriter) -> list[str]:
         lines, excludes = [], self.layout.excluded_by(op.target)

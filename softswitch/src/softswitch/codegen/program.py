@@ -15,7 +15,7 @@ from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import WIDE, convert, low_bits, read, storage_bits, unsigned_type, words, write
 from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.parser import ParserWriter
-from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.codegen.primitives import ASSERTIONS, PrimitiveWriter, comment
 from softswitch.codegen.table_layout import TableLayout, lay_out, lay_out_value_set, longest_data
 from softswitch.codegen.tracing import Subjects, Tracer
 from softswitch.engine.abi import MAX_DIGEST_VALUES
@@ -130,6 +130,8 @@ class _Generator:
         for primitive in self.program.deparser_primitives:
             statements = self.hooks.primitive(primitive, None, self.primitives.statements(primitive))
             lines += [f"    {line}" for line in statements]
+            if primitive.op in ASSERTIONS:
+                lines.append("    if (p->base.failed) return 0;")
         for name in self.program.deparser:
             header = self.program.headers[name]
             if header.metadata:

@@ -1,8 +1,8 @@
 """Which headers are surely there where a program reads their fields: forward over its graphs, as compilers find
 available expressions.
 
-A packet's memory still holds the headers of an earlier packet, so what may be read of an absent header is zeroed before
-a packet is parsed, and a key on it is checked where it is built. Whatever is surely there costs nothing.
+A packet's memory still holds the headers of an earlier packet, so a header that may be read while it is absent is
+zeroed before a packet is parsed, and a key on it is checked where it is built. Whatever is surely there costs nothing.
 """
 
 from __future__ import annotations
@@ -210,20 +210,21 @@ class _Finder:
                     facts = self._made(operand.name, facts)
                 else:
                     facts -= {operand.name}
-            elif operand.kind == "element":
-                facts -= set(self.program.stacks[operand.name].headers)
-            elif operand.kind == "header_stack":
-                facts -= self._elements(operand.name)
-            elif operand.kind == "header_union":
-                facts -= set(self.program.unions[operand.name].headers)
-            elif operand.kind == "header_union_stack":
-                facts -= self._elements(operand.name)
+            else:
+                facts -= self._members(operand)
         return facts
 
-    def _elements(self, stack: str) -> set[str]:
-        if stack in self.program.stacks:
-            return set(self.program.stacks[stack].headers)
-        return {h for union in self.program.union_stacks[stack].unions for h in union.headers}
+    def _members(self, operand: Operand) -> Facts:
+        """The headers of the stack or union that an operand names; what is unknown is refused later."""
+        program, name = self.program, operand.name
+        match operand.kind:
+            case "element" | "header_stack" if name in program.stacks:
+                return frozenset(program.stacks[name].headers)
+            case "header_union" if name in program.unions:
+                return frozenset(program.unions[name].headers)
+            case "header_union_stack" | "header_stack" if name in program.union_stacks:
+                return frozenset(h for union in program.union_stacks[name].unions for h in union.headers)
+        return NOTHING
 
     def _made(self, header: str, facts: Facts) -> Facts:
         return facts - set(self._union_of.get(header, ())) | {header}

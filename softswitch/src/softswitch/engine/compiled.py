@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,13 @@ from softswitch.codegen.cc import Compiler
 from softswitch.codegen.program import generate
 from softswitch.engine.packing import Codecs, TableCodec, codecs
 
-NO_TABLES: Mapping[str, int] = {}
+Prepare = Callable[[Program], Program]
+"""What becomes of a program between its text and its C; raises what refuses it."""
+
+
+def as_it_is(program: Program) -> Program:
+    """No preparation."""
+    return program
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,9 @@ class Compiled:
     """Packed operations: the default actions and entries that the program gives its tables."""
 
 
-def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler: Compiler) -> Compiled:
-    """`preinitialized` has the size of each table whose entries in the program are not const.
-
-    Raises UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing.
-    """
-    program = load_program(bmv2_json).with_preinitialized(preinitialized)
+def compile_program(bmv2_json: str, prepare: Prepare, compiler: Compiler) -> Compiled:
+    """Raises what `prepare` raises, UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing."""
+    program = prepare(load_program(bmv2_json))
     generated = generate(program)
     known = codecs(program, generated.tables, generated.value_sets)
     return Compiled(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from finsy.proto import p4r
 from grpc import StatusCode
@@ -117,7 +118,7 @@ class Device:
             raise invalid("a config with p4info and p4_device_config is needed")
         text = program_text(config.p4_device_config)
         try:
-            compiled = self.engine.compile(text, p4info.preinitialized(config.p4info))
+            compiled = self.engine.compile(text, partial(p4info.prepared, config.p4info))
         except UnsupportedProgram as error:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:

@@ -13,6 +13,8 @@ from softswitch.bmv2.program import Program
 from softswitch.p4runtime.data import data_type
 from softswitch.p4runtime.errors import invalid
 from softswitch.p4runtime.schema import (
+    MATCH_KINDS,
+    MAX_SIZE,
     Action,
     ActionProfile,
     ActionUse,
@@ -27,19 +29,10 @@ from softswitch.p4runtime.schema import (
     ValueSet,
 )
 from softswitch.p4runtime.translation import as_on_the_device
-
-_MATCH_KINDS = {
-    p4i.MatchField.EXACT: MatchKind.EXACT,
-    p4i.MatchField.LPM: MatchKind.LPM,
-    p4i.MatchField.TERNARY: MatchKind.TERNARY,
-    p4i.MatchField.RANGE: MatchKind.RANGE,
-    p4i.MatchField.OPTIONAL: MatchKind.OPTIONAL,
-}
+from softswitch.p4runtime.unreached import completed
 
 # p4c makes a ternary key of an optional one.
 _NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
-
-MAX_SIZE = 2**31 - 1
 
 
 class _HasPreamble(Protocol):
@@ -54,7 +47,7 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
     _check_unique_ids(p4info)
     try:
         p4info = as_on_the_device(p4info, program)
-        actions = {a.preamble.id: _action(a) for a in p4info.actions}
+        actions = {a.preamble.id: _action(a, program) for a in p4info.actions}
         direct_counters = {c.preamble.id for c in p4info.direct_counters}
         direct_meters = {m.preamble.id: MeterKind(m.spec.type) for m in p4info.direct_meters}
         tables = {t.preamble.id: _table(t, actions, direct_counters, direct_meters, program) for t in p4info.tables}
@@ -80,12 +73,29 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
         raise invalid("P4Info: a type contains itself") from error
 
 
-def preinitialized(p4info: p4i.P4Info) -> dict[str, int]:
-    """Name and size of the tables whose entries in the program clients may change (specification, "Preinitialized
-    tables")."""
-    return {
+def prepared(p4info: p4i.P4Info, program: Program) -> Program:
+    """The program as `p4info`, which must describe it, has it: with what p4c took out, and with tables whose entries
+    clients may change (specification, "Preinitialized tables"). Raises INVALID_ARGUMENT naming what does not fit."""
+    sizes = {
         t.preamble.name: min(t.size, MAX_SIZE) for t in p4info.tables if t.has_initial_entries and not t.is_const_table
     }
+    _check_same_program(p4info, program)
+    whole = completed(program, p4info).with_preinitialized(sizes)
+    build(p4info, whole)
+    return whole
+
+
+def _check_same_program(p4info: p4i.P4Info, program: Program) -> None:
+    """A table that only the P4Info has may be one that p4c took out, unless tables of the program are missing there."""
+    described = {t.preamble.name for t in p4info.tables}
+    missing = sorted(described - program.tables.keys())
+    others = [t for t in program.tables.values() if t.keys and not t.const_entries and t.name not in described]
+    if missing and others:
+        other = others[0]
+        where = f" ({other.source})" if other.source else ""
+        raise invalid(
+            f"P4Info of another program: it has a table {missing[0]!r}, this one {other.name!r}{where} in its place"
+        )
 
 
 def _check_unique_ids(p4info: p4i.P4Info) -> None:
@@ -112,8 +122,13 @@ def _check_unique_ids(p4info: p4i.P4Info) -> None:
         names[identifier] = name
 
 
-def _action(message: p4i.Action) -> Action:
-    parameters = tuple(Field(p.id, p.name, p.bitwidth) for p in message.params)
+def _action(message: p4i.Action, program: Program) -> Action:
+    named = (action for action in program.actions.values() if action.name == message.preamble.name)
+    native = next((action.parameters for action in named if len(action.parameters) == len(message.params)), ())
+    widths = [p.width for p in native] or [0] * len(message.params)
+    parameters = tuple(
+        Field(p.id, p.name, p.bitwidth or width) for p, width in zip(message.params, widths, strict=True)
+    )
     return Action(message.preamble.id, message.preamble.name, parameters)
 
 
@@ -177,16 +192,16 @@ def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
         raise ValueError(f"table {name!r} has {len(native.keys)} key fields in the program")
     fields = []
     for match, key in zip(message.match_fields, native.keys, strict=True):
-        kind = _MATCH_KINDS.get(match.match_type)
+        kind = MATCH_KINDS.get(match.match_type)
         if kind is None:
             raise ValueError(f"table {name!r}: match type of {match.name!r} is not supported")
         if key.kind is not _NATIVE_KINDS.get(kind, kind) and (kind, key.kind) != (MatchKind.EXACT, MatchKind.VALID):
             raise ValueError(f"table {name!r}: {match.name!r} is {kind.value}, in the program {key.kind.value}")
-        if match.bitwidth != key.width:
+        if match.bitwidth not in (0, key.width):  # p4c gives an error or an enum no width
             raise ValueError(
                 f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>"
             )
-        fields.append(Field(match.id, match.name, match.bitwidth, kind))
+        fields.append(Field(match.id, match.name, key.width, kind))
     return tuple(fields)
 
 
@@ -237,7 +252,7 @@ def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:
         raise ValueError(f"value set {name!r} is not in the program")
     fields = []
     for match in message.match:
-        kind = _MATCH_KINDS.get(match.match_type)
+        kind = MATCH_KINDS.get(match.match_type)
         if kind in (None, MatchKind.RANGE):
             raise ValueError(f"value set {name!r}: match type of {match.name!r} is not supported")
         fields.append(Field(match.id, match.name, match.bitwidth, kind or MatchKind.EXACT))
@@ -269,9 +284,7 @@ def _digest(message: p4i.Digest, p4info: p4i.P4Info, program: Program) -> Digest
     name = message.preamble.name
     native = next((learn for learn in program.learn_lists.values() if learn.name == name), None)
     content = data_type(message.type_spec, p4info.type_info)
-    if native is None:
-        raise ValueError(f"digest {name!r} is not in the program")
-    if content.widths != native.widths:
+    if native is not None and content.widths != native.widths:
         raise ValueError(f"digest {name!r} has other members in the program")
     return Digest(message.preamble.id, name, content)
 

@@ -12,6 +12,17 @@ from finsy.proto import p4i
 from softswitch.bmv2.control import MatchKind
 from softswitch.p4runtime.data import DataType
 
+MATCH_KINDS = {
+    p4i.MatchField.EXACT: MatchKind.EXACT,
+    p4i.MatchField.LPM: MatchKind.LPM,
+    p4i.MatchField.TERNARY: MatchKind.TERNARY,
+    p4i.MatchField.RANGE: MatchKind.RANGE,
+    p4i.MatchField.OPTIONAL: MatchKind.OPTIONAL,
+}
+
+MAX_SIZE = 2**31 - 1
+"""Of a table or an array."""
+
 
 class MeterKind(Enum):
     """How a meter marks: `p4.config.v1.MeterSpec.Type`."""
