@@ -183,7 +183,6 @@ class Writer(Expressions):
         kinds = ["exact" if k == "lpm" and "lpm" in kinds[:i] else k for i, k in enumerate(kinds)]
         # BMv2 takes a prefix of a field that is no whole bytes for a shorter one
         kinds = ["ternary" if k == "lpm" and v.type.width % 8 else k for k, v in zip(kinds, keys, strict=True)]
-        kinds = ["ternary" if k == "range" and v.type.width > 64 else k for k, v in zip(kinds, keys, strict=True)]
         actions = [self.action([v for v in env if v.text.startswith(("hdr.base", "meta"))]) for _ in range(2)]
         self.declarations += [
             f"table {name} {{",

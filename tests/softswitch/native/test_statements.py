@@ -83,3 +83,16 @@ def test_a_loop_without_end_drops_the_packet(engine: Engine, caplog: pytest.LogC
     assert "a loop of action run ran more than 65536 times" in caplog.text
     engine.load(counting(Const(65536)).text())
     assert engine.process(1, bytes(4)) == [(1, (2 * 65536).to_bytes(4, "big"))]
+
+
+def test_headers_and_fields_of_no_bits(engine: Engine) -> None:
+    builder = ProgramBuilder([("x", 8), ("nothing", 0)], [("none", 0)], metadata=[("m", 0)])
+    nothing = FieldRef("in", "nothing")
+    copies = [assign("in", "nothing", Const(1)), assign("m", "m", nothing), assign("in", "x", Binary("+", X, nothing))]
+    there = primitive("add_header", {"type": "header", "value": "out"})
+    forward = builder.action("run", [send_to(2), there, *copies], [("p", 0)])
+    builder.table("t", [("in", "x", "exact"), ("in", "nothing", "exact")], [forward], forward, default_data=[0])
+    hashed = [{"type": "field", "value": ["out", "none"]}]
+    builder.root["calculations"] = [{"name": "c", "algo": "crc32", "input": hashed}]
+    engine.load(builder.text())
+    assert engine.process(1, b"\7body") == [(2, b"\7body")]

@@ -232,7 +232,7 @@ def _union_stack(
 @reads("header type")
 def _header_type(item: Json) -> HeaderType:
     fields = []
-    fixed = sum(integer(f[1], 1) for f in item["fields"] if f[1] != "*")
+    fixed = sum(integer(f[1]) for f in item["fields"] if f[1] != "*")
     for entry in item["fields"]:
         signed = len(entry) > 2 and bool(entry[2])
         if entry[1] == "*":
@@ -265,7 +265,7 @@ def _where_calculated(actions: Mapping[int, Action], checksums: Iterable[Checksu
 def _calculation(item: Json, names: Names, wanted: Mapping[str, Source | None]) -> Calculation:
     source = source_of(item, wanted.get(item["name"]))
     inputs = tuple(_input(i, names, source) for i in item["input"])
-    return Calculation(item["name"], word(item["algo"]), inputs, source)
+    return Calculation(item["name"], word(item["algo"]), tuple(i for i in inputs if i.width or not i.field), source)
 
 
 def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softswitch.bmv2.control import Action, ActionCall, Conditional, Pipeline, Table, TableKey, in_order
+from softswitch.bmv2.control import Action, ActionCall, Conditional, MatchKind, Pipeline, Table, TableKey, in_order
 from softswitch.bmv2.expressions import FieldRef, StackElement
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Program
@@ -188,9 +188,20 @@ class ControlWriter:
             Match.EXACT: f"ss_find_exact(t, key, {layout.words})",
             Match.PREFIX: f"ss_find_masked(t, key, {layout.words})",
             Match.MASKED: f"ss_find_masked(t, key, {layout.words})",
-            Match.RANGED: f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})",
+            Match.RANGED: self._find_ranged(table, layout),
         }[layout.match]
         return [*lines, f"    struct ss_entry *e = {find};"]
+
+    @staticmethod
+    def _find_ranged(table: Table, layout: TableLayout) -> str:
+        """Ranges of one word each have a search of their own."""
+        spans = [
+            len(pieces) for key, pieces in zip(table.keys, layout.pieces, strict=True) if key.kind is MatchKind.RANGE
+        ]
+        if max(spans, default=1) == 1:
+            return f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})"
+        numbers = ", ".join(map(str, spans))
+        return f"ss_find_spans(t, key, {layout.words}, {layout.ranged}, (const unsigned[]){{{numbers}}})"
 
     def _looked_up(self, table: Table, key: TableKey) -> str:
         """C text of a key field; of an absent header it is zero, whatever memory holds."""

@@ -154,8 +154,9 @@ class Layout:
         return f"{self.header(ref.header)}.{self.member(header.type.field(ref.field))}"
 
     def stored(self, header_type: HeaderType) -> list[Field]:
-        """Fields that have storage."""
-        return [f for f in header_type.fields if (header_type.name, f.name) in self.usage.used and not f.varbit]
+        """Fields that have storage: none of those of no bits."""
+        used = self.usage.used
+        return [f for f in header_type.fields if (header_type.name, f.name) in used and f.width and not f.varbit]
 
     def varbit(self, header_type: HeaderType) -> Field | None:
         """The varbit field whose bytes an expression or an assignment needs."""

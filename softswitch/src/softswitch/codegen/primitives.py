@@ -132,9 +132,11 @@ class PrimitiveWriter:
             elif parameter.width > 64:
                 lines.append(f"    const u128 a{index} = (u128)data[{word + 1}] << 64 | data[{word}];")
                 word += 2
-            else:
+            elif parameter.width:
                 lines.append(f"    const uint64_t a{index} = data[{word}];")
                 word += 1
+            else:
+                lines.append(f"    const uint64_t a{index} = 0;")
             lines.append(f"    (void)a{index};")
         jumps = {at: self._jump_target(p, action) for at, p in enumerate(action.primitives) if p.op in JUMPS}
         targets = set(jumps.values())

@@ -167,7 +167,7 @@ class _Generator:
     def _copies(self, field_list: FieldList) -> list[str]:
         lines = []
         for ref in field_list.fields:
-            if self.program.headers[ref.header].metadata:
+            if self.program.headers[ref.header].metadata and self.layout.field_info(ref).width:
                 if self.layout.field_info(ref).varbit:
                     # its bytes are those of the packet, which is gone by then
                     raise UnsupportedProgram(f"varbit field {ref.header}.{ref.field} in a field list")
