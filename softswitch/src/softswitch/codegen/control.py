@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softswitch.bmv2.control import Action, ActionCall, Conditional, MatchKind, Pipeline, Table, TableKey, in_order
+from softswitch.bmv2.control import (
+    Action,
+    ActionCall,
+    Conditional,
+    MatchKind,
+    Node,
+    Pipeline,
+    Table,
+    TableKey,
+    in_order,
+)
 from softswitch.bmv2.expressions import FieldRef, StackElement
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Program
@@ -54,17 +64,22 @@ class ControlWriter:
             item = pipeline.nodes[node]
             if item.source:
                 lines.append(f"    /* {comment(f'{item.source} {item.source.fragment}')} */")
-            if isinstance(item, Conditional):
-                condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
-                condition = self.layout.hooks.condition(item, condition)
-                lines.append(f"    if (!({condition})) {self._goto(pipeline, item.if_false)}")
-                lines += self._fall(pipeline, item.if_true, following)
-            elif isinstance(item, ActionCall):
-                lines += self._call(self.program.actions[item.action], "NULL")
-                lines += self._fall(pipeline, item.next, following)
-            else:
-                lines += self._table(pipeline, item, following)
+            try:
+                lines += self._node(pipeline, item, following)
+            except UnsupportedProgram as refusal:
+                raise UnsupportedProgram(refusal.construct, refusal.source or item.source) from refusal
         return [*lines, "done:;", "}"]
+
+    def _node(self, pipeline: Pipeline, item: Node, following: str | None) -> list[str]:
+        if isinstance(item, Conditional):
+            condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
+            condition = self.layout.hooks.condition(item, condition)
+            test = f"    if (!({condition})) {self._goto(pipeline, item.if_false)}"
+            return [test, *self._fall(pipeline, item.if_true, following)]
+        if isinstance(item, ActionCall):
+            call = self._call(self.program.actions[item.action], "NULL")
+            return [*call, *self._fall(pipeline, item.next, following)]
+        return self._table(pipeline, item, following)
 
     def _label(self, pipeline: Pipeline, node: str) -> str:
         return self.layout.identifiers.get(f"n_{pipeline.name}_", node)

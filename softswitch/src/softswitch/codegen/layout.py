@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Field, Header, HeaderType, Program
-from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage
@@ -36,6 +36,12 @@ _STANDARD_FIELDS = frozenset(
         "priority",
     ]
 )
+
+
+_FORMER_FIELDS = frozenset(
+    ["clone_spec", "drop", "recirculate_port", "lf_field_list", "resubmit_flag", "recirculate_flag"]
+)
+"""Of standard metadata in programs that p4c compiled before 2019: memory of the packet, and no more."""
 
 
 class Identifiers:
@@ -90,7 +96,8 @@ class Layout:
             used = (header_type.name, item.name) in self.usage.used
             if used and item.width >= MAX_BITS and not item.varbit:
                 raise UnsupportedProgram(
-                    f"use of field of {item.width} bits {header_type.name}.{item.name} in an expression"
+                    f"use of field of {item.width} bits {header_type.name}.{item.name} in an expression",
+                    self.usage.where.get((header_type.name, item.name)),
                 )
 
     def reserve(self, bits: int) -> None:
@@ -148,6 +155,8 @@ class Layout:
         if ref.field == VALID:
             return "1" if header.metadata else f"{self.header(ref.header)}.valid"
         if ref.header == STANDARD:
+            if ref.field in _FORMER_FIELDS:
+                return f"p->metadata.{self.identifiers.get('standard_', ref.field)}"
             if ref.field not in _STANDARD_FIELDS:
                 raise UnsupportedProgram(f"standard metadata field {ref.field!r}")
             return f"p->base.std.{ref.field}"
@@ -173,6 +182,11 @@ class Layout:
         """Statements that assign one varbit field to another: both then point to the same received bytes."""
         to, source = self.header(target.header), self.header(origin.header)
         return [f"{to}.{part} = {source}.{part};" for part in ("varbit", "variable")]
+
+    def place(self, header_type: HeaderType) -> Source | None:
+        """Where the program first reads or writes a field of such a header: p4c gives declarations no place."""
+        places = (self.usage.where.get((header_type.name, item.name)) for item in header_type.fields)
+        return next((place for place in places if place is not None), None)
 
     def is_written(self, header_type: HeaderType, item: Field) -> bool:
         """Whether the program may change the field."""
@@ -234,6 +248,8 @@ class Layout:
                     lines += ["            const uint8_t *variable;", "            uint16_t varbit;"]
                 lines += [f"            {declaration(f, self.member(f))}" for f in stored]
                 lines.append(f"        }} {self.identifiers.get('m_', header.name)};")
+        former = [f for f in self.stored(self.program.headers[STANDARD].type) if f.name in _FORMER_FIELDS]
+        lines += [f"        {declaration(f, self.identifiers.get('standard_', f.name))}" for f in former]
         lines.append("    } metadata;")
         for header in self.single():
             lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")

@@ -42,6 +42,7 @@ def compile_program(bmv2_json: str, prepare: Prepare, compiler: Compiler) -> Com
     program = prepare(load_program(bmv2_json))
     generated = generate(program)
     known = codecs(program, generated.tables, generated.value_sets)
+    initial = tuple(operation for codec in known.tables.values() for operation in _initial(codec))
     return Compiled(
         program=program,
         library=compiler.program(generated.text),
@@ -49,7 +50,7 @@ def compile_program(bmv2_json: str, prepare: Prepare, compiler: Compiler) -> Com
         counters=_numbered(counter.name for counter in program.counters.values() if counter.table is None),
         meters=_numbered(meter.name for meter in program.meters.values() if meter.table is None),
         registers=_numbered(program.registers),
-        initial=tuple(operation for codec in known.tables.values() for operation in _initial(codec)),
+        initial=initial,
     )
 
 

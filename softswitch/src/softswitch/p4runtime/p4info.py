@@ -10,6 +10,7 @@ from finsy.proto import p4i
 from softswitch.bmv2 import control as bmv2
 from softswitch.bmv2.control import MatchKind
 from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import Source
 from softswitch.p4runtime.data import data_type
 from softswitch.p4runtime.errors import invalid
 from softswitch.p4runtime.schema import (
@@ -98,6 +99,11 @@ def _check_same_program(p4info: p4i.P4Info, program: Program) -> None:
         )
 
 
+def _misfit(source: Source | None, text: str) -> ValueError:
+    """What does not fit, with its place in the P4 program."""
+    return ValueError(f"{source}: {text}" if source else text)
+
+
 def _check_unique_ids(p4info: p4i.P4Info) -> None:
     groups: tuple[Iterable[_HasPreamble], ...] = (
         p4info.tables,
@@ -146,7 +152,7 @@ def _table(
     uses: dict[int, ActionUse] = {}
     for ref in message.action_refs:
         if ref.id not in actions:
-            raise ValueError(f"table {name!r}: no action has id {ref.id}")
+            raise _misfit(native.source, f"table {name!r}: no action has id {ref.id}")
         _check_action(actions[ref.id], native, program)
         scope = ref.scope
         uses[ref.id] = ActionUse(
@@ -157,20 +163,20 @@ def _table(
     known = {use.action.name for use in uses.values()}
     for entry in native.entries:
         if (action := program.actions[entry.action].name) not in known:
-            raise ValueError(f"table {name!r} has no action {action!r}, which an entry in the program has")
+            raise _misfit(native.source, f"table {name!r} has no action {action!r}, which an entry in the program has")
     counters = [i for i in message.direct_resource_ids if i in direct_counters]
     meters = [direct_meters[i] for i in message.direct_resource_ids if i in direct_meters]
     if len(counters) + len(meters) != len(message.direct_resource_ids):
-        raise ValueError(f"table {name!r}: a direct resource is neither direct counter nor direct meter")
+        raise _misfit(native.source, f"table {name!r}: a direct resource is neither direct counter nor direct meter")
     if counters and native.counter is None:
-        raise ValueError(f"table {name!r} has no direct counter in the program")
+        raise _misfit(native.source, f"table {name!r} has no direct counter in the program")
     if bool(meters) != (native.meter is not None):
-        raise ValueError(f"table {name!r}: its direct meter is {native.meter or 'none'} in the program")
+        raise _misfit(native.source, f"table {name!r}: its direct meter is {native.meter or 'none'} in the program")
     if bool(message.implementation_id) != (native.profile is not None):
-        raise ValueError(f"table {name!r}: its action profile is {native.profile or 'none'} in the program")
+        raise _misfit(native.source, f"table {name!r}: its action profile is {native.profile or 'none'} in the program")
     timeout = message.idle_timeout_behavior != p4i.Table.NO_TIMEOUT
     if timeout and not native.idle_timeout:
-        raise ValueError(f"table {name!r} has no idle timeout in the program")
+        raise _misfit(native.source, f"table {name!r} has no idle timeout in the program")
     return Table(
         id=message.preamble.id,
         name=name,
@@ -189,17 +195,20 @@ def _table(
 def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
     name = message.preamble.name
     if len(message.match_fields) != len(native.keys):
-        raise ValueError(f"table {name!r} has {len(native.keys)} key fields in the program")
+        raise _misfit(native.source, f"table {name!r} has {len(native.keys)} key fields in the program")
     fields = []
     for match, key in zip(message.match_fields, native.keys, strict=True):
         kind = MATCH_KINDS.get(match.match_type)
         if kind is None:
-            raise ValueError(f"table {name!r}: match type of {match.name!r} is not supported")
+            raise _misfit(native.source, f"table {name!r}: match type of {match.name!r} is not supported")
         if key.kind is not _NATIVE_KINDS.get(kind, kind) and (kind, key.kind) != (MatchKind.EXACT, MatchKind.VALID):
-            raise ValueError(f"table {name!r}: {match.name!r} is {kind.value}, in the program {key.kind.value}")
+            raise _misfit(
+                native.source, f"table {name!r}: {match.name!r} is {kind.value}, in the program {key.kind.value}"
+            )
         if match.bitwidth not in (0, key.width):  # p4c gives an error or an enum no width
-            raise ValueError(
-                f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>"
+            raise _misfit(
+                native.source,
+                f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>",
             )
         fields.append(Field(match.id, match.name, key.width, kind))
     return tuple(fields)
@@ -209,9 +218,9 @@ def _check_action(action: Action, native: bmv2.Table, program: Program) -> None:
     try:
         known = program.action_of(native, action.name)
     except KeyError:
-        raise ValueError(f"table {native.name!r} has no action {action.name!r} in the program") from None
+        raise _misfit(native.source, f"table {native.name!r} has no action {action.name!r} in the program") from None
     if [p.width for p in action.parameters] != [p.width for p in known.parameters]:
-        raise ValueError(f"action {action.name!r} has other parameters in the program")
+        raise _misfit(known.source, f"action {action.name!r} has other parameters in the program")
 
 
 def _action_profile(message: p4i.ActionProfile, tables: dict[int, Table], program: Program) -> ActionProfile:
@@ -220,7 +229,9 @@ def _action_profile(message: p4i.ActionProfile, tables: dict[int, Table], progra
     if native is None:
         raise ValueError(f"action profile {name!r} is not in the program")
     if message.with_selector != (native.selector is not None):
-        raise ValueError(f"action profile {name!r} has {'a' if native.selector else 'no'} selector in the program")
+        raise _misfit(
+            native.source, f"action profile {name!r} has {'a' if native.selector else 'no'} selector in the program"
+        )
     members = message.sum_of_members
     return ActionProfile(
         id=message.preamble.id,
@@ -239,9 +250,9 @@ def _meter(message: p4i.Meter, program: Program) -> Meter:
     name = message.preamble.name
     native = program.meters.get(name)
     if native is None or native.table is not None:
-        raise ValueError(f"meter {name!r} is not in the program")
+        raise _misfit(native.source if native else None, f"meter {name!r} is not in the program")
     if native.packets != (message.spec.unit == p4i.MeterSpec.PACKETS):
-        raise ValueError(f"meter {name!r} has another unit in the program")
+        raise _misfit(native.source, f"meter {name!r} has another unit in the program")
     return Meter(message.preamble.id, name, MeterKind(message.spec.type), native.size)
 
 
@@ -265,7 +276,7 @@ def _counter(message: p4i.Counter, program: Program) -> Counter:
     name = message.preamble.name
     native = program.counters.get(name)
     if native is None or native.table is not None:
-        raise ValueError(f"counter {name!r} is not in the program")
+        raise _misfit(native.source if native else None, f"counter {name!r} is not in the program")
     return Counter(message.preamble.id, name, native.size)
 
 
@@ -276,7 +287,7 @@ def _register(message: p4i.Register, p4info: p4i.P4Info, program: Program) -> Re
     if native is None:
         raise ValueError(f"register {name!r} is not in the program")
     if cell.widths != (native.width,):
-        raise ValueError(f"register {name!r} has cells of {native.width} bits in the program")
+        raise _misfit(native.source, f"register {name!r} has cells of {native.width} bits in the program")
     return Register(message.preamble.id, name, native.size, cell)
 
 
@@ -285,7 +296,7 @@ def _digest(message: p4i.Digest, p4info: p4i.P4Info, program: Program) -> Digest
     native = next((learn for learn in program.learn_lists.values() if learn.name == name), None)
     content = data_type(message.type_spec, p4info.type_info)
     if native is not None and content.widths != native.widths:
-        raise ValueError(f"digest {name!r} has other members in the program")
+        raise _misfit(native.source, f"digest {name!r} has other members in the program")
     return Digest(message.preamble.id, name, content)
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from finsy.proto import p4i, p4t
 
 from softswitch.bmv2.program import Program
+from softswitch.bmv2.source import Source
 
 
 def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
@@ -22,7 +23,9 @@ def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
         return p4info
     for name in sorted(translated):
         if p4info.type_info.new_types[name].translated_type.HasField("sdn_string"):
-            raise ValueError(f"type {name!r} is translated to strings, for which this switch has no names")
+            source = _where_used(name, p4info, program)
+            place = f"{source}: " if source else ""
+            raise ValueError(f"{place}type {name!r} is translated to strings, for which this switch has no names")
     native = p4i.P4Info()
     native.CopyFrom(p4info)
     for element, width in _elements(native, program):
@@ -32,6 +35,20 @@ def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
         if name in translated:
             native.type_info.new_types[name].original_type.bitstring.bit.bitwidth = width
     return native
+
+
+def _where_used(name: str, p4info: p4i.P4Info, program: Program) -> Source | None:
+    """The first table or action of the program with a field or parameter of a new type."""
+    for table in p4info.tables:
+        if (known := program.tables.get(table.preamble.name)) and any(
+            f.type_name.name == name for f in table.match_fields
+        ):
+            return known.source
+    actions = {action.name: action for action in program.actions.values()}
+    for described in p4info.actions:
+        if (used := actions.get(described.preamble.name)) and any(p.type_name.name == name for p in described.params):
+            return used.source or next((item.source for item in used.primitives if item.source), None)
+    return None
 
 
 _Element: TypeAlias = p4i.Action.Param | p4i.MatchField | p4i.ControllerPacketMetadata.Metadata
