@@ -13,6 +13,7 @@ from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import Source
 from softswitch.p4runtime.data import data_type
 from softswitch.p4runtime.errors import invalid
+from softswitch.p4runtime.names import Names
 from softswitch.p4runtime.schema import (
     MATCH_KINDS,
     MAX_SIZE,
@@ -29,7 +30,7 @@ from softswitch.p4runtime.schema import (
     Table,
     ValueSet,
 )
-from softswitch.p4runtime.translation import as_on_the_device
+from softswitch.p4runtime.translation import as_on_the_device, named
 from softswitch.p4runtime.unreached import completed
 
 # p4c makes a ternary key of an optional one.
@@ -46,12 +47,15 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
     for extern in p4info.externs:
         raise invalid(f"P4Info: externs are not supported ({extern.extern_type_name!r})")
     _check_unique_ids(p4info)
+    text = named(p4info)
     try:
         p4info = as_on_the_device(p4info, program)
-        actions = {a.preamble.id: _action(a, program) for a in p4info.actions}
+        actions = {a.preamble.id: _action(a, text, program) for a in p4info.actions}
         direct_counters = {c.preamble.id for c in p4info.direct_counters}
         direct_meters = {m.preamble.id: MeterKind(m.spec.type) for m in p4info.direct_meters}
-        tables = {t.preamble.id: _table(t, actions, direct_counters, direct_meters, program) for t in p4info.tables}
+        tables = {
+            t.preamble.id: _table(t, text, actions, direct_counters, direct_meters, program) for t in p4info.tables
+        }
         profiles = {a.preamble.id: _action_profile(a, tables, program) for a in p4info.action_profiles}
         for table in tables.values():
             if table.profile is not None and table.profile not in profiles:
@@ -62,11 +66,11 @@ def build(p4info: p4i.P4Info, program: Program) -> Schema:
             counters={c.preamble.id: _counter(c, program) for c in p4info.counters},
             meters={m.preamble.id: _meter(m, program) for m in p4info.meters},
             profiles=profiles,
-            value_sets={v.preamble.id: _value_set(v, program) for v in p4info.value_sets},
+            value_sets={v.preamble.id: _value_set(v, text, program) for v in p4info.value_sets},
             registers={r.preamble.id: _register(r, p4info, program) for r in p4info.registers},
             digests={d.preamble.id: _digest(d, p4info, program) for d in p4info.digests},
-            packet_in=_packet_header(p4info, "packet_in"),
-            packet_out=_packet_header(p4info, "packet_out"),
+            packet_in=_packet_header(p4info, text, "packet_in"),
+            packet_out=_packet_header(p4info, text, "packet_out"),
         )
     except ValueError as error:
         raise invalid(f"P4Info: {error}") from error
@@ -128,18 +132,20 @@ def _check_unique_ids(p4info: p4i.P4Info) -> None:
         names[identifier] = name
 
 
-def _action(message: p4i.Action, program: Program) -> Action:
+def _action(message: p4i.Action, text: dict[str, Names], program: Program) -> Action:
     named = (action for action in program.actions.values() if action.name == message.preamble.name)
     native = next((action.parameters for action in named if len(action.parameters) == len(message.params)), ())
     widths = [p.width for p in native] or [0] * len(message.params)
     parameters = tuple(
-        Field(p.id, p.name, p.bitwidth or width) for p, width in zip(message.params, widths, strict=True)
+        Field(p.id, p.name, p.bitwidth or width, names=text.get(p.type_name.name))
+        for p, width in zip(message.params, widths, strict=True)
     )
     return Action(message.preamble.id, message.preamble.name, parameters)
 
 
 def _table(
     message: p4i.Table,
+    text: dict[str, Names],
     actions: dict[int, Action],
     direct_counters: set[int],
     direct_meters: dict[int, MeterKind],
@@ -180,7 +186,7 @@ def _table(
     return Table(
         id=message.preamble.id,
         name=name,
-        fields=_match_fields(message, native),
+        fields=_match_fields(message, text, native),
         uses=uses,
         size=message.size,
         const_entries=message.is_const_table or native.const_entries,
@@ -192,7 +198,7 @@ def _table(
     )
 
 
-def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
+def _match_fields(message: p4i.Table, text: dict[str, Names], native: bmv2.Table) -> tuple[Field, ...]:
     name = message.preamble.name
     if len(message.match_fields) != len(native.keys):
         raise _misfit(native.source, f"table {name!r} has {len(native.keys)} key fields in the program")
@@ -210,7 +216,7 @@ def _match_fields(message: p4i.Table, native: bmv2.Table) -> tuple[Field, ...]:
                 native.source,
                 f"table {name!r}: {match.name!r} is bit<{match.bitwidth}>, in the program bit<{key.width}>",
             )
-        fields.append(Field(match.id, match.name, key.width, kind))
+        fields.append(Field(match.id, match.name, key.width, kind, text.get(match.type_name.name)))
     return tuple(fields)
 
 
@@ -256,7 +262,7 @@ def _meter(message: p4i.Meter, program: Program) -> Meter:
     return Meter(message.preamble.id, name, MeterKind(message.spec.type), native.size)
 
 
-def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:
+def _value_set(message: p4i.ValueSet, text: dict[str, Names], program: Program) -> ValueSet:
     name = message.preamble.name
     native = program.value_sets.get(name)
     if native is None:
@@ -266,7 +272,9 @@ def _value_set(message: p4i.ValueSet, program: Program) -> ValueSet:
         kind = MATCH_KINDS.get(match.match_type)
         if kind in (None, MatchKind.RANGE):
             raise ValueError(f"value set {name!r}: match type of {match.name!r} is not supported")
-        fields.append(Field(match.id, match.name, match.bitwidth, kind or MatchKind.EXACT))
+        fields.append(
+            Field(match.id, match.name, match.bitwidth, kind or MatchKind.EXACT, text.get(match.type_name.name))
+        )
     if sum(field.width for field in fields) != native.width:
         raise ValueError(f"value set {name!r} has {native.width} bits in the program")
     return ValueSet(message.preamble.id, name, tuple(fields), min(message.size, native.size))
@@ -300,8 +308,8 @@ def _digest(message: p4i.Digest, p4info: p4i.P4Info, program: Program) -> Digest
     return Digest(message.preamble.id, name, content)
 
 
-def _packet_header(p4info: p4i.P4Info, name: str) -> tuple[Field, ...] | None:
+def _packet_header(p4info: p4i.P4Info, text: dict[str, Names], name: str) -> tuple[Field, ...] | None:
     for header in p4info.controller_packet_metadata:
         if header.preamble.name == name:
-            return tuple(Field(m.id, m.name, m.bitwidth) for m in header.metadata)
+            return tuple(Field(m.id, m.name, m.bitwidth, names=text.get(m.type_name.name)) for m in header.metadata)
     return None

@@ -2,7 +2,7 @@
 types").
 
 P4Info has the controller's width of them. The device's values are the same numbers here: what does not fit the width of
-the program is refused like any other value.
+the program is refused like any other value. For text see `names.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from typing import TypeAlias
 from finsy.proto import p4i, p4t
 
 from softswitch.bmv2.program import Program
-from softswitch.bmv2.source import Source
+from softswitch.p4runtime.names import Names
 
 
 def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
-    """P4Info with the widths that `program` has. Raises ValueError for types that are translated to text."""
+    """P4Info with the widths that `program` has."""
     translated = {n for n, t in p4info.type_info.new_types.items() if t.HasField("translated_type")}
     if not translated:
         return p4info
-    for name in sorted(translated):
-        if p4info.type_info.new_types[name].translated_type.HasField("sdn_string"):
-            source = _where_used(name, p4info, program)
-            place = f"{source}: " if source else ""
-            raise ValueError(f"{place}type {name!r} is translated to strings, for which this switch has no names")
     native = p4i.P4Info()
     native.CopyFrom(p4info)
     for element, width in _elements(native, program):
@@ -37,18 +32,10 @@ def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
     return native
 
 
-def _where_used(name: str, p4info: p4i.P4Info, program: Program) -> Source | None:
-    """The first table or action of the program with a field or parameter of a new type."""
-    for table in p4info.tables:
-        if (known := program.tables.get(table.preamble.name)) and any(
-            f.type_name.name == name for f in table.match_fields
-        ):
-            return known.source
-    actions = {action.name: action for action in program.actions.values()}
-    for described in p4info.actions:
-        if (used := actions.get(described.preamble.name)) and any(p.type_name.name == name for p in described.params):
-            return used.source or next((item.source for item in used.primitives if item.source), None)
-    return None
+def named(p4info: p4i.P4Info) -> dict[str, Names]:
+    """The types that are translated to text, with no names yet."""
+    types = p4info.type_info.new_types.items()
+    return {name: Names() for name, new_type in types if new_type.translated_type.HasField("sdn_string")}
 
 
 _Element: TypeAlias = p4i.Action.Param | p4i.MatchField | p4i.ControllerPacketMetadata.Metadata
