@@ -209,7 +209,8 @@ class Layout:
         lines = []
         if cleared:  # at once: dearer than a byte for each, but not by much
             first, last = (f"offsetof(struct phv, {self.header(cleared[at]).removeprefix('p->')})" for at in (0, -1))
-            lines.append(f"memset((uint8_t *)p + {first}, 0, {last} - {first} + sizeof {self.header(cleared[-1])});")
+            size = f"{last} - {first} + sizeof {self.header(cleared[-1])}"
+            lines.append(f"ss_clear((uint8_t *)p + {first}, {size});")
         for header in self.headers():
             if header.name in cleared:
                 continue
