@@ -51,3 +51,8 @@ def test_expressions_and_digests_have_nothing_of_an_earlier_packet(switch: softs
     known, read = answered(switch, 0, 2)
     assert (known["element"], read) == (1, 0)
     assert [digest.values for digest in switch.digests()] == [(7, 0x070000), (0, 0)]
+
+
+def test_what_was_written_out_of_a_stacks_range_is_gone_with_the_packet(switch: softswitch.Switch) -> None:
+    answered(switch, 9, 3)
+    assert answered(switch, 9, 4)[1] == 0

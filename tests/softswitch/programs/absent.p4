@@ -94,6 +94,10 @@ control I(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t 
         if (hdr.a.isValid()) { guarded_t.apply(); }
         // what P4 leaves open, and BMv2 answers with an earlier packet; the key is one that p4c reads beforehand
         if (hdr.base.asked == 2) { element_t.apply(); hdr.answer.read = hdr.a.x; digest<learned_t>(1, { hdr.a.x, hdr.a.prefix }); }
+        // elements out of range
+        bit<8> i = hdr.base.kind;
+        if (hdr.base.asked == 3) { hdr.st[i].setValid(); hdr.st[i].x = 9; hdr.answer.read = hdr.st[i].x; }
+        if (hdr.base.asked == 4) { hdr.answer.read = hdr.st[i].x; }
     }
 }
 control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) { apply { } }

@@ -221,6 +221,9 @@ class Layout:
             lines.append(f"{text}.valid = 0;")
             if self.varbit(header.type):  # it points into the packet before
                 lines.append(f"{text}.varbit = 0;")
+        for name in sorted(self.validity.indexed):
+            spare = f"{self.stack(name)}.element[{self.depth(name)}]"
+            lines.append(f"memset(&{spare}, 0, sizeof {spare});")
         return lines
 
     def declarations(self) -> list[str]:

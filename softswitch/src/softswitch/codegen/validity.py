@@ -34,10 +34,12 @@ NOTHING: Facts = frozenset()
 @dataclass
 class Validity:
     """`keyed` has for each table the headers that are surely valid where it is looked up. `exposed` are the fields that
-    may be read while their header is absent; keys of tables are not among them."""
+    may be read while their header is absent; keys of tables are not among them. `indexed` are the stacks with an index
+    known at run time only, which may be out of range."""
 
     keyed: dict[str, Facts] = field(default_factory=dict)
     exposed: set[FieldRef] = field(default_factory=set)
+    indexed: set[str] = field(default_factory=set)
 
 
 def find_validity(program: Program) -> Validity:
@@ -103,7 +105,12 @@ class _Finder:
                 self._read(right, facts | implied(condition, False))
             case Unary(_, operand):
                 self._read(operand, facts)
-            case StackElement(_, index, _) | RegisterCell(_, index):
+            case StackElement(stack, index, name):
+                self.found.indexed.add(stack)
+                if name != VALID:
+                    self.found.exposed.update(FieldRef(h, name) for h in self.program.stacks[stack].headers)
+                self._read(index, facts)
+            case RegisterCell(_, index):
                 self._read(index, facts)
 
     def _operands(self, primitive: Primitive, facts: Facts) -> None:
@@ -111,6 +118,10 @@ class _Finder:
             for place, operand in enumerate(operands):
                 if place != store:
                     self._read(operand.expression, facts)
+                if operand.kind == "element":
+                    self.found.indexed.add(operand.name)
+                elif isinstance(operand.expression, StackElement):
+                    self.found.indexed.add(operand.expression.stack)
                 each(operand.elements, None)
 
         each(primitive.operands, STORES.get(primitive.op))
@@ -171,6 +182,7 @@ class _Finder:
         self.found.keyed[table.name] = known
         for key in table.keys:
             if isinstance(key.expression, StackElement):
+                self.found.indexed.add(key.expression.stack)
                 self._read(key.expression.index, known)
         outcomes = {identifier: self._through(identifier, known) for identifier in table.actions}
         if table.by_hit:

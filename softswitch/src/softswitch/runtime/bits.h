@@ -9,7 +9,8 @@
 
 #define SS_INLINE static inline __attribute__((always_inline, unused))
 
-/* Zeros by the library's memset: what a compiler puts in its place, `rep stos`, takes more than twice as long for some 500 bytes. */
+/* Zeros by the library's memset: what a compiler puts in its place, `rep stos`, takes more than twice as long for some
+ * 500 bytes. */
 SS_INLINE void ss_clear(void *at, size_t bytes)
 {
     __asm__("" : "+r"(bytes));
