@@ -31,10 +31,17 @@ from softswitch.p4runtime.schema import (
     ValueSet,
 )
 from softswitch.p4runtime.translation import as_on_the_device, named
-from softswitch.p4runtime.unreached import completed
+from softswitch.p4runtime.unreached import completed, with_names
 
 # p4c makes a ternary key of an optional one.
 _NATIVE_KINDS = {MatchKind.OPTIONAL: MatchKind.TERNARY}
+
+
+class _Placed(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> Source | None: ...
 
 
 class _HasPreamble(Protocol):
@@ -91,16 +98,34 @@ def prepared(p4info: p4i.P4Info, program: Program) -> Program:
 
 
 def _check_same_program(p4info: p4i.P4Info, program: Program) -> None:
-    """A table that only the P4Info has may be one that p4c took out, unless tables of the program are missing there."""
-    described = {t.preamble.name for t in p4info.tables}
-    missing = sorted(described - program.tables.keys())
-    others = [t for t in program.tables.values() if t.keys and not t.const_entries and t.name not in described]
-    if missing and others:
-        other = others[0]
-        where = f" ({other.source})" if other.source else ""
-        raise invalid(
-            f"P4Info of another program: it has a table {missing[0]!r}, this one {other.name!r}{where} in its place"
-        )
+    """What only the P4Info has may be what p4c took out, but not if it lacks something of the program in turn."""
+    messages: dict[str, Iterable[_HasPreamble]] = {
+        "table": p4info.tables,
+        "counter": p4info.counters,
+        "meter": p4info.meters,
+        "register": p4info.registers,
+        "action profile": p4info.action_profiles,
+        "digest": p4info.digests,
+    }
+    natives: dict[str, Iterable[_Placed]] = {
+        # p4c makes tables of statements, which have no key
+        "table": [table for table in program.tables.values() if table.keys and not table.const_entries],
+        "counter": [counter for counter in program.counters.values() if counter.table is None],
+        "meter": [meter for meter in program.meters.values() if meter.table is None],
+        "register": program.registers.values(),
+        "action profile": program.profiles.values(),
+        "digest": with_names(program.learn_lists, p4info).values(),
+    }
+    whole = {*program.tables, *program.counters, *program.meters, *program.registers, *program.profiles}
+    whole |= {learn.name for learn in natives["digest"]}
+    missing = [(what, m.preamble.name) for what, some in messages.items() for m in some if m.preamble.name not in whole]
+    for what, some in natives.items():
+        described = {message.preamble.name for message in messages[what]}
+        for native in some if missing else ():
+            if native.name not in described:
+                kind, name = missing[0]
+                text = f"of another program: it has a {kind} {name!r}, and not the {what} {native.name!r}"
+                raise invalid(f"P4Info: {_misfit(native.source, text)}")
 
 
 def _misfit(source: Source | None, text: str) -> ValueError:

@@ -83,7 +83,7 @@ def completed(program: Program, p4info: p4i.P4Info) -> Program:
         profiles={a.preamble.name: _profile(a) for a in p4info.action_profiles} | program.profiles,
         registers={r.name: r for r in _registers(p4info)} | program.registers,
         value_sets={v.preamble.name: _value_set(v) for v in p4info.value_sets} | program.value_sets,
-        learn_lists=_named(program.learn_lists, p4info),
+        learn_lists=with_names(program.learn_lists, p4info),
         pipelines=pipelines,
     )
 
@@ -141,7 +141,7 @@ def _registers(p4info: p4i.P4Info) -> Iterator[RegisterArray]:
             yield RegisterArray(message.preamble.name, widths[0], _size(message.size))
 
 
-def _named(learn_lists: dict[int, LearnList], p4info: p4i.P4Info) -> dict[int, LearnList]:
+def with_names(learn_lists: dict[int, LearnList], p4info: p4i.P4Info) -> dict[int, LearnList]:
     """Digests by the names of the P4Info. For those without a struct p4c makes up one name there and another in the
     JSON, in the same order."""
     names = {d.preamble.name for d in p4info.digests}
