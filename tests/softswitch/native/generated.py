@@ -2,8 +2,9 @@
 
 Every program extracts a header `base`, and by its first byte others, a stack and a varbit; works on their fields, on
 metadata and registers with random statements in ingress and egress; and sends all headers and metadata out. What P4
-leaves open and two switches may answer differently is not written: no field of a header is read that was never valid,
-no register or stack is left, no clock or queue is looked at, and copies are not copied again without end.
+leaves open and two switches may answer differently is not written: no field of a header is read that was never valid
+(but as a key, which is zero then), no register or stack is left, no clock or queue is looked at, and copies are not
+copied again without end.
 """
 
 from __future__ import annotations
@@ -173,13 +174,15 @@ class Writer(Expressions):
     def table(self, env: list[Variable]) -> list[str]:
         """A new table, applied in one of the ways."""
         name = self.name("t")
-        always = [v for v in env if v.text.startswith(("hdr.base", "meta")) and not v.type.signed]
-        keys = [always[self.draw(st.integers(0, len(always) - 1))] for _ in range(self.draw(st.integers(1, 3)))]
+        known = [v for v in env if v.text.startswith(("hdr.base", "meta")) and not v.type.signed]
+        perhaps = [v for v in self.absent() if not v.type.signed]
+        keys = [
+            self.one_of(perhaps if perhaps and self.chance(2) else known) for _ in range(self.draw(st.integers(1, 3)))
+        ]
         kinds = [str(self.choose("exact", "ternary", "lpm", "range", "optional")) for _ in keys]
         kinds = ["exact" if k == "lpm" and "lpm" in kinds[:i] else k for i, k in enumerate(kinds)]
         # BMv2 takes a prefix of a field that is no whole bytes for a shorter one
         kinds = ["ternary" if k == "lpm" and v.type.width % 8 else k for k, v in zip(kinds, keys, strict=True)]
-        kinds = ["ternary" if k == "range" and v.type.width > 64 else k for k, v in zip(kinds, keys, strict=True)]
         actions = [self.action([v for v in env if v.text.startswith(("hdr.base", "meta"))]) for _ in range(2)]
         self.declarations += [
             f"table {name} {{",
@@ -214,6 +217,15 @@ class Writer(Expressions):
             [f"switch ({name}.apply().action_run) {{ {actions[0][0]}: {{", *after, "} default: { } }"],
         ]
         return list(forms[self.draw(st.integers(0, 3))])
+
+    def absent(self) -> list[Variable]:
+        """The fields of headers that may be absent: a key on one is looked up as zero then. p4c reads the elements of a
+        stack before it looks them up, which is no key any more."""
+        return [Variable(f"hdr.{h}.{v.text}", v.type) for h in ("h1", "h2") for v in self.headers[h]]
+
+    def one_of(self, variables: list[Variable]) -> Variable:
+        """Any of them."""
+        return variables[self.draw(st.integers(0, len(variables) - 1))]
 
     def match(self, kind: str, width: int) -> Match:
         """A key field that often matches."""

@@ -12,6 +12,7 @@ from softswitch.bmv2.loader import load_program
 from softswitch.bmv2.match import Lpm, Ternary
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.program import generate
+from softswitch.engine.engine import Engine
 
 from tests.softswitch.native.bmv2 import PROGRAMS
 from tests.softswitch.native.builder import ProgramBuilder, assign, primitive, send_to
@@ -92,7 +93,6 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x63"})),
         "_jump out of its action",
     ),
-    "jump back": (add_primitive(primitive("_jump", {"type": "hexstr", "value": "0x0"})), "_jump back"),
     "jump without a place": (add_primitive(primitive("_jump")), "operands of primitive '_jump'"),
     "jump over a header": (
         add_primitive(primitive("_jump_if_zero", IN, {"type": "hexstr", "value": "0x1"})),
@@ -269,3 +269,22 @@ def test_a_parser_extracts_headers_alone() -> None:
     ethernet["metadata"] = True
     with pytest.raises(UnsupportedProgram, match=r"parser state 'start': .*extraction into metadata: 'ethernet'"):
         load_program(json.dumps(program))
+
+
+def test_fields_of_former_standard_metadata_are_memory_of_the_packet(engine: Engine) -> None:
+    builder = ProgramBuilder([("x", 32)])
+    standard = next(t for t in builder.root["header_types"] if t["name"] == "standard_metadata")
+    standard["fields"] = [*standard["fields"], ["clone_spec", 32, False], ["resubmit_flag", 1, False]]
+    spec = FieldRef("standard_metadata", "clone_spec")
+    before = assign("in", "x", Binary("+", FieldRef("in", "x"), spec))
+    builder.action("run", [send_to(), before, assign("standard_metadata", "clone_spec", Const(7)), before])
+    fields = [{"type": "field", "value": ["standard_metadata", name]} for name in ("clone_spec", "ingress_port")]
+    builder.root["field_lists"] = [{"id": 1, "name": "all", "elements": fields}]
+    engine.load(builder.text())
+    for _ in range(2):
+        assert engine.process(1, bytes(4)) == [(1, bytes([0, 0, 0, 7]))]
+
+
+def test_the_json_of_the_former_compiler_is_named() -> None:
+    with pytest.raises(UnsupportedProgram, match=r"p4c-bm.*p4c-bm2-ss --std p4-14"):
+        load_program('{"header_types": [], "headers": [], "parsers": [], "__meta__": {"version": [2, 5]}}')

@@ -368,7 +368,7 @@ def test_table_change_takes_effect_between_packets(wires: list[Wire]) -> None:
         for value in range(1, 50):
             entity = Writes(names.p4info).entity(Entry("I.managed", (Exact(1),), 1, "I.answer", (value,)))
             write = p4r.WriteRequest(updates=[insert(entity) if value == 1 else modify(entity)])
-            assert device.write(write.updates, write.atomicity, write.SerializeToString()) == []
+            assert device.write(write.updates, write.atomicity, write.SerializeToString()) == [None]
             wires[0].send(packet)
             data = wires[1].receive()
             assert data is not None and struct.unpack(">I", data[24:28]) == (value,)

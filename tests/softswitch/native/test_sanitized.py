@@ -21,7 +21,7 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, Phase, given, settings
 from softswitch.codegen.cc import RUNTIME, Compiler
 from softswitch.engine import abi
-from softswitch.engine.compiled import Compiled, compile_program
+from softswitch.engine.compiled import Compiled, as_it_is, compile_program
 from softswitch.engine.engine import Engine
 from softswitch.engine.meters import MeterConfig, pack_config
 from softswitch.p4runtime.device import Device
@@ -126,7 +126,7 @@ def sanitized(
     driver: Path, folder: Path, pipeline: str, packets: list[tuple[int, bytes]], operations: Sequence[bytes]
 ) -> bytes:
     """What the driver writes; fails on a report."""
-    compiled = compile_program(pipeline, {}, Compiler(folder, flags=SANITIZE))
+    compiled = compile_program(pipeline, as_it_is, Compiler(folder, flags=SANITIZE))
     packed = [*compiled.initial, *operations]
     (folder / "ops").write_bytes(struct.pack("<II", len(packed), 0) + b"".join(packed))
     (folder / "in").write_bytes(b"".join(struct.pack("<II", port, len(data)) + data for port, data in packets))

@@ -68,6 +68,7 @@ KINDS = {
     "ternary, wide": Kind(("ternary", "exact", "lpm"), (100, 4, 64), (ternary, exact, lpm)),
     "optional": Kind(("ternary", "exact"), (32, 8), (optional, exact)),
     "range": Kind(("range", "ternary", "range"), (16, 32, 64), (ranged, ternary, ranged)),
+    "range, wide": Kind(("range", "ternary", "range", "range"), (96, 32, 16, 200), (ranged, ternary, ranged, ranged)),
 }
 
 

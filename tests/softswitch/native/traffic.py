@@ -222,6 +222,26 @@ def unions(rng: random.Random, count: int) -> Traffic:
     return Traffic(packets)
 
 
+def absent(rng: random.Random, count: int) -> Traffic:
+    """Headers that are there, and soon after are not."""
+    fields = b"".join
+    packets = []
+    for _ in range(count):
+        kind = rng.choice([0, 0, 1, 2, 3, 4])
+        numbers = [
+            [rng.choice([0, 7, rng.getrandbits(8 * size)]).to_bytes(size, "big") for size in (2, 3, 16)] for _ in "ab"
+        ]
+        body = {
+            0: b"",
+            1: fields(numbers[0]),
+            2: fields(numbers[0] + numbers[1]),
+            3: fields(numbers[0]),
+            4: numbers[0][0][1:],
+        }
+        packets.append((PORT, bytes([kind, rng.choice([0, 1])]) + body[kind] + rng.randbytes(4)))
+    return Traffic(packets)
+
+
 GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
     "parsing": parsing,
     "matching": matching,
@@ -229,6 +249,7 @@ GENERATORS: dict[str, Callable[[random.Random, int], Traffic]] = {
     "state": state,
     "wide": wide,
     "unions": unions,
+    "absent": absent,
 }
 
 

@@ -6,14 +6,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
 from finsy.proto import p4r
-from softswitch.engine.compiled import Compiled
+from softswitch.engine.compiled import Compiled, Prepare
 
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import TIMEOUT, BatchError, Client, Names, Stream, uint128
@@ -416,10 +415,10 @@ def test_the_running_program_is_read_and_written_while_another_compiles(
 ) -> None:
     begun, answered, compile_program = threading.Event(), threading.Event(), switch.engine.compile
 
-    def slowly(text: str, preinitialized: Mapping[str, int]) -> Compiled:
+    def slowly(text: str, prepare: Prepare) -> Compiled:
         begun.set()
         assert answered.wait(TIMEOUT)
-        return compile_program(text, preinitialized)
+        return compile_program(text, prepare)
 
     monkeypatch.setattr(switch.engine, "compile", slowly)
     caplog.set_level(logging.INFO)

@@ -54,6 +54,10 @@ def _load(root: Json) -> Program:
     version = root.get("__meta__", {}).get("version", [2, 0])
     if version[0] != 2:
         raise UnsupportedProgram(f"BMv2 JSON version {version[0]}.{version[1]}; version 2 is understood")
+    if "header_types" in root and "errors" not in root:
+        raise UnsupportedProgram(
+            "JSON in the format of p4c-bm, the former compiler of P4-14: p4c-bm2-ss --std p4-14 compiles such programs"
+        )
     for extern in root.get("extern_instances", ()):
         what = f"extern {extern['name']!r} of type {extern.get('type')!r}"
         raise UnsupportedProgram(what, source_of(extern, _where_called(root["actions"], extern["name"])))
@@ -144,12 +148,13 @@ def _stack(item: Json, types: dict[str, HeaderType], headers: dict[int, Header])
 @reads("counter")
 def _counter(item: Json) -> CounterArray:
     direct = bool(item.get("is_direct"))
-    return CounterArray(item["name"], integer(item.get("size", 0)), word(item["binding"]) if direct else None)
+    table = word(item["binding"]) if direct else None
+    return CounterArray(item["name"], integer(item.get("size", 0)), table, source_of(item))
 
 
 @reads("register")
 def _register(item: Json) -> RegisterArray:
-    return RegisterArray(item["name"], integer(item["bitwidth"], 1), integer(item["size"]))
+    return RegisterArray(item["name"], integer(item["bitwidth"], 1), integer(item["size"]), source_of(item))
 
 
 @reads("meter")
@@ -166,12 +171,14 @@ def _meter(item: Json, names: Names) -> MeterArray:
         packets=item["type"] == "packets",
         table=word(item["binding"]) if direct else None,
         target=names.field(item["result_target"], source) if direct else None,
+        source=source,
     )
 
 
 @reads("action profile")
 def _profile(item: Json) -> ActionProfile:
-    return ActionProfile(item["name"], integer(item["max_size"]), _selector(item) if "selector" in item else None)
+    selector = _selector(item) if "selector" in item else None
+    return ActionProfile(item["name"], integer(item["max_size"]), selector, source_of(item))
 
 
 def _selector(item: Json) -> str:
@@ -232,7 +239,7 @@ def _union_stack(
 @reads("header type")
 def _header_type(item: Json) -> HeaderType:
     fields = []
-    fixed = sum(integer(f[1], 1) for f in item["fields"] if f[1] != "*")
+    fixed = sum(integer(f[1]) for f in item["fields"] if f[1] != "*")
     for entry in item["fields"]:
         signed = len(entry) > 2 and bool(entry[2])
         if entry[1] == "*":
@@ -265,7 +272,7 @@ def _where_calculated(actions: Mapping[int, Action], checksums: Iterable[Checksu
 def _calculation(item: Json, names: Names, wanted: Mapping[str, Source | None]) -> Calculation:
     source = source_of(item, wanted.get(item["name"]))
     inputs = tuple(_input(i, names, source) for i in item["input"])
-    return Calculation(item["name"], word(item["algo"]), inputs, source)
+    return Calculation(item["name"], word(item["algo"]), tuple(i for i in inputs if i.width or not i.field), source)
 
 
 def _input(item: Json, names: Names, source: Source | None) -> CalculationInput:
@@ -318,4 +325,4 @@ def _learn_list(item: Json, names: Names) -> LearnList:
     fields = [e for e in elements if isinstance(e, FieldRef)]
     if len(fields) != len(elements):
         raise UnsupportedProgram(f"digest {item['name']!r} of other things than fields", source)
-    return LearnList(item["id"], item["name"], elements, tuple(names.width(f) for f in fields))
+    return LearnList(item["id"], item["name"], elements, tuple(names.width(f) for f in fields), source)

@@ -80,7 +80,7 @@ def _action(item: Json, names: Names) -> Action:
     return Action(
         id=integer(item["id"]),
         name=word(item["name"]),
-        parameters=tuple(Parameter(word(p["name"]), integer(p["bitwidth"], 1)) for p in item["runtime_data"]),
+        parameters=tuple(Parameter(word(p["name"]), integer(p["bitwidth"])) for p in item["runtime_data"]),
         primitives=tuple(load_primitive(p, names, source) for p in item["primitives"]),
         source=source,
     )

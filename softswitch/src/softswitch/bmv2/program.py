@@ -171,6 +171,7 @@ class CounterArray:
     name: str
     size: int
     table: str | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ class RegisterArray:
     name: str
     width: int
     size: int
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,7 @@ class MeterArray:
     packets: bool
     table: str | None = None
     target: FieldRef | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,7 @@ class ActionProfile:
     name: str
     size: int
     selector: str | None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,7 @@ class LearnList:
     name: str
     elements: tuple[Expression, ...]
     widths: tuple[int, ...]
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softswitch.bmv2.control import Action, ActionCall, Conditional, Pipeline, Table, TableKey, in_order
+from softswitch.bmv2.control import (
+    Action,
+    ActionCall,
+    Conditional,
+    MatchKind,
+    Node,
+    Pipeline,
+    Table,
+    TableKey,
+    in_order,
+)
+from softswitch.bmv2.expressions import FieldRef, StackElement
+from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Program
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.expressions import ExpressionWriter
 from softswitch.codegen.integers import WIDE, constant, operate, unsigned_type
 from softswitch.codegen.layout import Layout
-from softswitch.codegen.primitives import PrimitiveWriter, comment, quoted
+from softswitch.codegen.primitives import ASSERTIONS, JUMPS, PrimitiveWriter, comment, quoted
 from softswitch.codegen.table_layout import Piece, TableLayout
+from softswitch.codegen.validity import NOTHING
 from softswitch.engine.abi import Match
 
-_EXITING = frozenset(["exit", "assert", "assume"])
+_EXITING = ASSERTIONS | {"exit"}
 
 
 class ControlWriter:
@@ -37,6 +50,9 @@ class ControlWriter:
             "    struct phv *p = (struct phv *)base;",
             "    (void)s; (void)p;",
         ]
+        parsing = (op.primitive for state in self.program.parser_states.values() for op in state.ops)
+        if any(primitive is not None and primitive.op in ASSERTIONS for primitive in parsing):
+            lines.append("    if (p->base.failed) return;")
         lines += self.layout.hooks.control(name)
         if pipeline is None or pipeline.first is None:
             return [*lines, "}"]
@@ -48,17 +64,22 @@ class ControlWriter:
             item = pipeline.nodes[node]
             if item.source:
                 lines.append(f"    /* {comment(f'{item.source} {item.source.fragment}')} */")
-            if isinstance(item, Conditional):
-                condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
-                condition = self.layout.hooks.condition(item, condition)
-                lines.append(f"    if (!({condition})) {self._goto(pipeline, item.if_false)}")
-                lines += self._fall(pipeline, item.if_true, following)
-            elif isinstance(item, ActionCall):
-                lines += self._call(self.program.actions[item.action], "NULL")
-                lines += self._fall(pipeline, item.next, following)
-            else:
-                lines += self._table(pipeline, item, following)
+            try:
+                lines += self._node(pipeline, item, following)
+            except UnsupportedProgram as refusal:
+                raise UnsupportedProgram(refusal.construct, refusal.source or item.source) from refusal
         return [*lines, "done:;", "}"]
+
+    def _node(self, pipeline: Pipeline, item: Node, following: str | None) -> list[str]:
+        if isinstance(item, Conditional):
+            condition = ExpressionWriter(self.layout, source=item.source).boolean(item.condition)
+            condition = self.layout.hooks.condition(item, condition)
+            test = f"    if (!({condition})) {self._goto(pipeline, item.if_false)}"
+            return [test, *self._fall(pipeline, item.if_true, following)]
+        if isinstance(item, ActionCall):
+            call = self._call(self.program.actions[item.action], "NULL")
+            return [*call, *self._fall(pipeline, item.next, following)]
+        return self._table(pipeline, item, following)
 
     def _label(self, pipeline: Pipeline, node: str) -> str:
         return self.layout.identifiers.get(f"n_{pipeline.name}_", node)
@@ -71,7 +92,7 @@ class ControlWriter:
 
     def _call(self, action: Action, data: str) -> list[str]:
         lines = [f"    {self.primitives.action_name(action)}(s, p, {data});"]
-        if any(p.op in _EXITING for p in action.primitives):
+        if any(p.op in _EXITING or p.op in JUMPS for p in action.primitives):
             lines.append("    if (p->base.exit) goto done;")
         return lines
 
@@ -171,7 +192,7 @@ class ControlWriter:
         lines = []
         for position, (key, pieces) in enumerate(zip(table.keys, layout.pieces, strict=True)):
             c_type = unsigned_type(key.width)
-            value = ExpressionWriter(self.layout, source=table.source).truncated(key.expression, key.width)
+            value = self._looked_up(table, key)
             if key.mask is not None:
                 value = operate("&", c_type, value, constant(key.mask, c_type))
             lines.append(f"    const {c_type} k{position} = {value}; /* {comment(key.name)} */")
@@ -182,9 +203,37 @@ class ControlWriter:
             Match.EXACT: f"ss_find_exact(t, key, {layout.words})",
             Match.PREFIX: f"ss_find_masked(t, key, {layout.words})",
             Match.MASKED: f"ss_find_masked(t, key, {layout.words})",
-            Match.RANGED: f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})",
+            Match.RANGED: self._find_ranged(table, layout),
         }[layout.match]
         return [*lines, f"    struct ss_entry *e = {find};"]
+
+    @staticmethod
+    def _find_ranged(table: Table, layout: TableLayout) -> str:
+        """Ranges of one word each have a search of their own."""
+        spans = [
+            len(pieces) for key, pieces in zip(table.keys, layout.pieces, strict=True) if key.kind is MatchKind.RANGE
+        ]
+        if max(spans, default=1) == 1:
+            return f"ss_find_ranged(t, key, {layout.words}, {layout.ranged})"
+        numbers = ", ".join(map(str, spans))
+        return f"ss_find_spans(t, key, {layout.words}, {layout.ranged}, (const unsigned[]){{{numbers}}})"
+
+    def _looked_up(self, table: Table, key: TableKey) -> str:
+        """C text of a key field; of an absent header it is zero, whatever memory holds."""
+        writer = ExpressionWriter(self.layout, source=table.source)
+        value, field = writer.truncated(key.expression, key.width), key.expression
+        if isinstance(field, StackElement) and field.field != VALID:
+            valid = f"{writer.header_at(field)}.valid"
+        elif (
+            isinstance(field, FieldRef)
+            and field.field != VALID
+            and not self.program.headers[field.header].metadata
+            and field.header not in self.layout.validity.keyed.get(table.name, NOTHING)
+        ):
+            valid = f"{self.layout.header(field.header)}.valid"
+        else:
+            return value
+        return f"({valid} ? {value} : {constant(0, unsigned_type(key.width))})"
 
     @staticmethod
     def _piece(key: TableKey, position: int, piece: Piece) -> str:

@@ -141,12 +141,11 @@ class ExpressionWriter:
         if isinstance(e, StackLast):
             stack = layout.stack(e.stack)
             field = layout.program.stacks[e.stack].type.field(e.field)
-            last = f"{stack}.next ? {stack}.next - 1 : 0"
-            return self._read(f"{stack}.element[{last}].{layout.member(field)}", field)
+            return self._last(stack, f"{stack}.element[{stack}.next - 1].{layout.member(field)}", field)
         if isinstance(e, UnionStackLast):
             stack, field = layout.stack(e.stack), layout.program.union_stacks[e.stack].members[e.member].field(e.field)
-            last = f"{stack}.element[{stack}.next ? {stack}.next - 1 : 0].{layout.union_member(e.member)}"
-            return self._read(f"{last}.{layout.member(field)}", field)
+            last = f"{stack}.element[{stack}.next - 1].{layout.union_member(e.member)}"
+            return self._last(stack, f"{last}.{layout.member(field)}", field)
         if isinstance(e, StackElement):
             whole = layout.program.stacks[e.stack].type
             return self._read(self.element(e), Field(VALID, 1) if e.field == VALID else whole.field(e.field))
@@ -158,6 +157,12 @@ class ExpressionWriter:
         if isinstance(e, RegisterCell):
             raise self._refuse(f"register {e.register!r} read inside an expression")
         raise self._refuse(f"{self._describe(e)} where a number is needed")
+
+    def _last(self, stack: str, text: str, field: Field) -> Value:
+        """A field of a stack's last element; of an empty stack it is zero."""
+        value = self._read(text, field)
+        c_type = self._type(value.low, value.high)
+        return Value(f"({stack}.next ? {value.text} : {constant(0, c_type)})", value.low, value.high)
 
     def element(self, e: StackElement) -> str:
         """The C lvalue of a field of `stack[index]`."""

@@ -144,7 +144,9 @@ def declaration(field: Field, name: str) -> str:
 
 
 def read(lvalue: str, field: Field) -> Value:
-    """The value that a field of memory holds."""
+    """The value that a field of memory holds; one of no bits is in no memory."""
+    if not field.width:
+        return Value(constant(0), 0, 0)
     low, high = (-(2 ** (field.width - 1)), 2 ** (field.width - 1) - 1) if field.signed else (0, 2**field.width - 1)
     if field.width > 128:
         return Value(f"ss_wide_get{'_signed' if field.signed else ''}({lvalue}, {words(field.width)})", low, high)
@@ -153,4 +155,6 @@ def read(lvalue: str, field: Field) -> Value:
 
 def write(lvalue: str, field: Field, text: str) -> str:
     """C statement that stores a value which fits the field."""
+    if not field.width:
+        return ";"
     return f"ss_wide_put({lvalue}, {words(field.width)}, {text});" if field.width > 128 else f"{lvalue} = {text};"

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
 from softswitch.bmv2.program import Field, Header, HeaderType, Program
-from softswitch.bmv2.source import UnsupportedProgram
+from softswitch.bmv2.source import Source, UnsupportedProgram
 from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import MAX_BITS, declaration, storage_bits, words
 from softswitch.codegen.usage import Usage, find_usage
+from softswitch.codegen.validity import Validity, find_validity
 
 STANDARD = "standard_metadata"
 
@@ -35,6 +36,12 @@ _STANDARD_FIELDS = frozenset(
         "priority",
     ]
 )
+
+
+_FORMER_FIELDS = frozenset(
+    ["clone_spec", "drop", "recirculate_port", "lf_field_list", "resubmit_flag", "recirculate_flag"]
+)
+"""Of standard metadata in programs that p4c compiled before 2019: memory of the packet, and no more."""
 
 
 class Identifiers:
@@ -64,6 +71,7 @@ class Layout:
         self.program = program
         self.hooks = hooks or Hooks()
         self.usage: Usage = find_usage(program)
+        self.validity: Validity = find_validity(program)
         self.identifiers = Identifiers()
         self.wide_words = 3
         self._elements = {
@@ -88,7 +96,8 @@ class Layout:
             used = (header_type.name, item.name) in self.usage.used
             if used and item.width >= MAX_BITS and not item.varbit:
                 raise UnsupportedProgram(
-                    f"use of field of {item.width} bits {header_type.name}.{item.name} in an expression"
+                    f"use of field of {item.width} bits {header_type.name}.{item.name} in an expression",
+                    self.usage.where.get((header_type.name, item.name)),
                 )
 
     def reserve(self, bits: int) -> None:
@@ -146,14 +155,17 @@ class Layout:
         if ref.field == VALID:
             return "1" if header.metadata else f"{self.header(ref.header)}.valid"
         if ref.header == STANDARD:
+            if ref.field in _FORMER_FIELDS:
+                return f"p->metadata.{self.identifiers.get('standard_', ref.field)}"
             if ref.field not in _STANDARD_FIELDS:
                 raise UnsupportedProgram(f"standard metadata field {ref.field!r}")
             return f"p->base.std.{ref.field}"
         return f"{self.header(ref.header)}.{self.member(header.type.field(ref.field))}"
 
     def stored(self, header_type: HeaderType) -> list[Field]:
-        """Fields that have storage."""
-        return [f for f in header_type.fields if (header_type.name, f.name) in self.usage.used and not f.varbit]
+        """Fields that have storage: none of those of no bits."""
+        used = self.usage.used
+        return [f for f in header_type.fields if (header_type.name, f.name) in used and f.width and not f.varbit]
 
     def varbit(self, header_type: HeaderType) -> Field | None:
         """The varbit field whose bytes an expression or an assignment needs."""
@@ -171,6 +183,11 @@ class Layout:
         to, source = self.header(target.header), self.header(origin.header)
         return [f"{to}.{part} = {source}.{part};" for part in ("varbit", "variable")]
 
+    def place(self, header_type: HeaderType) -> Source | None:
+        """Where the program first reads or writes a field of such a header: p4c gives declarations no place."""
+        places = (self.usage.where.get((header_type.name, item.name)) for item in header_type.fields)
+        return next((place for place in places if place is not None), None)
+
     def is_written(self, header_type: HeaderType, item: Field) -> bool:
         """Whether the program may change the field."""
         return (header_type.name, item.name) in self.usage.written
@@ -178,6 +195,36 @@ class Layout:
     def headers(self) -> Iterable[Header]:
         """Headers of packets, stack elements included."""
         return (h for h in self.program.headers.values() if not h.metadata)
+
+    def single(self) -> list[Header]:
+        """Headers of packets that are in no stack, as they lie in memory: first those that `absent` is about."""
+        exposed = {ref.header for ref in self.validity.exposed}
+        alone = (h for h in self.headers() if h.name not in self._elements and h.name not in self._union_elements)
+        return sorted(alone, key=lambda header: header.name not in exposed)
+
+    def absent(self) -> list[str]:
+        """Statements that make all headers absent, and zero what may be read of them while they are."""
+        exposed = {ref.header for ref in self.validity.exposed}
+        cleared = [header.name for header in self.single() if header.name in exposed]
+        lines = []
+        if cleared:  # at once: dearer than a byte for each, but not by much
+            first, last = (f"offsetof(struct phv, {self.header(cleared[at]).removeprefix('p->')})" for at in (0, -1))
+            size = f"{last} - {first} + sizeof {self.header(cleared[-1])}"
+            lines.append(f"ss_clear((uint8_t *)p + {first}, {size});")
+        for header in self.headers():
+            if header.name in cleared:
+                continue
+            text = self.header(header.name)
+            if header.name in exposed:
+                lines.append(f"memset(&{text}, 0, sizeof {text});")
+                continue
+            lines.append(f"{text}.valid = 0;")
+            if self.varbit(header.type):  # it points into the packet before
+                lines.append(f"{text}.varbit = 0;")
+        for name in sorted(self.validity.indexed):
+            spare = f"{self.stack(name)}.element[{self.depth(name)}]"
+            lines.append(f"memset(&{spare}, 0, sizeof {spare});")
+        return lines
 
     def declarations(self) -> list[str]:
         """C declarations of `struct phv` and what it is made of."""
@@ -205,10 +252,11 @@ class Layout:
                     lines += ["            const uint8_t *variable;", "            uint16_t varbit;"]
                 lines += [f"            {declaration(f, self.member(f))}" for f in stored]
                 lines.append(f"        }} {self.identifiers.get('m_', header.name)};")
+        former = [f for f in self.stored(self.program.headers[STANDARD].type) if f.name in _FORMER_FIELDS]
+        lines += [f"        {declaration(f, self.identifiers.get('standard_', f.name))}" for f in former]
         lines.append("    } metadata;")
-        for header in self.headers():
-            if header.name not in self._elements and header.name not in self._union_elements:
-                lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
+        for header in self.single():
+            lines.append(f"    struct {self.type_name(header.type)} {self.identifiers.get('h_', header.name)};")
         for stack in self.program.stacks.values():
             element, name = self.type_name(stack.type), self.identifiers.get("s_", stack.name)
             size = len(stack.headers) + 1

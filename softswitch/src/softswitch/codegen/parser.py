@@ -21,6 +21,7 @@ from softswitch.codegen.integers import (
     write,
 )
 from softswitch.codegen.layout import Layout
+from softswitch.codegen.primitives import ASSERTIONS
 from softswitch.codegen.wire import Wire, load
 
 CORE_ERRORS = (
@@ -94,10 +95,7 @@ class ParserWriter:
             *(["    uint32_t idle = 0;"] if self.idle else []),
             "    (void)s;",
         ]
-        for header in self.layout.headers():
-            lines.append(f"    {self.layout.header(header.name)}.valid = 0;")
-            if self.layout.varbit(header.type):  # it points into the packet before
-                lines.append(f"    {self.layout.header(header.name)}.varbit = 0;")
+        lines += [f"    {line}" for line in self.layout.absent()]
         stacks = [*self.program.stacks, *self.program.union_stacks]
         lines += [f"    {self.layout.stack(name)}.next = 0;" for name in stacks]
         if self.program.parser_start is not None:
@@ -150,7 +148,8 @@ class ParserWriter:
                 "    d += bits / 8; left -= (uint32_t)(bits / 8); }",
             ]
         assert op.primitive is not None
-        return self.primitive(op.primitive)
+        failed = ["if (p->base.failed) goto accept;"] if op.primitive.op in ASSERTIONS else []
+        return [*self.primitive(op.primitive), *failed]
 
     def _extract(self, op: ParserOp, writer: ExpressionWriter) -> list[str]:
         lines, excludes = [], self.layout.excluded_by(op.target)

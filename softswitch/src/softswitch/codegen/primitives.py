@@ -27,6 +27,12 @@ from softswitch.codegen.integers import (
 )
 from softswitch.codegen.layout import Layout
 
+MOST_TURNS = 1 << 16
+"""Of the loops of an action that is run once; a packet that wants more is dropped. BMv2 would go on for ever."""
+
+ASSERTIONS = frozenset(["assert", "assume"])
+"""Primitives after whose failure a packet is dropped at once."""
+
 JUMPS = {"_jump": 1, "_jump_if_zero": 2}
 """Primitives that go on elsewhere in their action, and how many operands they have, the last one where."""
 
@@ -126,11 +132,16 @@ class PrimitiveWriter:
             elif parameter.width > 64:
                 lines.append(f"    const u128 a{index} = (u128)data[{word + 1}] << 64 | data[{word}];")
                 word += 2
-            else:
+            elif parameter.width:
                 lines.append(f"    const uint64_t a{index} = data[{word}];")
                 word += 1
+            else:
+                lines.append(f"    const uint64_t a{index} = 0;")
             lines.append(f"    (void)a{index};")
-        targets = {self._jump_target(p, at, action) for at, p in enumerate(action.primitives) if p.op in JUMPS}
+        jumps = {at: self._jump_target(p, action) for at, p in enumerate(action.primitives) if p.op in JUMPS}
+        targets = set(jumps.values())
+        if any(target <= at for at, target in jumps.items()):
+            lines.append("    uint32_t turns = 0;")
         line = None
         for index, primitive in enumerate(action.primitives):
             if index in targets:
@@ -143,7 +154,7 @@ class PrimitiveWriter:
             lines.append(f"L{len(action.primitives)}:;")
         return [*lines, "}"]
 
-    def _jump_target(self, primitive: Primitive, at: int, action: Action) -> int:
+    def _jump_target(self, primitive: Primitive, action: Action) -> int:
         if len(primitive.operands) != JUMPS[primitive.op] or primitive.operands[0].expression is None:
             raise UnsupportedProgram(f"operands of primitive {primitive.op!r}", primitive.source)
         target = primitive.operands[-1].expression
@@ -151,19 +162,24 @@ class PrimitiveWriter:
             raise UnsupportedProgram(f"{primitive.op} to no constant", primitive.source)
         if target.value > len(action.primitives):
             raise UnsupportedProgram(f"{primitive.op} out of its action", primitive.source)
-        if target.value <= at:
-            raise UnsupportedProgram(f"{primitive.op} back, which may never end", primitive.source)
         return target.value
 
     def _in_action(self, primitive: Primitive, at: int, action: Action) -> list[str]:
         if primitive.op not in JUMPS:
             return self.layout.hooks.primitive(primitive, action, self.statements(primitive, action))
-        target = self._jump_target(primitive, at, action)
+        target = self._jump_target(primitive, action)
+        jump = f"goto L{target};"
+        if target <= at:
+            text = f"a loop of action {action.name} ran more than {MOST_TURNS} times" + (
+                f" ({primitive.source})" if primitive.source else ""
+            )
+            log = f"s->host->log(s->host, SS_ERROR, {quoted(text.replace('%', '%%'))});"
+            jump = f"{{ if (++turns <= {MOST_TURNS}) {jump} {log} p->base.exit = p->base.failed = 1; return; }}"
         if primitive.op == "_jump":
-            return [f"goto L{target};"]
+            return [jump]
         writer = ExpressionWriter(self.layout, action, primitive.source)
         test = writer.truth(self._expression(primitive.operands[0]))
-        return [f"if (!({test})) goto L{target};"]
+        return [f"if (!({test})) {jump}"]
 
     @staticmethod
     def _expression(operand: Operand) -> Expression:
@@ -345,10 +361,11 @@ class PrimitiveWriter:
         return "%s", f"ss_wide_decimal((char[SS_WIDE_DIGITS]){{0}}, {convert(value.text, c_type, WIDE)}, {signed})"
 
     def _assert(self, primitive: Primitive, writer: ExpressionWriter) -> list[str]:
-        """BMv2 aborts the process; here the packet is dropped and the failure logged."""
+        """BMv2 aborts the process; here the failure is logged, nothing more is done, and the packet dropped."""
         test = writer.truth(self._expression(primitive.operands[0]))
         text = f"{primitive.op} failed" + (
             f": {primitive.source.fragment} ({primitive.source})" if primitive.source else ""
         )
         log = f"s->host->log(s->host, SS_ERROR, {quoted(text.replace('%', '%%'))});"
-        return [f"if (!({test})) {{ {log} p->base.exit = p->base.failed = 1; }}"]
+        end = " return;" if writer.action is not None else ""
+        return [f"if (!({test})) {{ {log} p->base.exit = p->base.failed = 1;{end} }}"]

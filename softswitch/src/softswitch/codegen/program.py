@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from softswitch.bmv2.expressions import FieldRef
 from softswitch.bmv2.json_reader import VALID
-from softswitch.bmv2.program import FieldList, LearnList, Program, RegisterArray
+from softswitch.bmv2.program import Checksum, FieldList, LearnList, Program, RegisterArray
 from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.codegen.calculations import CalculationWriter
 from softswitch.codegen.control import ControlWriter
@@ -15,7 +15,7 @@ from softswitch.codegen.hooks import Hooks
 from softswitch.codegen.integers import WIDE, convert, low_bits, read, storage_bits, unsigned_type, words, write
 from softswitch.codegen.layout import STANDARD, Layout
 from softswitch.codegen.parser import ParserWriter
-from softswitch.codegen.primitives import PrimitiveWriter, comment
+from softswitch.codegen.primitives import ASSERTIONS, PrimitiveWriter, comment
 from softswitch.codegen.table_layout import TableLayout, lay_out, lay_out_value_set, longest_data
 from softswitch.codegen.tracing import Subjects, Tracer
 from softswitch.engine.abi import MAX_DIGEST_VALUES
@@ -97,7 +97,7 @@ class _Generator:
                 tests = [f"{self.layout.field(FieldRef(checksum.target.header, VALID))}"]
                 if checksum.condition is not None:
                     tests.append(ExpressionWriter(self.layout, source=checksum.source).boolean(checksum.condition))
-                value = f"{self._calculation(checksum.calculation)}(p)"
+                value = f"{self._calculation(checksum)}(p)"
                 target = self.layout.field(checksum.target)
                 held = read(target, self.layout.field_info(checksum.target)).text
                 if self.layout.field_info(checksum.target).width > 128:
@@ -105,9 +105,10 @@ class _Generator:
                 lines.append(f"    if ({' && '.join(f'({t})' for t in tests)} && {value} != {held}) bad = true;")
         return [*lines, *self.hooks.verified(), "    p->base.std.checksum_error = bad;", "}"]
 
-    def _calculation(self, name: str) -> str:
+    def _calculation(self, checksum: Checksum) -> str:
+        name = checksum.calculation
         if name not in self.program.calculations:
-            raise UnsupportedProgram(f"reference to unknown calculation {name!r}")
+            raise UnsupportedProgram(f"reference to unknown calculation {name!r}", checksum.source)
         return self.calculations.name(name)
 
     def _deparse(self) -> list[str]:
@@ -123,13 +124,15 @@ class _Generator:
                 continue
             writer = ExpressionWriter(self.layout, source=checksum.source)
             target, field = self.layout.field(checksum.target), self.layout.field_info(checksum.target)
-            value = convert(f"{self._calculation(checksum.calculation)}(p)", "uint64_t", unsigned_type(field.width))
+            value = convert(f"{self._calculation(checksum)}(p)", "uint64_t", unsigned_type(field.width))
             condition = "true" if checksum.condition is None else writer.boolean(checksum.condition)
             update = f"    if ({condition}) {write(target, field, low_bits(value, field.width))}"
             lines += self.hooks.checksum(checksum, [update])
         for primitive in self.program.deparser_primitives:
             statements = self.hooks.primitive(primitive, None, self.primitives.statements(primitive))
             lines += [f"    {line}" for line in statements]
+            if primitive.op in ASSERTIONS:
+                lines.append("    if (p->base.failed) return 0;")
         for name in self.program.deparser:
             header = self.program.headers[name]
             if header.metadata:
@@ -165,7 +168,7 @@ class _Generator:
     def _copies(self, field_list: FieldList) -> list[str]:
         lines = []
         for ref in field_list.fields:
-            if self.program.headers[ref.header].metadata:
+            if self.program.headers[ref.header].metadata and self.layout.field_info(ref).width:
                 if self.layout.field_info(ref).varbit:
                     # its bytes are those of the packet, which is gone by then
                     raise UnsupportedProgram(f"varbit field {ref.header}.{ref.field} in a field list")
@@ -192,9 +195,10 @@ class _Generator:
     def _values(self, learn_list: LearnList) -> list[str]:
         if sum(digest_values(w) for w in learn_list.widths) > MAX_DIGEST_VALUES:
             raise UnsupportedProgram(
-                f"digest {learn_list.name!r} of more than {MAX_DIGEST_VALUES} values of up to 128 bits"
+                f"digest {learn_list.name!r} of more than {MAX_DIGEST_VALUES} values of up to 128 bits",
+                learn_list.source,
             )
-        writer = ExpressionWriter(self.layout)
+        writer = ExpressionWriter(self.layout, source=learn_list.source)
         lines = []
         for element, width in zip(learn_list.elements, learn_list.widths, strict=True):
             text = writer.truncated(element, width)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from softswitch.bmv2.control import Action, MatchKind, Table
 from softswitch.bmv2.program import Program, ValueSet
-from softswitch.bmv2.source import UnsupportedProgram
 from softswitch.engine.abi import WORD_BITS, Match
 
 REFERENCE_WORDS = 1
@@ -75,8 +74,6 @@ def lay_out(table: Table, program: Program) -> TableLayout:
     ranges: list[int] = []
     for position, key in enumerate(table.keys):
         if key.kind is MatchKind.RANGE:
-            if key.width > WORD_BITS:
-                raise UnsupportedProgram(f"range match on {key.width} bits in table {table.name!r}", table.source)
             ranges.append(position)
             pieces.append(())
             continue
@@ -89,12 +86,14 @@ def lay_out(table: Table, program: Program) -> TableLayout:
             cut.append(Piece(word, WORD_BITS - room[word], low, width))
             room[word] -= width
         pieces.append(tuple(cut))
-    for place, position in enumerate(ranges):
-        pieces[position] = (Piece(len(room) + place, 0, 0, table.keys[position].width),)
+    words = len(room)
+    for position in ranges:
+        pieces[position] = _whole_words(table.keys[position].width, words)
+        words += len(pieces[position])
     return TableLayout(
         match=match_of(table),
-        words=len(room) + len(ranges),
-        ranged=len(ranges),
+        words=words,
+        ranged=words - len(room),
         pieces=tuple(pieces),
         data_words=longest_data(program.actions[a] for a in table.actions)
         if table.profile is None
@@ -104,6 +103,12 @@ def lay_out(table: Table, program: Program) -> TableLayout:
     )
 
 
+def _whole_words(width: int, first: int) -> tuple[Piece, ...]:
+    """A field cut into words of its own, from the low end."""
+    lows = range(0, width, WORD_BITS)
+    return tuple(Piece(first + place, 0, low, min(WORD_BITS, width - low)) for place, low in enumerate(lows))
+
+
 def longest_data(actions: Iterable[Action]) -> int:
     """Words of the data of whichever action has most."""
     return max((parameter_words(action) for action in actions), default=0)
@@ -111,6 +116,5 @@ def longest_data(actions: Iterable[Action]) -> int:
 
 def lay_out_value_set(value_set: ValueSet) -> TableLayout:
     """A value set is a table of masked keys without actions, its key cut into words from the low end."""
-    width = value_set.width
-    pieces = tuple(Piece(low // WORD_BITS, 0, low, min(WORD_BITS, width - low)) for low in range(0, width, WORD_BITS))
+    pieces = _whole_words(value_set.width, 0)
     return TableLayout(Match.MASKED, len(pieces), 0, (pieces,), 0)

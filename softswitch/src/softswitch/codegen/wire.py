@@ -46,7 +46,10 @@ class Wire:
     def check(self, header_type: HeaderType) -> None:
         """A header on the wire is whole bytes."""
         if header_type.width % 8:
-            raise UnsupportedProgram(f"header {header_type.name!r} of {header_type.width} bits, not whole bytes")
+            raise UnsupportedProgram(
+                f"header {header_type.name!r} of {header_type.width} bits, not whole bytes",
+                self.layout.place(header_type),
+            )
 
     def extract(self, header: str, header_type: HeaderType, base: str) -> list[str]:
         """Statements that load every stored field of the header at `base`; a varbit's length is set already."""
@@ -58,8 +61,7 @@ class Wire:
             lines.append(f"{header}.variable = {base} + {self.varbit_offset(header_type)};")
         return lines
 
-    @staticmethod
-    def varbit_offset(header_type: HeaderType) -> int:
+    def varbit_offset(self, header_type: HeaderType) -> int:
         """Bytes before the varbit field."""
         bits = 0
         for field in header_type.fields:
@@ -67,7 +69,8 @@ class Wire:
                 break
             bits += field.width
         if bits % 8:
-            raise UnsupportedProgram(f"varbit field of header type {header_type.name!r} off a byte boundary")
+            text = f"varbit field of header type {header_type.name!r} off a byte boundary"
+            raise UnsupportedProgram(text, self.layout.place(header_type))
         return bits // 8
 
     def _positions(

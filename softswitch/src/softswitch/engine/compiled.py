@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from softswitch.codegen.program import generate
 from softswitch.engine.addresses import Formats
 from softswitch.engine.packing import Codecs, TableCodec, codecs
 
-NO_TABLES: Mapping[str, int] = {}
+Prepare = Callable[[Program], Program]
+"""What becomes of a program between its text and its C; raises what refuses it."""
+
+
+def as_it_is(program: Program) -> Program:
+    """No preparation."""
+    return program
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,12 @@ class Compiled:
     """What its P4Info says of how a trace is to write values."""
 
 
-def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler: Compiler) -> Compiled:
-    """`preinitialized` has the size of each table whose entries in the program are not const.
-
-    Raises UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing.
-    """
-    program = load_program(bmv2_json).with_preinitialized(preinitialized)
+def compile_program(bmv2_json: str, prepare: Prepare, compiler: Compiler) -> Compiled:
+    """Raises what `prepare` raises, UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing."""
+    program = prepare(load_program(bmv2_json))
     generated = generate(program)
     known = codecs(program, generated.tables, generated.value_sets)
+    initial = tuple(operation for codec in known.tables.values() for operation in _initial(codec))
     return Compiled(
         program=program,
         library=compiler.program(generated.text),
@@ -49,7 +53,7 @@ def compile_program(bmv2_json: str, preinitialized: Mapping[str, int], compiler:
         counters=_numbered(counter.name for counter in program.counters.values() if counter.table is None),
         meters=_numbered(meter.name for meter in program.meters.values() if meter.table is None),
         registers=_numbered(program.registers),
-        initial=tuple(operation for codec in known.tables.values() for operation in _initial(codec)),
+        initial=initial,
     )
 
 

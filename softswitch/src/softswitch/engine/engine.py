@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from softswitch.bmv2.program import Program
@@ -17,7 +17,7 @@ from softswitch.codegen.cc import Compiler
 from softswitch.codegen.program import generate
 from softswitch.engine import abi
 from softswitch.engine import carry as carrying
-from softswitch.engine.compiled import NO_TABLES, Compiled, compile_program
+from softswitch.engine.compiled import Compiled, Prepare, as_it_is, compile_program
 from softswitch.engine.events import Event, EventReader, LostEvents
 from softswitch.engine.ffi import PortState, ReplicaStruct, TraceStruct, open_runtime
 from softswitch.engine.shaping import ShapedPorts, outputs
@@ -84,13 +84,12 @@ class Engine(ShapedPorts):
         """`struct ss_engine`, for native code that brings packet input and output of its own."""
         return self._open()
 
-    def compile(self, bmv2_json: str, preinitialized: Mapping[str, int] = NO_TABLES) -> Compiled:
+    def compile(self, bmv2_json: str, prepare: Prepare = as_it_is) -> Compiled:
         """Make a program ready to run (about a second; much less when its C was compiled before).
 
-        The tables of these sizes named in `preinitialized` have entries in the program that are not const. Raises
-        UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing.
+        Raises what `prepare` raises, UnsupportedProgram, ValueError for text that is not BMv2 JSON, CompilerMissing.
         """
-        return compile_program(bmv2_json, preinitialized, self._compiler)
+        return compile_program(bmv2_json, prepare, self._compiler)
 
     def stop_compiling(self) -> None:
         """Let `compile` fail, in whatever thread it is."""

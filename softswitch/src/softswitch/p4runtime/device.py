@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from finsy.proto import p4r
 from grpc import StatusCode
@@ -149,7 +150,7 @@ class Device:
         text = program_text(config.p4_device_config)
         start = time.monotonic()
         try:
-            compiled = self.engine.compile(text, p4info.preinitialized(config.p4info))
+            compiled = self.engine.compile(text, partial(p4info.prepared, config.p4info))
         except UnsupportedProgram as error:
             raise invalid(f"this switch cannot run the program: {error}") from error
         except ValueError as error:

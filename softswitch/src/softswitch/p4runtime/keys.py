@@ -14,7 +14,6 @@ from grpc import StatusCode
 
 from softswitch.bmv2.control import MatchKind
 from softswitch.bmv2.match import Exact, Key, Lpm, MatchKey, Range, Ternary, check
-from softswitch.p4runtime.bytestrings import decode, encode
 from softswitch.p4runtime.errors import P4RuntimeError, invalid
 from softswitch.p4runtime.schema import Action, ActionProfile, Field, Table, ValueSet
 
@@ -23,23 +22,23 @@ EntryId = tuple[Key, int]
 
 
 def _decode_exact(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Exact(decode(match.exact.value, field.width))
+    return Exact(field.decode(match.exact.value))
 
 
 def _decode_lpm(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Lpm(decode(match.lpm.value, field.width), match.lpm.prefix_len)
+    return Lpm(field.decode(match.lpm.value), match.lpm.prefix_len)
 
 
 def _decode_ternary(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Ternary(decode(match.ternary.value, field.width), decode(match.ternary.mask, field.width))
+    return Ternary(field.decode(match.ternary.value), field.decode(match.ternary.mask))
 
 
 def _decode_range(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Range(decode(match.range.low, field.width), decode(match.range.high, field.width))
+    return Range(field.decode(match.range.low), field.decode(match.range.high))
 
 
 def _decode_optional(field: Field, match: p4r.FieldMatch) -> MatchKey:
-    return Ternary(decode(match.optional.value, field.width), (1 << field.width) - 1)
+    return Ternary(field.decode(match.optional.value), (1 << field.width) - 1)
 
 
 _DECODERS: dict[str, tuple[MatchKind, Callable[[Field, p4r.FieldMatch], MatchKey]]] = {
@@ -105,19 +104,19 @@ def encode_key(table: Table | ValueSet, key: Key) -> list[p4r.FieldMatch]:
     for field, value in zip(table.fields, key, strict=True):
         match value:
             case Exact(number):
-                exact = p4r.FieldMatch.Exact(value=encode(number))
+                exact = p4r.FieldMatch.Exact(value=field.encode(number))
                 matches.append(p4r.FieldMatch(field_id=field.id, exact=exact))
             case Lpm(number, length) if length:
-                lpm = p4r.FieldMatch.LPM(value=encode(number), prefix_len=length)
+                lpm = p4r.FieldMatch.LPM(value=field.encode(number), prefix_len=length)
                 matches.append(p4r.FieldMatch(field_id=field.id, lpm=lpm))
             case Ternary(number, mask) if mask and field.kind is MatchKind.OPTIONAL:
-                optional = p4r.FieldMatch.Optional(value=encode(number))
+                optional = p4r.FieldMatch.Optional(value=field.encode(number))
                 matches.append(p4r.FieldMatch(field_id=field.id, optional=optional))
             case Ternary(number, mask) if mask:
-                ternary = p4r.FieldMatch.Ternary(value=encode(number), mask=encode(mask))
+                ternary = p4r.FieldMatch.Ternary(value=field.encode(number), mask=field.encode(mask))
                 matches.append(p4r.FieldMatch(field_id=field.id, ternary=ternary))
             case Range(low, high) if low or high != (1 << field.width) - 1:
-                between = p4r.FieldMatch.Range(low=encode(low), high=encode(high))
+                between = p4r.FieldMatch.Range(low=field.encode(low), high=field.encode(high))
                 matches.append(p4r.FieldMatch(field_id=field.id, range=between))
     return matches
 
@@ -155,7 +154,7 @@ def decode_action(
         if values[place] is not None:
             raise invalid(f"action {action.name!r}: parameter {action.parameters[place].name!r} is given twice")
         try:
-            values[place] = decode(param.value, action.parameters[place].width)
+            values[place] = action.parameters[place].decode(param.value)
         except ValueError as error:
             raise invalid(f"action {action.name!r}: parameter {action.parameters[place].name!r}: {error}") from error
     return action, tuple(_given(action, place, value) for place, value in enumerate(values))
@@ -170,7 +169,7 @@ def _given(action: Action, place: int, value: int | None) -> int:
 def encode_action(action: Action, parameters: tuple[int, ...]) -> p4r.Action:
     """The message for an action with its parameters."""
     params = [
-        p4r.Action.Param(param_id=parameter.id, value=encode(value))
+        p4r.Action.Param(param_id=parameter.id, value=parameter.encode(value))
         for parameter, value in zip(action.parameters, parameters, strict=True)
     ]
     return p4r.Action(action_id=action.id, params=params)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from finsy.proto import p4r
 
-from softswitch.p4runtime import bytestrings
 from softswitch.p4runtime.schema import Field
 
 
@@ -34,7 +33,7 @@ def decode_packet_in(fields: Sequence[Field] | None, data: bytes) -> p4r.PacketI
     for field in fields:
         left -= field.width
         value = header >> left & ((1 << field.width) - 1)
-        message.metadata.add(metadata_id=field.id, value=bytestrings.encode(value))
+        message.metadata.add(metadata_id=field.id, value=field.encode(value))
     return message
 
 
@@ -58,7 +57,7 @@ def encode_packet_out(fields: Sequence[Field] | None, message: p4r.PacketOut) ->
         if field.id not in given:
             raise ValueError(f"packet-out metadata {field.name!r} (id {field.id}) is missing")
         try:
-            value = bytestrings.decode(given[field.id], field.width)
+            value = field.decode(given[field.id])
         except ValueError as error:
             raise ValueError(f"packet-out metadata {field.name!r}: {error}") from error
         header = header << field.width | value

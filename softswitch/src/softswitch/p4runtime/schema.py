@@ -10,7 +10,20 @@ from typing import ClassVar
 from finsy.proto import p4i
 
 from softswitch.bmv2.control import MatchKind
+from softswitch.p4runtime import names
 from softswitch.p4runtime.data import DataType
+from softswitch.p4runtime.names import Names
+
+MATCH_KINDS = {
+    p4i.MatchField.EXACT: MatchKind.EXACT,
+    p4i.MatchField.LPM: MatchKind.LPM,
+    p4i.MatchField.TERNARY: MatchKind.TERNARY,
+    p4i.MatchField.RANGE: MatchKind.RANGE,
+    p4i.MatchField.OPTIONAL: MatchKind.OPTIONAL,
+}
+
+MAX_SIZE = 2**31 - 1
+"""Of a table or an array."""
 
 
 class MeterKind(Enum):
@@ -23,12 +36,22 @@ class MeterKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a table key, parameter of an action, or field of a packet header. `width` is in bits."""
+    """One field of a table key, parameter of an action, or field of a packet header. `width` is in bits; `names` are
+    those that stand for its values, if clients write text."""
 
     id: int
     name: str
     width: int
     kind: MatchKind = MatchKind.EXACT
+    names: Names | None = None
+
+    def decode(self, value: bytes) -> int:
+        """What a client has written as a value. Raises ValueError."""
+        return names.decode(self.names, value, self.width)
+
+    def encode(self, number: int) -> bytes:
+        """A value as a client reads it."""
+        return names.encode(self.names, number)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 types").
 
 P4Info has the controller's width of them. The device's values are the same numbers here: what does not fit the width of
-the program is refused like any other value.
+the program is refused like any other value. For text see `names.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import TypeAlias
 from finsy.proto import p4i, p4t
 
 from softswitch.bmv2.program import Program
+from softswitch.p4runtime.names import Names
 
 
 def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
-    """P4Info with the widths that `program` has. Raises ValueError for types that are translated to text."""
+    """P4Info with the widths that `program` has."""
     translated = {n for n, t in p4info.type_info.new_types.items() if t.HasField("translated_type")}
     if not translated:
         return p4info
-    for name in sorted(translated):
-        if p4info.type_info.new_types[name].translated_type.HasField("sdn_string"):
-            raise ValueError(f"type {name!r} is translated to strings, for which this switch has no names")
     native = p4i.P4Info()
     native.CopyFrom(p4info)
     for element, width in _elements(native, program):
@@ -32,6 +30,12 @@ def as_on_the_device(p4info: p4i.P4Info, program: Program) -> p4i.P4Info:
         if name in translated:
             native.type_info.new_types[name].original_type.bitstring.bit.bitwidth = width
     return native
+
+
+def named(p4info: p4i.P4Info) -> dict[str, Names]:
+    """The types that are translated to text, with no names yet."""
+    types = p4info.type_info.new_types.items()
+    return {name: Names() for name, new_type in types if new_type.translated_type.HasField("sdn_string")}
 
 
 _Element: TypeAlias = p4i.Action.Param | p4i.MatchField | p4i.ControllerPacketMetadata.Metadata

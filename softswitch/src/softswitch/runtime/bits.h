@@ -9,6 +9,14 @@
 
 #define SS_INLINE static inline __attribute__((always_inline, unused))
 
+/* Zeros by the library's memset: what a compiler puts in its place, `rep stos`, takes more than twice as long for some
+ * 500 bytes. */
+SS_INLINE void ss_clear(void *at, size_t bytes)
+{
+    __asm__("" : "+r"(bytes));
+    memset(at, 0, bytes);
+}
+
 SS_INLINE uint64_t ss_load16(const uint8_t *p)
 {
     uint16_t v;

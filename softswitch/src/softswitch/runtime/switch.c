@@ -281,6 +281,10 @@ static void pipeline(struct ss_engine *e, struct ss_phv *phv, uint32_t port)
     }
     uint8_t *head = head_room(e);
     uint32_t head_length = p->deparse(&e->loaded->state, phv, head), tail_length = phv->payload_length;
+    if (phv->failed) { /* an assertion of the deparser */
+        NOTE(e, SS_TRACE_FAILED, 0, 0);
+        return;
+    }
     if (phv->recirculate_list) {
         NOTE(e, SS_TRACE_RECIRCULATE, 0, 0);
         if (another_pass(e))

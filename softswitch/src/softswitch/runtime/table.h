@@ -127,6 +127,35 @@ SS_INLINE struct ss_entry *ss_find_ranged(const struct ss_table *t, const uint64
     return NULL;
 }
 
+/* Whether a number of `words` words, the lowest first, is at most another. */
+SS_INLINE bool ss_at_most(const uint64_t *number, const uint64_t *limit, unsigned words)
+{
+    while (words-- > 0)
+        if (number[words] != limit[words])
+            return number[words] < limit[words];
+    return true;
+}
+
+/* As ss_find_ranged, for ranges of several words: each has as many as `spans` says in its place. */
+SS_INLINE struct ss_entry *ss_find_spans(
+    const struct ss_table *t, const uint64_t *key, unsigned words, unsigned ranged, const unsigned *spans)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct ss_entry *e = t->list[i];
+        const uint64_t *low = e->words, *high = e->words + words;
+        unsigned w = 0;
+        while (w < words - ranged && (key[w] & high[w]) == low[w])
+            w++;
+        if (w < words - ranged)
+            continue;
+        for (const unsigned *n = spans; w < words && ss_at_most(low + w, key + w, *n) && ss_at_most(key + w, high + w, *n); n++)
+            w += *n;
+        if (w == words)
+            return e;
+    }
+    return NULL;
+}
+
 enum ss_operation {
     SS_INSERT,
     SS_MODIFY,

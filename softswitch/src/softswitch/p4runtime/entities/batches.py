@@ -89,14 +89,14 @@ def _plain(state: TableState) -> bool:
     """Whether a table's entries may be no more than key and action."""
     table = state.schema
     special = state.profile is not None or table.direct_meter is not None or table.idle_timeout
-    narrow = all(field.width <= abi.MAX_NUMBER_BITS for field in table.fields)
+    narrow = all(field.width <= abi.MAX_NUMBER_BITS and field.names is None for field in table.fields)
     return bool(table.fields) and narrow and not special and not table.const_entries
 
 
 def _actions(table: Table) -> list[Action]:
     """Those that entries may have and whose parameters the decoder takes."""
     actions = [use.action for use in table.uses.values() if use.in_entries]
-    return [a for a in actions if all(parameter.width <= abi.MAX_NUMBER_BITS for parameter in a.parameters)]
+    return [a for a in actions if all(p.width <= abi.MAX_NUMBER_BITS and p.names is None for p in a.parameters)]
 
 
 def _form(state: TableState) -> TableForm:

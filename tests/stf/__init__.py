@@ -1,0 +1,1 @@
+"""p4c's sample programs with the packets that come with them."""
