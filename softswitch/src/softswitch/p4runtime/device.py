@@ -58,17 +58,12 @@ class Device:
         """Give up the saved pipeline. The engine is the caller's."""
         self._discard_saved()
 
-    def config(self) -> p4r.ForwardingPipelineConfig | None:
-        """The config that reads and writes refer to; None before the first."""
-        pipeline = self._saved or self.running
-        return pipeline.config if pipeline else None
-
     def write(
         self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
     ) -> list[P4RuntimeError | None]:
         """Do a batch of updates; `serialized` is the WriteRequest that it came in. Returns one result per update, None
         for success, or nothing when all were done. Raises P4RuntimeError when none was tried."""
-        pipeline = self._current()
+        pipeline = self.current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
         if serialized is not None and known and pipeline.batches.write(serialized, len(updates)):
             return []
@@ -76,7 +71,7 @@ class Device:
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
-        return read.read(self._current(), requests)
+        return read.read(self.current(), requests)
 
     def set_pipeline(self, action: int, config: p4r.ForwardingPipelineConfig | None) -> None:
         """Do what a SetForwardingPipelineConfig asks for; `config` None when it holds none. Raises P4RuntimeError, the
@@ -103,12 +98,12 @@ class Device:
             if pipeline is not None:
                 pipeline.ports_changed()
 
-    def _current(self) -> Pipeline:
+    def current(self) -> Pipeline:
+        """The pipeline that reads and writes refer to. Raises FAILED_PRECONDITION, in the words of simple_switch_grpc,
+        which clients know, before the first push."""
         pipeline = self._saved or self.running
         if pipeline is None:
-            raise P4RuntimeError(
-                StatusCode.FAILED_PRECONDITION, "no forwarding pipeline config has been pushed to this device"
-            )
+            raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
         return pipeline
 
     def verify(self, config: p4r.ForwardingPipelineConfig | None) -> Verified:

@@ -12,6 +12,9 @@ from softswitch.grpc_server import CallFailed
 ERROR_SPACE = "softswitch"
 """The `space` of our p4.v1.Error messages."""
 
+MAX_REASON = 1000
+"""Characters of a reason that go into a status message, which shares 8 kB of headers with the details."""
+
 
 class P4RuntimeError(CallFailed):
     """What a client did wrong or asked for in vain."""
@@ -36,9 +39,10 @@ def number(code: StatusCode) -> int:
     return value
 
 
-def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
-    """The end of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
-    p4.v1.Error per element, in order."""
+def batch_failure(what: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
+    """The end of a batch of which some elements, each a `what`, failed (specification, "Error Reporting"): UNKNOWN, with
+    one p4.v1.Error per element, in order. The message says the first reason: many clients show nothing else."""
+    message = _first_reason(what, errors)
     status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=message)
     for error in errors:
         detail = p4r.Error()
@@ -48,6 +52,14 @@ def batch_failure(message: str, errors: Sequence[P4RuntimeError | None]) -> P4Ru
             detail.space = ERROR_SPACE
         status.details.add().Pack(detail)
     return P4RuntimeError(StatusCode.UNKNOWN, message, status.SerializeToString())
+
+
+def _first_reason(what: str, errors: Sequence[P4RuntimeError | None]) -> str:
+    failed = [(place, error) for place, error in enumerate(errors, 1) if error is not None]
+    # what was given up because of another element is not the cause
+    place, cause = next((f for f in failed if f[1].code is not StatusCode.ABORTED), failed[0])
+    more = f" ({len(failed)} of {len(errors)} failed)" if len(failed) > 1 else ""
+    return f"{what} {place}: {cause.code.name}: {cause.message[:MAX_REASON]}{more}"
 
 
 def stream_error(error: P4RuntimeError, details: p4r.StreamError) -> p4r.StreamMessageResponse:
