@@ -41,7 +41,10 @@ def _only(run: Callable[[Place, Path], list[Outcome]]) -> Callable[[Place, Path]
 
 HARNESSES = {
     "shell": Harness(
-        "p4runtime-shell, documented sessions", "0.0.6 (PyPI)", ".venv-shell", _only(lambda place, _: shell.everything(place))
+        "p4runtime-shell, documented sessions",
+        "0.0.6 (PyPI)",
+        ".venv-shell",
+        _only(lambda place, _: shell.everything(place)),
     ),
     "p4-utils": Harness("p4-utils, P4Runtime API", P4_UTILS, ".venv-shell", _only(p4utils_api.api)),
     "finsy": Harness("finsy, its tests of a P4Runtime server", FINSY, ".venv-finsy", finsy_tests.own_tests),
@@ -51,7 +54,12 @@ HARNESSES = {
 }
 
 NOT_HAD = (
-    Report("p4-utils, Thrift API and networks", P4_UTILS.commit[:12], (), ("needs BMv2's own Python modules; compiles its programs",)),
+    Report(
+        "p4-utils, Thrift API and networks",
+        P4_UTILS.commit[:12],
+        (),
+        ("needs BMv2's own Python modules; compiles its programs",),
+    ),
     Report("p4lang/PI, proto/ptf", "f96af95e0906", (), ("is Python 2: its runner matches text against bytes",)),
     Report("p4lang/p4runtime", "ab29f3c2f06b", (), ("has no client: its Python bindings are what the shell runs on",)),
     Report("antoninbas/p4runtime-go-client", "de3748d9d859", (), ("is to be built first, with Go",)),
@@ -63,7 +71,9 @@ def main() -> None:
     """Run what is asked for; exits with 1 when a test of it failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.harness", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default all): {', '.join(HARNESSES)}")
-    parser.add_argument("--git", default=GITHUB, help="where repositories are, with {owner} and {name}; default %(default)s")
+    parser.add_argument(
+        "--git", default=GITHUB, help="where repositories are, with {owner} and {name}; default %(default)s"
+    )
     parser.add_argument("--clones", type=Path, default=_cache(), help="where they are cloned to; default %(default)s")
     parser.add_argument("--target", choices=("softswitch", "bmv2"), default="softswitch", help="default %(default)s")
     parser.add_argument("--inside", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)

@@ -65,7 +65,16 @@ def examples(place: Place, clone: Path) -> Result:
 def _pytest(place: Place, cwd: Path, tests: list[str], variables: dict[str, str]) -> Result:
     report = place.folder / "finsy.xml"
     report.unlink(missing_ok=True)
-    command: list[str | Path] = [place.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+    command: list[str | Path] = [
+        place.python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+        *tests,
+    ]
     said = place.run(command, cwd, PATIENCE_S, more=variables)
     if not report.exists():
         raise NotHad(f"pytest made no report: {said[-300:]}")

@@ -18,7 +18,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What a harness came to at a commit or release. `missing` says what could not be had or run: that is not counted."""
+    """What a harness came to at a commit or release. `missing` is what could not be had or run, and is not counted."""
 
     name: str
     version: str

@@ -27,8 +27,9 @@ def tables(api):
     forward = "EverythingIngress.forward"
     yield "table_add", lambda: api.table_add(exact, forward, ["5"], ["3"]) is True
     yield "table_modify_match", lambda: api.table_modify_match(exact, forward, ["5"], ["4"]) is True
-    yield "direct_counter_write", lambda: (
-        api.direct_counter_write("EverythingIngress.exact_counter", ["5"], pkts=3, byts=99) is True
+    yield (
+        "direct_counter_write",
+        lambda: api.direct_counter_write("EverythingIngress.exact_counter", ["5"], pkts=3, byts=99) is True,
     )
     yield "direct_counter_read", lambda: api.direct_counter_read("EverythingIngress.exact_counter", ["5"]) == (99, 3)
     yield "table_set_default", lambda: api.table_set_default(keyless, forward, ["6"]) is True
@@ -40,9 +41,12 @@ def counters(api):
     """Cells of a counter."""
     yield "counter_write", lambda: api.counter_write("EverythingIngress.by_kind", 3, pkts=2, byts=200) is True
     yield "counter_read", lambda: api.counter_read("EverythingIngress.by_kind", 3) == (200, 2)
-    yield "counter_reset", lambda: (
-        api.counter_reset("EverythingIngress.by_kind") is True
-        and api.counter_read("EverythingIngress.by_kind", 3) == (0, 0)
+    yield (
+        "counter_reset",
+        lambda: (
+            api.counter_reset("EverythingIngress.by_kind") is True
+            and api.counter_read("EverythingIngress.by_kind", 3) == (0, 0)
+        ),
     )
 
 
@@ -80,7 +84,10 @@ def meters(api):
 
 
 def tell(name, passed, said):
-    print(json.dumps({"test": name, "passed": passed, "why": "" if passed else said[-300:].strip() or "no answer"}), flush=True)
+    print(
+        json.dumps({"test": name, "passed": passed, "why": "" if passed else said[-300:].strip() or "no answer"}),
+        flush=True,
+    )
 
 
 def attempt(name, call):

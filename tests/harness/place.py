@@ -70,7 +70,17 @@ class Place:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         address = f"127.0.0.1:{port}"
-        command = [str(self.switch), "--device-id", "1", *options, "--", "--grpc-server-addr", address, "--cpu-port", "510"]
+        command = [
+            str(self.switch),
+            "--device-id",
+            "1",
+            *options,
+            "--",
+            "--grpc-server-addr",
+            address,
+            "--cpu-port",
+            "510",
+        ]
         log = self.folder / "switch.txt"
         with log.open("w") as out, subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out) as process:
             try:
@@ -82,7 +92,12 @@ class Place:
                 process.terminate()
 
     def run(
-        self, command: Sequence[str | Path], cwd: Path, seconds: float, given: str = "", more: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        cwd: Path,
+        seconds: float,
+        given: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> str:
         """What a program of others prints, both streams as one, its standard input being `given`; it may fail. Raises
         NotHad when there is no such program or it does not end."""

@@ -22,7 +22,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class Session:
-    """Lines to type, and what they must print, as patterns in this order. No other error may show than an expected one."""
+    """Lines to type, and what they must print, as patterns in this order. Only an expected error may show."""
 
     name: str
     lines: str

@@ -96,13 +96,17 @@ def _suite(place: Place, folder: Path, name: str) -> list[Outcome]:
     (folder / "logs").mkdir(exist_ok=True)
     log = folder / "ss-log.txt"
     log.unlink(missing_ok=True)
-    options = "--log-file ss-log --log-flush --dump-packet-data 10000".split()
+    options = ["--log-file", "ss-log", "--log-flush", "--dump-packet-data", "10000"]
     options += [part for port in range(8) for part in ("-i", f"{port}@veth{2 * port}")]
     with subprocess.Popen([str(place.switch), *options, "--no-p4"], cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
-            until(lambda: process.poll() is not None or listens(GRPC_PORT), f"softswitch does not listen on {GRPC_PORT}")
+            until(
+                lambda: process.poll() is not None or listens(GRPC_PORT), f"softswitch does not listen on {GRPC_PORT}"
+            )
             interfaces = [part for port in range(8) for part in ("-i", f"{port}@veth{2 * port + 1}")]
-            parameters = f"grpcaddr='localhost:{GRPC_PORT}';p4info='build/{name}.p4info.txtpb';config='build/{name}.json'"
+            parameters = (
+                f"grpcaddr='localhost:{GRPC_PORT}';p4info='build/{name}.p4info.txtpb';config='build/{name}.json'"
+            )
             command = [place.python.parent / "ptf", *interfaces, f"--test-params={parameters}", "--test-dir", "ptf"]
             said = place.run(command, folder, PTF_PATIENCE_S, more={"PYTHONPATH": str(MODULES)})
         finally:

@@ -11,4 +11,6 @@ _message.field.add(name="device_data", number=3, type=_FIELD.TYPE_BYTES, label=_
 _pool = descriptor_pool.Default()
 _pool.Add(_file)
 
-P4DeviceConfig = message_factory.MessageFactory(_pool).GetPrototype(_pool.FindMessageTypeByName("p4.tmp.P4DeviceConfig"))
+P4DeviceConfig = message_factory.MessageFactory(_pool).GetPrototype(
+    _pool.FindMessageTypeByName("p4.tmp.P4DeviceConfig")
+)
