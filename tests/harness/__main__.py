@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tests.harness import finsy_tests, p4utils_api, shell, tutorials
 from tests.harness.outcomes import Outcome, Report, table
-from tests.harness.place import Place
+from tests.harness.place import ALONE, Place
 from tests.harness.sources import FINSY, GITHUB, P4_UTILS, TUTORIALS, NotHad, Source, bring
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,8 @@ def main() -> None:
         return
     if os.geteuid() != 0:
         parser.error("needs root, for namespaces and interfaces")
+    # what runs is ended then too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     reports = [_report(name, options) for name in options.names or HARNESSES]
     if not options.names:
         reports += NOT_HAD
@@ -103,8 +106,17 @@ def _report(name: str, options: argparse.Namespace) -> Report:
     except NotHad as error:
         return Report(harness.name, version, (), (str(error),))
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
-        command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable]
-        command += ["-m", "tests.harness", name, "--inside", folder, "--clones", str(options.clones)]
+        command = [
+            *ALONE,
+            sys.executable,
+            "-m",
+            "tests.harness",
+            name,
+            "--inside",
+            folder,
+            "--clones",
+            str(options.clones),
+        ]
         done = subprocess.run([*command, "--target", options.target], cwd=ROOT, check=False, start_new_session=True)
         results = Path(folder) / "results.json"
         if not results.exists():

@@ -76,8 +76,9 @@ EXERCISES = (
         "firewall",
         "basic",
         "h1 iperf -s > /dev/null 2>&1 &\nh2 iperf -s > /dev/null 2>&1 &\nh3 iperf -s > /dev/null 2>&1 &\n"
-        "sh sleep 1\nsh echo inside\nh1 timeout 15 iperf -c 10.0.2.2 -t 1\nsh echo outwards\n"
-        "h1 timeout 15 iperf -c 10.0.3.3 -t 1\nsh echo inwards\nh3 timeout 5 iperf -c 10.0.1.1 -t 1\nsh echo end\n",
+        "sh sleep 1\nsh echo inside\nh1 timeout -s KILL 15 iperf -c 10.0.2.2 -t 1\nsh echo outwards\n"
+        "h1 timeout -s KILL 15 iperf -c 10.0.3.3 -t 1\nsh echo inwards\n"
+        "h3 timeout -s KILL 5 iperf -c 10.0.1.1 -t 1\nsh echo end\n",
         (r"inside.*bits/sec.*outwards", r"bits/sec.*inwards", r"\A(?:(?!bits/sec).)*end"),
         "pod-topo/topology.json",
         ("firewall",),

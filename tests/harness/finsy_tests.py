@@ -75,7 +75,7 @@ def _pytest(place: Place, cwd: Path, tests: list[str], variables: dict[str, str]
         f"--junitxml={report}",
         *tests,
     ]
-    said = place.run(command, cwd, PATIENCE_S, more=variables)
+    said = place.run(command, cwd, PATIENCE_S, more=variables, alone=not variables)
     if not report.exists():
         raise NotHad(f"pytest made no report: {said[-300:]}")
     ran, skipped = junit.outcomes(report)

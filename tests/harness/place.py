@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.harness.sources import NotHad
 
 START_S = 60.0
+ALONE = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A program behind it sees no network and no processes but its own, and all of these end with it."""
 
 
 def until(condition: Callable[[], object], otherwise: str) -> None:
@@ -98,25 +100,30 @@ class Place:
         seconds: float,
         given: str = "",
         more: Mapping[str, str] | None = None,
+        alone: bool = False,
     ) -> str:
-        """What a program of others prints, both streams as one, its standard input being `given`; it may fail. Raises
-        NotHad when there is no such program or it does not end."""
-        try:
-            done = subprocess.run(
-                [str(part) for part in command],
-                cwd=cwd,
-                env={**self.environment, **(more or {})},
-                input=given,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise NotHad(f"there is no {error.filename}") from error
-        except subprocess.TimeoutExpired as error:
-            said = error.output.decode(errors="replace") if isinstance(error.output, bytes) else error.output or ""
-            raise NotHad(f"{Path(command[0]).name} did not end within {seconds:.0f} s: {said[-300:]}") from error
-        return done.stdout
+        """What a program of others prints, both streams as one, its standard input being `given`; it may fail. With
+        `alone` it has a network of its own. Raises NotHad when there is no such program or it does not end."""
+        before = [*ALONE, "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if alone else []
+        # a file, since what a program leaves running holds a pipe open
+        with (self.folder / "said.txt").open("w+", errors="replace") as said:
+            try:
+                subprocess.run(
+                    [*before, *(str(part) for part in command)],
+                    cwd=cwd,
+                    env={**self.environment, **(more or {})},
+                    input=given,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    timeout=seconds,
+                    check=False,
+                )
+            except FileNotFoundError as error:
+                raise NotHad(f"there is no {error.filename}") from error
+            except subprocess.TimeoutExpired as error:
+                said.seek(0)
+                name = Path(command[0]).name
+                raise NotHad(f"{name} did not end within {seconds:.0f} s: {said.read()[-300:]}") from error
+            said.seek(0)
+            return said.read()

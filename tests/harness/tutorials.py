@@ -55,7 +55,9 @@ def run(place: Place, tree: Path, exercise: Exercise) -> Outcome:
     command: list[str | Path] = [place.python, "../../utils/run_exercise.py", "-t", exercise.topology, "-j", program]
     try:
         command += ["-b", "simple_switch_grpc"]
-        said = place.run(command, folder, PATIENCE_S, exercise.typed + "exit\n", {"PYTHONPATH": str(MODULES)})
+        said = place.run(
+            command, folder, PATIENCE_S, exercise.typed + "exit\n", {"PYTHONPATH": str(MODULES)}, alone=True
+        )
     except NotHad as error:
         return Outcome(exercise.name, False, str(error))
     return judge(exercise, said)
