@@ -104,7 +104,9 @@ class Place:
     ) -> str:
         """What a program of others prints, both streams as one, its standard input being `given`; it may fail. With
         `alone` it has a network of its own. Raises NotHad when there is no such program or it does not end."""
-        before = [*ALONE, "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if alone else []
+        # by a route, some programs ask for their own address
+        network = 'ip link set lo up; ip route add default dev lo; exec "$@"'
+        before = [*ALONE, "sh", "-c", network, "sh"] if alone else []
         # a file, since what a program leaves running holds a pipe open
         with (self.folder / "said.txt").open("w+", errors="replace") as said:
             try:

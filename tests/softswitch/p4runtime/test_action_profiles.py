@@ -221,7 +221,7 @@ def test_one_shots(target: Target, names: Names) -> None:
 
 
 def test_what_a_read_refers_to_filters_nothing(target: Target, names: Names) -> None:
-    """So the specification, "Wildcard Reads": actions filter by id alone. Clients read with what they have just written."""
+    """So the specification, "Wildcard Reads": actions filter by id alone. Clients read with what they have written."""
     client = target.client
     client.write(*(insert(member(names, "shared", number, "answer", number)) for number in (1, 2)))
     written = [entry(names, "first", number, to_member=number) for number in (1, 2)]

@@ -40,8 +40,8 @@ def number(code: StatusCode) -> int:
 
 
 def batch_failure(what: str, errors: Sequence[P4RuntimeError | None]) -> P4RuntimeError:
-    """The end of a batch of which some elements, each a `what`, failed (specification, "Error Reporting"): UNKNOWN, with
-    one p4.v1.Error per element, in order. The message says the first reason: many clients show nothing else."""
+    """The end of a batch of which some elements, each a `what`, failed (specification, "Error Reporting"): UNKNOWN,
+    with one p4.v1.Error per element, in order. The message says the first reason: many clients show nothing else."""
     message = _first_reason(what, errors)
     status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=message)
     for error in errors:
