@@ -5,6 +5,7 @@ compiled, in the Mininet networks of their own.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,14 +45,17 @@ def examples(place: Place, clone: Path) -> Result:
     ran: list[Outcome] = []
     missing: list[str] = []
     for path in sorted((clone / "examples" / "tests").glob("test_*.py")):
-        net = path.read_text()
+        text = path.read_text()
         if "gnmi" in path.name or "tls" in path.name or "copy_file" in path.name:
             missing.append(f"{path.name} (about gNMI, containers or finsy's own TLS, not about P4Runtime)")
             continue
-        example = re.search(r'parents\[1\] / "(\w+)"', net)
+        example = re.search(r'parents\[1\] / "(\w+)"', text)
         config = clone / "examples" / (example[1] if example else "") / "net" / "run.py"
         if config.is_file() and "stratum" in config.read_text():
             missing.append(f"{path.name} (its network is of Stratum's switches)")
+            continue
+        if "iperf" in text and shutil.which("telnet") is None:
+            missing.append(f"{path.name} (Mininet's iperf needs telnet)")
             continue
         try:
             done, skipped = _pytest(place, clone / "examples", [f"tests/{path.name}"], {})

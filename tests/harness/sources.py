@@ -18,31 +18,32 @@ class NotHad(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """A repository at a commit; `folders` are what is used of it."""
+    """A repository at a commit; `paths` are what is used of it."""
 
     owner: str
     name: str
     commit: str
-    folders: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 TUTORIALS = Source("p4lang", "tutorials", "dc1b049be49c210eb38e2c815d245704826fd9f6", ("exercises", "utils", "bin"))
 P4_UTILS = Source("nsg-ethz", "p4-utils", "83b118bbae530b31cc74e7fa32f9174f7c0a1184", ("p4utils",))
-FINSY = Source("byllyfish", "finsy", "491a6e2ac67473ec2ee9a94601f6107ae5d76e7b", ("finsy", "tests", "examples", "ci"))
+FINSY_PATHS = ("pyproject.toml", "finsy", "tests", "examples", "ci")
+FINSY = Source("byllyfish", "finsy", "491a6e2ac67473ec2ee9a94601f6107ae5d76e7b", FINSY_PATHS)
 
 
 def bring(source: Source, base: str, into: Path) -> Path:
-    """The folder of a repository's clone at its commit, made anew unless it is there. Raises NotHad."""
+    """The folder of a repository's clone at its commit, made unless it is there. Raises NotHad."""
     place = into / f"{source.owner}+{source.name}"
-    if place.exists() and _git(place, "rev-parse", "HEAD") == source.commit:
-        return place
     url = base.format(owner=source.owner, name=source.name)
     try:
         if not place.exists():
             # what is not used is not fetched, from where that can be said
             _git(None, "clone", "--quiet", "--no-checkout", "--filter=blob:none", url, str(place))
-        _git(place, "sparse-checkout", "set", "--no-cone", *(f"/{folder}/" for folder in source.folders))
-        _git(place, "checkout", "--quiet", "--detach", source.commit)
+        _git(place, "sparse-checkout", "set", "--no-cone", *(f"/{path}" for path in source.paths))
+        if _git(place, "rev-parse", "HEAD") != source.commit or not _git(place, "ls-files", "--cached"):
+            _git(place, "fetch", "--quiet", url)
+            _git(place, "checkout", "--quiet", "--detach", source.commit)
     except (subprocess.SubprocessError, OSError) as error:
         said = str(getattr(error, "stderr", "") or error).strip()
         reason = said.splitlines()[-1] if said else "git said nothing"
