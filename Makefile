@@ -7,6 +7,7 @@ PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
 TEST_STAMP  := $(VENV)/.tests-installed
 SHELL_VENV  := .venv-shell
+FINSY_VENV  := .venv-finsy
 CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
 # Without sudo, what needs root says so itself.
 SUDO        := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo --preserve-env=PATH))
@@ -79,7 +80,7 @@ chaos: ready ## kills, freezes, full disks, updates, hostile clients at random u
 	  --target $(TARGET) --minutes $(or $(MINUTES),5) --seed $(SEED)
 
 .PHONY: test
-test: setup ## run the tests on every target present
+test: setup $(SHELL_VENV)/.installed ## run the tests on every target present
 ifdef ARGS
 	@$(SUDO) $(PYTHON) -m pytest $(ARGS)
 else
@@ -130,13 +131,24 @@ up: ready ## leave the fabric up until Ctrl-C, to use the CLI, curl and wrk on i
 	@$(SUDO) $(PYTHON) -m topologies up --fabric $(FABRIC) $(APP_FOLDERS) --target $(TARGET)
 
 .PHONY: shell
-shell: ready ## p4runtime-shell against the running switch
-	@test -e $(SHELL_VENV)/.installed || { $(SYSTEM_PYTHON) topologies/environment.py $(SHELL_VENV) --group shell \
-	  && touch $(SHELL_VENV)/.installed; }
+shell: ready $(SHELL_VENV)/.installed ## p4runtime-shell against the running switch
 	@$(SUDO) $(PYTHON) -m topologies shell --fabric $(FABRIC) --python $(SHELL_VENV)/bin/python
+
+# The shell, and what else cannot share protobuf with finsy.
+$(SHELL_VENV)/.installed: pyproject.toml topologies/environment.py
+	@$(SYSTEM_PYTHON) topologies/environment.py $(SHELL_VENV) --group shell --group clients
+	@touch $@
+
+$(FINSY_VENV)/.installed: pyproject.toml topologies/environment.py
+	@$(SYSTEM_PYTHON) topologies/environment.py $(FINSY_VENV) --group finsy-tests
+	@touch $@
+
+.PHONY: harness
+harness: ready $(SHELL_VENV)/.installed $(FINSY_VENV)/.installed ## other people's P4Runtime programs, unchanged, against softswitch (GIT=mirror/{owner}/{name} ARGS="ptf --target bmv2")
+	@$(SUDO) $(PYTHON) -m tests.harness $(if $(GIT),--git '$(GIT)') $(if $(CLONES),--clones $(CLONES)) $(ARGS)
 
 .PHONY: clean
 clean: ## end leftovers of killed runs and remove caches; results stay
 	@if [ -x $(PYTHON) ]; then $(SUDO) $(PYTHON) -m topologies clean; fi
-	@rm -rf $(VENV) $(SHELL_VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
+	@rm -rf $(VENV) $(SHELL_VENV) $(FINSY_VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import select
 import signal
@@ -14,8 +15,11 @@ from pathlib import Path
 import grpc
 import pytest
 from finsy.proto import p4r
+from google.protobuf import text_format
+from softswitch.commands import serve
 
 from tests.softswitch.p4runtime.client import PROGRAMS, Client, Names
+from tests.softswitch.p4runtime.entities import exact_entry, insert
 from tests.softswitch.p4runtime.test_stream_messages import message, packet_out
 from tests.softswitch.thrift.client import ThriftClient
 
@@ -89,10 +93,32 @@ def test_starts_with_a_program_and_its_p4info(start: Start) -> None:
     assert process.stop()[0] == 0
 
 
+def test_starts_with_entries_for_want_of_a_controller(start: Start, tmp_path: Path) -> None:
+    names = Names.of("everything")
+    by_name, as_text = tmp_path / "s1-runtime.json", tmp_path / "more.txtpb"
+    forward = {"action_name": "EverythingIngress.forward", "action_params": {"port": 3}}
+    entries = [{"table": "EverythingIngress.exact_table", "match": {"tag": 7}, **forward}]
+    by_name.write_text(json.dumps({"target": "bmv2", "p4info": P4INFO, "table_entries": entries}))
+    as_text.write_text(text_format.MessageToString(p4r.WriteRequest(updates=[insert(exact_entry(names, 8, 4))])))
+    files = ("--entries", str(by_name), "--entries", str(as_text))
+    process = start("--device-id", "1", EVERYTHING, "--p4info", P4INFO, *files, "--", "--grpc-server-addr", FREE)
+    with Client(process.address()) as client:
+        found = client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["exact_table"])))
+    assert found == [exact_entry(names, 7, 3), exact_entry(names, 8, 4)]
+
+
+def test_pcap_alone_records_to_the_present_folder() -> None:
+    """As with BMv2: what follows is its folder unless it is an option."""
+    assert serve.parse(["--pcap", "--no-p4"]).pcap == Path()
+    assert serve.parse(["--no-p4", "--pcap", "--", "--cpu-port", "510"]).pcap == Path()
+    options = serve.parse(["--pcap", "pcaps", "--nanolog", "ipc:///x", "basic.json"])
+    assert (options.pcap, options.program) == (Path("pcaps"), Path("basic.json"))
+
+
 def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, tmp_path: Path) -> None:
-    log = tmp_path / "switch.log"
+    log = tmp_path / "switch.txt"  # BMv2 adds the .txt
     process = start(
-        *("--thrift-port", "0", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(log)),
+        *("--thrift-port", "0", "--nanolog", "ipc:///tmp/x.ipc", "--no-p4", "--log-file", str(tmp_path / "switch")),
         *("--log-flush", "--", "--grpc-server-addr", FREE, "--max-mc-groups", "8"),
     )
     process.address()
@@ -103,8 +129,9 @@ def test_bmv2s_other_options_are_accepted_and_said_to_do_nothing(start: Start, t
 
 
 def test_thrift_is_served_where_it_is_told(start: Start, tmp_path: Path) -> None:
-    log = tmp_path / "switch.log"
-    process = start("--thrift-port", "0", "--no-p4", "--log-file", str(log), "--", "--grpc-server-addr", FREE)
+    log = tmp_path / "switch.txt"
+    options = ("--thrift-port", "0", "--no-p4", "--log-file", str(tmp_path / "switch"))
+    process = start(*options, "--", "--grpc-server-addr", FREE)
     process.address()
     found = re.search(r"serves Thrift .* on port (\d+)", log.read_text())
     assert found, log.read_text()
@@ -118,11 +145,11 @@ def test_thrift_is_served_where_it_is_told(start: Start, tmp_path: Path) -> None
 
 
 def test_a_default_port_that_is_taken_does_not_stop_the_switch(start: Start, tmp_path: Path) -> None:
-    log = tmp_path / "switch.log"
+    log = tmp_path / "switch.txt"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         main = f"from softswitch.commands import serve as s; import sys; s.THRIFT_PORT = {port}; s.main(sys.argv[1:])"
-        options = ("--no-p4", "--log-file", str(log), "--", "--grpc-server-addr", FREE)
+        options = ("--no-p4", "--log-file", str(tmp_path / "switch"), "--", "--grpc-server-addr", FREE)
         process = start(*options, module=("-c", main))
         process.address()
         assert f"cannot serve Thrift on port {port}: Address already in use" in log.read_text()
@@ -131,9 +158,9 @@ def test_a_default_port_that_is_taken_does_not_stop_the_switch(start: Start, tmp
 
 @pytest.mark.parametrize(("level", "told"), [("trace", True), ("debug", False)])
 def test_log_level_trace_tells_what_packets_meet(start: Start, tmp_path: Path, level: str, told: bool) -> None:
-    log = tmp_path / "switch.log"
+    log = tmp_path / "switch.txt"
     target = ("--grpc-server-addr", FREE, "--cpu-port", "510")
-    process = start("--device-id", "1", "--no-p4", "-L", level, "--log-file", str(log), "--", *target)
+    process = start("--device-id", "1", "--no-p4", "-L", level, "--log-file", str(tmp_path / "switch"), "--", *target)
     with Client(process.address()) as client:
         stream = client.primary()
         client.push(Names.of("everything").config())
@@ -162,6 +189,7 @@ def failure(process: Process) -> str:
     return errors
 
 
+EVERYTHING, P4INFO = str(PROGRAMS / "everything.json"), str(PROGRAMS / "everything.p4info.txtpb")
 BROKEN_TLS = ("--grpc-server-ssl", "--grpc-server-cert", __file__, "--grpc-server-key", __file__)
 
 
@@ -186,8 +214,12 @@ BROKEN_TLS = ("--grpc-server-ssl", "--grpc-server-cert", __file__, "--grpc-serve
         (["--no-p4", "--", "--grpc-server-addr", "127.0.0.1:99999"], "host:port, with a port up to 65535"),
         (["no-such-file.json", "--", "--grpc-server-addr", FREE], "cannot read no-such-file.json"),
         ([__file__, "--", "--grpc-server-addr", FREE], "test_cli.py"),
-        (["--no-p4", "--log-file", "/no/such/folder/x.log"], "cannot write the log file /no/such/folder/x.log"),
+        (["--no-p4", "--log-file", "/no/such/folder/x.log"], "cannot write the log file /no/such/folder/x.log.txt"),
         (["--no-p4", "--pcap=/no/such"], "cannot record to /no/such: no such folder"),
+        (["--no-p4", "--pcap", "/no/such"], "cannot record to /no/such: no such folder"),
+        (["--no-p4", "--entries", "s1-runtime.json"], "--entries needs the program and its P4Info"),
+        (["-L", "warn", EVERYTHING, "--p4info", P4INFO, "--entries", "no.json"], "cannot read no.json"),
+        (["-L", "warn", EVERYTHING, "--p4info", P4INFO, "--entries", EVERYTHING], "nothing is called"),
         (["--no-p4", "-i", "1@no-such-iface", "--", "--grpc-server-addr", FREE], "no-such-iface"),
     ],
 )

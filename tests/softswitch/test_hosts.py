@@ -78,10 +78,18 @@ def hosts() -> Iterator[Hosts]:
 @pytest.fixture(params=["af_packet", "af_xdp"])
 def switch(hosts: Hosts, start: Start, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], tuple[str, str]]:  # noqa: F811
     """The L2 program between the hosts; call it for `softswitch port list` and the log."""
-    log = tmp_path / "switch.log"
+    log = tmp_path / "switch.txt"
     interfaces = [word for n, name in enumerate(hosts.ports, start=1) for word in ("-i", f"{n}@{name}")]
     process = start(
-        "--io", request.param, "--log-file", str(log), *interfaces, str(l2.PROGRAM), "--", "--grpc-server-addr", FREE
+        "--io",
+        request.param,
+        "--log-file",
+        str(log.with_suffix("")),
+        *interfaces,
+        str(l2.PROGRAM),
+        "--",
+        "--grpc-server-addr",
+        FREE,
     )
     address = process.address()
     return lambda: (port(address, "list")[1], log.read_text())

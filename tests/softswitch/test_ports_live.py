@@ -37,8 +37,8 @@ def begin(start: Start, *arguments: str) -> tuple[Process, str]:  # noqa: F811
 
 
 def test_ports_come_and_go_while_it_runs(start: Start, wires: list[Wire], tmp_path: Path) -> None:  # noqa: F811
-    log = tmp_path / "switch.log"
-    process, address = begin(start, "-i", f"3@{wires[0].name}", "--log-file", str(log))
+    log = tmp_path / "switch.txt"
+    process, address = begin(start, "-i", f"3@{wires[0].name}", "--log-file", str(tmp_path / "switch"))
     wires[0].send(copies_packet(0, 1))
     assert wires[1].receive(0.2) is None
     assert port(address, "add", f"4@{wires[1].name}") == (0, "", "")
@@ -148,7 +148,7 @@ def marked(path: Path) -> list[bytes]:
 
 def test_pcap_records_each_port(start: Start, wires: list[Wire], tmp_path: Path) -> None:  # noqa: F811
     ports = [argument for n, wire in zip((3, 4), wires[:2], strict=True) for argument in ("-i", f"{n}@{wire.name}")]
-    process, _ = begin(start, *ports, f"--pcap={tmp_path}")
+    process, _ = begin(start, *ports, "--pcap", str(tmp_path))
     names = {f"{wire.name}_{way}.pcap" for wire in wires[:2] for way in ("in", "out")}
     assert {path.name for path in tmp_path.iterdir()} == names
     sent = [copies_packet(0, n, size=60 + n) for n in range(5)]

@@ -107,6 +107,11 @@ def by_names(entries: str | Mapping[str, Any], info: p4i.P4Info, where: str = "e
         raise LoadError(f"{where}: {error}") from error
 
 
+def write_file(device: Device, path: Path) -> None:
+    """Write a file of entries into a device that runs a program with P4Info. Raises LoadError, WriteError."""
+    write(device, read_entries(path, device.current().config.p4info), str(path))
+
+
 def _reason(error: text_format.ParseError) -> str:
     text = str(error)
     return text.split(" : ", 1)[-1] if error.GetLine() else text

@@ -111,10 +111,11 @@ class Stream:
 
 
 class BatchError(Exception):
-    """Some elements of a batch failed: their canonical codes, in order, and messages."""
+    """Some elements of a batch failed: their canonical codes, in order, and messages, and the status of the whole."""
 
-    def __init__(self, errors: list[p4r.Error]) -> None:
+    def __init__(self, errors: list[p4r.Error], status: str) -> None:
         super().__init__([error.message for error in errors])
+        self.status = status
         self.codes = [error.canonical_code for error in errors]
         self.messages = [error.message for error in errors]
 
@@ -200,8 +201,16 @@ class Client:
     def config(self, kind: int = p4r.GetForwardingPipelineConfigRequest.ALL) -> p4r.ForwardingPipelineConfig | None:
         """GetForwardingPipelineConfig; None when the device has none."""
         request = p4r.GetForwardingPipelineConfigRequest(device_id=self.device_id, response_type=kind)
-        response = self.stub.GetForwardingPipelineConfig(request, timeout=TIMEOUT)
-        return response.config if response.HasField("config") else None
+        try:
+            return self.stub.GetForwardingPipelineConfig(request, timeout=TIMEOUT).config
+        except grpc.RpcError as error:
+            if (error.code(), error.details()) == NO_CONFIG:
+                return None
+            raise
+
+
+NO_CONFIG = (grpc.StatusCode.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
+"""How simple_switch_grpc answers for a pipeline when it has none; clients look for the code, or for the text."""
 
 
 def _batch_error(error: grpc.RpcError) -> BatchError | None:
@@ -215,7 +224,7 @@ def _batch_error(error: grpc.RpcError) -> BatchError | None:
             for detail in status.details:
                 errors.append(p4r.Error())
                 assert detail.Unpack(errors[-1])
-            return BatchError(errors)
+            return BatchError(errors, status.message)
     return None
 
 

@@ -133,7 +133,10 @@ def test_errors_are_told_one_by_one_up_to_a_bound(client: Client, primary: Strea
         client.stub.Write(batch([insert(exact_entry(names, 2, port=3)), *refused(names, 20_000)]), timeout=TIMEOUT)
     details = str(many.value.details())
     assert many.value.code() is grpc.StatusCode.UNKNOWN
-    assert "20000 of 20001 failed" in details and "element 1: table 'EverythingIngress.exact_table'" in details
+    assert (
+        "20000 of 20001 failed" in details
+        and "update 2: INVALID_ARGUMENT: table 'EverythingIngress.exact_table'" in details
+    )
     metadata: Any = dict(many.value.trailing_metadata() or ())
     assert rpc_status.Status.FromString(metadata["grpc-status-details-bin"]) == rpc_status.Status(
         code=rpc_code.UNKNOWN, message=details

@@ -220,6 +220,21 @@ def test_one_shots(target: Target, names: Names) -> None:
     assert target.refusal(mixed) == 0
 
 
+def test_what_a_read_refers_to_filters_nothing(target: Target, names: Names) -> None:
+    """So the specification, "Wildcard Reads": actions filter by id alone. Clients read with what they have written."""
+    client = target.client
+    client.write(*(insert(member(names, "shared", number, "answer", number)) for number in (1, 2)))
+    written = [entry(names, "first", number, to_member=number) for number in (1, 2)]
+    client.write(*map(insert, written))
+    for reference in (
+        p4r.TableAction(action_profile_member_id=2),
+        p4r.TableAction(action_profile_group_id=2),
+        one_shot(names, 1, ("answer", 1, (20,))).table_entry.action,
+    ):
+        wanted = p4r.TableEntry(table_id=names["first"], action=reference)
+        assert sorted(client.read(p4r.Entity(table_entry=wanted)), key=str) == sorted(written, key=str)
+
+
 def test_a_one_shot_no_larger_than_a_group(softswitch: Target) -> None:
     """BMv2's server says RESOURCE_EXHAUSTED where the specification has INVALID_ARGUMENT."""
     names = softswitch.push("indirect")

@@ -22,7 +22,7 @@ from softswitch.commands import shaping
 from softswitch.commands.arguments import DEFAULT_ADDRESS, Parser, device_id, port_and, port_number
 from softswitch.commands.stopping import Stopping
 from softswitch.engine.engine import IO, Engine
-from softswitch.files import LoadError, load_program, read_bytes
+from softswitch.files import LoadError, load_program, read_bytes, write_file
 from softswitch.grpc_server import MAX_TCP_PORT, CannotServe, tls_credentials
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.server import P4RuntimeServer
@@ -128,13 +128,23 @@ def build_parser() -> argparse.ArgumentParser:
     option("--busy-poll", action="store_true", help="never sleep: lower latency, and a processor always busy")
     option("-L", "--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)}")
     option(
+        "--entries",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write these first, such as a tutorial's s1-runtime.json; needs --p4info; repeatable",
+    )
+    option(
         "--pcap",
+        nargs="?",
+        const=Path(),
         type=Path,
         metavar="FOLDER",
-        help="--pcap=FOLDER records to FOLDER/IFACE_in.pcap and IFACE_out.pcap; default .",
+        help="record to FOLDER/IFACE_in.pcap and IFACE_out.pcap; without FOLDER to the present one",
     )
     destination = parser.add_mutually_exclusive_group()
-    destination.add_argument("--log-file", type=Path, metavar="FILE", help="log to FILE instead of to standard error")
+    destination.add_argument("--log-file", type=Path, metavar="FILE", help="log to FILE.txt, as BMv2 names it")
     destination.add_argument("--log-console", action="store_true", help="log to standard error (the default)")
     option = parser.add_argument_group("target options, which may follow a --").add_argument
     option("--grpc-server-addr", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help=f"default {DEFAULT_ADDRESS}")
@@ -162,12 +172,13 @@ def build_parser() -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line; exits with code 1 and a sentence when it is wrong."""
     parser = build_parser()
-    # As in BMv2, a directory for --pcap needs an equals sign: what follows --pcap alone is another argument.
-    options = parser.parse_args(["--pcap=." if a == "--pcap" else a for a in arguments if a != "--"])
+    options = parser.parse_args([a for a in arguments if a != "--"])
     if options.program is None and not options.no_p4:
         parser.error("give a BMv2 JSON file, or --no-p4 to start without a program")
     if options.p4info is not None and options.program is None:
         parser.error("--p4info describes a program: give its BMv2 JSON file too")
+    if options.entries and (options.p4info is None or options.no_p4):
+        parser.error("--entries needs the program and its P4Info: program.json --p4info FILE")
     if options.cpu_port is not None and options.cpu_port in (0, options.drop_port):
         parser.error("--cpu-port must be neither 0 nor the drop port")
     if options.grpc_server_ssl and not (options.grpc_server_cert and options.grpc_server_key):
@@ -209,6 +220,8 @@ async def _run(options: argparse.Namespace, stopping: Stopping) -> None:
         device = Device(options.device_id, engine, make_engine, options.cpu_port)
         if options.program is not None and not options.no_p4:
             await asyncio.to_thread(load_program, device, options.program, options.p4info)
+            for path in options.entries:
+                await asyncio.to_thread(write_file, device, path)
         engine.trace_packets(options.log_level == "trace")
         engine.start()
         server = P4RuntimeServer(device)
@@ -287,10 +300,11 @@ def _tls(options: argparse.Namespace) -> grpc.ServerCredentials | None:
 
 def _set_up_logging(options: argparse.Namespace) -> None:
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    path = None if options.log_file is None else f"{options.log_file}.txt"
     try:
-        logging.basicConfig(filename=options.log_file, level=_LEVELS[options.log_level], format=form)
+        logging.basicConfig(filename=path, level=_LEVELS[options.log_level], format=form)
     except OSError as error:
-        raise StartError(f"cannot write the log file {options.log_file}: {error.strerror}") from error
+        raise StartError(f"cannot write the log file {path}: {error.strerror}") from error
     for chatty in ("asyncio", "grpc"):
         logging.getLogger(chatty).setLevel(max(logging.INFO, _LEVELS[options.log_level]))
 

@@ -77,17 +77,12 @@ class Device:
         """The pipeline that waits for a COMMIT."""
         return self._saved
 
-    def config(self) -> p4r.ForwardingPipelineConfig | None:
-        """The config that reads and writes refer to; None before the first."""
-        pipeline = _described(self.present)
-        return pipeline.config if pipeline else None
-
     def write(
         self, updates: Sequence[p4r.Update], atomicity: int, serialized: bytes | None = None
     ) -> list[P4RuntimeError | None]:
         """Do a batch of updates; `serialized` is a WriteRequest that holds them. Returns one result per update, None
         for success. Raises P4RuntimeError when none was tried."""
-        pipeline = self._current()
+        pipeline = self.current()
         known = atomicity in p4r.WriteRequest.Atomicity.values()
         if serialized is not None and known and pipeline.batches.write(serialized, len(updates)):
             return [None] * len(updates)
@@ -96,7 +91,7 @@ class Device:
     def write_pieces(self, updates: Sequence[p4r.Update], stretch: int) -> Iterator[list[P4RuntimeError | None]]:
         """Do a CONTINUE_ON_ERROR batch in pieces of up to `stretch` updates, as results are asked for. Pieces in which
         something is wrong or unusual are shorter, as they take longer. The results are as those of `write`."""
-        pipeline = self._current()
+        pipeline = self.current()
         short = max(stretch // 10, 1)
         for first in range(0, len(updates), stretch):
             piece = updates[first : first + stretch]
@@ -108,7 +103,7 @@ class Device:
 
     def read(self, requests: Sequence[p4r.Entity]) -> tuple[Iterator[p4r.ReadResponse], list[P4RuntimeError | None]]:
         """See `read.read`. Raises FAILED_PRECONDITION without a pipeline."""
-        return read.read(self._current(), requests)
+        return read.read(self.current(), requests)
 
     def set_pipeline(self, action: int, config: p4r.ForwardingPipelineConfig | None) -> None:
         """Do what a SetForwardingPipelineConfig asks for; `config` None when it holds none. Raises P4RuntimeError, the
@@ -135,12 +130,12 @@ class Device:
             if pipeline is not None:
                 pipeline.ports_changed()
 
-    def _current(self) -> Pipeline:
+    def current(self) -> Pipeline:
+        """The pipeline that reads and writes refer to. Raises FAILED_PRECONDITION, in the words of simple_switch_grpc,
+        which clients know, before the first push."""
         pipeline = _described(self.present)
         if pipeline is None:
-            raise P4RuntimeError(
-                StatusCode.FAILED_PRECONDITION, "no forwarding pipeline config has been pushed to this device"
-            )
+            raise P4RuntimeError(StatusCode.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
         return pipeline
 
     def verify(self, config: p4r.ForwardingPipelineConfig | None) -> Verified:

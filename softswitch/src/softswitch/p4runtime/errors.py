@@ -12,6 +12,9 @@ from softswitch.grpc_server import CallFailed
 ERROR_SPACE = "softswitch"
 """The `space` of our p4.v1.Error messages."""
 
+MAX_REASON = 1000
+"""Characters of a reason that go into a status message, which shares 8 kB of headers with the details."""
+
 
 MAX_DETAILS = 1 << 20
 """Bytes of the errors of a batch that are told one by one."""
@@ -52,7 +55,8 @@ class BatchResult:
         self.count = 0
         """Elements so far."""
         self.failed = 0
-        self._first = ""
+        self._cause: tuple[int, P4RuntimeError] | None = None
+        """The first element that failed of itself, by its place from 1 on, and why."""
         self._details: list[bytes] = []
         self._octets = 0
 
@@ -63,24 +67,28 @@ class BatchResult:
             self._keep(_SUCCESS * len(errors))
             return
         for error in errors:
-            if error is not None and not self.failed:
-                self._first = f"element {self.count}: {error.message}"
             self.count += 1
-            self.failed += error is not None
+            if error is not None:
+                self.failed += 1
+                # what was given up because of another element is not the cause
+                if self._cause is None or (self._cause[1].code is StatusCode.ABORTED is not error.code):
+                    self._cause = (self.count, error)
             if self._octets <= MAX_DETAILS:
                 self._keep(_SUCCESS if error is None else _detail(error))
 
-    def failure(self, message: str) -> P4RuntimeError:
-        """The end of a batch of which some elements failed (specification, "Error Reporting"): UNKNOWN, with one
-        p4.v1.Error per element, in order. Where these would be more than MAX_DETAILS, the message says how many failed
-        and why the first one did."""
-        details = b"".join(self._details)
-        if self._octets > MAX_DETAILS:
-            details = b""
-            message += f": {self.failed} of {self.count} failed, too many to tell one by one; {self._first}"
+    def failure(self, what: str) -> P4RuntimeError:
+        """The end of a batch of which some elements, each a `what`, failed (specification, "Error Reporting"): UNKNOWN,
+        with one p4.v1.Error per element, in order, unless these would be more than MAX_DETAILS. The message says the
+        first reason: many clients show nothing else."""
+        assert self._cause is not None, "nothing has failed"
+        place, cause = self._cause
+        whole = self._octets <= MAX_DETAILS
+        more = f"{self.failed} of {self.count} failed" + ("" if whole else ", too many to tell one by one")
+        message = f"{what} {place}: {cause.code.name}: {cause.message[:MAX_REASON]}"
+        message += f" ({more})" if self.failed > 1 else ""
         failure = P4RuntimeError(StatusCode.UNKNOWN, message)
         status = rpc_status.Status(code=number(StatusCode.UNKNOWN), message=failure.message)
-        failure.details = status.SerializeToString() + details
+        failure.details = status.SerializeToString() + (b"".join(self._details) if whole else b"")
         return failure
 
     def _keep(self, details: bytes) -> None:

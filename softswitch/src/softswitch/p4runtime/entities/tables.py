@@ -70,15 +70,14 @@ class TableStore:
         return state
 
     def select(self, request: p4r.TableEntry) -> Iterator[tuple[TableState, Entry]]:
-        """The entries that a read request asks for (specification, "Wildcard Reads"). Raises INVALID_ARGUMENT."""
+        """The entries that a read request asks for (specification, "Wildcard Reads"). A member, group or one-shot in it
+        filters nothing: the specification has actions filter by id alone. Raises INVALID_ARGUMENT."""
         if request.table_id:
             states = [self.state(request.table_id)]
         elif request.match or request.HasField("action"):
             raise invalid("a read that names no table cannot filter by match or action")
         else:
             states = list(self.states.values())
-        if request.HasField("action") and request.action.WhichOneof("type") not in (None, "action"):
-            raise P4RuntimeError(StatusCode.UNIMPLEMENTED, "a read can be filtered by action, not by member or group")
         for state in states:
             for entry in _candidates(state, request):
                 if _wanted(entry, request):

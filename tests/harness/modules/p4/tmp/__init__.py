@@ -1,0 +1,1 @@
+"""As p4lang/PI has it."""
