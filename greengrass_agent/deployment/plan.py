@@ -14,8 +14,12 @@ from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
 from hitless.mqtt.messages import UNLIMITED, DeploymentDocument, SystemResourceLimits
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
+ARCHITECTURES = {"x86_64": "amd64", "i686": "x86", "aarch64": "aarch64", "armv7l": "arm", "armv6l": "arm"}
 """Greengrass's names of what uname calls the machine."""
+DETAILS = {"armv7l": "arm7", "armv6l": "arm6", "aarch64": "arm8"}
+"""What `architecture.detail` calls it, where that says more."""
+RUNTIMES = ("aws_nucleus_classic", "aws_nucleus_lite")
+"""This agent stands in for either."""
 
 
 class ResolveError(Exception):
@@ -63,11 +67,16 @@ class Plan:
 def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = None) -> Manifest:
     """The first manifest of the recipe that fits the node. Raises ResolveError when none does."""
     machine = platform.machine()
-    node = {"os": os, "architecture": architecture or ARCHITECTURES.get(machine, machine)}
+    node = {
+        "os": (os,),
+        "architecture": (architecture or ARCHITECTURES.get(machine, machine),),
+        "architecture.detail": (DETAILS[machine],) if machine in DETAILS else (),
+        "runtime": RUNTIMES,
+    }
     for manifest in recipe.manifests:
-        if all(_fits(wanted, node.get(key)) for key, wanted in manifest.platform.items() if key != "runtime"):
+        if all(_fits(wanted, node.get(key, ())) for key, wanted in manifest.platform.items()):
             return manifest
-    told = ", ".join(f"{key} {value}" for key, value in node.items())
+    told = ", ".join(f"{key} {' or '.join(values)}" for key, values in node.items() if values)
     raise ResolveError(f"{recipe.name} {recipe.version}: no manifest for this platform ({told})")
 
 
@@ -157,15 +166,14 @@ def hard_needs(recipes: Mapping[str, Recipe]) -> dict[str, frozenset[str]]:
 
 
 def steps_of(recipe: Recipe) -> dict[str, Step]:
-    """The lifecycle steps of the manifest that fits the node, completed by the recipe's own. Raises ResolveError."""
-    own, common = manifest_for(recipe).lifecycle, recipe.lifecycle
-    found = {name: getattr(own, name) or getattr(common, name) for name in LIFECYCLE_STEPS}
-    return {name: step for name, step in found.items() if step is not None}
+    """The lifecycle steps of the manifest that fits the node. Raises ResolveError."""
+    lifecycle = manifest_for(recipe).lifecycle
+    return {name: step for name in LIFECYCLE_STEPS if (step := getattr(lifecycle, name)) is not None}
 
 
 def environment_of(recipe: Recipe, step: Step) -> dict[str, str]:
     """The environment that the recipe sets for a step, variables not yet replaced. Raises ResolveError."""
-    return {**recipe.lifecycle.setenv, **manifest_for(recipe).lifecycle.setenv, **step.setenv}
+    return {**manifest_for(recipe).lifecycle.setenv, **step.setenv}
 
 
 def with_configuration(recipe: Recipe, configuration: Configuration) -> list[str]:
@@ -182,10 +190,10 @@ def with_configuration(recipe: Recipe, configuration: Configuration) -> list[str
     ]
 
 
-def _fits(wanted: str, value: str | None) -> bool:
+def _fits(wanted: str, values: Collection[str]) -> bool:
     # "*" and "all" are any; /…/ is a regular expression (component recipe reference, Platform).
     if wanted in ("*", "all"):
         return True
     if len(wanted) > 1 and wanted[0] == wanted[-1] == "/":
-        return value is not None and re.fullmatch(wanted[1:-1], value) is not None
-    return wanted == value
+        return any(re.fullmatch(wanted[1:-1], value) for value in values)
+    return wanted in values
