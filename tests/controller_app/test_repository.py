@@ -67,7 +67,7 @@ def test_a_zip_that_is_no_file_is_the_folder_itself_always_the_same(components_p
         ("org.example.Resize", "org.example.Size", "recipe.yaml:2: ComponentName: expected org.example.Resize"),
         (
             "s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/",
-            "s3://other/",
+            "ftp://other/",
             "recipe.yaml:13: Manifests.0.Artifacts.0.Uri: expected s3://BUCKET_NAME",
         ),
         ("Lifecycle", "Lifecyle", "recipe.yaml:10: Manifests.0.Lifecyle: unknown field"),
