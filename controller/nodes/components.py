@@ -17,7 +17,6 @@ from ruamel.yaml import YAML
 
 from controller.fabric.file import Fabric
 from controller.nodes import dependencies, kit
-from controller.nodes.kit import Tree
 from hitless.component import placeholders
 from hitless.component import recipe as recipes
 from hitless.component.recipe import Recipe, RecipeError

@@ -1,8 +1,8 @@
 """Component trees of the Greengrass development kit: where a component's recipe, names and artefacts lie.
 
-    <component>/recipe.{yaml,yml,json}, gdk-config.json, sources    as `gdk component init` makes it
-    <component>/greengrass-build/artifacts/<name>/<version>/        what `gdk component build` has made
-    recipes/<name>-<version>.{yaml,json}, artifacts/<name>/<version>/   as `greengrass-cli deployment create` takes it
+<component>/recipe.{yaml,yml,json}, gdk-config.json, sources    as `gdk component init` makes it
+<component>/greengrass-build/artifacts/<name>/<version>/        what `gdk component build` has made
+recipes/<name>-<version>.{yaml,json}, artifacts/<name>/<version>/   as `greengrass-cli deployment create` takes it
 """
 
 import io

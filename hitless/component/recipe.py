@@ -143,6 +143,12 @@ class Permission(Part):
     read: Permitted = Field("OWNER", alias="Read")
     execute: Permitted = Field("NONE", alias="Execute")
 
+    @property
+    def mode(self) -> int:
+        """The files' mode; their owner, who is the component's user, may always write."""
+        read, execute = ({"NONE": 0, "OWNER": 0o100, "ALL": 0o111}[one] for one in (self.read, self.execute))
+        return 0o200 | read << 2 | execute
+
 
 class Artifact(Part):
     """A file that the component needs on the node."""
@@ -198,7 +204,9 @@ class Recipe(Part):
     format: Literal["2020-01-25"] = Field(alias="RecipeFormatVersion")
     name: Name = Field(alias="ComponentName")
     version: Version = Field(alias="ComponentVersion")
-    kind: Annotated[Literal["aws.greengrass.generic"], BeforeValidator(_kind)] = Field(GENERIC, alias="ComponentType")
+    kind: Annotated[Literal["aws.greengrass.generic"], BeforeValidator(_kind)] = Field(
+        "aws.greengrass.generic", alias="ComponentType"
+    )
     description: Filled = Field("", alias="ComponentDescription")
     publisher: Filled = Field("", alias="ComponentPublisher")
     configuration: Configuration = Field(default_factory=Configuration, alias="ComponentConfiguration")

@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from hitless.located import UNFILLED
 
 
-
 class Part(BaseModel):
     """A mapping of a recipe: keys in any case, no unknown ones, those without a value left out."""
 
