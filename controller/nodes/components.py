@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from ruamel.yaml import YAML
 
 from controller.fabric.file import Fabric
 from controller.nodes import dependencies, kit
+from controller.nodes.needs import needs
 from hitless.component import placeholders
 from hitless.component import recipe as recipes
 from hitless.component.recipe import Recipe, RecipeError
@@ -81,16 +83,27 @@ class Library(Mapping[str, Component]):
         return {name: self._versions[name, recipe.version] for name, recipe in sorted(chosen.items())}
 
 
+def lacking(library: Library) -> list[str]:
+    """What the components need that the fabric does not have, each with file and line; for people."""
+    found = []
+    for component in library.all():
+        source = read(component.source, RecipeError)
+        for need in needs(component.recipe, library):
+            line = source.line(recipes.written(source, need.location))
+            found.append(f"{component.source}:{line}: {component.recipe.name} needs {need.text}")
+    return found
+
+
 def base_url(fabric: Fabric) -> str:
     """Where the fabric's nodes find the repository."""
     scheme = "https" if fabric.tls.bus is not None else "http"
     return f"{scheme}://{fabric.repository.host}:{fabric.repository.port}"
 
 
-def pack(place: Path, base_url: str, there: Iterable[str] = ()) -> Component:
+def pack(place: Path, base_url: str, there: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Component:
     """Build the component that lies in a folder, or whose recipe this is, to be served below `base_url`.
 
-    `there` are its other versions, for NEXT_PATCH. Raises RecipeError for mistakes in the recipe, the gdk-config or the
+    `there` are the versions of other components, by name, for NEXT_PATCH. Raises RecipeError for mistakes in the recipe, the gdk-config or the
     files they name.
     """
     path = next(iter(kit.recipes_below(place)), place / kit.RECIPES[0])
@@ -148,8 +161,10 @@ def pack_all(roots: Iterable[Path], base_url: str) -> Library:
     # Those whose version depends on the others' come last.
     for path in sorted(found, key=_waits):
         try:
-            name = kit.tree(path).names.name
-            component = pack(path, base_url, [version for own, version in components if own == name])
+            there: dict[str, list[str]] = {}
+            for name, version in components:
+                there.setdefault(name, []).append(version)
+            component = pack(path, base_url, there)
         except RecipeError as error:
             mistakes.extend(error.mistakes)
             continue

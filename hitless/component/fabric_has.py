@@ -14,3 +14,5 @@ LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.StreamManager": "streams to AWS are not served here",
 }
 """Why some of AWS's components are not to be had."""
+SERVED_OPERATIONS: Final[frozenset[str]] = frozenset()
+"""Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""

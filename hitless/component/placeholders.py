@@ -7,9 +7,10 @@ or 1.0.0 where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from semantic_version import Version  # type: ignore[import-untyped]
@@ -41,16 +42,14 @@ def next_patch(versions: Iterable[str]) -> str:
     return FIRST if newest is None else str(newest.next_patch())
 
 
-def fill(source: Source, names: Names, there: Iterable[str] = ()) -> Source:
-    """Replace the placeholders in the document, which is changed; `there` are other versions of the component."""
-    version = _version(source.data, names)
-    if version == NEXT_PATCH:
-        version = next_patch(there)
-    values = {"name": names.name, "version": version, "author": names.author}
+def fill(source: Source, names: Names, there: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Source:
+    """Replace the placeholders in the document, which is changed; `there` are the versions of other components."""
+    written = _written(source.data, names)
+    name, author = (written[field] for field in ("name", "author"))
+    version = next_patch(there.get(name, ())) if written["version"] == NEXT_PATCH else written["version"]
+    values = {"name": name, "version": version, "author": author}
     for key, field in _own(source.data):
-        bare = f"COMPONENT_{field.upper()}"
-        # Out of quotes, YAML reads {COMPONENT_NAME} as a mapping with one key.
-        if source.data[key] in (bare, NEXT_PATCH, {bare: None}):
+        if _stands_for(source.data[key], field):
             source.data[key] = values[field]
     _replace(source.data, {f"{{COMPONENT_{field.upper()}}}": value for field, value in values.items()})
     return source
@@ -58,12 +57,23 @@ def fill(source: Source, names: Names, there: Iterable[str] = ()) -> Source:
 
 def takes_next_patch(source: Source, names: Names) -> bool:
     """Whether the component's version depends on which others there are."""
-    return _version(source.data, names) == NEXT_PATCH
+    return _written(source.data, names)["version"] == NEXT_PATCH
 
 
-def _version(data: Any, names: Names) -> str:
-    written = next((data[key] for key, field in _own(data) if field == "version"), None)
-    return NEXT_PATCH if written == NEXT_PATCH else names.version
+def _written(data: Any, names: Names) -> dict[str, str]:
+    """Name, version and author: as the document has them, or else `names`."""
+    values = {"name": names.name, "version": names.version, "author": names.author}
+    for key, field in _own(data):
+        if data[key] == NEXT_PATCH or not _stands_for(data[key], field):
+            values[field] = str(data[key])
+    return values
+
+
+def _stands_for(value: object, field: str) -> bool:
+    """Whether the value of one of the document's own keys is a placeholder."""
+    bare = f"COMPONENT_{field.upper()}"
+    # Out of quotes, YAML reads {COMPONENT_NAME} as a mapping with one key.
+    return value in (bare, f"{{{bare}}}", {bare: None}, NEXT_PATCH)
 
 
 def _own(data: MutableMapping[Any, Any]) -> list[tuple[Any, str]]:

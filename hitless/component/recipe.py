@@ -242,19 +242,19 @@ def _selections(manifest: Any) -> list[str]:
     return [str(word) for word in found] if isinstance(found, list) else []
 
 
+def written(source: Source, location: Location) -> Location:
+    """Where a field of a recipe stands in its document: a manifest may have its lifecycle from the recipe."""
+    match location:
+        case ("Manifests", int(index), "Lifecycle", *rest):
+            manifests = any_case(source.data, "Manifests")
+            if not any_case(manifests[index], "Lifecycle"):
+                return ("Lifecycle", *rest)
+    return location
+
+
 def check(source: Source) -> Recipe:
     """The recipe that a parsed document holds. Raises RecipeError with every mistake in it."""
-
-    def written(location: Location) -> Location:
-        """Where a mistake stands: a manifest may have its lifecycle from the recipe."""
-        match location:
-            case ("Manifests", int(index), "Lifecycle", *rest):
-                manifests = any_case(source.data, "Manifests")
-                if not any_case(manifests[index], "Lifecycle"):
-                    return ("Lifecycle", *rest)
-        return location
-
-    recipe = validate(source, Recipe, RecipeError, written)
+    recipe = validate(source, Recipe, RecipeError, lambda location: written(source, location))
     if not recipe.manifests:
         raise RecipeError([source.mistake(("Manifests",), "expected at least one manifest")])
     return recipe
