@@ -103,8 +103,8 @@ def base_url(fabric: Fabric) -> str:
 def pack(place: Path, base_url: str, there: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Component:
     """Build the component that lies in a folder, or whose recipe this is, to be served below `base_url`.
 
-    `there` are the versions of other components, by name, for NEXT_PATCH. Raises RecipeError for mistakes in the recipe, the gdk-config or the
-    files they name.
+    `there` are the versions of other components, by name, for NEXT_PATCH. Raises RecipeError for mistakes in the
+    recipe, the gdk-config or the files they name.
     """
     path = next(iter(kit.recipes_below(place)), place / kit.RECIPES[0])
     tree = kit.tree(path)
