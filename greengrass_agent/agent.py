@@ -9,6 +9,7 @@ import platform
 import secrets
 import sys
 import time
+from enum import Enum, auto
 
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.runtime import NodeRuntime
@@ -52,6 +53,16 @@ HEALTHY = frozenset(
 )
 
 
+class Afterwards(Enum):
+    """What is to be done when the agent has ended."""
+
+    END = auto()
+    AGAIN = auto()
+    """Start it anew."""
+    REBOOT = auto()
+    """Reboot the machine."""
+
+
 class Agent:
     """One node's agent. Create it in a running event loop."""
 
@@ -59,7 +70,9 @@ class Agent:
         """Raises StateError, CgroupError."""
         self._config = config
         self._store = Store(config.root)
-        self._runtime = NodeRuntime(config, self._store, self._changed, self._told)
+        self._again = asyncio.Event()
+        self._reboots = False
+        self._runtime = NodeRuntime(config, self._store, self._changed, self._told, self._start_anew)
         self._mqtt = Connection(
             config.thing,
             config.broker,
@@ -74,6 +87,7 @@ class Agent:
             self._mqtt.publish,
             self._publish_health,
             allow_privilege=config.allow_privilege,
+            allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
         )
@@ -81,8 +95,11 @@ class Agent:
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set; then end everything in order. Raises NetworkError, CgroupError, OSError."""
+    async def run(self, stop: asyncio.Event) -> Afterwards:
+        """Run until `stop` is set, or a component wants the agent started anew; then end everything in order.
+
+        Raises NetworkError, CgroupError, OSError.
+        """
         try:
             await self._runtime.open()
             async with self._jobs.open():
@@ -91,18 +108,30 @@ class Agent:
                     asyncio.create_task(self._jobs.run()),
                     asyncio.create_task(self._tell_regularly()),
                 ]
-                waiting = asyncio.create_task(stop.wait())
-                await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                ends: list[asyncio.Task[object]] = [
+                    asyncio.create_task(stop.wait()),
+                    asyncio.create_task(self._again.wait()),
+                ]
+                await asyncio.wait([*ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     if task.done():
                         task.result()
                 log.info("ending")
-                waiting.cancel()
+                for end in ends:
+                    end.cancel()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await self._runtime.close()
+        if stop.is_set():
+            return Afterwards.END
+        return Afterwards.REBOOT if self._reboots else Afterwards.AGAIN
+
+    def _start_anew(self, reboot: bool) -> None:
+        log.warning("a bootstrap step has %s", "this machine rebooted" if reboot else "the agent started anew")
+        self._reboots = reboot or self._reboots
+        self._again.set()
 
     async def _tell_regularly(self) -> None:
         """Tell the node's clock and certificate also where nothing happens."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from pathlib import Path
 
 import click
 import uvloop
 
-from greengrass_agent.agent import Agent
+from greengrass_agent.agent import Afterwards, Agent
 from greengrass_agent.config import AgentConfig, ConfigError, load
 from greengrass_agent.host import priority
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError
 from greengrass_agent.logs.diagnostics import log_to_stderr
 from hitless.files import StateError
+
+REBOOT = ("systemctl", "reboot")
 
 
 @click.command()
@@ -33,13 +37,17 @@ def main(node: str, config: Path, log_level: str) -> None:
         if config.stat().st_mode & 0o077 and settings.broker.password is not None:
             logging.warning("%s: has the broker's password, and others than its owner may read it", config)
         priority.outlive_components()
-        uvloop.run(_run(settings))
+        afterwards = uvloop.run(_run(settings))
+        if afterwards is Afterwards.REBOOT:
+            os.execvp(REBOOT[0], REBOOT)
+        if afterwards is Afterwards.AGAIN:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except (ConfigError, StateError, CgroupError, NetworkError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 
-async def _run(settings: AgentConfig) -> None:
+async def _run(settings: AgentConfig) -> Afterwards:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Agent(settings).run(stop)
+    return await Agent(settings).run(stop)

@@ -99,6 +99,11 @@ class AgentConfig(BaseModel):
     """The node's memory budget; without it, the machine's memory."""
     allow_privilege: bool = False
     """Whether a recipe's steps that say RequiresPrivilege are run as root; otherwise such a deployment is refused."""
+    allow_users: tuple[Annotated[str, AfterValidator(_user)], ...] = ()
+    """Users of this machine that a deployment's runWith may have a component run as; others are refused."""
+    allow_reboot: bool = False
+    """Whether a bootstrap step that ends with 101 reboots this machine; otherwise it has failed, and the operator is
+    told."""
     run_as: Annotated[str, AfterValidator(_user)] | None = None
     """The user that components' scripts run as; without it, each component has one of its own."""
     component_memory_mb: Annotated[int, Field(ge=1)] | None = None

@@ -73,13 +73,14 @@ class Jobs:
         tell_health: Callable[[str], None],
         *,
         allow_privilege: bool,
+        allow_users: tuple[str, ...],
         archives: ArchiveSettings,
         identity: Identity | None = None,
     ) -> None:
         """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger.
 
-        `allow_privilege`: whether the node's owner lets scripts run as root. `archives`: what may be unpacked.
-        `identity`: who the node is to the repository.
+        `allow_privilege`: whether the node's owner lets scripts run as root; `allow_users`: as whom else. `archives`:
+        what may be unpacked. `identity`: who the node is to the repository.
         """
         self._node = node
         self._store = store
@@ -88,7 +89,7 @@ class Jobs:
         self._publish = publish
         self._tell_health = tell_health
         self._archives = archives
-        self._deployer = Deployer(store.load(), allow_privilege=allow_privilege)
+        self._deployer = Deployer(store.load(), allow_privilege=allow_privilege, allow_users=allow_users)
         self._events: deque[events.Event] = deque()
         self._handling = False
         self._steps: set[asyncio.Task[None]] = set()

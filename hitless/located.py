@@ -1,7 +1,7 @@
 """YAML documents whose mistakes are told as `file:line: field: expected ...`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +22,8 @@ MAX_TOLD = 200
 """Characters of what ruamel says, which quotes values whole."""
 MAX_OPEN = 200
 BRACKET = re.compile(r"[\[\]{}]")
+UNFILLED = re.compile(r"\{\{[^{}\n]*\}\}")
+"""A placeholder of the template languages in use. In quotes it is text; bare, YAML makes mappings of it."""
 MAX_VALUES = 300_000
 """Values of a document, with every alias written out."""
 TOO_DEEP = f"expected lists and mappings {MAX_DEPTH} deep at most"
@@ -96,41 +98,66 @@ def parse(path: Path, text: str, error: type[LocatedError]) -> Source:
     """Parse a document that stands at `path`. Raises `error` when it is not a YAML mapping."""
     if (line := _crowded(text)) is not None:
         raise error([Mistake(path, line, "", TOO_DEEP)])
+    if text.lstrip().startswith("{"):
+        # JSON may be indented with tabs, which YAML refuses; within its texts there are none.
+        text = text.replace("\t", " ")
     try:
         data = YAML(typ="rt").load(text)
         problem_at = _unbounded(data)
     except MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        line = mark.line + 1 if mark else 1
+        marks = [mark for mark in (problem.problem_mark, problem.context_mark) if mark is not None]
+        line = marks[0].line + 1 if marks else 1
+        for mark in marks:
+            if told := _unfilled(text, mark.line + 1):
+                raise error([Mistake(path, mark.line + 1, "", told)]) from problem
         raise error([Mistake(path, line, "", _not_yaml(problem.problem or problem.context))]) from problem
     except YAMLError as problem:
         raise error([Mistake(path, 1, "", _not_yaml(problem))]) from problem
     except RecursionError as problem:
         raise error([Mistake(path, 1, "", TOO_DEEP)]) from problem
     except Exception as problem:  # ruamel lets through what int(), date() and its own code raise over a value
-        raise error([Mistake(path, _unreadable(text), "", _not_yaml(problem))]) from problem
+        line = _unreadable(text)
+        raise error([Mistake(path, line, "", _unfilled(text, line) or _not_yaml(problem))]) from problem
     if problem_at is not None:
         location, told = problem_at
-        raise error([Source(path, data).mistake(location, told)])
+        source = Source(path, data)
+        raise error([source.mistake(location, _unfilled(text, source.line(location)) or told)])
     if not isinstance(data, CommentedMap):
         raise error([Mistake(path, 1, "", "expected a mapping of fields")])
     return Source(path, data)
 
 
-def validate(source: Source, model: type[Model], error: type[LocatedError]) -> Model:
-    """The document as a model. Raises `error` with all mistakes, in the order of their lines."""
+def validate(
+    source: Source,
+    model: type[Model],
+    error: type[LocatedError],
+    written: Callable[[Location], Location] = lambda location: location,
+) -> Model:
+    """The document as a model. Raises `error` with all mistakes, in the order of their lines.
+
+    `written` says where in the document a field of the model stands, for models that move fields.
+    """
     try:
         return model.model_validate(_plain(source.data))
     except ValidationError as problems:
-        mistakes = [
-            source.mistake(problem["loc"], expectation(problem)) for problem in problems.errors(include_url=False)
-        ]
+        # Several fields of the model may come from one of the document, which is told of once.
+        mistakes = dict.fromkeys(
+            source.mistake(written(problem["loc"]), expectation(problem))
+            for problem in problems.errors(include_url=False)
+        )
         raise error(sorted(mistakes, key=lambda mistake: mistake.line)) from problems
 
 
 def _not_yaml(problem: object) -> str:
     text = " ".join(str(problem).split())
     return f"not YAML: {text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + '…'}"
+
+
+def _unfilled(text: str, line: int) -> str | None:
+    """What to say of a line that YAML makes nothing of because of a template's placeholder; None if it has none."""
+    lines = text.splitlines()
+    found = UNFILLED.search(lines[line - 1]) if line <= len(lines) else None
+    return f"has an unfilled placeholder {found[0]}: write the value in its place" if found else None
 
 
 def _crowded(text: str) -> int | None:
@@ -198,4 +225,5 @@ def _plain(value: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    return value
+    # YAML reads what looks like one as a date; nobody of ours wants other than text there.
+    return value.isoformat() if isinstance(value, date) else value

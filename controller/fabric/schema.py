@@ -72,6 +72,9 @@ Id = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")
 ]
+ComponentName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Described("name of a component")
+]
 Identity = Annotated[str, Field(min_length=1, max_length=64), Described("name of a certificate or token")]
 
 
@@ -249,6 +252,8 @@ class Node(Part):
     path_cost: Word = 0
     """Of the way there: added to the load of every instance on the node. Under `spread`, the µs that work takes to get
     there, before which it does not start."""
+    components: list[ComponentName] = []
+    """Greengrass components that run on the node beside those of its services; what they depend on comes with them."""
 
 
 class PinnedToNode(Part):
@@ -346,9 +351,7 @@ class Service(Part):
     affinity: Annotated[Affinity, BeforeValidator(_affinity)] = _USUAL.affinity
     """What stays with the instance that got its beginning. flow: a 5-tuple, as for every TCP service. request: all
     datagrams of a request. none: each datagram is new work."""
-    component: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Described("name of a component")
-    ]
+    component: ComponentName
     """Greengrass component that is an instance of the service on each of its nodes."""
     policy: Annotated[PolicySpec, _OnePolicy] = Single()
     """How instances are chosen for new work."""

@@ -1,32 +1,37 @@
 """Packs components as the Greengrass development kit does.
 
-A component is a folder with `recipe.yaml`, `gdk-config.json` and its files. Artefact URIs stand in the recipe as
-`s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/<file>`; publishing fills in the digest and this repository's
-address.
+An artefact's URI stands in the recipe as `s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/<file>`, and any other
+`s3://` address means the file of that name, too; publishing fills in the digest and this repository's address.
 """
 
 import base64
 import hashlib
 import io
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
 from controller.fabric.file import Fabric
-from controller.nodes import dependencies
+from controller.nodes import dependencies, kit
+from controller.nodes.needs import needs
+from hitless.component import placeholders
 from hitless.component import recipe as recipes
 from hitless.component.recipe import Recipe, RecipeError
-from hitless.located import Mistake, Source, read
+from hitless.component.spelling import any_case
+from hitless.located import Location, Mistake, Source, read
 
 PLACEHOLDER = "s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/"
-# A fixed time stamp, so that the same files always make the same archive and digest.
-ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
-UNPACKED = frozenset({"recipe.yaml", "gdk-config.json", "greengrass-build", "zip-build", "__pycache__"})
-"""What does not belong into an archive of a component's folder."""
+ELSEWHERE = {
+    "docker": "a container image: the nodes of this fabric run none; package what is in it as files",
+    "lambda": "a Lambda function at AWS: package its handler as files",
+    "greengrass": "a file of AWS's own: package what the component needs as files",
+}
+"""What addresses of other kinds mean, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Component:
     """The artefacts by file name."""
     uri: str
     """Where the published recipe is served."""
+    source: Path
+    """The recipe that it was made from."""
 
     @property
     def sha256(self) -> str:
@@ -76,122 +83,130 @@ class Library(Mapping[str, Component]):
         return {name: self._versions[name, recipe.version] for name, recipe in sorted(chosen.items())}
 
 
+def lacking(library: Library) -> list[str]:
+    """What the components need that the fabric does not have, each with file and line; for people."""
+    found = []
+    for component in library.all():
+        source = read(component.source, RecipeError)
+        for need in needs(component.recipe, library):
+            line = source.line(recipes.written(source, need.location))
+            found.append(f"{component.source}:{line}: {component.recipe.name} needs {need.text}")
+    return found
+
+
 def base_url(fabric: Fabric) -> str:
     """Where the fabric's nodes find the repository."""
     scheme = "https" if fabric.tls.bus is not None else "http"
     return f"{scheme}://{fabric.repository.host}:{fabric.repository.port}"
 
 
-def pack(folder: Path, base_url: str) -> Component:
-    """Build the component that lies in a folder, to be served below `base_url`.
+def pack(place: Path, base_url: str, there: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Component:
+    """Build the component that lies in a folder, or whose recipe this is, to be served below `base_url`.
 
-    Raises RecipeError for mistakes in the recipe, the gdk-config or the files they name.
+    `there` are the versions of other components, by name, for NEXT_PATCH. Raises RecipeError for mistakes in the
+    recipe, the gdk-config or the files they name.
     """
-    path = folder / "recipe.yaml"
-    source = _fill_in_names(read(path, RecipeError), folder)
+    path = next(iter(kit.recipes_below(place)), place / kit.RECIPES[0])
+    tree = kit.tree(path)
+    source = read(path, RecipeError)
+    published = any(str(key).lower() == "componentname" for key in source.data)
+    source = placeholders.fill(source, tree.names, there)
+    name = any_case(source.data, "ComponentName")
+    if published and tree.configured and name != tree.names.name:
+        problem = f"expected {tree.names.name}, as gdk-config.json has it, got {name!r}"
+        raise RecipeError([source.mistake(("ComponentName",), problem)])
     recipe = recipes.check(source)
     files: dict[str, bytes] = {}
+    mistakes: list[Mistake] = []
     for i, manifest in enumerate(recipe.manifests):
         for j, artifact in enumerate(manifest.artifacts):
-            location = ("Manifests", i, "Artifacts", j, "Uri")
-            if not artifact.uri.startswith(PLACEHOLDER):
-                if artifact.digest is None or not artifact.uri.startswith(("http://", "https://")):
-                    problem = f"expected {PLACEHOLDER}<file>, or an http URI with its Digest, got {artifact.uri!r}"
-                    raise RecipeError([source.mistake(location, problem)])
+            location: Location = ("Manifests", i, "Artifacts", j, "Uri")
+            try:
+                file = _file_name(artifact.uri, has_digest=artifact.digest is not None)
+                if file is None:
+                    continue
+                content = tree.artifact(file, recipe.name, recipe.version)
+            except ValueError as error:
+                mistakes.append(source.mistake(location, str(error)))
                 continue
-            name = artifact.uri.removeprefix(PLACEHOLDER)
-            files[name] = _file(folder, name, source.mistake(location, ""))
-            entry = source.data["Manifests"][i]["Artifacts"][j]
-            entry["Uri"] = f"{base_url}/artifacts/{recipe.name}/{recipe.version}/{name}"
-            entry["Digest"] = base64.b64encode(hashlib.sha256(files[name]).digest()).decode()
-            entry["Algorithm"] = "SHA-256"
+            file = file.rpartition("/")[2]
+            if files.setdefault(file, content) != content:
+                problem = f"expected file names of their own, but another artefact is called {file} too"
+                mistakes.append(source.mistake(location, problem))
+            _publish(source, i, j, f"{base_url}/artifacts/{recipe.name}/{recipe.version}/{file}", content)
+    if mistakes:
+        raise RecipeError(mistakes)
     output = io.StringIO()
     yaml = YAML(typ="rt")
     yaml.width = 4096
     yaml.dump(source.data, output)
     document = output.getvalue().encode()
-    return Component(recipe, document, files, f"{base_url}/recipes/{recipe.name}-{recipe.version}.yaml")
+    return Component(recipe, document, files, f"{base_url}/recipes/{recipe.name}-{recipe.version}.yaml", path)
 
 
 def pack_all(roots: Iterable[Path], base_url: str) -> Library:
-    """Every component below some folders, each of components or itself a component.
+    """Every component below some folders, at any depth, or whose recipe is named.
 
     Raises RecipeError, also when one holds none or a version comes twice.
     """
     components: dict[tuple[str, str], Component] = {}
     mistakes: list[Mistake] = []
-    folders: list[Path] = []
+    found: dict[Path, None] = {}
     for root in roots:
-        found = sorted(path.parent for pattern in ("recipe.yaml", "*/recipe.yaml") for path in root.glob(pattern))
-        if not found:
-            mistakes.append(Mistake(root, 1, "", "expected a recipe.yaml, or folders with one each, found none"))
-        folders += found
-    for folder in folders:
+        below = kit.recipes_below(root)
+        if not below:
+            problem = "expected a recipe.yaml or recipe.json, or folders with one each, found none"
+            mistakes.append(Mistake(root, 1, "", problem))
+        found |= dict.fromkeys(below)
+    # Those whose version depends on the others' come last.
+    for path in sorted(found, key=_waits):
         try:
-            component = pack(folder, base_url)
+            there: dict[str, list[str]] = {}
+            for name, version in components:
+                there.setdefault(name, []).append(version)
+            component = pack(path, base_url, there)
         except RecipeError as error:
             mistakes.extend(error.mistakes)
             continue
         own = component.recipe.name, component.recipe.version
         if own in components:
             problem = f"expected a name or version of its own, but another folder has {' '.join(own)} too"
-            mistakes.append(read(folder / "recipe.yaml", RecipeError).mistake(("ComponentName",), problem))
+            mistakes.append(read(path, RecipeError).mistake(("ComponentName",), problem))
         components[own] = component
     if mistakes:
         raise RecipeError(mistakes)
     return Library(components.values())
 
 
-def _fill_in_names(source: Source, folder: Path) -> Source:
-    """Replace gdk's `{COMPONENT_NAME}` and `{COMPONENT_VERSION}` by what gdk-config.json says."""
-    config_path = folder / "gdk-config.json"
-    if not config_path.exists():
-        return source
-    name, settings = _gdk_component(config_path)
-    wanted = {"ComponentName": name, "ComponentVersion": settings.get("version")}
-    for field, placeholder in (("ComponentName", "{COMPONENT_NAME}"), ("ComponentVersion", "{COMPONENT_VERSION}")):
-        if source.data.get(field) == placeholder:
-            source.data[field] = wanted[field]
-    if source.data.get("ComponentName") != name:
-        problem = f"expected {name}, as gdk-config.json has it, got {source.data.get('ComponentName')!r}"
-        raise RecipeError([source.mistake(("ComponentName",), problem)])
-    return source
+def _waits(path: Path) -> bool:
+    try:
+        return placeholders.takes_next_patch(read(path, RecipeError), kit.tree(path).names)
+    except RecipeError:
+        return False  # which packing tells
 
 
-def _gdk_component(path: Path) -> tuple[str, Mapping[str, Any]]:
-    source = read(path, RecipeError)
-    component = source.data.get("component")
-    if not isinstance(component, Mapping) or len(component) != 1:
-        raise RecipeError([source.mistake(("component",), "expected one component: {NAME: {author, version, build}}")])
-    ((name, settings),) = component.items()
-    if not isinstance(settings, Mapping):
-        raise RecipeError([source.mistake(("component", name), "expected a mapping {author, version, build}")])
-    return str(name), settings
+def _file_name(uri: str, *, has_digest: bool) -> str | None:
+    """The file of the component that an artefact is; None if nodes fetch it from where it is. Raises ValueError."""
+    scheme = urlsplit(uri).scheme
+    if uri.startswith(PLACEHOLDER):
+        return uri.removeprefix(PLACEHOLDER)
+    if scheme == "s3":
+        return uri.rpartition("/")[2]
+    if scheme in ("http", "https") and has_digest:
+        return None
+    if scheme in ELSEWHERE:
+        raise ValueError(f"{uri} is {ELSEWHERE[scheme]}")
+    raise ValueError(f"expected {PLACEHOLDER}<file>, or an http URI with its Digest, got {uri!r}")
 
 
-def _file(folder: Path, name: str, where: Mistake) -> bytes:
-    """An artefact's content: a file of the folder, or a .zip of the whole folder as gdk's zip build makes it."""
-    plain = PurePosixPath(name)
-    if plain.is_absolute() or ".." in plain.parts or len(plain.parts) != 1:
-        problem = f"expected a file name in {folder}, got {name!r}"
-        raise RecipeError([Mistake(where.path, where.line, where.field, problem)])
-    path = folder / name
-    if path.is_file():
-        return path.read_bytes()
-    if plain.suffix == ".zip":
-        return _archive(folder)
-    problem = f"expected a file of the component, but {path} does not exist"
-    raise RecipeError([Mistake(where.path, where.line, where.field, problem)])
-
-
-def _archive(folder: Path) -> bytes:
-    output = io.BytesIO()
-    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if path.is_file() and not UNPACKED.intersection(inside.parts):
-                entry = zipfile.ZipInfo(inside.as_posix(), ARCHIVE_TIME)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = (path.stat().st_mode & 0o755) << 16
-                archive.writestr(entry, path.read_bytes())
-    return output.getvalue()
+def _publish(source: Source, manifest: int, artifact: int, uri: str, content: bytes) -> None:
+    """Have an artefact of the document say where it is served and what it must be."""
+    entry: MutableMapping[Any, Any] = any_case(any_case(source.data, "Manifests")[manifest], "Artifacts")[artifact]
+    own = {
+        "Uri": uri,
+        "Digest": base64.b64encode(hashlib.sha256(content).digest()).decode(),
+        "Algorithm": "SHA-256",
+    }
+    for field, value in own.items():
+        key = next((key for key in entry if str(key).lower() == field.lower()), field)
+        entry[key] = value

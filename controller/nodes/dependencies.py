@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from semantic_version import Version as SemanticVersion  # type: ignore[import-untyped]
 
+from hitless.component.fabric_has import LACKING, PROVIDED
 from hitless.component.recipe import Dependency, Recipe
 
 
@@ -73,7 +74,7 @@ def _with_wishes_of(
 ) -> dict[str, Sequence[_Wish]]:
     result = dict(wishes)
     for needed, dependency in sorted(recipe.dependencies.items()):
-        if needed in available or dependency.kind == "HARD":
+        if needed in available or (dependency.kind == "HARD" and needed not in PROVIDED):
             result[needed] = [*result.get(needed, ()), _Wish(recipe, dependency)]
     return result
 
@@ -85,4 +86,6 @@ def _none_fits(name: str, wishes: Sequence[_Wish], available: Available) -> Depe
         if wish.by is not None and wish.dependency is not None
     ]
     there = ", ".join(recipe.version for recipe in available.get(name, ())) or "none"
+    if name in LACKING:
+        there += f" ({LACKING[name]})"
     return DependencyError(f"{' and '.join(needs) or f'{name} is asked for'}, but there is {there}")

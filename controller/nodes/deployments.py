@@ -48,6 +48,11 @@ def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = Fals
                 place = f"{service.protocol} port {service.port} of {node}"
                 problem = f"service {name}: expected a port of its own, but {other} has {place} too"
                 mistakes.append((("services", name, "port"), problem))
+    for node, spec in fabric.nodes.items():
+        for number, component in enumerate(spec.components):
+            if component not in components:
+                problem = f"node {node}: expected some of the components {known}, got {component}"
+                mistakes.append((("nodes", node, "components", number), problem))
     if not mistakes:
         needed = {node: _missing(fabric, components, node) for node in fabric.nodes}
         mistakes = [(("nodes", node), problem) for node, problems in needed.items() for problem in problems]
@@ -59,7 +64,7 @@ def _missing(fabric: Fabric, components: Library, node: str) -> list[str]:
     """What the components of a node need and cannot have there."""
     deployed = _deployed(fabric, node)
     try:
-        resolved = components.resolve(deployed)
+        resolved = components.resolve({*deployed, *fabric.nodes[node].components})
     except DependencyError as error:
         return [f"node {node}: {error}"]
     return [
@@ -105,7 +110,7 @@ def _document(
     fabric: Fabric, components: Library, hosts: Mapping[str, str | None] | None, node: str
 ) -> DeploymentDocument:
     deployed = _deployed(fabric, node)
-    resolved = components.resolve(deployed)
+    resolved = components.resolve({*deployed, *fabric.nodes[node].components})
     content = DeploymentDocument(
         deployment_id="",
         components={

@@ -137,7 +137,10 @@ def controller_command(
 @click.argument("fabric", type=click.Path(path_type=Path))
 @components_option(default=())
 def check(fabric: Path, components: tuple[Path, ...]) -> None:
-    """Check a FABRIC file (and components); nothing is applied."""
+    """Check a FABRIC file (and components); nothing is applied.
+
+    What components need that the fabric does not have, or that only some nodes may have, is told but no mistake.
+    """
     from controller.fabric.file import load, refuse
     from controller.nodes import components as packing
     from controller.nodes import deployments
@@ -145,6 +148,7 @@ def check(fabric: Path, components: tuple[Path, ...]) -> None:
 
     try:
         checked = load(fabric)
+        told: list[str] = []
         found = f"{fabric}: fabric {checked.name}: {len(checked.services)} services on {len(checked.nodes)} nodes"
         if components:
             packed = packing.pack_all(components, packing.base_url(checked))
@@ -153,9 +157,12 @@ def check(fabric: Path, components: tuple[Path, ...]) -> None:
             except deployments.DeploymentError as error:
                 refuse(fabric, error.found)
             found += f"; {', '.join(map(str, components))}: {len(packed.all())} components"
+            told = packing.lacking(packed)
     except LocatedError as error:
         fail(str(error), NOT_DONE)
     click.echo(f"{found}; no mistake found")
+    for line in told:
+        click.echo(line)
 
 
 @main.command()

@@ -11,9 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from greengrass_agent.components import lifecycle
+from greengrass_agent.components.bootstraps import Bootstraps
 from greengrass_agent.components.edition import edition_of
 from greengrass_agent.components.isolation import Isolation
-from greengrass_agent.components.launch import Action, Kill, Launch, RunStep, Serve, Suspend, Terminate
+from greengrass_agent.components.launch import (
+    REBOOT,
+    RESTART,
+    Action,
+    Kill,
+    Launch,
+    RunStep,
+    Serve,
+    StartAnew,
+    Suspend,
+    Terminate,
+)
 from greengrass_agent.components.lifecycle import (
     CannotChange,
     Elapsed,
@@ -27,13 +39,15 @@ from greengrass_agent.components.lifecycle import (
 )
 from greengrass_agent.components.service import Service
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.deployment.interpolation import Context, interpolate
-from greengrass_agent.deployment.plan import Installed, environment_of, steps_of
+from greengrass_agent.deployment import interpolation
+from greengrass_agent.deployment.interpolation import Context, Folders, interpolate, unset
+from greengrass_agent.deployment.plan import Components, Installed, environment_of, steps_of, variables_of
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.network import NetworkError
 from greengrass_agent.host.processes import Script
 from greengrass_agent.logs.output import Output
+from hitless.component.recipe import Bootstrap
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import READY, ComponentState
 from hitless.files import StateError
@@ -55,6 +69,11 @@ class ComponentContext:
     store: Store
     budget: Group
     isolation: Isolation
+    bootstraps: Bootstraps
+    components: Callable[[], Components]
+    """All that is wanted on the node, by name."""
+    start_anew: Callable[[bool], None]
+    """Has the agent started anew; with True, the machine."""
 
 
 class Component:
@@ -116,6 +135,7 @@ class Component:
         """End the component: what it has is answered first. `remove` also gives back what it had on the node."""
         await self._stop_service_and_launches(remove=remove)
         if remove:
+            self._context.bootstraps.forget(self.name)
             await asyncio.to_thread(self._leaf.remove)
         self._output.stop_reading()
         await asyncio.to_thread(self._output.close)
@@ -178,8 +198,12 @@ class Component:
             await service.stop()
 
     def _want(self, *, again: bool) -> None:
-        edition = edition_of(self.installed)
+        # What is wanted of the others may already be without this one.
+        variables = variables_of(self.name, {**self._context.components(), self.name: self.installed})
+        edition = edition_of(self.installed, variables, may_reboot=self._context.config.allow_reboot)
         running = {launch.edition.key for launch in self._machine.all()}
+        if self._machine.undo is not None:
+            running.add(self._machine.undo.key)
         self._contents = {key: one for key, one in self._contents.items() if key in running}
         self._contents[edition.key] = self.installed
         self._tell(Want(edition, again))
@@ -230,6 +254,8 @@ class Component:
         match action:
             case RunStep(number, step):
                 _keep(self._tasks, self._run(number, step))
+            case StartAnew(_, reboot):
+                self._context.start_anew(reboot)
             case Terminate(number):
                 for (launch, _), script in self._scripts.items():
                     if launch == number:
@@ -296,24 +322,38 @@ class Component:
     async def _run_script(self, number: int, step: str) -> None:
         def exited(code: int) -> None:
             self._scripts.pop((number, step), None)
-            self._tell(Exited(number, step, code))
+            if step == "bootstrap" and code in (0, RESTART, REBOOT):
+                self._bootstrapped(number, installed, code)
+            else:
+                self._tell(Exited(number, step, code))
 
         if (launch := self._machine.find(number)) is None:
             return
         installed = self._contents[launch.edition.key]
-        config, store, recipe = self._context.config, self._context.store, installed.recipe
+        config, recipe = self._context.config, installed.recipe
+        wanted = self._context.components()
+        needed = {name: wanted[name] for name in recipe.dependencies if name in wanted}
         context = Context(
-            artifacts=str(store.artifacts(self.name, installed)),
-            decompressed=str(store.unarchived(self.name, installed)),
-            work=str(store.work(self.name)),
+            self._variables(self.name, installed),
+            {name: self._variables(name, one) for name, one in needed.items()},
             thing_name=config.thing,
-            configuration=installed.configuration,
+            root=str(config.root),
         )
         description = steps_of(recipe)[step]
-        if description.skip_if is not None and skips(description.skip_if):
+        if isinstance(description, Bootstrap) and self._context.bootstraps.done(
+            self.name, installed.digest, again_on_rollback=description.on_rollback
+        ):
+            self._tell(Exited(number, step, 0))
+            return
+        if description.skip_if is not None and skips(interpolate(description.skip_if, context)):
             self._tell(Exited(number, step, 0))
             return
         variables = {key: interpolate(value, context) for key, value in environment_of(recipe, description).items()}
+        command = interpolate(description.script, context)
+        for variable in dict.fromkeys(one for text in (command, *variables.values()) for one in unset(text)):
+            log.warning(
+                "%s: %s: the configuration has no value for %s, which stays as it is", self.name, step, variable
+            )
         memory = self._context.isolation.limits(installed).memory_bytes or config.memory_bytes
         variables |= {
             "HITLESS_COMPONENT": self.name,
@@ -329,7 +369,7 @@ class Component:
                 self._configure(launch)
         gateway = self._service.worker_socket.parent if self._service is not None else None
         confinement = self._context.isolation.confine(
-            self.name, installed, privileged=description.requires_privilege, gateway=gateway
+            self.name, installed, privileged=description.requires_privilege, gateway=gateway, needed=needed
         )
         if self._machine.find(number) is None:
             return
@@ -337,7 +377,7 @@ class Component:
         if self._machine.serving is not None and self._machine.serving.number < number:
             self._weigh(number, BESIDE)
         script = await Script.start(
-            interpolate(description.script, context),
+            command,
             self._group(number),
             confinement,
             variables=variables,
@@ -351,6 +391,23 @@ class Component:
         else:
             self._scripts[number, step] = script
 
+    def _bootstrapped(self, number: int, installed: Installed, code: int) -> None:
+        """Remember that the step is done, before it has the agent started anew: or it would be done for ever."""
+        try:
+            if code != REBOOT or self._context.config.allow_reboot:
+                self._context.bootstraps.set(self.name, installed.digest)
+        except StateError as error:
+            self._tell(Unstartable(number, "bootstrap", str(error)))
+            return
+        self._tell(Exited(number, "bootstrap", code))
+
+    def _variables(self, name: str, installed: Installed) -> interpolation.Component:
+        store = self._context.store
+        folders = Folders(
+            str(store.artifacts(name, installed)), str(store.unarchived(name, installed)), str(store.work(name))
+        )
+        return interpolation.Component(installed.configuration, folders)
+
 
 def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
@@ -360,6 +417,6 @@ def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> No
 
 def skips(condition: str) -> bool:
     """Whether a step's SkipIf holds: `onpath <program>` or `exists <path>`."""
-    kind, _, operand = condition.partition(" ")
+    kind, operand = condition.split(maxsplit=1)
     operand = operand.strip()
-    return shutil.which(operand) is not None if kind == "onpath" else Path(operand).exists()
+    return shutil.which(operand) is not None if kind.lower() == "onpath" else Path(operand).exists()

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from types import MappingProxyType
 
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.plan import Components, Installed
@@ -68,16 +69,30 @@ class Isolation:
             config.component_processes,
         )
 
-    def confine(self, name: str, installed: Installed, *, privileged: bool, gateway: Path | None) -> Confinement:
+    def confine(
+        self,
+        name: str,
+        installed: Installed,
+        *,
+        privileged: bool,
+        gateway: Path | None,
+        needed: Components = MappingProxyType({}),
+    ) -> Confinement:
         """How a script of the component is started; its folders and its environment are made if they are not there.
 
-        `privileged`: the script asks to be run as root. `gateway` is the folder with the gateway's socket. Raises
-        OSError, StateError.
+        `privileged`: the script asks to be run as root. `gateway` is the folder with the gateway's socket. `needed` are
+        the components whose folders it may read. Raises OSError, StateError.
         """
         store, work = self._store, self._store.work(name)
-        user = self._users.of(name)
+        user = self._users.of(name, installed.user)
         artifacts = [store.artifacts(name, installed), store.unarchived(name, installed)]
-        work.mkdir(parents=True, exist_ok=True)
+        others = [
+            folder
+            for other, one in needed.items()
+            for folder in (store.artifacts(other, one), store.unarchived(other, one), store.work(other))
+        ]
+        for folder in (work, *artifacts, *others):
+            folder.mkdir(parents=True, exist_ok=True)
         place, private = self._environment(name, installed)
         if not place.complete(self._python):
             place.begin(self._python)
@@ -89,7 +104,12 @@ class Isolation:
         return self._confinement(
             None if privileged and self._config.allow_privilege else user,
             place,
-            readable=[*artifacts, *([] if private else [place.venv]), *([gateway] if gateway is not None else [])],
+            readable=[
+                *artifacts,
+                *others,
+                *([] if private else [place.venv]),
+                *([gateway] if gateway is not None else []),
+            ],
             writable=[work, *([place.venv] if private else [])],
             work=work,
             limits=self.limits(installed),

@@ -20,8 +20,15 @@ TIMEOUTS_S: Final[Mapping[str, float]] = {
     "run": 120.0,
     "shutdown": 15.0,
     "recover": 60.0,
+    "uninstall": 120.0,
 }
-"""How long a step may take unless the recipe says otherwise; for `run`, how long until a service answers."""
+"""How long a step may take unless the recipe says otherwise.
+
+`run`: how long until a service answers. Without a service it may take for ever, unless the recipe says otherwise.
+"""
+RESTART: Final = 100
+REBOOT: Final = 101
+"""Exit codes by which a bootstrap step asks that the agent be started anew, or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,9 @@ class Edition:
     leave_s: float = 0.0
     """How long a launch that served may take to finish what it has when another serves in its place."""
 
+    may_reboot: bool = False
+    """Whether a bootstrap step may have the machine rebooted."""
+
     def limit(self, step: str) -> float:
         """Seconds that a step may take."""
         return self.steps.get(step) or TIMEOUTS_S[step]
@@ -50,6 +60,14 @@ class RunStep:
 
     launch: int
     step: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAnew:
+    """The bootstrap step is done, and has the agent started anew, or the machine if `reboot`."""
+
+    launch: int
+    reboot: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +98,7 @@ class Suspend:
     reason: str | None
 
 
-Action = RunStep | Terminate | Kill | Serve | Suspend
+Action = RunStep | StartAnew | Terminate | Kill | Serve | Suspend
 
 
 class Phase(StrEnum):
@@ -127,7 +145,9 @@ class Launch:
         self.phase = Phase.STARTING
         actions = self._begin(step, now)
         if step == "run" and not self.edition.serves:
-            self._settle()
+            self.phase = Phase.UP
+            if self.edition.steps["run"] is None:
+                self.deadline = None
         return actions
 
     def warm(self, workers: int) -> None:
@@ -141,7 +161,15 @@ class Launch:
             return self._exited_on_the_way_out(step, now)
         if step != self._step:
             return []
+        if step == "bootstrap" and (code == RESTART or (code == REBOOT and self.edition.may_reboot)):
+            # It stays at this step until the agent ends.
+            return [StartAnew(self.number, code == REBOOT)]
         self._step = None
+        if step == "bootstrap" and code == REBOOT:
+            return self.fail(
+                "bootstrap exited with code 101, which asks for a reboot, and the node's owner does not allow it"
+                " (allow_reboot in its agent's configuration): reboot the node yourself"
+            )
         if code != 0 and step != "recover":
             return self.fail(f"{step} {describe_exit(code)}")
         match step:
@@ -197,6 +225,11 @@ class Launch:
         if worked and "shutdown" in self.edition.steps:
             return self._shut_down(now)
         return [Terminate(self.number)] if self._step is not None else self._end(Phase.GONE)
+
+    def undo(self, now: float) -> list[Action]:
+        """Run the uninstall step, and end."""
+        self.phase = Phase.CLOSING
+        return self._begin("uninstall", now)
 
     def drop(self) -> list[Action]:
         """End at once."""

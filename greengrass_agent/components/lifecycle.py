@@ -111,6 +111,8 @@ class Lifecycle:
     _wanted: Edition | None = field(default=None, repr=False)
     _installed: str | None = field(default=None, repr=False)
     """The edition whose preparing steps have been done last."""
+    undo: Edition | None = None
+    """What was installed last, if it has an uninstall step."""
     _removing: bool = field(default=False, repr=False)
     _retry_at: float | None = field(default=None, repr=False)
     _in_vain: bool = field(default=False, repr=False)
@@ -263,6 +265,7 @@ class Lifecycle:
 
     def _start(self, coming: Launch, now: float) -> list[Action]:
         self._installed = coming.edition.key
+        self.undo = coming.edition if "uninstall" in coming.edition.steps else None
         actions: list[Action] = []
         broken = self.state is ComponentState.BROKEN
         if self.serving is not None and not coming.edition.serves:
@@ -293,7 +296,7 @@ class Lifecycle:
     def _lost(self, launch: Launch, now: float) -> list[Action]:
         """The launch at work has ended."""
         if self.ending:
-            return self._stopped()
+            return self._stopped(now)
         if self.coming is not None:
             return self._suspend(self.error) if self.state is ComponentState.BROKEN and launch.edition.serves else []
         if launch.phase is Phase.FINISHED:
@@ -332,7 +335,7 @@ class Lifecycle:
     def _stop(self, remove: bool, now: float) -> list[Action]:
         self._removing = remove
         if self.ended and self.state is not ComponentState.UNINSTALLED:
-            return self._stopped()
+            return self._stopped(now)
         if self.state is ComponentState.UNINSTALLED:
             return []
         self.state = ComponentState.UNINSTALLING if remove else ComponentState.STOPPING
@@ -342,9 +345,14 @@ class Lifecycle:
             actions += launch.drop()
         if self.serving is not None:
             actions += self.serving.close(now)
-        return actions + (self._stopped() if self.serving is None else self._advance(now))
+        return actions + (self._stopped(now) if self.serving is None else self._advance(now))
 
-    def _stopped(self) -> list[Action]:
+    def _stopped(self, now: float) -> list[Action]:
+        if self._removing and self.undo is not None:
+            edition, self.undo, self.state = self.undo, None, ComponentState.UNINSTALLING
+            self.launches += 1
+            self.serving = Launch(self.launches, edition)
+            return self.serving.undo(now)
         self.leaving, self.errors, self.suspended, self._installed = [], 0, None, None
         self.state = ComponentState.UNINSTALLED if self._removing else ComponentState.INSTALLED
         return []

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from pydantic import BaseModel, ValidationError
 
+from greengrass_agent.components.bootstraps import Bootstraps
 from greengrass_agent.components.component import Component, ComponentContext
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.isolation import Isolation
@@ -39,6 +40,7 @@ class NodeRuntime:
     """The node's components and what serves them.
 
     `changed` is told each component's new state, `told` when something else has changed that `details` tells.
+    `start_anew` has the agent started anew, or the machine with True.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class NodeRuntime:
         store: Store,
         changed: Callable[[str, ComponentState, str | None], None],
         told: Callable[[], None],
+        start_anew: Callable[[bool], None],
     ) -> None:
         self.components: dict[str, Component] = {}
         """The components by name."""
@@ -63,7 +66,9 @@ class NodeRuntime:
         budget = config.cgroup.group()
         self.isolation = Isolation(config, store, budget)
         """What keeps the components from harming the node."""
-        self._shared = ComponentContext(config, store, budget, self.isolation)
+        self._shared = ComponentContext(
+            config, store, budget, self.isolation, Bootstraps(store.bootstraps), lambda: self._wanted, start_anew
+        )
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
         self._epochs = Epochs(store.epoch)

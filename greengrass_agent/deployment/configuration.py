@@ -1,7 +1,7 @@
 """A component's configuration: JSON pointers, and what a deployment's reset and merge make of it. Pure.
 
 AWS IoT Greengrass, "Update component configurations": resets first, then the merge; objects merge key by key, anything
-else is replaced as a whole.
+else is replaced as a whole. Keys are the same in any case, and keep the case in which they came first.
 """
 
 from __future__ import annotations
@@ -20,23 +20,28 @@ class ConfigurationError(ValueError):
     """A configuration that cannot be made or read; the message names the pointer or field."""
 
 
+class UnsetError(ConfigurationError):
+    """A configuration that has no value where a pointer points."""
+
+
 def lookup(document: Json, pointer: str) -> Json:
-    """The value that a JSON pointer (RFC 6901) names. Raises ConfigurationError when there is none."""
+    """The value that a JSON pointer (RFC 6901) names. Raises UnsetError when there is none, else ConfigurationError."""
     value = document
     for token in _tokens(pointer):
-        if isinstance(value, Mapping) and token in value:
-            value = value[token]
+        if isinstance(value, Mapping) and (key := _own_key(value, token)) in value:
+            value = value[key]
         elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
             value = value[int(token)]
         else:
-            raise ConfigurationError(f"configuration has no {pointer}")
+            raise UnsetError(f"configuration has no {pointer}")
     return value
 
 
 def merge(base: Configuration, change: Mapping[str, Json]) -> Configuration:
     """`base` with `change` merged in; neither is altered."""
     result = dict(base)
-    for key, value in change.items():
+    for name, value in change.items():
+        key = _own_key(result, name)
         own = result.get(key)
         both = isinstance(own, dict) and isinstance(value, Mapping)
         result[key] = merge(own, value) if both else deepcopy(value)  # type: ignore[arg-type]
@@ -63,8 +68,9 @@ def _reset(current: Configuration, defaults: Configuration, pointer: str) -> Con
     tokens = _tokens(pointer)
     if not tokens:
         return deepcopy(defaults)
-    head, rest = tokens[0], tokens[1:]
+    head, rest = _own_key(current, tokens[0]), tokens[1:]
     result = dict(current)
+    defaults = {_own_key(current, key): value for key, value in defaults.items()}
     if rest and isinstance(result.get(head), dict):
         inner = defaults.get(head)
         below = "".join(f"/{_escape(token)}" for token in rest)
@@ -74,6 +80,13 @@ def _reset(current: Configuration, defaults: Configuration, pointer: str) -> Con
     elif not rest:
         result.pop(head, None)
     return result
+
+
+def _own_key(mapping: Mapping[str, Json], key: str) -> str:
+    """The key as the mapping has it: in this case, or else in another."""
+    if key in mapping:
+        return key
+    return next((own for own in mapping if str(own).lower() == key.lower()), key)
 
 
 def _tokens(pointer: str) -> list[str]:

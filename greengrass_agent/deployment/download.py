@@ -90,11 +90,13 @@ class Downloader:
         file = self._store.artifacts(name, installed) / file_name
         await self._fetch(artifact.uri, digest, file, MAX_ARTIFACT)
         try:
-            file.chmod(0o755 if (artifact.permission or {}).get("Execute", "NONE") != "NONE" else 0o644)
+            file.chmod(0o644 if artifact.permission is None else artifact.permission.mode)
         except OSError as error:
             raise DownloadError(f"{file}: {error.strerror}") from error
         if artifact.unarchive == "ZIP":
-            await asyncio.to_thread(unpack, file, self._store.unarchived(name, installed) / file.stem, self._archives)
+            folder = self._store.unarchived(name, installed) / file.stem
+            mode = None if artifact.permission is None else artifact.permission.mode
+            await asyncio.to_thread(unpack, file, folder, self._archives, mode)
 
     async def _fetch(self, uri: str, digest: bytes, file: Path, limit: int) -> None:
         """Have `file` hold what `uri` names, with this SHA-256."""

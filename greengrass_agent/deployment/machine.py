@@ -70,6 +70,8 @@ class Deployer:
     """What a new machine must be given to go on where this one stands."""
     allow_privilege: bool = False
     """Whether the node's owner lets scripts run as root."""
+    allow_users: tuple[str, ...] = ()
+    """Users that the node's owner lets components run as where a deployment says so."""
     states: dict[str, ComponentState] = field(default_factory=dict)
     """The last state of each component."""
     phase: Phase = Phase.IDLE
@@ -179,7 +181,7 @@ class Deployer:
 
     def _resolved(self, offer: Offered, recipes: Mapping[str, Recipe]) -> list[Effect]:
         try:
-            resolve(offer.document, recipes, self.allow_privilege)
+            resolve(offer.document, recipes, self.allow_privilege, self.allow_users)
             self._target = configure(offer.document, recipes, self.current)
         except ResolveError as error:
             return self._not_merged(offer, str(error))

@@ -7,15 +7,21 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from math import inf
 
 from greengrass_agent.deployment.configuration import Configuration, ConfigurationError, updated
-from greengrass_agent.deployment.interpolation import Context, interpolate
+from greengrass_agent.deployment.interpolation import Component, Context, components_named, interpolate, unset
+from hitless.component.fabric_has import PROVIDED
 from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
 from hitless.mqtt.messages import UNLIMITED, DeploymentDocument, SystemResourceLimits
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "armv7l": "arm"}
+ARCHITECTURES = {"x86_64": "amd64", "i686": "x86", "aarch64": "aarch64", "armv7l": "arm", "armv6l": "arm"}
 """Greengrass's names of what uname calls the machine."""
+DETAILS = {"armv7l": "arm7", "armv6l": "arm6", "aarch64": "arm8"}
+"""What `architecture.detail` calls it, where that says more."""
+RUNTIMES = ("aws_nucleus_classic", "aws_nucleus_lite")
+"""This agent stands in for either."""
 
 
 class ResolveError(Exception):
@@ -31,6 +37,8 @@ class Installed:
     """Hexadecimal SHA-256 of the recipe file; with the digests in it, of the artefacts too."""
     configuration: Configuration
     limits: SystemResourceLimits = UNLIMITED
+    user: str | None = None
+    """Whom the deployment wants it to run as, `user` or `user:group`; None: as the node's owner says."""
 
     @property
     def version(self) -> str:
@@ -63,18 +71,29 @@ class Plan:
 def manifest_for(recipe: Recipe, os: str = "linux", architecture: str | None = None) -> Manifest:
     """The first manifest of the recipe that fits the node. Raises ResolveError when none does."""
     machine = platform.machine()
-    node = {"os": os, "architecture": architecture or ARCHITECTURES.get(machine, machine)}
+    node = {
+        "os": (os,),
+        "architecture": (architecture or ARCHITECTURES.get(machine, machine),),
+        "architecture.detail": (DETAILS[machine],) if machine in DETAILS else (),
+        "runtime": RUNTIMES,
+    }
     for manifest in recipe.manifests:
-        if all(_fits(wanted, node.get(key)) for key, wanted in manifest.platform.items() if key != "runtime"):
+        if all(_fits(wanted, node.get(key, ())) for key, wanted in manifest.platform.items()):
             return manifest
-    told = ", ".join(f"{key} {value}" for key, value in node.items())
+    told = ", ".join(f"{key} {' or '.join(values)}" for key, values in node.items() if values)
     raise ResolveError(f"{recipe.name} {recipe.version}: no manifest for this platform ({told})")
 
 
-def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe], allow_privilege: bool = False) -> None:
+def resolve(
+    document: DeploymentDocument,
+    recipes: Mapping[str, Recipe],
+    allow_privilege: bool = False,
+    allow_users: Collection[str] = (),
+) -> None:
     """Check that the fetched recipes are what the document asks for and that every dependency is met.
 
-    `allow_privilege`: the node's owner lets scripts run as root. Raises ResolveError naming the component.
+    `allow_privilege`: the node's owner lets scripts run as root; `allow_users`: whom else than their own. Raises
+    ResolveError naming the component.
     """
     for name, component in document.components.items():
         recipe = recipes[name]
@@ -86,9 +105,15 @@ def resolve(document: DeploymentDocument, recipes: Mapping[str, Recipe], allow_p
                 f"{name}: {' and '.join(asking)} with RequiresPrivilege, which this node does not allow"
                 " (allow_privilege in its agent's configuration)"
             )
+        user = component.run_with.posix_user
+        if user is not None and user.partition(":")[0] not in allow_users:
+            raise ResolveError(
+                f"{name}: runWith posixUser {user}, which this node does not allow (allow_users in its agent's"
+                " configuration)"
+            )
         for needed, dependency in recipe.dependencies.items():
             if needed not in recipes:
-                if dependency.kind == "HARD":
+                if dependency.kind == "HARD" and needed not in PROVIDED:
                     raise ResolveError(f"{name} needs {needed} {dependency.version}, which the deployment lacks")
             elif not dependency.met_by(recipes[needed].version):
                 raise ResolveError(
@@ -106,31 +131,46 @@ def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], curre
         try:
             configuration = updated(own, recipe.configuration.default, component.configuration_update)
             ServiceConfiguration.read(configuration)
-            with_configuration(recipe, configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
-        limits = component.run_with.system_resource_limits
-        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits)
+        run_with = component.run_with
+        limits, user = run_with.system_resource_limits, run_with.posix_user
+        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits, user)
+    for name, installed in target.items():
+        context = variables_of(name, target)
+        try:
+            rendered(installed.recipe, context)
+            for step in steps_of(installed.recipe).values():
+                timeout_of(step, context)
+        except ConfigurationError as error:
+            raise ResolveError(f"{name}: {error}") from error
     return target
 
 
 def plan(current: Components, target: Components, broken: Collection[str] = ()) -> Plan:
     """The steps from `current` to `target`.
 
-    Nothing that stays the same is touched, unless it is broken or a HARD dependency of it is replaced.
+    Nothing that stays the same is touched, unless it is broken or what it depends on (HARD, or by its variables) is
+    replaced.
     """
     new_order = in_order({name: installed.recipe for name, installed in target.items()})
     old_order = in_order({name: installed.recipe for name, installed in current.items()})
-    needs = hard_needs({name: installed.recipe for name, installed in target.items()})
+    recipes = {name: installed.recipe for name, installed in target.items()}
+    needs = {name: hard | _named(recipes[name]) for name, hard in hard_needs(recipes).items()}
     replace: list[str] = []
     start: list[str] = []
     reconfigure: list[str] = []
     for name in new_order:
         if name not in current:
             start.append(name)
-        elif current[name].digest != target[name].digest or name in broken or not needs[name].isdisjoint(replace):
+        elif (
+            current[name].digest != target[name].digest
+            or name in broken
+            or not needs[name].isdisjoint(replace)
+            or current[name].user != target[name].user
+        ):
             replace.append(name)
-        elif (current[name].configuration, current[name].limits) != (target[name].configuration, target[name].limits):
+        elif _given(name, current) != _given(name, target):
             reconfigure.append(name)
     remove = [name for name in reversed(old_order) if name not in target]
     return Plan(tuple(remove), tuple(replace), tuple(start), tuple(reconfigure))
@@ -157,35 +197,80 @@ def hard_needs(recipes: Mapping[str, Recipe]) -> dict[str, frozenset[str]]:
 
 
 def steps_of(recipe: Recipe) -> dict[str, Step]:
-    """The lifecycle steps of the manifest that fits the node, completed by the recipe's own. Raises ResolveError."""
-    own, common = manifest_for(recipe).lifecycle, recipe.lifecycle
-    found = {name: getattr(own, name) or getattr(common, name) for name in LIFECYCLE_STEPS}
-    return {name: step for name, step in found.items() if step is not None}
+    """The lifecycle steps of the manifest that fits the node. Raises ResolveError."""
+    lifecycle = manifest_for(recipe).lifecycle
+    return {name: step for name in LIFECYCLE_STEPS if (step := getattr(lifecycle, name)) is not None}
 
 
 def environment_of(recipe: Recipe, step: Step) -> dict[str, str]:
     """The environment that the recipe sets for a step, variables not yet replaced. Raises ResolveError."""
-    return {**recipe.lifecycle.setenv, **manifest_for(recipe).lifecycle.setenv, **step.setenv}
+    return {**manifest_for(recipe).lifecycle.setenv, **step.setenv}
 
 
-def with_configuration(recipe: Recipe, configuration: Configuration) -> list[str]:
-    """What the recipe's scripts and their environments are with a configuration, all other variables blank.
+def variables_of(name: str, components: Mapping[str, Installed]) -> Context:
+    """What a component's variables stand for but for folders and the node, which are left blank."""
+    installed = components[name]
+    needed = {
+        other: Component(components[other].configuration)
+        for other in installed.recipe.dependencies
+        if other in components
+    }
+    return Context(Component(installed.configuration), needed)
 
-    Two configurations for which it is the same differ in nothing that a process got when it was started. Raises
-    ConfigurationError for a variable without a value, ResolveError.
+
+def rendered(recipe: Recipe, context: Context) -> dict[str, list[str]]:
+    """Each step's script, skip condition, time limit and environment with the variables replaced.
+
+    What was started with equal texts was started the same. Raises ConfigurationError, ResolveError.
     """
-    context = Context("", "", "", "", configuration)
-    return [
-        interpolate(text, context)
-        for step in steps_of(recipe).values()
-        for text in (step.script, *environment_of(recipe, step).values())
-    ]
+    return {
+        name: [
+            interpolate(text, context)
+            for text in (
+                step.script,
+                step.skip_if or "",
+                str(step.timeout or ""),
+                *(f"{key}={value}" for key, value in environment_of(recipe, step).items()),
+            )
+        ]
+        for name, step in steps_of(recipe).items()
+    }
 
 
-def _fits(wanted: str, value: str | None) -> bool:
+def timeout_of(step: Step, context: Context) -> float | None:
+    """Seconds that a step may take; None: the default. Raises ConfigurationError."""
+    if not isinstance(step.timeout, str):
+        return step.timeout
+    text = interpolate(step.timeout, context)
+    if unset(text):
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise ConfigurationError(f"Timeout {step.timeout}: expected a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+def _named(recipe: Recipe) -> set[str]:
+    """The other components whose variables the recipe's steps have."""
+    steps = steps_of(recipe).values()
+    texts = [text for step in steps for text in (step.script, *environment_of(recipe, step).values())]
+    return {name for text in texts for name in components_named(text)}
+
+
+def _given(name: str, components: Components) -> object:
+    """What of a component changes without another content: also what it is told of others."""
+    installed = components[name]
+    texts = rendered(installed.recipe, variables_of(name, components)) if _named(installed.recipe) else {}
+    return installed.configuration, installed.limits, texts
+
+
+def _fits(wanted: str, values: Collection[str]) -> bool:
     # "*" and "all" are any; /…/ is a regular expression (component recipe reference, Platform).
     if wanted in ("*", "all"):
         return True
     if len(wanted) > 1 and wanted[0] == wanted[-1] == "/":
-        return value is not None and re.fullmatch(wanted[1:-1], value) is not None
-    return wanted == value
+        return any(re.fullmatch(wanted[1:-1], value) for value in values)
+    return wanted in values

@@ -6,6 +6,7 @@
     <root>/packages/environments/<key>/                           Python environments, see host/environment.py
     <root>/packages/**/.*.part                                   on the way here
     <root>/work/<component>/                                      the component's own, kept through its versions
+    <root>/bootstraps.json                                        which content has done its bootstrap step
     <root>/users.json                                             whom each component runs as
     <root>/epochs/, <root>/run/                                   start counters; sockets of the running agent
 
@@ -41,10 +42,14 @@ class _SavedComponent:
     digest: str
     configuration: dict[str, Any]
     limits: SystemResourceLimits = UNLIMITED
+    user: str | None = None
 
     @classmethod
     def all(cls, components: Components) -> dict[str, _SavedComponent]:
-        return {name: cls(one.version, one.digest, one.configuration, one.limits) for name, one in components.items()}
+        return {
+            name: cls(one.version, one.digest, one.configuration, one.limits, one.user)
+            for name, one in components.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,11 @@ class Store:
     def environments(self) -> Path:
         """Folder of the Python environments."""
         return self.root / "packages" / "environments"
+
+    @property
+    def bootstraps(self) -> Path:
+        """File of the bootstrap steps that have been done."""
+        return self.root / "bootstraps.json"
 
     @property
     def users(self) -> Path:
@@ -194,5 +204,5 @@ class Store:
                 problem = error.strerror if isinstance(error, OSError) else error
                 log.error("%s: %s: %s is left out until the controller sends it again", file, problem, name)
                 continue
-            found[name] = Installed(recipe, one.digest, one.configuration, one.limits)
+            found[name] = Installed(recipe, one.digest, one.configuration, one.limits, one.user)
         return found, len(found) == len(saved)

@@ -36,8 +36,10 @@ _SPARE = 1 << 17
 """More than zipfile reads to find the directory."""
 
 
-def unpack(archive: Path, folder: Path, limits: ArchiveSettings) -> None:
+def unpack(archive: Path, folder: Path, limits: ArchiveSettings, mode: int | None = None) -> None:
     """Have `folder` hold what is in the archive. Raises DownloadError, and then there is no such folder.
+
+    `mode`: permissions of all files; None: those that the archive gives, and everybody may read.
 
     A folder that is there has been unpacked whole, from an archive of the same content, for its path has the digest.
     """
@@ -48,7 +50,7 @@ def unpack(archive: Path, folder: Path, limits: ArchiveSettings) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
         try:
             temporary.chmod(0o755)
-            _Unpacking(archive, temporary, limits).run()
+            _Unpacking(archive, temporary, limits, mode).run()
             os.sync()
             temporary.rename(folder)
         finally:
@@ -78,7 +80,8 @@ _DAMAGED = (
 class _Unpacking:
     """One archive on its way into a folder."""
 
-    def __init__(self, archive: Path, folder: Path, limits: ArchiveSettings) -> None:
+    def __init__(self, archive: Path, folder: Path, limits: ArchiveSettings, mode: int | None) -> None:
+        self._mode = mode
         self._archive = archive
         self._folder = folder
         self._limits = limits
@@ -151,7 +154,8 @@ class _Unpacking:
                 self._written += len(chunk)
                 self._check_size(self._written)
                 file.write(chunk)
-        place.chmod(entry.external_attr >> 16 & _PERMITTED | 0o644)
+        given = entry.external_attr >> 16 & _PERMITTED | 0o644
+        place.chmod(given if self._mode is None else self._mode)
 
 
 class _Directory(io.BufferedReader):

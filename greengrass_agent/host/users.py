@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
 import pwd
@@ -50,10 +51,16 @@ class Users:
         document = self._file.load_or_set_aside()
         self._uids = document.uids if document is not None else {}
 
-    def of(self, owner: str) -> User | None:
-        """The user of a component; None: whom the agent runs as. Raises StateError."""
+    def of(self, owner: str, wanted: str | None = None) -> User | None:
+        """The user of a component; None: whom the agent runs as. Raises StateError.
+
+        `wanted`: `user` or `user:group` of this machine, whom the deployment wants instead of its own.
+        """
         if os.geteuid() != 0:
             return None
+        if wanted is not None:
+            user = _named(*wanted.split(":"))
+            return user if user.uid != 0 else None
         if self._all is not None:
             return self._all if self._all.uid != 0 else None
         if owner not in self._uids:
@@ -82,6 +89,9 @@ def _known(uid: int) -> bool:
     return True
 
 
-def _named(name: str) -> User:
-    entry = pwd.getpwnam(name)  # the configuration was refused if there is none
-    return User(entry.pw_uid, entry.pw_gid, entry.pw_name)
+def _named(name: str, group: str | None = None) -> User:
+    try:
+        entry = pwd.getpwnam(name)
+        return User(entry.pw_uid, entry.pw_gid if group is None else grp.getgrnam(group).gr_gid, entry.pw_name)
+    except KeyError:
+        raise StateError(f"expected a user and a group of this machine, got {name}:{group or name}") from None

@@ -97,6 +97,8 @@ class RunWith(Message):
     """How a component's processes are run."""
 
     system_resource_limits: SystemResourceLimits = UNLIMITED
+    posix_user: str | None = Field(default=None, pattern=r"^[^\s:]+(:[^\s:]+)?$")
+    """`user` or `user:group`; None: as the node's owner says."""
 
 
 class ComponentDeployment(Message):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greengrass_agent.deployment.configuration import ConfigurationError, lookup, merge, updated
-from greengrass_agent.deployment.interpolation import Context, interpolate
+from greengrass_agent.deployment.interpolation import Component, Context, Folders, interpolate, unset
 from hitless.mqtt.messages import ConfigurationUpdate
 
 json = st.recursive(
@@ -52,18 +52,42 @@ def test_merging_changes_no_argument_and_can_be_repeated(base: dict[str, object]
     assert merge(base, {}) == base
 
 
-CONTEXT = Context("/art", "/zip", "/work", "edge1", {"port": 80, "name": "x", "list": [1]})
+OWN = Component({"port": 80, "name": "x", "list": [1]}, Folders("/art", "/zip", "/work"))
+BASE = Component({"Port": 1111}, Folders("/base/art", "/base/zip", "/base/work"))
+CONTEXT = Context(OWN, {"org.example.Base": BASE}, thing_name="edge1", root="/agent")
 
 
 def test_variables_are_replaced_and_the_shell_keeps_its_own() -> None:
     text = "run {artifacts:path} {artifacts:decompressedPath} {work:path} {iot:thingName} {configuration:/port}"
     assert interpolate(text, CONTEXT) == "run /art /zip /work edge1 80"
+    assert interpolate("{kernel:rootPath}/x", CONTEXT) == "/agent/x"
     assert interpolate("{configuration:/name}{configuration:/list}", CONTEXT) == "x[1]"
     for own in ("${HOME}", "for i in {1..3}", "a{b,c}", "f() { :; }"):
         assert interpolate(own, CONTEXT) == own
 
 
-@pytest.mark.parametrize("text", ["{configuration:/nothing}", "{artifacts:paths}", "{iot:thing}"])
-def test_a_variable_without_a_value_is_an_error(text: str) -> None:
+def test_a_dependency_has_variables_of_its_own_whatever_the_case_of_its_keys() -> None:
+    text = "{org.example.Base:artifacts:path} {org.example.Base:configuration:/port} {configuration:/PORT}"
+    assert interpolate(text, CONTEXT) == "/base/art 1111 80"
+    with pytest.raises(ConfigurationError, match=r"expected org\.example\.Else among the recipe's dependencies"):
+        interpolate("{org.example.Else:artifacts:path}", CONTEXT)
+
+
+def test_a_configuration_that_is_not_set_leaves_its_variable_as_on_greengrass() -> None:
+    text = interpolate("run --key={configuration:/nothing} --port={configuration:/port}", CONTEXT)
+    assert text == "run --key={configuration:/nothing} --port=80"
+    assert unset(text) == ["{configuration:/nothing}"]
+
+
+def test_a_key_in_another_case_is_the_same_key() -> None:
+    assert merge({"Message": "a", "deep": {"X": 1}}, {"message": "b", "DEEP": {"x": 2}}) == {
+        "Message": "b",
+        "deep": {"X": 2},
+    }
+    assert updated({"MESSAGE": "b"}, {"message": "a"}, ConfigurationUpdate(reset=("/Message",))) == {"message": "a"}
+
+
+@pytest.mark.parametrize("text", ["{configuration:nothing}", "{artifacts:paths}", "{iot:thing}"])
+def test_a_variable_that_does_not_exist_is_an_error(text: str) -> None:
     with pytest.raises(ConfigurationError):
         interpolate(text, CONTEXT)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from greengrass_agent.components.edition import edition_of
+from greengrass_agent.deployment.interpolation import Component, Context
 from greengrass_agent.deployment.plan import Installed
 from hitless.component.recipe import Recipe
 
@@ -33,6 +34,14 @@ def installed(digest: str = "a", script: str = "exec run {configuration:/model}"
     return Installed(Recipe.parse(text, "recipe.yaml"), digest, {**defaults, **configuration})
 
 
+def context(own: Installed) -> Context:
+    return Context(Component(own.configuration))
+
+
+def key(own: Installed) -> str:
+    return edition_of(own, context(own)).key
+
+
 def function(**configuration: Any) -> Installed:
     return installed(**{"service": "echo", "endpoints": ENDPOINTS, **configuration})
 
@@ -47,20 +56,21 @@ def function(**configuration: Any) -> Installed:
     ],
 )
 def test_a_function_takes_its_configuration_live(change: dict[str, Any]) -> None:
-    assert edition_of(function(**change)).key == edition_of(function()).key
+    assert key(function(**change)) == key(function())
 
 
 @pytest.mark.parametrize("change", [{"model": "large"}, {"mirror": "there"}, {"digest": "b"}])
 def test_what_stands_in_a_script_or_its_environment_takes_a_new_launch(change: dict[str, Any]) -> None:
-    assert edition_of(function(**change)).key != edition_of(function()).key
+    assert key(function(**change)) != key(function())
 
 
 def test_a_plain_component_hears_of_its_configuration_by_a_new_launch() -> None:
-    assert edition_of(installed()).key == edition_of(installed()).key
-    assert edition_of(installed(greeting="bonjour")).key != edition_of(installed()).key
+    assert key(installed()) == key(installed())
+    assert key(installed(greeting="bonjour")) != key(installed())
 
 
 def test_a_function_is_up_with_its_workers_and_leaves_within_its_time_limit_and_a_grace() -> None:
-    edition = edition_of(function(concurrency=3, timeout_ms=2000))
+    own = function(concurrency=3, timeout_ms=2000)
+    edition = edition_of(own, context(own))
     assert (edition.serves, edition.workers, edition.leave_s) == (True, 3, 7.0)
-    assert not edition_of(installed()).serves
+    assert not edition_of(installed(), context(installed())).serves

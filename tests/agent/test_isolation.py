@@ -13,7 +13,7 @@ import pytest
 
 from greengrass_agent.config import ConfigError
 from greengrass_agent.config import load as load_config
-from greengrass_agent.deployment.plan import Installed, ResolveError, plan, resolve
+from greengrass_agent.deployment.plan import Installed, ResolveError, configure, plan, resolve
 from greengrass_agent.deployment.store import Record, Store
 from greengrass_agent.host import environment
 from greengrass_agent.host.cgroup import CgroupError, Group
@@ -298,6 +298,17 @@ def test_privilege_needs_the_owners_consent() -> None:
         resolve(document(), asking)
     resolve(document(), asking, allow_privilege=True)
     resolve(document(), {"A": recipe()})
+
+
+def test_another_user_needs_the_owners_consent_and_a_new_launch() -> None:
+    wanted = document(posixUser="nobody:nogroup")
+    with pytest.raises(ResolveError, match=r"A: runWith posixUser nobody:nogroup.*allow_users"):
+        resolve(wanted, {"A": recipe()})
+    resolve(wanted, {"A": recipe()}, allow_users=("nobody",))
+    before = {"A": Installed(recipe(), "0", {})}
+    after = configure(wanted, {"A": recipe()}, before)
+    assert after["A"].user == "nobody:nogroup"
+    assert plan(before, after).replace == ("A",)
 
 
 def test_limits_come_with_the_deployment_change_live_and_are_kept(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Made:
             self._publish,
             lambda trigger: None,
             allow_privilege=False,
+            allow_users=(),
             archives=ArchiveSettings(),
         )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greengrass_agent.components.launch import Edition, Kill, Phase, RunStep, Serve, Suspend, Terminate
+from greengrass_agent.components.launch import Edition, Kill, Phase, RunStep, Serve, StartAnew, Suspend, Terminate
 from greengrass_agent.components.lifecycle import (
     ERRORS_TO_BREAK,
     FORGIVE_S,
@@ -266,6 +266,49 @@ def test_a_start_has_a_time_limit(limit: float | None, expected: float) -> None:
     assert machine.handle(Elapsed(), 10 + expected) == [Kill(1)]
     assert machine.state is ComponentState.ERRORED
     assert machine.error == f"startup not done within {expected:g} s"
+
+
+def test_a_run_without_a_service_has_the_time_that_its_recipe_says_and_else_for_ever() -> None:
+    machine = Lifecycle()
+    machine.handle(Want(Edition("a", {"run": 5.0})), 10)
+    assert (machine.state, machine.deadline) == (RUNNING, 15)
+    assert machine.handle(Elapsed(), 15) == [Kill(1)]
+    assert machine.error == "run not done within 5 s"
+    endless = Lifecycle()
+    endless.handle(Want(plain()), 10)
+    assert (endless.state, endless.deadline) == (RUNNING, None)
+
+
+def test_bootstrap_may_ask_for_a_restart_and_for_a_reboot_where_that_is_allowed() -> None:
+    for code, allowed, expected in ((100, False, [StartAnew(1, False)]), (101, True, [StartAnew(1, True)])):
+        machine = Lifecycle()
+        edition = Edition("a", {"bootstrap": None, "run": None}, may_reboot=allowed)
+        assert machine.handle(Want(edition), 0) == [RunStep(1, "bootstrap")]
+        assert machine.handle(Exited(1, "bootstrap", code), 1) == expected
+        assert machine.state is ComponentState.NEW, "it goes on when the agent is there again"
+    machine = Lifecycle()
+    machine.handle(Want(plain("a", "bootstrap", "run")), 0)
+    assert machine.handle(Exited(1, "bootstrap", 101), 1) == [Kill(1)]
+    assert machine.error is not None
+    assert "allow_reboot" in machine.error
+
+
+@pytest.mark.parametrize("before", ["running", "stopped"])
+def test_uninstall_runs_once_when_an_installed_component_is_removed(before: str) -> None:
+    machine = Lifecycle()
+    machine.handle(Want(plain("a", "run", "uninstall")), 0)
+    if before == "stopped":
+        machine.handle(Stop(), 1)
+        machine.handle(Exited(1, "run", -15), 1)
+        assert machine.state is ComponentState.INSTALLED
+        assert machine.handle(Stop(remove=True), 2) == [RunStep(2, "uninstall")]
+    else:
+        machine.handle(Stop(remove=True), 2)
+        assert machine.handle(Exited(1, "run", -15), 2) == [Kill(1), RunStep(2, "uninstall")]
+    assert machine.ending
+    assert machine.handle(Exited(2, "uninstall", 1), 3) == [Kill(2)]
+    assert (machine.state, machine.ending) == (ComponentState.UNINSTALLED, False)
+    assert machine.handle(Stop(remove=True), 4) == []
 
 
 def test_recover_runs_between_error_and_retry_and_may_fail() -> None:

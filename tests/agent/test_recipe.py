@@ -119,6 +119,20 @@ def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     fetch(store, one)
 
 
+def test_an_artefacts_permission_is_that_of_its_file_and_of_all_files_in_it(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("bin/run"), "#!/bin/sh\n")
+    store = Store(tmp_path / "root")
+    with repository(tmp_path / "repository") as served:
+        (served.folder / "a.zip").write_bytes(packed.getvalue())
+        more = {"Unarchive": "ZIP", "Permission": {"Read": "ALL", "Execute": "OWNER"}}
+        one = Installed(recipe_with(f"{served.url}/a.zip", packed.getvalue(), **more), "d" * 64, {})
+        fetch(store, one)
+    for file in (store.artifacts("A", one) / "a.zip", store.unarchived("A", one) / "a" / "bin" / "run"):
+        assert file.stat().st_mode & 0o777 == 0o744
+
+
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [

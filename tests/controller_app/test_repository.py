@@ -13,7 +13,7 @@ from aiohttp import web
 
 from controller.fabric.file import Fabric
 from controller.nodes import deployments, repository
-from controller.nodes.components import Library, pack, pack_all
+from controller.nodes.components import Library, lacking, pack, pack_all
 from hitless.component.recipe import Recipe, RecipeError
 from tests.controller_app.support import write_component
 from tests.ports import free_port
@@ -67,7 +67,7 @@ def test_a_zip_that_is_no_file_is_the_folder_itself_always_the_same(components_p
         ("org.example.Resize", "org.example.Size", "recipe.yaml:2: ComponentName: expected org.example.Resize"),
         (
             "s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/",
-            "s3://other/",
+            "ftp://other/",
             "recipe.yaml:13: Manifests.0.Artifacts.0.Uri: expected s3://BUCKET_NAME",
         ),
         ("Lifecycle", "Lifecyle", "recipe.yaml:10: Manifests.0.Lifecyle: unknown field"),
@@ -148,3 +148,89 @@ def test_without_switches_the_services_of_a_node_need_ports_of_their_own(fabric:
     deployments.check(same, components)
     with pytest.raises(deployments.DeploymentError, match=r"service web: .* resize has tcp port 80 of edge1 too"):
         deployments.check(same, components, at_node_addresses=True)
+
+
+RECIPE = """\
+RecipeFormatVersion: 2020-01-25
+ComponentName: "{COMPONENT_NAME}"
+ComponentVersion: NEXT_PATCH
+Manifests:
+  - Platform: {os: linux}
+    Lifecycle: {install: {Script: docker pull x, RequiresPrivilege: true}, run: "{artifacts:path}/run.sh"}
+    artifacts: [{URI: "s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/run.sh", permission: {execute: owner}}]
+"""
+NEEDY = """\
+  org.example.Needy: {VersionRequirement: "*"}
+  aws.greengrass.Nucleus: {VersionRequirement: ">=2.9.0"}
+"""
+
+
+def test_trees_of_the_development_kit_and_of_its_cli_are_taken_at_any_depth(tmp_path: Path) -> None:
+    one = tmp_path / "group" / "pump"
+    (one / "scripts").mkdir(parents=True)
+    (one / "scripts" / "run.sh").write_text("exit 0\n")
+    (one / "recipe.json").write_text(RECIPE)
+    settings = '{"component": {"org.example.Pump": {"version": "NEXT_PATCH", "build": {"build_system": "zip"}}}}'
+    (one / "gdk-config.json").write_text(settings)
+    # What the kit has built of it is not another component.
+    (one / "greengrass-build" / "recipes").mkdir(parents=True)
+    (one / "greengrass-build" / "recipes" / "recipe.yaml").write_text(RECIPE)
+    older = tmp_path / "local"
+    (older / "recipes").mkdir(parents=True)
+    (older / "artifacts" / "org.example.Pump" / "1.4.1").mkdir(parents=True)
+    (older / "artifacts" / "org.example.Pump" / "1.4.1" / "run.sh").write_text("exit 1\n")
+    text = RECIPE.replace('"{COMPONENT_NAME}"', "org.example.Pump").replace("NEXT_PATCH", "1.4.1")
+    (older / "recipes" / "org.example.Pump-1.4.1.yaml").write_text(text)
+    library = pack_all([tmp_path], URL)
+    found = {component.recipe.version: component.files["run.sh"] for component in library.all()}
+    assert found == {"1.4.1": b"exit 1\n", "1.4.2": b"exit 0\n"}
+    published = Recipe.parse(library["org.example.Pump"].document.decode(), "published").manifests[0].artifacts[0]
+    assert published.uri == f"{URL}/artifacts/org.example.Pump/1.4.2/run.sh"
+    assert published.digest is not None
+
+
+def test_a_component_that_is_built_by_other_means_must_be_built_before(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("NEXT_PATCH", "1.0.0"))
+    settings = '{"component": {"org.example.Pump": {"version": "1.0.0", "build": {"build_system": "maven"}}}}'
+    (tmp_path / "gdk-config.json").write_text(settings)
+    with pytest.raises(RecipeError, match=r"recipe.yaml:7: .*run\.sh: build it with `gdk component build` first"):
+        pack_all([tmp_path], URL)
+    built = tmp_path / "greengrass-build" / "artifacts" / "org.example.Pump" / "1.0.0"
+    built.mkdir(parents=True)
+    (built / "run.sh").write_text("exit 2\n")
+    assert pack_all([tmp_path], URL)["org.example.Pump"].files == {"run.sh": b"exit 2\n"}
+
+
+def test_what_a_component_needs_and_the_fabric_has_not_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "run.sh").touch()
+    recipe = tmp_path / "org.example.Pump.yaml"
+    access = "{aws.greengrass.ipc.pubsub: {p: {operations: [aws.greengrass#Nonsense]}}}"
+    recipe.write_text(
+        RECIPE + f"ComponentDependencies:\n{NEEDY}"
+        f"ComponentConfiguration:\n  DefaultConfiguration:\n    accessControl: {access}\n"
+    )
+    told = lacking(pack_all([recipe], URL))
+    lines = {line.partition(" needs ")[2].split(":")[0]: line.split(":")[1] for line in told}
+    assert lines == {
+        "org.example.Needy *": "9",
+        "aws.greengrass#Nonsense (aws.greengrass.ipc.pubsub)": "13",
+        "root for install (RequiresPrivilege)": "6",
+        "docker for install": "6",
+    }
+
+
+def test_components_that_serve_nothing_run_on_the_nodes_that_name_them(fabric: Fabric, components_path: Path) -> None:
+    plain = components_path / "plain"
+    plain.mkdir()
+    (plain / "recipe.yaml").write_text(RECIPE.replace('"{COMPONENT_NAME}"', "org.example.Pump"))
+    (plain / "run.sh").touch()
+    components = pack_all([components_path], URL)
+    edge1 = fabric.nodes["edge1"].model_copy(update={"components": ["org.example.Pump"]})
+    wanted = fabric.model_copy(update={"nodes": {**fabric.nodes, "edge1": edge1}})
+    deployments.check(wanted, components)
+    documents = deployments.documents(wanted, components, None)
+    assert documents["edge1"].components["org.example.Pump"].component_version == "1.0.0"
+    assert [node for node, one in documents.items() if "org.example.Pump" in one.components] == ["edge1"]
+    missing = edge1.model_copy(update={"components": ["org.example.Tank"]})
+    with pytest.raises(deployments.DeploymentError, match=r"node edge1: expected some of .*, got org\.example\.Tank"):
+        deployments.check(fabric.model_copy(update={"nodes": {**fabric.nodes, "edge1": missing}}), components)

@@ -1,0 +1,18 @@
+"""What of Greengrass this fabric has and has not, beside recipes themselves: its public components. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+PROVIDED: Final = frozenset({"aws.greengrass.Nucleus", "aws.greengrass.NucleusLite"})
+"""Components of AWS that the agent stands in for, in whatever version: nobody has to have them."""
+LACKING: Final[Mapping[str, str]] = {
+    "aws.greengrass.TokenExchangeService": "no AWS credentials are handed to components here",
+    "aws.greengrass.DockerApplicationManager": "nodes have no container runtime here",
+    "aws.greengrass.LambdaManager": "Lambda components are packaged as generic ones here",
+    "aws.greengrass.StreamManager": "streams to AWS are not served here",
+}
+"""Why some of AWS's components are not to be had."""
+SERVED_OPERATIONS: Final[frozenset[str]] = frozenset()
+"""Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
