@@ -7,6 +7,7 @@ seconds of one clock that does not step.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import deque
 from dataclasses import dataclass
@@ -65,8 +66,18 @@ class Response:
     def result(self) -> bytes:
         """The payload of a call that succeeded. Raises CallFailed."""
         if self.failed:
-            raise CallFailed(self.status, self.payload.decode(errors="replace"))
+            raise CallFailed(self.status, _reason(self.payload))
         return self.payload
+
+
+def _reason(payload: bytes) -> str:
+    """Why a call failed: of an error in Lambda's form, its type and message."""
+    text = payload.decode(errors="replace")
+    try:
+        said = json.loads(text)
+        return f"{said['errorType']}: {said['errorMessage']}"
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return text
 
 
 class CallError(Exception):

@@ -169,7 +169,7 @@ def expected(packet: Packet, transport: type[Packet], share: int) -> Iterator[by
             del one[IPv6].plen
         if transport is TCP:
             one[TCP].seq = (packet[TCP].seq + number * share) % 2**32
-            dropped = ("C" if number else "") + ("" if part is parts[-1] else "FP")
+            dropped = ("C" if number else "") + ("" if number == len(parts) - 1 else "FP")
             one[TCP].flags = "".join(flag for flag in str(packet[TCP].flags) if flag not in dropped)
         else:
             del one[UDP].len

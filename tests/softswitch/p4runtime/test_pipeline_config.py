@@ -421,7 +421,7 @@ def test_the_running_program_is_read_and_written_while_another_compiles(
         return compile_program(text, prepare)
 
     monkeypatch.setattr(switch.engine, "compile", slowly)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "softswitch.p4runtime")
     with ThreadPoolExecutor() as pool:
         push = pool.submit(client.push, names.config(cookie=7), action)
         assert begun.wait(TIMEOUT)

@@ -64,7 +64,7 @@ def test_p4runtime_does_not_see_a_program_without_p4info_and_can_replace_it(star
     with Client(switch.address) as client:
         client.primary()
         assert client.config() is None
-        with pytest.raises(grpc.RpcError, match="no forwarding pipeline config"):
+        with pytest.raises(grpc.RpcError, match="No forwarding pipeline config"):
             client.read(p4r.Entity(table_entry=p4r.TableEntry()))
         switch.client.lag.bm_mc_mgrp_create(0, 5)
         client.push(names.config())
