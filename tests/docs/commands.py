@@ -71,6 +71,7 @@ RUNNERS = (
     Runner("docs/operations.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/operations.md", r"(\.venv/bin/hitless |curl )", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/operations.md", "(git|cp|systemctl|journalctl) ", f"{UNITS}::test_the_page_installs_what_is_there"),
+    Runner("docs/softswitch.md", "make harness", f"{HERE}::test_make_has_the_target"),
     Runner("docs/softswitch.md", "softswitch run ", f"{HERE}::test_softswitch_runs_on_capture_files"),
     Runner("docs/softswitch.md", "softswitch (--|port )", f"{HERE}::test_softswitch_serves_and_its_ports_change"),
     Runner(
