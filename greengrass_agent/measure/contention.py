@@ -24,9 +24,9 @@ and the median 445. With the 118 ms of the CPU average the two overlap.
 LITTLE_CORES = 0.1
 """Who wants less of a core than this has run too little to tell, all instances of a node together."""
 LITTLE_ALONE = 0.5
-"""And one instance: how the node is otherwise counts in its place. Beside a function that takes half of the budget, one
-that takes a tenth waits a few times a second for some ms, which is a quarter of what it wants; it would have moved 14
-times in four minutes with 0.1, and moves at no time with this, while nothing real is noticed later.
+"""And one instance: how the node is otherwise counts in its place. Beside a function that takes 40 % of the budget, one
+that takes 10 % waits a few times a second for some ms, which is a quarter of what it wants. Of four minutes' recorded
+reports, those would have moved it 14 times with 0.1, and at no time with this; what disturbs is noticed as soon.
 """
 NOTHING = 1e-6
 """Cores that nobody uses: where averages end, so that a node at rest has nothing to compute."""

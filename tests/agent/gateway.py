@@ -119,10 +119,12 @@ class Gateway:
             return page.read()
 
     def rows(self, log: Path | None = None) -> list[dict[str, str]]:
+        """The rows of its log that are complete: it may be writing the next one."""
         file = log or self.folder / "executions.csv"
-        if not file.exists() or not file.stat().st_size:
+        whole = file.read_text().rpartition("\n")[0] if file.exists() else ""
+        if not whole:
             return []
-        names, *rows = (line.split(",") for line in file.read_text().splitlines())
+        names, *rows = (line.split(",") for line in whole.splitlines())
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
