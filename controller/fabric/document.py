@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic.fields import FieldInfo
 
-from controller.fabric.schema import POLICY_FORMS, Described, Fabric, Part, PolicySpec
+from controller.fabric.schema import POLICY_FORMS, Fabric, Part, PolicySpec
+from controller.fabric.values import Described
 from hitless.steering.policies import Policy
 from hitless.steering.units import Shift, Unit
 from hitless.words import WEIGHT_MAX

@@ -1,9 +1,6 @@
 """The shape of the fabric file: what may stand where, its units and defaults."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -17,14 +14,24 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from controller.fabric.values import (
+    Address,
+    ComponentName,
+    Described,
+    Id,
+    Identity,
+    Mac,
+    Name,
+    Port,
+    TransportPort,
+    endpoint,
+)
 from hitless.component.endpoint import ServiceProtocol
-from hitless.ipv4 import ipv4
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
 from hitless.steering.units import US_PER_MS, Unit, Word
 from hitless.words import (
-    CPU_PORT,
     GENERATION_BITS,
     MEMBERS,
     REPORT_ADDRESS,
@@ -34,48 +41,11 @@ from hitless.words import (
     OnNoLive,
 )
 
-MAX_PORT = CPU_PORT - 1
-"""The last port of a switch that a host can sit on."""
 _USUAL = Configuration()
-
-
-def _mac(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", value):
-        raise ValueError('expected a MAC address such as "02:00:00:00:00:01"')
-    if int(value[:2], 16) & 1:
-        raise ValueError("expected the MAC address of one interface (its first octet is even), not of a group")
-    return value.lower()
 
 
 def _off(value: object) -> object:
     return "off" if value is False else value
-
-
-def _endpoint(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(r"[^:\s]+:\d{1,5}|unix:/\S+", value):
-        raise ValueError("expected host:port such as 192.168.255.1:9559, or unix:/path/of/a/socket")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What may stand in a field, in words, where its type does not say it."""
-
-    text: str
-
-
-Address = Annotated[IPv4Address, BeforeValidator(ipv4), Described("IPv4 address")]
-Mac = Annotated[str, BeforeValidator(_mac), Described("MAC address in quotes")]
-Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
-TransportPort = Annotated[int, Field(ge=1, le=65535)]
-Id = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64), Described("name: letters, digits, _ -")
-]
-ComponentName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=128), Described("name of a component")
-]
-Identity = Annotated[str, Field(min_length=1, max_length=64), Described("name of a certificate or token")]
 
 
 class Part(BaseModel):
@@ -166,7 +136,7 @@ class SwitchSpec(Part):
 
     device_id: Annotated[int, Field(ge=0, le=2**64 - 1)] = 1
     """P4Runtime's number of the device."""
-    p4runtime: Annotated[str, BeforeValidator(_endpoint), Described("host:port, or unix:/path of a socket")]
+    p4runtime: Annotated[str, BeforeValidator(endpoint), Described("host:port, or unix:/path of a socket")]
     """Where it serves P4Runtime; each switch at an address of its own."""
     gateway: Gateway | None = None
     """Its own gateway; without one, the fabric's. Needed once there are several switches."""

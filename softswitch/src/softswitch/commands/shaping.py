@@ -95,9 +95,9 @@ def add_options(add: Callable[..., Any]) -> None:
     link, queue = _converter(LINK, "LINK", _LINK_EXAMPLE), _converter(QUEUE, "QUEUE", _QUEUE_EXAMPLE)
     example = _LINK_EXAMPLE.replace("%", "%%")
     repeatable: dict[str, Any] = {"action": "append", "default": []}
-    add(*("--link",), **repeatable, type=link, metavar="PORT@LINK", help=f"the link behind a port, such as {example}")
-    add(*("--link-in",), **repeatable, type=link, metavar="PORT@LINK", help="the same of the way into the switch")
-    add(*("--queue",), **repeatable, type=queue, metavar="PORT@QUEUE", help=f"such as {_QUEUE_EXAMPLE}")
+    add("--link", **repeatable, type=link, metavar="PORT@LINK", help=f"the link behind a port, such as {example}")
+    add("--link-in", **repeatable, type=link, metavar="PORT@LINK", help="the same of the way into the switch")
+    add("--queue", **repeatable, type=queue, metavar="PORT@QUEUE", help=f"such as {_QUEUE_EXAMPLE}")
     add("--priority-queues", type=count, default=1, metavar="N", help="queues of each port (default 1)")
 
 
