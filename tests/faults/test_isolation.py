@@ -244,6 +244,10 @@ def test_a_function_that_takes_too_much_memory_is_all_that_ends(bench: Bench) ->
     for pid in (bench.agent.pid, gateway):
         # Less than nothing needs a right that a container may lack.
         assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) <= 0, "the node's own go last"
+    worker = int(json.loads(second))
+    supervisor = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    last, soonest = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (supervisor, worker))
+    assert last < soonest, "who has all other workers goes after them"
     group = Hierarchy.detect().node(BUDGET).child("Hungry")
 
     def cores() -> float:
