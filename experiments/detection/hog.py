@@ -32,7 +32,8 @@ def keep_memory(group: Path, data: Path) -> None:
     """Keep all but `LEFT` of what a memory limit leaves, and push files through the rest. Runs until ended."""
     Path("/proc/self/oom_score_adj").write_text("1000")  # the functions must outlive it
     size = limit(group) - kept(group) - LEFT
-    room = mmap.mmap(-1, max(BLOCK, size))
+    # Private: the kernel gives shared memory back only when the process has ended, and would end a function before.
+    room = mmap.mmap(-1, max(BLOCK, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     file = os.open(data / "pages", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     content = os.urandom(BLOCK)
     at = 0
