@@ -18,8 +18,10 @@ from controller.fabric.file import FabricError
 from experiments.detection import judge, picture, rows, table
 from experiments.detection.experiment import Options, run
 from experiments.detection.kinds import HERE, KINDS, MEASURED
+from experiments.detection.replay import replay
 from experiments.detection.schedule import Plan, chosen
 from experiments.detection.variants import VARIANTS
+from experiments.migration import measure
 from greengrass_agent.host.cgroup import CgroupError
 from topologies import targets
 from topologies.leftovers import Busy
@@ -71,6 +73,12 @@ class Names(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="run nothing: table, summary and picture anew from this folder's raw rows",
 )
+@click.option(
+    "--replay",
+    "replayed",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="run nothing: what --variants would have made of this folder's reports",
+)
 def detection_command(
     target: str,
     kinds: tuple[str, ...],
@@ -82,14 +90,15 @@ def detection_command(
     seed: int,
     results: Path | None,
     source: Path | None,
+    replayed: Path | None,
 ) -> None:
     """How soon a busy node is noticed, whatever makes it busy, and how often services move for nothing."""
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else table.WIDTH)
-    if source is not None:
+    if folder := source or replayed:
         try:
-            show(source, console)
+            show(folder, console) if folder is source else judge_anew(folder, variants, console)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise click.ClickException(f"{source}: not an experiment's raw rows: {error}") from error
+            raise click.ClickException(f"{folder}: not an experiment's raw rows: {error}") from error
         return
     plan = Plan(seed, variants, kinds, runs, (30, 50, 70), rest_minutes * 60)
     results = (results or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}-detection").absolute()
@@ -114,6 +123,17 @@ async def interruptible(options: Options, results: Path, console: Console) -> No
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await run(options, results, console)
+
+
+def judge_anew(folder: Path, variants: Sequence[str], console: Console) -> None:
+    """Print what each variant would have made of the reports there, and write replay.json beside them."""
+    with console.status("reading", spinner="line") as status:
+        facts = rows.read(folder)
+        work = judge.Work(measure.new_work(facts.requests, facts.executions))
+        figures = replay(folder, facts, work, variants, status.update)
+    (folder / "replay.json").write_text(json.dumps(figures, indent=1) + "\n")
+    console.print(table.replayed_table(figures))
+    console.print(f"results: {folder / 'replay.json'}", soft_wrap=True)
 
 
 def show(folder: Path, console: Console) -> None:

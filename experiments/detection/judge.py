@@ -105,6 +105,11 @@ class Work:
         self._work = work
         self._times = {name: [one.time_ns for one in served] for name, served in work.items()}
 
+    def node_at(self, service: str, time_ns: int) -> str | None:
+        """The node that served the last new work before a time; None if there was none."""
+        before = bisect_left(self._times.get(service, []), time_ns)
+        return self._work[service][before - 1].node if before else None
+
     def moves(self, service: str, begin_ns: int, end_ns: int) -> list[Move]:
         """The changes of the node that serves its new work, within a span."""
         times = self._times.get(service, [])

@@ -78,6 +78,25 @@ def variants_table(variants: Mapping[str, Figures]) -> Table:
     return table
 
 
+def replayed_table(variants: Mapping[str, Figures]) -> Table:
+    """A line for each variant: what it would have made of the same reports."""
+    loads = sorted({int(load) for one in variants.values() for load in one["rest"]})
+    table = _table(
+        "the same reports, judged anew: ms to the first move; minutes at rest with a move, by load",
+        "variant",
+        ("runs", "early", "found", "p50", "max", *(f"{load} %" for load in loads)),
+    )
+    for name, one in variants.items():
+        rests = [one["rest"].get(str(load)) for load in loads]
+        table.add_row(
+            name,
+            *(str(one[field]) for field in ("runs", "early", "found")),
+            *(number(one["found_ms"][quantile]) for quantile in ("p50", "max")),
+            *("-" if rest is None else f"{rest['moved']} of {rest['minutes']}" for rest in rests),
+        )
+    return table
+
+
 def an_hour(rest: Figures | None) -> str:
     """Moves an hour; without any, what they are fewer than at 95 % confidence."""
     if rest is None or rest["an_hour"] is None:
