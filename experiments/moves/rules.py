@@ -6,7 +6,6 @@ import ctypes
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ctypes.util import find_library
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
@@ -69,8 +68,10 @@ class Translation:
     def __init__(self, service: int) -> None:
         from pyroute2 import NFCTSocket
 
-        name = find_library("nftables") or "libnftables.so.1"
-        self._library = ctypes.CDLL(name)
+        try:
+            self._library = ctypes.CDLL("libnftables.so.1")
+        except OSError as error:
+            raise RuleError(f"dnat: {error}: install libnftables1, or leave dnat out (--only)") from None
         self._library.nft_ctx_new.restype = ctypes.c_void_p
         self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
