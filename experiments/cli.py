@@ -10,6 +10,7 @@ from experiments.chaos.command import chaos_command
 from experiments.detection.command import detection_command
 from experiments.migration.command import run_command
 from experiments.migration.folder import judge_command as judge_run_command
+from experiments.moves.command import migration_command
 from experiments.policies.command import judge_command, policies_command
 
 
@@ -24,6 +25,7 @@ for command in (
     policies_command,
     judge_command,
     detection_command,
+    migration_command,
     bench_command,
     idle_command,
     chaos_command,

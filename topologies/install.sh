@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Install the distribution packages that the make targets need and this machine lacks. Runs any number of times.
+# Install the distribution packages that the make targets need, and those that are named, if this machine lacks them. Runs
+# any number of times.
 set -euo pipefail
 
 packages=(mininet mosquitto gcc libc6-dev python3-venv iproute2 ethtool iputils-ping iputils-tracepath
-  traceroute procps curl wrk shellcheck)
+  traceroute procps curl wrk shellcheck "$@")
 
 fail() {
   echo "setup: $1" >&2

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import sleep
 
-from experiments.native.lab import REAL_TIME, Network, run
+from experiments.native.lab import REAL_TIME, Network
+from experiments.native.namespaces import run
 from topologies.processes import Process
 
 PACKET_THREAD = "packets"

@@ -19,7 +19,8 @@ from typing import Any
 from experiments.bench import inside, packets
 from experiments.bench.packets import Load, Programs
 from experiments.bench.ratios import REFERENCE, SOFTSWITCH
-from experiments.native.lab import CLIENT_PORT, FIRST_NODE_PORT, Lab, Network, run
+from experiments.native.lab import CLIENT_PORT, FIRST_NODE_PORT, Lab, Network
+from experiments.native.namespaces import run
 
 DELAY_US = 1000
 RATES_MBIT = (10, 100)

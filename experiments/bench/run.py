@@ -42,7 +42,8 @@ from experiments.bench.ratios import (
     Round,
 )
 from experiments.native.compiling import SHARED, CompilationFailed, compile_program
-from experiments.native.lab import Lab, Network, Service, run
+from experiments.native.lab import Lab, Network, Service
+from experiments.native.namespaces import run
 from topologies import targets
 
 HERE = Path(__file__).parent

@@ -7,9 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -19,9 +17,10 @@ from experiments.detection import judge, picture, rows, table
 from experiments.detection.experiment import Options, run
 from experiments.detection.kinds import HERE, KINDS, MEASURED
 from experiments.detection.replay import replay
-from experiments.detection.schedule import Plan, chosen
+from experiments.detection.schedule import Plan
 from experiments.detection.variants import VARIANTS
 from experiments.migration import measure
+from experiments.names import Names
 from greengrass_agent.host.cgroup import CgroupError
 from topologies import targets
 from topologies.leftovers import Busy
@@ -35,24 +34,6 @@ EXPECTED = (
     *(CgroupError, OSError, RuntimeError),
 )
 """What can go wrong with a machine, told in a sentence."""
-
-
-class Names(click.ParamType[tuple[str, ...]]):
-    """Names with commas between them; `all` of them, also for an empty text."""
-
-    name = "names"
-
-    def __init__(self, there: Sequence[str]) -> None:
-        self.there = there
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names. Fails with those that are unknown."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return chosen(value, self.there)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command("detection")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 LEAD_S = (0.5, 1.5)
@@ -78,17 +78,3 @@ def seconds(plan: Plan, dwells_s: Mapping[str, float]) -> float:
         total += PLACED_S + step.seconds if isinstance(step, Rest) else AROUND_S + dwells_s[step.variant]
         before = step.variant
     return total
-
-
-def chosen(asked: str, there: Sequence[str]) -> tuple[str, ...]:
-    """The names of a list with commas; all of them for `all` or an empty one.
-
-    Raises ValueError with those that are unknown.
-    """
-    names = tuple(dict.fromkeys(asked.replace(",", " ").split()))
-    if names in ((), ("all",)):
-        return tuple(there)
-    unknown = [name for name in names if name not in there]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(there)}")
-    return names

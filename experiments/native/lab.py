@@ -6,8 +6,6 @@ The client is behind port 1 (its interface: `c`), node m behind port 2 + m (`n<m
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,13 +19,12 @@ from typing import Self
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Key, Place
 from controller.switches.p4runtime import BATCH, Connection, Program
-from hitless.exits import with_starter
+from experiments.native.namespaces import PATIENCE_S, Namespaces
 from hitless.steering.policies import Policy
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.settings import Configuration
 from hitless.words import MEMBER_BITS, OFF, PROTOCOL_UDP, REPORT_ADDRESS, REPORT_PORT, SERVICE_PREFIX, Affinity
-from topologies import processes, targets
-from topologies.network import OFFLOADS
+from topologies import targets
 from topologies.processes import Process
 
 CLIENT_PORT = 1
@@ -45,7 +42,6 @@ SERVICE_IDS = 1000
 """The id of service 0 in reports; that of service i is i more."""
 FOREVER = 3_600_000_000
 """µs: longer than any experiment."""
-PATIENCE_S = 20.0
 REAL_TIME = ("chrt", "--fifo", "10")
 """How to run what stands for a machine of its own: it need not wait for this one's other work."""
 
@@ -73,104 +69,41 @@ class Service:
 
 
 @dataclass
-class Network:
+class Wired(Namespaces):
+    """Namespaces around one called `switch`, to which the others are wired."""
+
+    interfaces: dict[int, str] = field(default_factory=dict, kw_only=True)
+    """The switch's, by port."""
+
+    def node_port(self, member: int) -> int:
+        """The switch's port that a node is behind."""
+        return FIRST_NODE_PORT + member
+
+
+@dataclass
+class Network(Wired):
     """The namespaces `switch`, `client` and `nodes`, wired up, and the programs in them; a context manager.
 
     Logs are written to `folder`. The nodes share `wires` interfaces, node m behind `n<m modulo wires>`. Interfaces
     have their offloads off unless `offloads`.
     """
 
-    folder: Path
     wires: int
     offloads: bool = False
-    interfaces: dict[int, str] = field(default_factory=dict)
-    """The switch's, by port."""
-    _processes: list[Process] = field(default_factory=list)
-    _namespaces: dict[str, int] = field(default_factory=dict)
-
-    def __enter__(self) -> Self:
-        try:
-            self._lay_wires()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        processes.stop(list(reversed(self._processes)))
-        self._processes.clear()
 
     def node_port(self, member: int) -> int:
         """The switch's port that a node is behind."""
         return FIRST_NODE_PORT + member % self.wires
 
-    def _lay_wires(self) -> None:
+    def lay(self) -> None:
+        """The namespaces and their wires."""
         for name in ("switch", "client", "nodes"):
-            self._namespaces[name] = self._namespace(name)
+            self.make(name)
         ends = [("client", "c", CLIENT_PORT)]
         ends += [("nodes", f"n{wire}", FIRST_NODE_PORT + wire) for wire in range(self.wires)]
         for place, interface, port in ends:
-            pids = [str(self._namespaces[name]) for name in ("switch", place)]
-            near = ["ip", "link", "add", f"s{port}", "netns", pids[0]]
-            run(*near, "type", "veth", "peer", "name", interface, "netns", pids[1])
-            for where, end in (("switch", f"s{port}"), (place, interface)):
-                if not self.offloads:
-                    self._run_in(where, "ethtool", "-K", end, *(word for name in OFFLOADS for word in (name, "off")))
-                self._run_in(where, "ip", "link", "set", end, "up")
+            self.join(("switch", f"s{port}"), (place, interface), offloads=self.offloads)
         self.interfaces = {port: f"s{port}" for _, _, port in ends}
-
-    def _namespace(self, name: str) -> int:
-        """The process that holds a new network namespace, in which it said so; both are gone when this process is."""
-        said, line = os.pipe()
-        with os.fdopen(said, "rb") as inside:
-            try:
-                holder = self._start(
-                    name, ["unshare", "--net", "sh", "-c", "echo && exec sleep infinity >&2"], stdout=line
-                )
-            finally:
-                os.close(line)
-            if not inside.readline():
-                holder.handle.wait(PATIENCE_S)
-                holder.check()
-        for setting in ("all", "default"):
-            run(*processes.in_namespace(holder.pid, ["sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1"]))
-        return holder.pid
-
-    def _start(self, name: str, command: Sequence[str], place: str | None = None, stdout: int | None = None) -> Process:
-        line = command if place is None else processes.in_namespace(self._namespaces[place], command)
-        log = self.folder / f"{name}.log"
-        with log.open("ab") as output:
-            handle = subprocess.Popen(
-                with_starter(line),
-                stdin=subprocess.DEVNULL,
-                stdout=output if stdout is None else stdout,
-                stderr=output,
-                start_new_session=True,
-            )
-        self._processes.append(Process(name, handle, log))
-        return self._processes[-1]
-
-    def _run_in(self, place: str, *command: str) -> str:
-        return run(*processes.in_namespace(self._namespaces[place], command))
-
-    def start(self, name: str, command: Sequence[str], place: str) -> Process:
-        """Start a program in a namespace; it ends with the network at the latest."""
-        return self._start(name, command, place)
-
-    def stop(self, process: Process) -> None:
-        """End a program that `start` started."""
-        processes.stop([process])
-        self._processes.remove(process)
-
-    def namespace(self, place: str) -> Path:
-        """The file of a network namespace, for setns(2)."""
-        return Path(f"/proc/{self._namespaces[place]}/ns/net")
-
-    def run(self, command: Sequence[str], place: str) -> str:
-        """Run a program in a namespace to its end; what it printed. Raises RuntimeError if it fails."""
-        return self._run_in(place, *command)
 
     def arrived(self, wire: int = 0) -> int:
         """Frames that the switch has sent to a nodes' interface so far."""
@@ -178,7 +111,7 @@ class Network:
 
     def received(self, wire: int = 0) -> tuple[int, int]:
         """Bytes and frames of them."""
-        lines = self._run_in("nodes", "cat", "/proc/net/dev").splitlines()
+        lines = self.run(["cat", "/proc/net/dev"], "nodes").splitlines()
         (line,) = [one for one in lines if one.strip().startswith(f"n{wire}:")]
         octets, frames = map(int, line.partition(":")[2].split()[:2])
         return octets, frames
@@ -193,7 +126,7 @@ class Lab:
 
     target: str
     nodes: int
-    network: Network
+    network: Wired
     launcher: Sequence[str] = ()
     options: Sequence[str] = ()
     program: Program = field(default_factory=Program.compiled)
@@ -220,10 +153,14 @@ class Lab:
         await self._close()
 
     async def _close(self) -> None:
+        await self.leave()
+        self._socket.cleanup()
+
+    async def leave(self) -> None:
+        """Let another controller be primary; the lab writes nothing any more."""
         if self._connection is not None:
             await self._connection.__aexit__(None, None, None)
             self._connection = None
-        self._socket.cleanup()
 
     @property
     def address(self) -> str:
@@ -310,11 +247,3 @@ def route(address: int, port: int, mac: int) -> tuple[Place, Act]:
     """The entry that a host's frames leave by."""
     act = Act("forward", (("port", port), ("source", SWITCH_MAC), ("destination", mac)))
     return Place("routes", (("address", (address, 32)),)), act
-
-
-def run(*command: str) -> str:
-    """Run a command to its end; what it printed. Raises RuntimeError with what it said if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout

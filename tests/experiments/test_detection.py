@@ -29,9 +29,10 @@ from experiments.detection.ground import Ground
 from experiments.detection.judge import Outcome, group, grown_since, quantile, steady_p99, summarise
 from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, THERE, Need, Throttle, impossible
 from experiments.detection.rows import Depth, Facts, Ran, Rested
-from experiments.detection.schedule import LEAD_S, Plan, Rest, Run, chosen, seconds, steps
+from experiments.detection.schedule import LEAD_S, Plan, Rest, Run, seconds, steps
 from experiments.detection.variants import VARIANTS, dwell_s, written
 from experiments.migration.records import LOST, OK, Execution, Request, write_requests
+from experiments.names import chosen
 from greengrass_agent.host.cgroup import Group
 from hitless.steering.policies import Single
 from tests.patience import until

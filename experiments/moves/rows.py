@@ -1,0 +1,126 @@
+"""The raw rows of the experiment, as they lie in its folder. Times are ns of the machine's monotonic clock.
+
+`run.ndjson` has an object a line, told apart by `row`: `machine`, `options`, then a `segment` for each that is done. A
+segment's folder has `client.csv` with every request, `node0.csv` and `node1.csv` with what each node received and
+reported, and `controller.csv` with what the controller did, where there is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+RUN = "run.ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A segment that was run."""
+
+    row: ClassVar = "segment"
+
+    number: int
+    round: int
+    way: str
+    name: str
+    start_ns: int
+    """When its first period began."""
+    period_ns: int
+    moves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request: when it was to be sent, was sent, and its first answer came (0: none), and who gave that."""
+
+    id: int
+    intended_ns: int
+    sent_ns: int
+    received_ns: int
+    answers: int
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A report that a node emitted."""
+
+    emitted_ns: int
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A rule that a controller changed."""
+
+    member: int
+    decided_ns: int
+    applied_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a segment left."""
+
+    requests: list[Request]
+    arrived: list[list[tuple[int, int]]]
+    """By node: when a request arrived, and its id."""
+    told: list[list[Told]]
+    """By node."""
+    changed: list[Changed]
+
+
+def append(folder: Path, row: str, **values: Any) -> None:
+    """Add a row."""
+    with (folder / RUN).open("a") as file:
+        file.write(json.dumps({"row": row, **values}) + "\n")
+
+
+def add(folder: Path, done: Done) -> None:
+    """Add a segment that is done."""
+    append(folder, done.row, **dataclasses.asdict(done))
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[Done]]:
+    """Machine, options and segments. Raises OSError, ValueError where a row is not what it should be."""
+    found: dict[str, list[dict[str, Any]]] = {"machine": [], "options": [], Done.row: []}
+    for number, line in enumerate((folder / RUN).read_text().splitlines(), 1):
+        values = json.loads(line)
+        if not isinstance(values, dict) or values.get("row") not in found:
+            raise ValueError(
+                f"{folder / RUN}, line {number}: expected an object whose `row` is one of {', '.join(found)}"
+            )
+        found[values.pop("row")].append(values)
+    if not found["options"]:
+        raise ValueError(f"{folder / RUN}: there is no row `options`")
+    return (found["machine"] or [{}])[0], found["options"][0], [Done(**values) for values in found[Done.row]]
+
+
+def read_segment(folder: Path, nodes: int) -> Facts:
+    """Read a segment's folder. Raises OSError, ValueError."""
+    requests = [Request(**{name: int(value) for name, value in row.items()}) for row in _rows(folder / "client.csv")]
+    arrived: list[list[tuple[int, int]]] = []
+    told: list[list[Told]] = []
+    for member in range(nodes):
+        arrived.append([])
+        told.append([])
+        for row in _rows(folder / f"node{member}.csv"):
+            at = int(row["time_ns"])
+            if row["what"] == "report":
+                told[-1].append(Told(at, row["busy"] == "1"))
+            else:
+                arrived[-1].append((at, int(row["id"])))
+    controller = folder / "controller.csv"
+    changed = [Changed(**{name: int(value) for name, value in row.items()}) for row in _rows(controller)]
+    return Facts(requests, arrived, told, changed)
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    if file.exists():
+        with file.open(newline="") as lines:
+            yield from csv.DictReader(lines)
