@@ -20,7 +20,7 @@ from greengrass_agent.deployment.store import Store
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.jobs import Jobs
-from greengrass_agent.mqtt import Connection
+from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
 from hitless.files import StateError
@@ -80,12 +80,11 @@ class Agent:
             Epochs(self._store.epoch).next("agent"),
             on_connected=self._connected,
             on_message=self._message,
-            on_other=lambda topic, payload, retained: self._broker_topics.arrived(topic, payload, retained),
         )
-        self._broker_topics = BrokerTopics(self._mqtt)
+        self._component_session = ComponentSession(config.thing, config.component_broker)
         ipc = self._runtime.ipc
         ipc.serve(LocalTopics().operations())
-        ipc.serve(self._broker_topics.operations())
+        ipc.serve(BrokerTopics(self._component_session).operations())
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -111,6 +110,7 @@ class Agent:
             async with self._jobs.open():
                 tasks: list[asyncio.Task[None]] = [
                     asyncio.create_task(self._mqtt.run()),
+                    asyncio.create_task(self._component_session.run()),
                     asyncio.create_task(self._jobs.run()),
                     asyncio.create_task(self._tell_regularly()),
                 ]
@@ -147,7 +147,7 @@ class Agent:
 
     def _certificate_expires(self) -> int | None:
         """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
-        brokers = (self._config.broker, self._config.metrics_broker)
+        brokers = (self._config.broker, self._config.metrics_broker, self._config.component_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
