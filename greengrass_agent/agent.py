@@ -12,12 +12,15 @@ import time
 from enum import Enum, auto
 
 from greengrass_agent.components.epochs import Epochs
+from greengrass_agent.components.greengrass_environment import GREENGRASS
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
+from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
+from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.jobs import Jobs
-from greengrass_agent.mqtt import Connection
+from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
 from hitless.files import StateError
@@ -37,8 +40,6 @@ from hitless.wire.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 
-VERSION = "2.6.0"
-"""The Greengrass whose conventions the agent follows."""
 CADENCE_S = 3600.0
 """Between two messages of health where nothing happens."""
 HEALTHY = frozenset(
@@ -80,6 +81,10 @@ class Agent:
             on_connected=self._connected,
             on_message=self._message,
         )
+        self._component_session = ComponentSession(config.thing, config.component_broker)
+        ipc = self._runtime.ipc
+        ipc.serve(LocalTopics().operations())
+        ipc.serve(BrokerTopics(self._component_session).operations())
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -105,6 +110,7 @@ class Agent:
             async with self._jobs.open():
                 tasks: list[asyncio.Task[None]] = [
                     asyncio.create_task(self._mqtt.run()),
+                    asyncio.create_task(self._component_session.run()),
                     asyncio.create_task(self._jobs.run()),
                     asyncio.create_task(self._tell_regularly()),
                 ]
@@ -141,7 +147,7 @@ class Agent:
 
     def _certificate_expires(self) -> int | None:
         """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
-        brokers = (self._config.broker, self._config.metrics_broker)
+        brokers = (self._config.broker, self._config.metrics_broker, self._config.component_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
@@ -220,7 +226,7 @@ class Agent:
         self._health_sequence += 1
         components = self._runtime.components
         health = Health(
-            ggc_version=VERSION,
+            ggc_version=GREENGRASS,
             platform=sys.platform,
             architecture=platform.machine(),
             thing=self._config.thing,

@@ -14,5 +14,14 @@ LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.StreamManager": "streams to AWS are not served here",
 }
 """Why some of AWS's components are not to be had."""
-SERVED_OPERATIONS: Final[frozenset[str]] = frozenset()
+SERVED_OPERATIONS: Final = frozenset(
+    {
+        "aws.greengrass#PublishToIoTCore",
+        "aws.greengrass#PublishToTopic",
+        "aws.greengrass#SubscribeToIoTCore",
+        "aws.greengrass#SubscribeToTopic",
+    }
+)
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
+SERVED_SERVICES: Final = frozenset({"aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"})
+"""Sections of `accessControl` whose operations are all served, so that `*` asks for nothing more."""
