@@ -6,9 +6,9 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from greengrass_agent.components import lifecycle
 from greengrass_agent.components.bootstraps import Bootstraps
@@ -31,6 +31,7 @@ from greengrass_agent.components.lifecycle import (
     Elapsed,
     Exited,
     Lifecycle,
+    Reported,
     Restart,
     Stop,
     Unstartable,
@@ -133,7 +134,7 @@ class Component:
 
     async def stop(self, *, remove: bool) -> None:
         """End the component: what it has is answered first. `remove` also gives back what it had on the node."""
-        await self._stop_service_and_launches(remove=remove)
+        await self._stop_service_and_launches(Stop(remove))
         if remove:
             self._context.bootstraps.forget(self.name)
             await asyncio.to_thread(self._leaf.remove)
@@ -152,9 +153,29 @@ class Component:
         """Take another configuration: live if a running process can have it, or else as `replace` does."""
         await self._take(installed, again=False)
 
+    def configured(self, installed: Installed) -> None:
+        """It has changed its own configuration: what runs has it live as far as it can, later launches whole."""
+        self.installed = installed
+        for key, own in self._contents.items():
+            if own.digest == installed.digest:
+                self._contents[key] = replace(own, configuration=installed.configuration)
+        for launch in self._machine.all():
+            self._configure(launch)
+
+    def report(self, launch: int, state: Literal["RUNNING", "ERRORED"]) -> None:
+        """A launch says of itself that it runs, or cannot go on."""
+        self._tell(Reported(launch, errored=state == "ERRORED"))
+
+    async def halt(self) -> None:
+        """End what there is, in order: it is FINISHED until it is restarted, or something else is wanted."""
+        await self._stop_service_and_launches(Stop(halt=True))
+
     async def restart(self) -> str | None:
         """Launch it anew, at once; returns None when the new launch is up, or why it is not."""
-        self._tell(Restart())
+        if self._machine.halted:
+            self._want(again=True)
+        else:
+            self._tell(Restart())
         while self.state not in (*READY, *_ENDED, ComponentState.BROKEN):
             self._news.clear()
             await self._news.wait()
@@ -181,14 +202,14 @@ class Component:
         after = ServiceConfiguration.read(installed.configuration)
         before = self._service
         if not ((before is None and after is None) or (before and after and before.fits(after))):
-            await self._stop_service_and_launches(remove=False)
+            await self._stop_service_and_launches(Stop())
         self.installed = installed
         self._want(again=again)
 
-    async def _stop_service_and_launches(self, *, remove: bool) -> None:
+    async def _stop_service_and_launches(self, stop: Stop) -> None:
         if self._service is not None:
             await self._service.finish()
-        self._tell(Stop(remove))
+        self._tell(stop)
         while self._machine.ending:
             self._news.clear()
             await self._news.wait()
