@@ -16,6 +16,7 @@ from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
+from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import Connection
 from greengrass_agent.restarts import Restarts
@@ -80,6 +81,7 @@ class Agent:
             on_connected=self._connected,
             on_message=self._message,
         )
+        node_operations = NodeOperations(config.thing, self._mqtt.sample)
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -90,6 +92,7 @@ class Agent:
             allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
+            listeners=node_operations,
         )
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
@@ -178,7 +181,8 @@ class Agent:
         if execution is None:
             self._jobs.handle(NothingOffered())
         else:
-            self._jobs.handle(Offered(execution.job_id, execution.job_document))
+            now_ms = time.time_ns() // 1_000_000
+            self._jobs.handle(Offered(execution.job_id, execution.job_document, now_ms))
 
     def _delta(self, component: str, payload: bytes) -> None:
         try:

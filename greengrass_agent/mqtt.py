@@ -50,6 +50,10 @@ class Connection:
         """Send at QoS 1; dropped without a session."""
         self._session.publish(Publication(topic, message.encode(), retain=retain))
 
+    def sample(self, topic: str, message: Message) -> bool:
+        """Send at QoS 0; False, and nothing is sent, without a session."""
+        return self._session.publish(Publication(topic, message.encode(), qos=0))
+
     async def run(self) -> None:
         """Keep a session until cancelled; then say offline."""
         await self._session.run()

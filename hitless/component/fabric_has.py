@@ -14,5 +14,24 @@ LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.StreamManager": "streams to AWS are not served here",
 }
 """Why some of AWS's components are not to be had."""
-SERVED_OPERATIONS: Final[frozenset[str]] = frozenset()
+SERVED_OPERATIONS: Final = frozenset(
+    {
+        "aws.greengrass#CancelLocalDeployment",
+        "aws.greengrass#DeferComponentUpdate",
+        "aws.greengrass#GetComponentDetails",
+        "aws.greengrass#GetConfiguration",
+        "aws.greengrass#GetLocalDeploymentStatus",
+        "aws.greengrass#ListComponents",
+        "aws.greengrass#ListLocalDeployments",
+        "aws.greengrass#PutComponentMetric",
+        "aws.greengrass#RestartComponent",
+        "aws.greengrass#SendConfigurationValidityReport",
+        "aws.greengrass#StopComponent",
+        "aws.greengrass#SubscribeToComponentUpdates",
+        "aws.greengrass#SubscribeToConfigurationUpdate",
+        "aws.greengrass#SubscribeToValidateConfigurationUpdates",
+        "aws.greengrass#UpdateConfiguration",
+        "aws.greengrass#UpdateState",
+    }
+)
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
