@@ -12,10 +12,13 @@ import time
 from enum import Enum, auto
 
 from greengrass_agent.components.epochs import Epochs
+from greengrass_agent.components.greengrass_environment import GREENGRASS
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
+from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
+from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import Connection
@@ -38,8 +41,6 @@ from hitless.wire.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 
-VERSION = "2.6.0"
-"""The Greengrass whose conventions the agent follows."""
 CADENCE_S = 3600.0
 """Between two messages of health where nothing happens."""
 HEALTHY = frozenset(
@@ -80,7 +81,12 @@ class Agent:
             Epochs(self._store.epoch).next("agent"),
             on_connected=self._connected,
             on_message=self._message,
+            on_other=lambda topic, payload, retained: self._broker_topics.arrived(topic, payload, retained),
         )
+        self._broker_topics = BrokerTopics(self._mqtt)
+        ipc = self._runtime.ipc
+        ipc.serve(LocalTopics().operations())
+        ipc.serve(self._broker_topics.operations())
         node_operations = NodeOperations(config.thing, self._mqtt.sample)
         self._jobs = Jobs(
             config.thing,
@@ -94,6 +100,7 @@ class Agent:
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
             listeners=node_operations,
         )
+        ipc.serve(node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
@@ -224,7 +231,7 @@ class Agent:
         self._health_sequence += 1
         components = self._runtime.components
         health = Health(
-            ggc_version=VERSION,
+            ggc_version=GREENGRASS,
             platform=sys.platform,
             architecture=platform.machine(),
             thing=self._config.thing,

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +27,8 @@ from greengrass_agent.host import network_watch
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
+from greengrass_agent.ipc.operation import Caller
+from greengrass_agent.ipc.server import IpcServer
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import ComponentState
 from hitless.files import StateError
@@ -69,8 +71,17 @@ class NodeRuntime:
         budget = config.cgroup.group()
         self.isolation = Isolation(config, store, budget)
         """What keeps the components from harming the node."""
+        self.ipc = IpcServer(store.ipc_socket, config.thing, self._configuration)
+        """What components ask the agent for things by."""
         self._shared = ComponentContext(
-            config, store, budget, self.isolation, Bootstraps(store.bootstraps), lambda: self._wanted, start_anew
+            config,
+            store,
+            budget,
+            self.isolation,
+            self.ipc,
+            Bootstraps(store.bootstraps),
+            lambda: self._wanted,
+            start_anew,
         )
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
@@ -99,6 +110,7 @@ class NodeRuntime:
             self._config.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             log.error("%s: %s: what components print is lost until it can be made", error.filename, error.strerror)
+        await self.ipc.open()
         if self._network is not None:
             self._network.undo()
             self._network.set_up()
@@ -250,6 +262,7 @@ class NodeRuntime:
         self._order.begin({}, ())
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
+        await self.ipc.close()
         await self._emitter.stop()
         if self._watch is not None:
             self._watch.cancel()
@@ -267,6 +280,10 @@ class NodeRuntime:
         except Exception as error:  # whatever it is, one component must not end the others
             log.exception("%s", name)
             self.components[name].give_up(f"{type(error).__name__}: {error}")
+
+    def _configuration(self, caller: Caller) -> Mapping[str, Any]:
+        component = self.components.get(caller.component)
+        return component.configuration(caller.launch) if component is not None else {}
 
     def _make_service(
         self, component: str, configuration: ServiceConfiguration, on_workers: Callable[[Mapping[int, int]], None]
