@@ -80,6 +80,7 @@ class Agent:
             config.broker,
             Epochs(self._store.epoch).next("agent"),
             on_connected=self._connected,
+            on_lost=lambda: self._node_operations.broker_status.tell(False),
             on_message=self._message,
             on_other=lambda topic, payload, retained: self._broker_topics.arrived(topic, payload, retained),
         )
@@ -87,7 +88,7 @@ class Agent:
         ipc = self._runtime.ipc
         ipc.serve(LocalTopics().operations())
         ipc.serve(self._broker_topics.operations())
-        node_operations = NodeOperations(config.thing, self._mqtt.sample)
+        self._node_operations = NodeOperations(config.thing, self._mqtt.sample)
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -98,9 +99,9 @@ class Agent:
             allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
-            listeners=node_operations,
+            listeners=self._node_operations,
         )
-        ipc.serve(node_operations.operations(self._jobs, self._runtime))
+        ipc.serve(self._node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
@@ -161,6 +162,7 @@ class Agent:
         return int(min(ends) * 1000) if ends else None
 
     def _connected(self) -> None:
+        self._node_operations.broker_status.tell(True)
         for name in self._runtime.components:
             self._publish_shadow(name)
         self._publish_health("RECONNECT")

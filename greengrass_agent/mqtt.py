@@ -13,7 +13,8 @@ from hitless.mqtt.session import Announcement, OnMessage, Publication, Session
 class Connection:
     """A node's session.
 
-    `on_connected` states afresh all that holds, results of jobs that the controller has not confirmed among it.
+    `on_connected` states afresh all that holds, results of jobs that the controller has not confirmed among it;
+    `on_lost` hears that a session has ended.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Connection:
         epoch: int,
         *,
         on_connected: Callable[[], None],
+        on_lost: Callable[[], None],
         on_message: Callable[[str, bytes], None],
         on_other: OnMessage,
     ) -> None:
@@ -53,6 +55,7 @@ class Connection:
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,
+            on_lost=on_lost,
             on_message=take,
         )
 

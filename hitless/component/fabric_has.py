@@ -16,11 +16,9 @@ LACKING: Final[Mapping[str, str]] = {
 """Why some of AWS's components are not to be had."""
 SERVED_OPERATIONS: Final = frozenset(
     {
-        "aws.greengrass#CancelLocalDeployment",
         "aws.greengrass#DeferComponentUpdate",
         "aws.greengrass#GetComponentDetails",
         "aws.greengrass#GetConfiguration",
-        "aws.greengrass#GetLocalDeploymentStatus",
         "aws.greengrass#ListComponents",
         "aws.greengrass#ListLocalDeployments",
         "aws.greengrass#PublishToIoTCore",
@@ -32,6 +30,7 @@ SERVED_OPERATIONS: Final = frozenset(
         "aws.greengrass#SubscribeToComponentUpdates",
         "aws.greengrass#SubscribeToConfigurationUpdate",
         "aws.greengrass#SubscribeToIoTCore",
+        "aws.greengrass#SubscribeToIoTCoreConnectionStatus",
         "aws.greengrass#SubscribeToTopic",
         "aws.greengrass#SubscribeToValidateConfigurationUpdates",
         "aws.greengrass#UpdateConfiguration",

@@ -9,6 +9,7 @@ from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.listeners import Listeners
 from greengrass_agent.deployment.plan import Components
 from greengrass_agent.ipc.operation import Operation
+from greengrass_agent.ipc.operations.broker_status import BrokerStatusOperations
 from greengrass_agent.ipc.operations.components import ComponentOperations, Node
 from greengrass_agent.ipc.operations.configuration import ConfigurationOperations, Configurations
 from greengrass_agent.ipc.operations.deployments import deployment_operations
@@ -37,6 +38,8 @@ class NodeOperations(Listeners):
         self._validity = ValidityOperations()
         self._updates = UpdateOperations()
         self._metrics = MetricOperations(node, publish)
+        self.broker_status = BrokerStatusOperations()
+        """Is to be told whether the broker is reached."""
 
     def operations(self, configurations: Configurations, runtime: Runtime) -> list[Operation]:
         """What components may ask for."""
@@ -45,6 +48,7 @@ class NodeOperations(Listeners):
             *self._validity.operations(),
             *self._updates.operations(),
             *self._metrics.operations(),
+            *self.broker_status.operations(),
             *state_operations(runtime.report),
             *ComponentOperations(runtime).operations(),
             *deployment_operations(),
