@@ -21,7 +21,7 @@ from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.jobs import Jobs
-from greengrass_agent.mqtt import Connection
+from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
 from hitless.files import StateError
@@ -80,15 +80,14 @@ class Agent:
             config.broker,
             Epochs(self._store.epoch).next("agent"),
             on_connected=self._connected,
-            on_lost=lambda: self._node_operations.broker_status.tell(False),
             on_message=self._message,
-            on_other=lambda topic, payload, retained: self._broker_topics.arrived(topic, payload, retained),
         )
-        self._broker_topics = BrokerTopics(self._mqtt)
+        self._component_session = ComponentSession(config.thing, config.component_broker)
         ipc = self._runtime.ipc
         ipc.serve(LocalTopics().operations())
-        ipc.serve(self._broker_topics.operations())
-        self._node_operations = NodeOperations(config.thing, self._mqtt.sample)
+        ipc.serve(BrokerTopics(self._component_session).operations())
+        node_operations = NodeOperations(config.thing, self._mqtt.sample)
+        self._component_session.on_status = node_operations.broker_status.tell
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -99,9 +98,9 @@ class Agent:
             allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
-            listeners=self._node_operations,
+            listeners=node_operations,
         )
-        ipc.serve(self._node_operations.operations(self._jobs, self._runtime))
+        ipc.serve(node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
@@ -116,6 +115,7 @@ class Agent:
             async with self._jobs.open():
                 tasks: list[asyncio.Task[None]] = [
                     asyncio.create_task(self._mqtt.run()),
+                    asyncio.create_task(self._component_session.run()),
                     asyncio.create_task(self._jobs.run()),
                     asyncio.create_task(self._tell_regularly()),
                 ]
@@ -152,7 +152,7 @@ class Agent:
 
     def _certificate_expires(self) -> int | None:
         """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
-        brokers = (self._config.broker, self._config.metrics_broker)
+        brokers = (self._config.broker, self._config.metrics_broker, self._config.component_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
@@ -162,7 +162,6 @@ class Agent:
         return int(min(ends) * 1000) if ends else None
 
     def _connected(self) -> None:
-        self._node_operations.broker_status.tell(True)
         for name in self._runtime.components:
             self._publish_shadow(name)
         self._publish_health("RECONNECT")

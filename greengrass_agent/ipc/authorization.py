@@ -1,10 +1,10 @@
 """What `accessControl` in a component's configuration lets it do. Pure.
 
 AWS IoT Greengrass, "Authorize components to perform IPC operations", and where that is silent, the nucleus
-(`com.aws.greengrass.authorization`): the keys `accessControl`, `operations` and `resources` may be in any case; services,
-operations and resources are told apart by case. `*` stands for any characters, `/` among them. Where resources are
-topics, `+` and `#` are MQTT's wildcards too, where MQTT allows them. `${*}`, `${+}` and the like are the characters
-themselves, and `{iot:thingName}` is the node's name.
+(`com.aws.greengrass.authorization`): the keys `accessControl`, `operations` and `resources` may be in any case;
+services, operations and resources are told apart by case. `*` stands for any characters, `/` among them. Where
+resources are topics, `+` and `#` are MQTT's wildcards too, where MQTT allows them. `${*}`, `${+}` and the like are the
+characters themselves, and `{iot:thingName}` is the node's name.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class Connection:
     def _take_connect(self, message: Message) -> list[Event]:
         version = message.find(":version", HeaderType.STRING)
         if version != VERSION:
-            self.refuse(f"speaks version {version} of the protocol: expected {VERSION}")
+            self.refuse(f"speaks version {version!r} of the protocol: expected {VERSION!r}")
             return []
         try:
             token = _object(message.payload).get("authToken")

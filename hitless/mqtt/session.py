@@ -99,7 +99,7 @@ class Session:
         self._identifier = identifier
         self._subscriptions = [(topic, 1) for topic in subscriptions]
         self._more: dict[str, int] = {}
-        """Filters that were subscribed to later, with their QoS."""
+        """Filters that were added later, with their QoS."""
         self._announcement = announcement
         self._on_connected = on_connected
         self._on_lost = on_lost
@@ -134,24 +134,24 @@ class Session:
         except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
             raise SessionError(self._describe(error)) from error
 
-    async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
-        """Hear this too, in this session and in each later one; waits for the broker if there is a session.
+    async def add_subscription(self, topic_filter: str) -> None:
+        """Hear this at QoS 1 too, in this session and in each later one; waits for the broker if there is a session.
 
         Raises SessionError where the broker refuses it or does not answer; then it is not subscribed to.
         """
-        self._more[topic_filter] = qos
+        self._more[topic_filter] = 1
         if (client := self._client) is None:
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                codes: Sequence[int | ReasonCode] = await client.subscribe([(topic_filter, qos)])
+                codes: Sequence[int | ReasonCode] = await client.subscribe([(topic_filter, 1)])
             _check_granted(topic_filter, codes[0])
         except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
             self._more.pop(topic_filter, None)
             raise SessionError(self._describe(error)) from error
 
-    def unsubscribe(self, topic_filter: str) -> None:
-        """Hear this no more, which `subscribe` was called for."""
+    def drop_subscription(self, topic_filter: str) -> None:
+        """Hear this no more, which was added."""
         if self._more.pop(topic_filter, None) is not None and self._client is not None:
             leaving = asyncio.create_task(_unsubscribe(self._client, topic_filter))
             self._closing.add(leaving)

@@ -34,7 +34,7 @@ from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, St
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.ipc.server import MAX_CONNECTIONS, IpcServer
-from hitless.mqtt.session import SessionError
+from hitless.mqtt.session import OnMessage, SessionError
 from tests.patience import PATIENCE, until
 
 PUMP, TANK = Caller("org.example.Pump", 1), Caller("org.example.Tank", 4)
@@ -48,7 +48,9 @@ ACCESS = {
 
 
 class Broker:
-    """The agent's session, as far as components see it."""
+    """The session with the broker, as far as components see it."""
+
+    on_message: OnMessage
 
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes, int, bool]] = []
@@ -76,10 +78,9 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.broker = Broker()
-        self.topics = BrokerTopics(self.broker)
         self.calls: list[str] = []
         self.server = IpcServer(folder / "ipc" / "socket", "n1", lambda caller: {"accessControl": ACCESS[caller]})
-        self.server.serve([*LocalTopics().operations(), *self.topics.operations()])
+        self.server.serve([*LocalTopics().operations(), *BrokerTopics(self.broker).operations()])
         self.server.serve([Operation("aws.greengrass#ListComponents", self._list)])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -214,7 +215,7 @@ def test_what_is_not_served_or_goes_wrong_is_refused_with_the_sdks_error(served:
         assert served.calls == ["org.example.Pump"] * 2
 
 
-def test_the_broker_is_reached_by_the_agents_session(served: Served) -> None:
+def test_the_broker_is_reached_by_one_session(served: Served) -> None:
     heard: queue.Queue[Any] = queue.Queue()
     with clients(served, PUMP) as (pump,):
         pump.publish_to_iot_core(topic_name="plant/a", qos="0", payload=b"\0a", retain=True)
@@ -223,8 +224,8 @@ def test_the_broker_is_reached_by_the_agents_session(served: Served) -> None:
         pump.subscribe_to_iot_core(topic_name="plant/b/+", qos="1", on_stream_event=heard.put)
         _, wide = pump.subscribe_to_iot_core(topic_name="plant/#", qos="0", on_stream_event=lambda event: None)
         assert served.broker.filters == ["plant/#"], "one that covers the other, or the broker sends twice"
-        served.do(served.topics.arrived, "plant/c", b"for the other", False)
-        served.do(served.topics.arrived, "plant/b/x", b"yes", False)
+        served.do(served.broker.on_message, "plant/c", b"for the other", False)
+        served.do(served.broker.on_message, "plant/b/x", b"yes", False)
         message = heard.get(timeout=PATIENCE).message
         assert (message.topic_name, message.payload) == ("plant/b/x", b"yes")
         wide.close().result(PATIENCE)
@@ -242,8 +243,8 @@ def test_the_fabrics_topics_are_not_for_components(served: Served) -> None:
         with pytest.raises(InvalidArgumentsError):
             pump.publish_to_iot_core(topic_name="$aws/rules/x", qos="1", payload=b"{}")
         pump.subscribe_to_iot_core(topic_name="#", qos="1", on_stream_event=heard.put)
-        served.do(served.topics.arrived, job, b"{}", False)
-        served.do(served.topics.arrived, "plant/a", b"x", False)
+        served.do(served.broker.on_message, job, b"{}", False)
+        served.do(served.broker.on_message, "plant/a", b"x", False)
         assert heard.get(timeout=PATIENCE).message.topic_name == "plant/a"
         assert served.broker.published == []
 

@@ -227,7 +227,7 @@ def test_nothing_is_done_before_the_client_is_known(first: bytes) -> None:
     ("connect", "told"),
     [
         (message(Kind.CONNECT, payload={"authToken": "x"}, version="0.2.0"), "0.2.0"),
-        (message(Kind.CONNECT, payload={"authToken": "x"}), "expected 0.1.0"),
+        (message(Kind.CONNECT, payload={"authToken": "x"}), "expected '0.1.0'"),
         (message(Kind.CONNECT, payload={"token": "x"}, version="0.1.0"), "no authToken"),
         (message(Kind.CONNECT, payload=b"x", version="0.1.0"), "no authToken"),
     ],

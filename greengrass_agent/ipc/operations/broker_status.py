@@ -1,4 +1,4 @@
-"""Whether the node reaches the fabric's broker, as components hear of it.
+"""Whether the session that components have with the fabric's broker is there, as they hear of it.
 
 AWS IoT Greengrass Lite 2.7, SubscribeToIoTCoreConnectionStatus: whoever subscribes is told at once how it is.
 """

@@ -1,8 +1,8 @@
 """Publish/subscribe by the fabric's broker, which stands where AWS IoT Core does for Greengrass.
 
-AWS IoT Greengrass, "Publish/subscribe AWS IoT Core MQTT messages". All components of a node speak by the agent's own
-session. Its topics are the fabric's, so components can neither publish to them nor hear them; `$` begins what a broker
-says of itself, and AWS's own topics, of which there are none here.
+AWS IoT Greengrass, "Publish/subscribe AWS IoT Core MQTT messages". All components of a node share one session.
+The fabric's own topics are not for them: they can neither publish to them nor hear them. `$` begins what a broker says
+of itself, and AWS's own topics, of which there are none here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from greengrass_agent.ipc import topic_filters
 from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, Stream
-from hitless.mqtt.session import SessionError
+from hitless.mqtt.session import OnMessage, SessionError
 from hitless.mqtt.topics import PREFIX
 
 SERVICE: Final = "aws.greengrass.ipc.mqttproxy"
@@ -29,13 +29,16 @@ _FIVE: Final = (
 
 
 class Broker(Protocol):
-    """What is needed of the agent's session."""
+    """What is needed of the session with the broker."""
+
+    on_message: OnMessage
+    """Takes what comes."""
 
     async def deliver(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         """Publish, and wait until the broker has it (QoS 1) or it is on the way (QoS 0). Raises SessionError."""
 
     async def subscribe(self, topic_filter: str) -> None:
-        """Hear this at QoS 1 from now on, in this session and in each later one. Raises SessionError if it is refused."""
+        """Hear this at QoS 1 too, in this session and in each later one. Raises SessionError if it is refused."""
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Hear it no more."""
@@ -51,6 +54,7 @@ class BrokerTopics:
     """The broker's topics as a node's components have them."""
 
     def __init__(self, broker: Broker) -> None:
+        broker.on_message = self._arrived
         self._broker = broker
         self._subscribers: dict[_Subscriber, None] = {}
         self._made: set[str] = set()
@@ -72,7 +76,7 @@ class BrokerTopics:
             ),
         ]
 
-    def arrived(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _arrived(self, topic: str, payload: bytes, retained: bool) -> None:
         """Pass on what the broker has sent."""
         if topic.startswith(PREFIX):
             return
