@@ -102,6 +102,7 @@ class Component:
         self._output = Output(context.config.log_dir / f"{name}.log", context.config.component_logs.limits())
         self._swept = False
         self._preparing = asyncio.Lock()
+        self._halting = asyncio.Lock()
         self._service: Service | None = None
         self._machine = Lifecycle()
         self._contents: dict[str, Installed] = {}
@@ -172,14 +173,16 @@ class Component:
 
     async def halt(self) -> None:
         """End what there is, in order: it is FINISHED until it is restarted, or something else is wanted."""
-        await self._stop_service_and_launches(Stop(halt=True))
+        async with self._halting:
+            await self._stop_service_and_launches(Stop(halt=True))
 
     async def restart(self) -> str | None:
         """Launch it anew, at once; returns None when the new launch is up, or why it is not."""
-        if self._machine.halted:
-            self._want(again=True)
-        else:
-            self._tell(Restart())
+        async with self._halting:
+            if self._machine.halted:
+                self._want(again=True)
+            else:
+                self._tell(Restart())
         while self.state not in (*READY, *_ENDED, ComponentState.BROKEN):
             self._news.clear()
             await self._news.wait()
