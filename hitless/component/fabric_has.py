@@ -38,5 +38,7 @@ SERVED_OPERATIONS: Final = frozenset(
     }
 )
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
-SERVED_SERVICES: Final = frozenset({"aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"})
+SERVED_SERVICES: Final = frozenset(
+    {"aws.greengrass.ipc.componentmetric", "aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"}
+)
 """Sections of `accessControl` whose operations are all served, so that `*` asks for nothing more."""
