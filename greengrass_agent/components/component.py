@@ -103,6 +103,7 @@ class Component:
         self._swept = False
         self._preparing = asyncio.Lock()
         self._halting = asyncio.Lock()
+        self._paused = False
         self._service: Service | None = None
         self._machine = Lifecycle()
         self._contents: dict[str, Installed] = {}
@@ -170,6 +171,24 @@ class Component:
     def report(self, launch: int, state: Literal["RUNNING", "ERRORED"]) -> None:
         """A launch says of itself that it runs, or cannot go on."""
         self._tell(Reported(launch, errored=state == "ERRORED"))
+
+    def pause(self) -> None:
+        """Have its processes stand still until `resume`, or until its life asks something of them.
+
+        Raises CgroupError where that cannot be done.
+        """
+        if self._service is not None:
+            raise CgroupError(f"{self.name} serves, and its callers would wait: drain it (hitless drain)")
+        if self._machine.serving is None:
+            raise CgroupError(f"{self.name} is {self.state}, so there is nothing to pause")
+        self._leaf.freeze(True)
+        self._paused = True
+
+    def resume(self) -> None:
+        """Have its processes go on, if they are paused. Raises CgroupError."""
+        if self._paused:
+            self._leaf.freeze(False)
+            self._paused = False
 
     async def halt(self) -> None:
         """End what there is, in order: it is FINISHED until it is restarted, or something else is wanted."""
@@ -284,6 +303,8 @@ class Component:
             self._timer = loop.call_at(deadline + 0.001, self._tell, Elapsed())
 
     def _act(self, action: Action) -> None:
+        if isinstance(action, RunStep | Terminate | Kill):
+            self._wake()
         match action:
             case RunStep(number, step):
                 _keep(self._tasks, self._run(number, step))
@@ -302,6 +323,12 @@ class Component:
             case Suspend(reason):
                 if self._service is not None:
                     self._service.suspend(reason)
+
+    def _wake(self) -> None:
+        try:
+            self.resume()
+        except CgroupError as error:
+            log.error("%s: %s", self.name, error)
 
     def _clear(self, number: int) -> None:
         for key in [key for key in self._scripts if key[0] == number]:
@@ -330,10 +357,10 @@ class Component:
         async with self._preparing:
             self._leaf.create()
             if not self._swept:
-                # What an agent that was killed has left behind.
+                # What an agent that was killed has left behind, maybe paused as a whole.
+                await asyncio.to_thread(self._leaf.kill)
                 for left in self._leaf.children():
                     await asyncio.to_thread(left.remove)
-                await asyncio.to_thread(self._leaf.kill)
                 self._swept = True
             configuration = ServiceConfiguration.read(self.installed.configuration)
             if configuration is not None and self._service is None:

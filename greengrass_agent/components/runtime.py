@@ -164,6 +164,14 @@ class NodeRuntime:
         """A launch of a component says of itself how it is. Raises KeyError."""
         self.components[name].report(launch, state)
 
+    def pause(self, name: str, paused: bool) -> None:
+        """Have a component's processes stand still, or go on. Raises KeyError, CgroupError."""
+        component = self.components[name]
+        if paused:
+            component.pause()
+        else:
+            component.resume()
+
     async def halt(self, name: str) -> None:
         """Have a component end what it has and be FINISHED, until it is restarted, changed, or the agent starts anew.
 

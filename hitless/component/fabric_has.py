@@ -21,10 +21,12 @@ SERVED_OPERATIONS: Final = frozenset(
         "aws.greengrass#GetConfiguration",
         "aws.greengrass#ListComponents",
         "aws.greengrass#ListLocalDeployments",
+        "aws.greengrass#PauseComponent",
         "aws.greengrass#PublishToIoTCore",
         "aws.greengrass#PublishToTopic",
         "aws.greengrass#PutComponentMetric",
         "aws.greengrass#RestartComponent",
+        "aws.greengrass#ResumeComponent",
         "aws.greengrass#SendConfigurationValidityReport",
         "aws.greengrass#StopComponent",
         "aws.greengrass#SubscribeToComponentUpdates",
@@ -39,6 +41,11 @@ SERVED_OPERATIONS: Final = frozenset(
 )
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
 SERVED_SERVICES: Final = frozenset(
-    {"aws.greengrass.ipc.componentmetric", "aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"}
+    {
+        "aws.greengrass.ipc.componentmetric",
+        "aws.greengrass.ipc.lifecycle",
+        "aws.greengrass.ipc.mqttproxy",
+        "aws.greengrass.ipc.pubsub",
+    }
 )
 """Sections of `accessControl` whose operations are all served, so that `*` asks for nothing more."""

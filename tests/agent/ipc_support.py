@@ -6,6 +6,7 @@ from typing import Any
 from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.plan import Components, Installed
 from greengrass_agent.deployment.timestamps import Times
+from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.ipc.operation import Caller, Json, Operation
 from hitless.component.recipe import Recipe
 from hitless.component.states import ComponentState
@@ -58,6 +59,7 @@ class Node:
         self.saved: list[str] = []
         self.done: list[tuple[str, ...]] = []
         self.waiting: dict[str, str] = {}
+        self.problem: CgroupError | None = None
 
     def report(self, name: str, launch: int, state: str) -> None:
         self.components[name]
@@ -69,6 +71,11 @@ class Node:
     async def restart(self, name: str) -> str | None:
         self.done.append(("restart", name))
         return None
+
+    def pause(self, name: str, paused: bool) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.done.append(("pause" if paused else "resume", name))
 
     async def halt(self, name: str) -> None:
         self.done.append(("halt", name))

@@ -10,6 +10,7 @@ import pytest
 from tests.agent.support import RunningAgent, running_agent
 from tests.agent.test_greengrass import publish
 from tests.patience import until
+from topologies.cgroups import Hierarchy
 
 pytestmark = pytest.mark.root("CPU budgets need root")
 
@@ -54,11 +55,17 @@ print("start", starts)
 client.update_state(state="RUNNING")
 while not os.path.exists("stop"):
     time.sleep(0.02)
+client.pause_component(component_name="org.example.Tank")
+print("paused")
+while os.path.exists("stop"):
+    time.sleep(0.02)
+client.resume_component(component_name="org.example.Tank")
 client.stop_component(component_name="org.example.Pump")
 time.sleep(3600)
 """
 CONTROL = {
     "aws.greengrass.ipc.componentmetric": {"1": {"operations": ["*"], "resources": ["*"]}},
+    "aws.greengrass.ipc.lifecycle": {"1": {"operations": ["*"], "resources": [TANK]}},
     "aws.greengrass.Cli": {"1": {"operations": ["aws.greengrass#StopComponent"], "resources": [PUMP]}},
 }
 
@@ -99,14 +106,25 @@ def test_a_component_looks_after_its_configuration_state_and_updates(tmp_path: P
             printed(line)
         assert log.read_text().count("before: deployment-of-third") == 2, "it has put it off once"
 
-        tank = publish(running.repository, TANK, {"RUN": "exec sleep 1000"})
+        ticking = "while true; do echo tick >> {work:path}/ticks; sleep 0.01; done"
+        tank = publish(running.repository, TANK, {"RUN": ticking})
         assert deployed(running, "fourth", {PUMP: pump, TANK: tank}, speed=2)["detailedStatus"] == "SUCCESSFUL"
         assert "start 2" not in log.read_text(), "it was launched once"
 
-        work = running.own.root / "work" / PUMP
-        (work / "stop").touch()
+        work = running.own.root / "work"
+        stop, ticks = work / PUMP / "stop", work / TANK / "ticks"
+        until(ticks.exists, "the tank ticks")
+        stop.touch()
+        printed("paused")
+        group = Hierarchy.detect().node(BUDGET).child(TANK)
+        frozen = (
+            group.paths["freezer"] / "freezer.state" if group.version == 1 else group.paths["unified"] / "cgroup.freeze"
+        )
+        until(lambda: frozen.read_text() in ("FROZEN\n", "1\n"), "the tank stands still")
+        before = ticks.stat().st_size
+        stop.unlink()
+        until(lambda: ticks.stat().st_size > before, "the tank ticks again")
         until(lambda: running.controller.states()[PUMP] == "FINISHED", "it is stopped, as it has asked")
-        (work / "stop").unlink()
         running.controller.client.publish(
             f"hitless/things/n1/components/{PUMP}/restart", json.dumps({"clientToken": "again"}), qos=1
         )

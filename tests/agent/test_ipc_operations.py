@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.ipc.operation import IpcError, Json
 from greengrass_agent.ipc.operations.metrics import MAX_METRICS, gathered
 from greengrass_agent.ipc.operations.node import NodeOperations
@@ -280,6 +281,13 @@ def test_components_look_after_one_another() -> None:
         for operation in ("RestartComponent", "StopComponent"):
             assert (await error(bench.ask("B", operation, componentName="C"))).code == "ComponentNotFoundError"
         assert (await error(bench.ask("B", "GetComponentDetails", componentName="C"))).code == "ResourceNotFoundError"
+        await bench.ask("B", "PauseComponent", componentName="A")
+        await bench.ask("B", "ResumeComponent", componentName="A")
+        assert bench.node.done[2:] == [("pause", "A"), ("resume", "A")]
+        assert (await error(bench.ask("B", "PauseComponent", componentName="C"))).code == "ResourceNotFoundError"
+        bench.node.problem = CgroupError("A serves")
+        refused = await error(bench.ask("B", "PauseComponent", componentName="A"))
+        assert (refused.code, refused.message) == ("ServiceError", "A serves")
         restart = bench.clients.operations["aws.greengrass#RestartComponent"]
         assert restart.resource is not None and restart.resource({"componentName": "A"}) == "A"
         assert restart.service == "aws.greengrass.Cli"
@@ -295,7 +303,7 @@ def test_what_is_not_served_is_refused_with_the_reason() -> None:
             assert (await error(ask("A", operation, deploymentId="d"))).code == "ResourceNotFoundError"
         refused = await error(ask("A", "CreateLocalDeployment"))
         assert (refused.code, "fabric file" in refused.message) == ("ServiceError", True)
-        refused = await error(ask("A", "PauseComponent", componentName="B"))
-        assert (refused.code, "StopComponent" in refused.message) == ("ServiceError", True)
+        refused = await error(ask("A", "CreateDebugPassword"))
+        assert (refused.code, "console" in refused.message) == ("ServiceError", True)
 
     asyncio.run(scenario())

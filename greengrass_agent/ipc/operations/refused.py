@@ -12,8 +12,6 @@ REFUSED: Final[Mapping[str, str]] = {
     "AuthorizeClientDeviceAction": _DEVICES,
     "CreateDebugPassword": "there is no local debug console here; use the controller's commands",
     "GetClientDeviceAuthToken": _DEVICES,
-    "PauseComponent": "components are not paused here; StopComponent and RestartComponent are served",
-    "ResumeComponent": "components are not paused here, so none can be resumed",
     "SubscribeToCertificateUpdates": _DEVICES,
     "ValidateAuthorizationToken": "no stream manager is served here, whose tokens these would be",
     "VerifyClientDeviceIdentity": _DEVICES,
