@@ -59,6 +59,8 @@ class Broker:
         self.published: list[tuple[str, bytes, int, bool]] = []
         self.filters: list[str] = []
         self.error: str | None = None
+        self.kept: tuple[str, bytes] | None = None
+        """What it sends as soon as it is subscribed to."""
 
     async def deliver(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         self._refuse()
@@ -67,6 +69,8 @@ class Broker:
     async def subscribe(self, topic_filter: str) -> None:
         self._refuse()
         self.filters.append(topic_filter)
+        if self.kept is not None:
+            self.on_message(*self.kept, True)
 
     def unsubscribe(self, topic_filter: str) -> None:
         self.filters.remove(topic_filter)
@@ -233,6 +237,15 @@ def test_the_broker_is_reached_by_one_session(served: Served) -> None:
         assert (message.topic_name, message.payload) == ("plant/b/x", b"yes")
         wide.close().result(PATIENCE)
     until(lambda: not served.broker.filters, "nobody wants to hear anything any more")
+
+
+def test_what_the_broker_had_kept_comes_after_the_response(served: Served) -> None:
+    heard: queue.Queue[Any] = queue.Queue()
+    served.broker.kept = ("plant/a", b"since yesterday")
+    with clients(served, PUMP) as (pump,):
+        pump.subscribe_to_iot_core(topic_name="plant/a", qos="1", on_stream_event=heard.put)
+        message = heard.get(timeout=PATIENCE).message
+        assert (message.payload, message.retain) == (b"since yesterday", True)
 
 
 def test_the_fabrics_topics_are_not_for_components(served: Served) -> None:
