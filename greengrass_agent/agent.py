@@ -19,6 +19,7 @@ from greengrass_agent.deployment.events import Changed, Connected, NothingOffere
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
+from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
@@ -85,6 +86,8 @@ class Agent:
         ipc = self._runtime.ipc
         ipc.serve(LocalTopics().operations())
         ipc.serve(BrokerTopics(self._component_session).operations())
+        node_operations = NodeOperations(config.thing, self._mqtt.sample)
+        self._component_session.on_status = node_operations.broker_status.tell
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -95,7 +98,9 @@ class Agent:
             allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
+            listeners=node_operations,
         )
+        ipc.serve(node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
@@ -184,7 +189,8 @@ class Agent:
         if execution is None:
             self._jobs.handle(NothingOffered())
         else:
-            self._jobs.handle(Offered(execution.job_id, execution.job_document))
+            now_ms = time.time_ns() // 1_000_000
+            self._jobs.handle(Offered(execution.job_id, execution.job_document, now_ms))
 
     def _delta(self, component: str, payload: bytes) -> None:
         try:

@@ -16,12 +16,36 @@ LACKING: Final[Mapping[str, str]] = {
 """Why some of AWS's components are not to be had."""
 SERVED_OPERATIONS: Final = frozenset(
     {
+        "aws.greengrass#DeferComponentUpdate",
+        "aws.greengrass#GetComponentDetails",
+        "aws.greengrass#GetConfiguration",
+        "aws.greengrass#ListComponents",
+        "aws.greengrass#ListLocalDeployments",
+        "aws.greengrass#PauseComponent",
         "aws.greengrass#PublishToIoTCore",
         "aws.greengrass#PublishToTopic",
+        "aws.greengrass#PutComponentMetric",
+        "aws.greengrass#RestartComponent",
+        "aws.greengrass#ResumeComponent",
+        "aws.greengrass#SendConfigurationValidityReport",
+        "aws.greengrass#StopComponent",
+        "aws.greengrass#SubscribeToComponentUpdates",
+        "aws.greengrass#SubscribeToConfigurationUpdate",
         "aws.greengrass#SubscribeToIoTCore",
+        "aws.greengrass#SubscribeToIoTCoreConnectionStatus",
         "aws.greengrass#SubscribeToTopic",
+        "aws.greengrass#SubscribeToValidateConfigurationUpdates",
+        "aws.greengrass#UpdateConfiguration",
+        "aws.greengrass#UpdateState",
     }
 )
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
-SERVED_SERVICES: Final = frozenset({"aws.greengrass.ipc.mqttproxy", "aws.greengrass.ipc.pubsub"})
+SERVED_SERVICES: Final = frozenset(
+    {
+        "aws.greengrass.ipc.componentmetric",
+        "aws.greengrass.ipc.lifecycle",
+        "aws.greengrass.ipc.mqttproxy",
+        "aws.greengrass.ipc.pubsub",
+    }
+)
 """Sections of `accessControl` whose operations are all served, so that `*` asks for nothing more."""

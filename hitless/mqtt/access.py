@@ -23,6 +23,7 @@ _NODE_WRITES = (
     topics.JOB_UPDATE,
     topics.SHADOW_UPDATE,
     topics.RESTART_ENDED,
+    topics.COMPONENT_METRICS,
     topics.PRESENCE,
     topics.HEALTH,
 )
