@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-PROVIDED: Final = frozenset({"aws.greengrass.Nucleus", "aws.greengrass.NucleusLite"})
+PROVIDED: Final = frozenset(
+    {
+        "aws.greengrass.Nucleus",
+        "aws.greengrass.NucleusLite",
+        "aws.greengrass.SecretManager",
+        "aws.greengrass.ShadowManager",
+    }
+)
 """Components of AWS that the agent stands in for, in whatever version: nobody has to have them."""
 LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.TokenExchangeService": "no AWS credentials are handed to components here",
@@ -14,5 +21,13 @@ LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.StreamManager": "streams to AWS are not served here",
 }
 """Why some of AWS's components are not to be had."""
-SERVED_OPERATIONS: Final[frozenset[str]] = frozenset()
+SERVED_OPERATIONS: Final[frozenset[str]] = frozenset(
+    {
+        "aws.greengrass#DeleteThingShadow",
+        "aws.greengrass#GetSecretValue",
+        "aws.greengrass#GetThingShadow",
+        "aws.greengrass#ListNamedShadowsForThing",
+        "aws.greengrass#UpdateThingShadow",
+    }
+)
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
