@@ -12,13 +12,23 @@ import time
 from enum import Enum, auto
 
 from greengrass_agent.components.epochs import Epochs
+from greengrass_agent.components.greengrass_environment import GREENGRASS
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
+from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
+from greengrass_agent.ipc.operations.local_shadows import LocalShadows
+from greengrass_agent.ipc.operations.local_topics import LocalTopics
+from greengrass_agent.ipc.operations.secrets import SecretOperations
+from greengrass_agent.ipc.operations.shadows import ShadowOperations
 from greengrass_agent.jobs import Jobs
-from greengrass_agent.mqtt import Connection
+from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
+from greengrass_agent.secrets.store import SecretStore
+from greengrass_agent.shadows.broker import BrokerShadows
+from greengrass_agent.shadows.service import ShadowService
+from greengrass_agent.shadows.store import ShadowStore
 from hitless.component.states import ComponentState
 from hitless.files import StateError
 from hitless.mqtt import topics
@@ -37,8 +47,6 @@ from hitless.wire.report import Key, ReportError
 
 log = logging.getLogger(__name__)
 
-VERSION = "2.6.0"
-"""The Greengrass whose conventions the agent follows."""
 CADENCE_S = 3600.0
 """Between two messages of health where nothing happens."""
 HEALTHY = frozenset(
@@ -80,6 +88,16 @@ class Agent:
             on_connected=self._connected,
             on_message=self._message,
         )
+        self._component_session = ComponentSession(config.thing, config.component_broker)
+        ipc = self._runtime.ipc
+        local = LocalTopics()
+        ipc.serve(local.operations())
+        ipc.serve(BrokerTopics(self._component_session).operations())
+        shadows = ShadowService(config.thing, ShadowStore(config.root / "shadows"), self._is_component)
+        self._shadows = BrokerShadows(config.thing, shadows, self._mqtt.send)
+        LocalShadows(shadows, local)
+        ipc.serve(ShadowOperations(shadows).operations())
+        ipc.serve(SecretOperations(SecretStore(config.root, config.secrets_key_path)).operations())
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -105,6 +123,7 @@ class Agent:
             async with self._jobs.open():
                 tasks: list[asyncio.Task[None]] = [
                     asyncio.create_task(self._mqtt.run()),
+                    asyncio.create_task(self._component_session.run()),
                     asyncio.create_task(self._jobs.run()),
                     asyncio.create_task(self._tell_regularly()),
                 ]
@@ -141,7 +160,7 @@ class Agent:
 
     def _certificate_expires(self) -> int | None:
         """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
-        brokers = (self._config.broker, self._config.metrics_broker)
+        brokers = (self._config.broker, self._config.metrics_broker, self._config.component_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
@@ -153,17 +172,20 @@ class Agent:
     def _connected(self) -> None:
         for name in self._runtime.components:
             self._publish_shadow(name)
+        self._shadows.connected()
         self._publish_health("RECONNECT")
         self._jobs.handle(Connected())
         token = secrets.token_hex(8)
         self._mqtt.publish(topics.JOBS_START_NEXT.of(node=self._config.thing), StartNext(client_token=token))
 
-    def _message(self, topic: str, payload: bytes) -> None:
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
         if found := topics.SHADOW_UPDATE_DELTA.match(topic):
             self._delta(found["component"], payload)
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if self._shadows.message(topic, payload, retained):
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)
@@ -179,6 +201,10 @@ class Agent:
             self._jobs.handle(NothingOffered())
         else:
             self._jobs.handle(Offered(execution.job_id, execution.job_document))
+
+    def _is_component(self, name: str) -> bool:
+        """Whether a shadow of this name is between controller and node: the role may come before the component."""
+        return name in self._runtime.components or name in self._shadow_versions
 
     def _delta(self, component: str, payload: bytes) -> None:
         try:
@@ -220,7 +246,7 @@ class Agent:
         self._health_sequence += 1
         components = self._runtime.components
         health = Health(
-            ggc_version=VERSION,
+            ggc_version=GREENGRASS,
             platform=sys.platform,
             architecture=platform.machine(),
             thing=self._config.thing,

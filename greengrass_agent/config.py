@@ -117,6 +117,8 @@ class AgentConfig(BaseModel):
     the broker's session, or in `root` where there is none."""
     metrics_broker: BrokerSettings | None = None
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
+    component_broker: BrokerSettings | None = None
+    """Where components publish to and subscribe, and who they are there; without it, they are told that they cannot."""
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
 

@@ -30,7 +30,7 @@ from hitless.files import write_atomic
 from hitless.modes import IN_NETWORK, RECONFIGURATION, Mode
 from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
-from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, emitter_identity
+from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, components_identity, emitter_identity
 from hitless.tls import Identity
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop, tail, uninterrupted
@@ -342,6 +342,7 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         metrics_broker=bed.broker_settings(emitter_identity(node))
         if bed.either_mode or bed.mode == RECONFIGURATION
         else None,
+        component_broker=bed.broker_settings(components_identity(node)),
         mode=bed.mode,
     )
 

@@ -8,7 +8,7 @@ from controller.fabric.paths import tree
 from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from controller.fabric.sources import NO_SOURCES
 from hitless.located import Location
-from hitless.mqtt.identities import BROKER, CLIENT_PREFIX, CONTROLLER, EMITTER_SUFFIX, emitter_identity
+from hitless.mqtt.identities import BROKER, CLIENT_PREFIX, COMPONENTS_SUFFIX, CONTROLLER, EMITTER_SUFFIX
 from hitless.words import MEMBERS, SERVICE_NETWORK, Affinity
 
 Problem = tuple[Location, str]
@@ -44,12 +44,19 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
 def _bus(fabric: Fabric) -> Iterator[Problem]:
     taken = {CONTROLLER: "the controller's", BROKER: "the broker's"}
     for name in fabric.nodes:
-        if name in taken or name.startswith(CLIENT_PREFIX) or name.endswith(EMITTER_SUFFIX):
-            owner = taken.get(name, "a client's" if name.startswith(CLIENT_PREFIX) else "an emitter's")
+        kinds = {
+            "a client's": name.startswith(CLIENT_PREFIX),
+            "an emitter's": name.endswith(EMITTER_SUFFIX),
+            "that of a node's components": name.endswith(COMPONENTS_SUFFIX),
+        }
+        if owner := taken.get(name) or next((kind for kind, holds in kinds.items() if holds), None):
             yield ("nodes", name), f"expected another name: on the bus, {name} is {owner}"
-        if len(emitter_identity(name)) > COMMON_NAME:
-            longest = COMMON_NAME - len(EMITTER_SUFFIX)
-            yield ("nodes", name), f"expected at most {longest} letters: its emitter's certificate holds no longer name"
+        longest = COMMON_NAME - max(len(EMITTER_SUFFIX), len(COMPONENTS_SUFFIX))
+        if len(name) > longest:
+            yield (
+                ("nodes", name),
+                f"expected at most {longest} letters: no longer name fits into its components' certificate",
+            )
     if fabric.api is not None:
         if fabric.tls.bus is None:
             yield ("api",), "expected tls.bus too: tokens and commands do not cross a network in clear"

@@ -13,6 +13,7 @@ from typing import Any
 from greengrass_agent.components import lifecycle
 from greengrass_agent.components.bootstraps import Bootstraps
 from greengrass_agent.components.edition import edition_of
+from greengrass_agent.components.greengrass_environment import SOCKET, TOKEN, with_greengrass
 from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.launch import (
     REBOOT,
@@ -46,6 +47,8 @@ from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.network import NetworkError
 from greengrass_agent.host.processes import Script
+from greengrass_agent.ipc.operation import Caller
+from greengrass_agent.ipc.server import IpcServer
 from greengrass_agent.logs.output import Output
 from hitless.component.recipe import Bootstrap
 from hitless.component.service_configuration import ServiceConfiguration
@@ -69,6 +72,7 @@ class ComponentContext:
     store: Store
     budget: Group
     isolation: Isolation
+    ipc: IpcServer
     bootstraps: Bootstraps
     components: Callable[[], Components]
     """All that is wanted on the node, by name."""
@@ -161,6 +165,11 @@ class Component:
         if self.state in READY:
             return None
         return self.error or f"it is {self.state}"
+
+    def configuration(self, launch: int) -> Mapping[str, Any]:
+        """What a launch is configured with now; nothing once it has ended."""
+        found = self._machine.find(launch)
+        return self._contents[found.edition.key].configuration if found is not None else {}
 
     def give_up(self, reason: str) -> None:
         """What is wanted cannot be had; what works goes on."""
@@ -273,6 +282,7 @@ class Component:
     def _clear(self, number: int) -> None:
         for key in [key for key in self._scripts if key[0] == number]:
             self._scripts.pop(key).forget()
+        self._context.ipc.revoke(Caller(self.name, number))
         _keep(self._clearing, self._remove(self._group(number)))
 
     async def _remove(self, group: Group) -> None:
@@ -355,7 +365,7 @@ class Component:
                 "%s: %s: the configuration has no value for %s, which stays as it is", self.name, step, variable
             )
         memory = self._context.isolation.limits(installed).memory_bytes or config.memory_bytes
-        variables |= {
+        variables = with_greengrass(variables, config.thing) | {
             "HITLESS_COMPONENT": self.name,
             "HITLESS_COMPONENT_VERSION": installed.version,
             "HITLESS_NODE": config.thing,
@@ -373,6 +383,11 @@ class Component:
         )
         if self._machine.find(number) is None:
             return
+        user = confinement.user.uid if confinement.user is not None else None
+        variables |= {
+            SOCKET: str(self._context.ipc.path),
+            TOKEN: self._context.ipc.grant(Caller(self.name, number), user),
+        }
         self._group(number).create()
         if self._machine.serving is not None and self._machine.serving.number < number:
             self._weigh(number, BESIDE)

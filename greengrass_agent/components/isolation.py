@@ -109,6 +109,7 @@ class Isolation:
                 *others,
                 *([] if private else [place.venv]),
                 *([gateway] if gateway is not None else []),
+                store.ipc_socket.parent,
             ],
             writable=[work, *([place.venv] if private else [])],
             work=work,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,6 +25,8 @@ from greengrass_agent.host import network_watch
 from greengrass_agent.host.cgroup import CgroupError
 from greengrass_agent.host.network import NetworkError, NodeNetwork
 from greengrass_agent.host.processes import Subprocess
+from greengrass_agent.ipc.operation import Caller
+from greengrass_agent.ipc.server import IpcServer
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.states import ComponentState
 from hitless.files import StateError
@@ -66,8 +69,17 @@ class NodeRuntime:
         budget = config.cgroup.group()
         self.isolation = Isolation(config, store, budget)
         """What keeps the components from harming the node."""
+        self.ipc = IpcServer(store.ipc_socket, config.thing, self._configuration)
+        """What components ask the agent for things by."""
         self._shared = ComponentContext(
-            config, store, budget, self.isolation, Bootstraps(store.bootstraps), lambda: self._wanted, start_anew
+            config,
+            store,
+            budget,
+            self.isolation,
+            self.ipc,
+            Bootstraps(store.bootstraps),
+            lambda: self._wanted,
+            start_anew,
         )
         self._roles: dict[str, ShadowState] = {}
         self._keys = Keys(store.root / "keys.json")
@@ -96,6 +108,7 @@ class NodeRuntime:
             self._config.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             log.error("%s: %s: what components print is lost until it can be made", error.filename, error.strerror)
+        await self.ipc.open()
         if self._network is not None:
             self._network.undo()
             self._network.set_up()
@@ -224,6 +237,7 @@ class NodeRuntime:
         self._order.begin({}, ())
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
+        await self.ipc.close()
         await self._emitter.stop()
         if self._watch is not None:
             self._watch.cancel()
@@ -241,6 +255,10 @@ class NodeRuntime:
         except Exception as error:  # whatever it is, one component must not end the others
             log.exception("%s", name)
             self.components[name].give_up(f"{type(error).__name__}: {error}")
+
+    def _configuration(self, caller: Caller) -> Mapping[str, Any]:
+        component = self.components.get(caller.component)
+        return component.configuration(caller.launch) if component is not None else {}
 
     def _make_service(
         self, component: str, configuration: ServiceConfiguration, on_workers: Callable[[Mapping[int, int]], None]

@@ -106,6 +106,11 @@ class Store:
         return self.root / "packages" / "environments"
 
     @property
+    def ipc_socket(self) -> Path:
+        """Where components speak to the agent."""
+        return self.run("ipc") / "socket"
+
+    @property
     def bootstraps(self) -> Path:
         """File of the bootstrap steps that have been done."""
         return self.root / "bootstraps.json"

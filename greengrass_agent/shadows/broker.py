@@ -29,11 +29,6 @@ _DESIRED = b'"desired"'
 """What no report of a component's state to the controller has."""
 
 
-def subscriptions(thing: str) -> list[str]:
-    """What a node hears for its shadows."""
-    return [topic.filter(node=thing) for kind in (CLASSIC_SHADOW, NAMED_SHADOWS) for topic in kind.requests.values()]
-
-
 class BrokerShadows:
     """The shadows of a node's own thing. Those of others, which components may name, stay on the node."""
 

@@ -21,12 +21,16 @@ LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.StreamManager": "streams to AWS are not served here",
 }
 """Why some of AWS's components are not to be had."""
-SERVED_OPERATIONS: Final[frozenset[str]] = frozenset(
+SERVED_OPERATIONS: Final = frozenset(
     {
         "aws.greengrass#DeleteThingShadow",
         "aws.greengrass#GetSecretValue",
         "aws.greengrass#GetThingShadow",
         "aws.greengrass#ListNamedShadowsForThing",
+        "aws.greengrass#PublishToIoTCore",
+        "aws.greengrass#PublishToTopic",
+        "aws.greengrass#SubscribeToIoTCore",
+        "aws.greengrass#SubscribeToTopic",
         "aws.greengrass#UpdateThingShadow",
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hitless.mqtt import topics
-from hitless.mqtt.identities import CONTROLLER, client_identity, emitter_identity
+from hitless.mqtt.identities import CONTROLLER, client_identity, components_identity, emitter_identity
 from hitless.mqtt.topics import Topic
 
 _NODE_READS = (
@@ -29,7 +29,8 @@ _NODE_WRITES = (
 
 
 def access_list(nodes: Iterable[str], clients: Iterable[str] = (), controllers: Iterable[str] = (CONTROLLER,)) -> str:
-    """The file for `acl_file`: what the `controllers`, each node with its emitter, and each client may do.
+    """The file for `acl_file`: what the `controllers`, each node with its emitter and its components, and each client
+    may do.
 
     Who is not named may do nothing.
     """
@@ -49,6 +50,8 @@ def access_list(nodes: Iterable[str], clients: Iterable[str] = (), controllers: 
             lines += _topics("readwrite", (shadows.requests["update"],), node)
             lines += _topics("write", shadows.answers.values(), node)
         lines += [f"user {emitter_identity(node)}", *_topics("write", (topics.METRICS,), node)]
+        # Whatever components say to one another, so long as it is none of the fabric's.
+        lines += [f"user {components_identity(node)}", f"topic deny {topics.PREFIX}#", "topic readwrite #"]
     for client in clients:
         identity = client_identity(client)
         lines += [

@@ -8,6 +8,7 @@ from __future__ import annotations
 CONTROLLER, BROKER = "controller", "broker"
 CLIENT_PREFIX = "client-"
 EMITTER_SUFFIX = "-emitter"
+COMPONENTS_SUFFIX = "-components"
 
 
 def client_identity(client: str) -> str:
@@ -18,3 +19,8 @@ def client_identity(client: str) -> str:
 def emitter_identity(node: str) -> str:
     """The identity of a node's emitter: beside the agent's, since a client id has one session at a time."""
     return f"{node}{EMITTER_SUFFIX}"
+
+
+def components_identity(node: str) -> str:
+    """Whom a node's components speak as: not as the agent, whose topics are not for them."""
+    return f"{node}{COMPONENTS_SUFFIX}"

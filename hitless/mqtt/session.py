@@ -37,6 +37,11 @@ CUT = "connection closed before an answer"
 _QUIET = logging.getLogger(f"{__name__}.library")
 _QUIET.setLevel(logging.CRITICAL)  # what paho has to say of a lost session, the session says better
 
+
+class SessionError(Exception):
+    """The broker has not taken a message or a subscription; the message says why."""
+
+
 OnMessage = Callable[[str, bytes, bool], None]
 """Takes topic, payload, and whether the broker had kept the message for whoever subscribes."""
 
@@ -92,11 +97,14 @@ class Session:
         self._without_broker = without_broker
         self._identifier = identifier
         self._subscriptions = [(topic, 1) for topic in subscriptions]
+        self._more: dict[str, int] = {}
+        """Filters that were added later, with their QoS."""
         self._announcement = announcement
         self._on_connected = on_connected
         self._on_message = on_message
         self._limit = limit
         self._outgoing: asyncio.Queue[Publication] | None = None
+        self._client: aiomqtt.Client | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -112,6 +120,40 @@ class Session:
             self._outgoing.get_nowait()
         self._outgoing.put_nowait(publication)
         return True
+
+    async def deliver(self, publication: Publication) -> None:
+        """Send a message, and wait until the broker has it (QoS 1) or it is on the way (QoS 0).
+
+        It is not put behind what `publish` was given. Raises SessionError; the broker may then have it all the same.
+        """
+        client = self._connected_client()
+        try:
+            await _publish(client, publication)
+        except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
+            raise SessionError(self._describe(error)) from error
+
+    async def add_subscription(self, topic_filter: str) -> None:
+        """Hear this at QoS 1 too, in this session and in each later one; waits for the broker if there is a session.
+
+        Raises SessionError where the broker refuses it or does not answer; then it is not subscribed to.
+        """
+        self._more[topic_filter] = 1
+        if (client := self._client) is None:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                codes: Sequence[int | ReasonCode] = await client.subscribe([(topic_filter, 1)])
+            _check_granted(topic_filter, codes[0])
+        except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
+            self._more.pop(topic_filter, None)
+            raise SessionError(self._describe(error)) from error
+
+    def drop_subscription(self, topic_filter: str) -> None:
+        """Hear this no more, which was added."""
+        if self._more.pop(topic_filter, None) is not None and self._client is not None:
+            leaving = asyncio.create_task(_unsubscribe(self._client, topic_filter))
+            self._closing.add(leaving)
+            leaving.add_done_callback(self._closing.discard)
 
     async def run(self) -> NoReturn:
         """Keep a session until cancelled; then take leave, which takes `DISCONNECT_TIMEOUT_S` at most."""
@@ -147,6 +189,7 @@ class Session:
         """One session, to its end by an exception."""
         client = await self._open()
         try:
+            self._client = client
             await self._subscribe(client)
             log.info("broker %s: connected", self.broker.place)
             self._outgoing = asyncio.Queue()
@@ -160,7 +203,7 @@ class Session:
             await self._announce_end(client)
             raise
         finally:
-            self._outgoing = None
+            self._outgoing = self._client = None
             await _close(client)
 
     async def _open(self) -> aiomqtt.Client:
@@ -193,14 +236,24 @@ class Session:
             raise
         return client
 
+    def _connected_client(self) -> aiomqtt.Client:
+        if self._client is None or self._outgoing is None:
+            raise SessionError(f"no session with the broker: {self.error}")
+        return self._client
+
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        if not self._subscriptions:
+        wanted = [*self._subscriptions, *self._more.items()]
+        if not wanted:
             return
         async with asyncio.timeout(ANSWER_S):
-            codes: Sequence[int | ReasonCode] = await client.subscribe(self._subscriptions)
-        for (topic, _), code in zip(self._subscriptions, codes, strict=True):
-            if isinstance(code, ReasonCode) and code.is_failure:
-                raise aiomqtt.MqttError(f"no subscription to {topic}: {code}")
+            codes: Sequence[int | ReasonCode] = await client.subscribe(wanted)
+        for index, ((topic, _), code) in enumerate(zip(wanted, codes, strict=True)):
+            try:
+                _check_granted(topic, code)
+            except aiomqtt.MqttError as error:
+                if index < len(self._subscriptions):
+                    raise
+                log.error("broker %s: %s", self.broker.place, error)
 
     async def _send(self, client: aiomqtt.Client, outgoing: asyncio.Queue[Publication]) -> None:
         while True:
@@ -258,6 +311,18 @@ class _Client(aiomqtt.Client):
 async def _publish(client: aiomqtt.Client, message: Publication) -> None:
     async with asyncio.timeout(ANSWER_S):
         await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+
+
+def _check_granted(topic: str, code: int | ReasonCode) -> None:
+    if isinstance(code, ReasonCode) and code.is_failure:
+        raise aiomqtt.MqttError(f"no subscription to {topic}: {code}")
+
+
+async def _unsubscribe(client: aiomqtt.Client, topic: str) -> None:
+    """What comes all the same meets nobody who wants it."""
+    with suppress(TimeoutError, aiomqtt.MqttError):
+        async with asyncio.timeout(ANSWER_S):
+            await client.unsubscribe(topic)
 
 
 async def _close(client: aiomqtt.Client) -> None:

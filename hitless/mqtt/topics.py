@@ -100,6 +100,8 @@ CLASSIC_SHADOW = ShadowTopics.under("things/{node}/shadow")
 NAMED_SHADOWS = ShadowTopics.under("things/{node}/shadow/name/{component}")
 """The node's shadows with a name. One of a component's name is between controller and node (SHADOW_UPDATE); components
 use others, whose deltas are told on the node only: here, a delta is an order of the controller."""
+SHADOW_REQUESTS = (*CLASSIC_SHADOW.requests.values(), *NAMED_SHADOWS.requests.values())
+"""All that is asked of a node's shadows."""
 SHADOW_UPDATE = NAMED_SHADOWS.requests["update"]
 """Node to controller: the state that the component has (messages.ShadowUpdate)."""
 SHADOW_UPDATE_DELTA = Topic("things/{node}/shadow/name/{component}/update/delta")
