@@ -19,8 +19,8 @@ from greengrass_agent.secrets.store import SecretStore
 from hitless.files import StateError
 
 
-def _matching(pattern: re.Pattern[str], what: str) -> click.ParamType:
-    class Matching(click.ParamType):
+def _matching(pattern: re.Pattern[str], what: str) -> click.ParamType[str]:
+    class Matching(click.ParamType[str]):
         name = what
 
         def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -1,6 +1,6 @@
 """Shadows by the node's local topics: what changes is told there, and components may ask there too.
 
-AWS IoT Greengrass, "Interact with device shadows": `$aws/things/{thing}/shadow/…`, and with `name/{shadow}/` for named ones.
+AWS IoT Greengrass, "Interact with device shadows". The topics are `$aws/things/{thing}/shadow[/name/{shadow}]/…`.
 Who may publish and subscribe there, `accessControl` says of local topics.
 """
 
