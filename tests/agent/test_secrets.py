@@ -16,6 +16,7 @@ from greengrass_agent.secrets.command import main
 from greengrass_agent.secrets.secret import CURRENT, PREVIOUS, Secret, Version
 from greengrass_agent.secrets.store import SecretStore
 from hitless.files import StateError
+from tests.docs.commands import commands
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
 
@@ -200,6 +201,19 @@ def test_what_the_command_refuses(
     result = node.run("put", *arguments, value=value)
     assert result.exit_code != 0 and reason in result.output and "Traceback" not in result.output
     assert not (node.root / "secrets.json").exists()
+
+
+def test_the_commands_of_the_page_run(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "password.txt").write_text("hunter2\n")
+    node.config.rename("agent.yaml")
+    shown = [one.words for one in commands("docs/compatibility.md") if "greengrass_agent.secrets" in one.words]
+    assert len(shown) == 4
+    for words in shown:
+        redirected = words[:-2] if "<" in words else words
+        result = CliRunner().invoke(main, redirected[3:], input=Path(words[-1]).read_bytes() if "<" in words else None)
+        assert result.exit_code == 0, result.output
+    assert node.store.all() == {}
 
 
 def test_a_value_is_taken_from_a_file(node: Node, tmp_path: Path) -> None:
