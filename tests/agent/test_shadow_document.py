@@ -109,6 +109,15 @@ def test_values_and_times_are_those_of_the_last_who_set_them(patches: list[Json 
         assert all(document.state.values()), "an empty section is none"
 
 
+def test_a_value_that_becomes_an_object_and_back_keeps_no_time_of_the_other() -> None:
+    document = change(None, now=1, state={"desired": {"a": 1}})
+    document = change(document, now=2, state={"desired": {"a": {"b": 1}}})
+    assert document.metadata == {"desired": {"a": {"b": {"timestamp": 2}}}}
+    document = change(document, now=3, state={"desired": {"a": {"timestamp": 1}}})
+    document = change(document, now=4, state={"desired": {"a": 1}})
+    assert document.metadata == {"desired": {"a": {"timestamp": 4}}}
+
+
 @given(STATES, STATES)
 def test_whoever_reports_the_delta_has_what_is_desired(first: Json | None, second: Json | None) -> None:
     document = change(None, state=first)
