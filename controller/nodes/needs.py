@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hitless.component.fabric_has import LACKING, PROVIDED, SERVED_OPERATIONS
+from hitless.component.fabric_has import LACKING, PROVIDED, SERVED_OPERATIONS, SERVED_SERVICES
 from hitless.component.recipe import LIFECYCLE_STEPS, Lifecycle, Recipe
 from hitless.component.spelling import any_case
 from hitless.located import Location
@@ -60,7 +60,8 @@ def _operations(recipe: Recipe) -> Iterator[Need]:
     place = ("ComponentConfiguration", "DefaultConfiguration", "accessControl")
     for service, policies in control.items() if isinstance(control, Mapping) else ():
         asked = [_words(any_case(one, "operations")) for one in _mappings(policies)]
-        lacking = sorted({word for words in asked for word in words} - SERVED_OPERATIONS)
+        served = SERVED_OPERATIONS | ({"*"} if service in SERVED_SERVICES else set())
+        lacking = sorted({word for words in asked for word in words} - served)
         if lacking:
             text = f"{', '.join(lacking)} ({service}): this fabric does not serve that to components"
             yield Need((*place, str(service)), text)

@@ -35,3 +35,12 @@ SERVED_OPERATIONS: Final = frozenset(
     }
 )
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
+SERVED_SERVICES: Final = frozenset(
+    {
+        "aws.greengrass.SecretManager",
+        "aws.greengrass.ShadowManager",
+        "aws.greengrass.ipc.mqttproxy",
+        "aws.greengrass.ipc.pubsub",
+    }
+)
+"""Sections of `accessControl` whose operations are all served, so that `*` asks for nothing more."""

@@ -250,7 +250,12 @@ def running_agent(
     port = free_port()
     Hierarchy.detect().create(budget, cores)
     broker_place = {"host": "127.0.0.1", "port": port}
-    usual = {"node_address": "127.0.0.1", "broker": broker_place, "mode": "reconfiguration"}
+    usual = {
+        "node_address": "127.0.0.1",
+        "broker": broker_place,
+        "component_broker": broker_place,
+        "mode": "reconfiguration",
+    }
     if metrics:
         usual["metrics_broker"] = broker_place
     own = agent_folder(folder, budget, usual | settings)

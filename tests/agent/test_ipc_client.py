@@ -1,6 +1,7 @@
 """Greengrass's interprocess communication as components have it: AWS's own client against the agent's server."""
 
 import asyncio
+import json
 import queue
 import shutil
 import socket
@@ -10,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from awsiot.greengrasscoreipc.model import (
     UnauthorizedError,
 )
 
+from greengrass_agent.ipc.connection import Kind
+from greengrass_agent.ipc.frames import Header, Message, encode
 from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, Stream
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
@@ -56,6 +59,8 @@ class Broker:
         self.published: list[tuple[str, bytes, int, bool]] = []
         self.filters: list[str] = []
         self.error: str | None = None
+        self.kept: tuple[str, bytes] | None = None
+        """What it sends as soon as it is subscribed to."""
 
     async def deliver(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         self._refuse()
@@ -64,6 +69,8 @@ class Broker:
     async def subscribe(self, topic_filter: str) -> None:
         self._refuse()
         self.filters.append(topic_filter)
+        if self.kept is not None:
+            self.on_message(*self.kept, True)
 
     def unsubscribe(self, topic_filter: str) -> None:
         self.filters.remove(topic_filter)
@@ -232,6 +239,15 @@ def test_the_broker_is_reached_by_one_session(served: Served) -> None:
     until(lambda: not served.broker.filters, "nobody wants to hear anything any more")
 
 
+def test_what_the_broker_had_kept_comes_after_the_response(served: Served) -> None:
+    heard: queue.Queue[Any] = queue.Queue()
+    served.broker.kept = ("plant/a", b"since yesterday")
+    with clients(served, PUMP) as (pump,):
+        pump.subscribe_to_iot_core(topic_name="plant/a", qos="1", on_stream_event=heard.put)
+        message = heard.get(timeout=PATIENCE).message
+        assert (message.payload, message.retain) == (b"since yesterday", True)
+
+
 def test_the_fabrics_topics_are_not_for_components(served: Served) -> None:
     heard: queue.Queue[Any] = queue.Queue()
     with clients(served, PUMP) as (pump,):
@@ -334,3 +350,35 @@ def test_a_user_cannot_take_all_connections(served: Served) -> None:
         for other in others:
             other.close()
         until(connects, "what they had is free again")
+
+
+def test_who_does_not_read_is_disconnected_and_nobody_else_notices(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greengrass_agent.ipc.server.MAX_UNREAD", 1 << 20)
+    with socket.socket(socket.AF_UNIX) as deaf, clients(served, PUMP, TANK) as (pump, tank):
+        deaf.connect(str(served.server.path))
+        connect = {":message-type": Kind.CONNECT, ":message-flags": 0, ":stream-id": 0}
+        token = served.do(served.server.grant, TANK, None)
+        deaf.sendall(frame(connect, {":version": "0.1.0"}, {"authToken": token}))
+        assert deaf.recv(1), "the answer to Connect"
+        request = {":message-type": Kind.APPLICATION_MESSAGE, ":message-flags": 0, ":stream-id": 1}
+        subscribe_to = {"operation": "aws.greengrass#SubscribeToTopic"}
+        deaf.sendall(frame(request, subscribe_to, {"topic": "plant/a"}))
+        heard, _ = subscribe(tank, "plant/a")
+        for number in range(16):
+            pump.publish_to_topic(topic="plant/a", publish_message=text({"n": number, "picture": "x" * 200_000}))
+        assert [heard.get(timeout=PATIENCE).json_message.message["n"] for _ in range(16)] == list(range(16))
+        deaf.settimeout(PATIENCE)
+        received = 0
+        with suppress(ConnectionResetError):
+            while data := deaf.recv(1 << 16):
+                received += len(data)
+        assert received < 16 * 200_000, "it is not sent all that it left unread"
+
+
+def frame(numbers: Mapping[str, int], texts: Mapping[str, str], payload: Mapping[str, Any]) -> bytes:
+    """A message of a client that is not AWS's."""
+    headers = [Header.number(name, value) for name, value in numbers.items()]
+    headers += [Header.text(name, value) for name, value in texts.items()]
+    return encode(Message(tuple(headers), json.dumps(payload).encode()))

@@ -204,7 +204,10 @@ def test_a_component_that_is_built_by_other_means_must_be_built_before(tmp_path:
 def test_what_a_component_needs_and_the_fabric_has_not_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "run.sh").touch()
     recipe = tmp_path / "org.example.Pump.yaml"
-    access = "{aws.greengrass.ipc.pubsub: {p: {operations: [aws.greengrass#Nonsense]}}}"
+    access = (
+        "{aws.greengrass.ipc.pubsub: {p: {operations: [aws.greengrass#Nonsense, aws.greengrass#PublishToTopic]}},"
+        " aws.greengrass.ipc.mqttproxy: {p: {operations: ['*']}}, aws.greengrass.Nonsense: {p: {operations: ['*']}}}"
+    )
     recipe.write_text(
         RECIPE + f"ComponentDependencies:\n{NEEDY}"
         f"ComponentConfiguration:\n  DefaultConfiguration:\n    accessControl: {access}\n"
@@ -214,6 +217,7 @@ def test_what_a_component_needs_and_the_fabric_has_not_is_told_with_its_line(tmp
     assert lines == {
         "org.example.Needy *": "9",
         "aws.greengrass#Nonsense (aws.greengrass.ipc.pubsub)": "13",
+        "* (aws.greengrass.Nonsense)": "13",
         "root for install (RequiresPrivilege)": "6",
         "docker for install": "6",
     }

@@ -64,7 +64,7 @@ RUNNERS = (
     Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
     Runner("docs/api.md", "hitless authority ", AUTHORITY),
     Runner("docs/security.md", "hitless authority ", AUTHORITY),
-    Runner("docs/compatibility.md", r"python -m greengrass_agent\.secrets ", SECRETS),
+    Runner("docs/compatibility.md", r"\.venv/bin/python -m greengrass_agent\.secrets ", SECRETS),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),

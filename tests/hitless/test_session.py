@@ -16,7 +16,7 @@ import pytest
 
 from hitless.mqtt.background import BackgroundSession
 from hitless.mqtt.broker import BrokerSettings, Credentials
-from hitless.mqtt.session import ANSWER_S, Announcement, Publication, Session
+from hitless.mqtt.session import ANSWER_S, Announcement, Publication, Session, SessionError
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE, until_async
 from tests.ports import free_port
@@ -292,3 +292,28 @@ def test_in_the_background_it_publishes_and_never_waits(broker: Mosquitto, caplo
         own.close()
         ear.close()
     assert time.monotonic() - began < PATIENCE
+
+
+async def test_what_is_subscribed_to_later_is_heard_again_after_the_broker_came_back(broker: Mosquitto) -> None:
+    async with running(broker.settings("one")) as own:
+        bus = own.session
+        await until_async(lambda: bus.connected, "no session")
+        await bus.add_subscription("more/+")
+        await bus.deliver(Publication("more/a", b"1"))
+        await until_async(lambda: own.messages == ["more/a 1 live"], "the first message")
+        broker.kill()
+        await until_async(lambda: not bus.connected, "the session is lost")
+        with pytest.raises(SessionError, match="no session with the broker"):
+            await bus.deliver(Publication("more/a", b"2"))
+        await bus.add_subscription("later")
+        broker.start()
+        await until_async(lambda: bus.connected, "a session again")
+        for topic in ("more/b", "later"):
+            await bus.deliver(Publication(topic, b"3"))
+        await until_async(lambda: set(own.messages[1:]) == {"more/b 3 live", "later 3 live"}, "both")
+        bus.drop_subscription("more/+")
+        await until_async(lambda: not bus._closing, "the broker knows")
+        await bus.deliver(Publication("more/b", b"4"))
+        await bus.deliver(Publication("later", b"4"))
+        await until_async(lambda: own.messages[-1] == "later 4 live", "what is still wanted")
+        assert "more/b 4 live" not in own.messages

@@ -22,7 +22,7 @@ NODES, CLIENTS = ["edge1", "edge2"], ["camera"]
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     folder = tmp_path_factory.mktemp("broker")
-    emitters = [f"{node}-emitter" for node in NODES]
+    emitters = [f"{node}-{kind}" for node in NODES for kind in ("emitter", "components")]
     names = authority(folder / "authority", ["controller", *NODES, *emitters, "client-camera", "nobody-knows"])
     with mosquitto(folder / "broker", authority=names, access=access_list(NODES, CLIENTS)) as running:
         yield running
@@ -84,6 +84,10 @@ def peer(served: Mosquitto) -> Iterator[object]:
         ("edge1-emitter", "hitless/things/edge1/metrics/detect", True),
         ("edge1-emitter", "hitless/things/edge2/metrics/detect", False),
         ("edge1-emitter", "hitless/things/edge1/jobs/x/update", False),
+        ("edge1-components", "plant/pump", True),
+        ("edge1-components", "hitless/things/edge1/jobs/notify-next", False),
+        ("edge1-components", "hitless/plant", False),
+        ("edge1", "plant/pump", False),
         ("nobody-knows", "hitless/services/detect/endpoint", False),
         ("edge1", "hitless/things/edge1/presence", True),
         ("edge1", "hitless/services/detect/endpoint", False),
@@ -110,6 +114,14 @@ def test_a_client_hears_endpoints_and_no_jobs(peer) -> None:  # type: ignore[no-
     controller.publish("hitless/things/edge1/jobs/notify-next")
     controller.publish("hitless/services/detect/endpoint")
     assert client.heard.get(timeout=PATIENCE)[0] == "hitless/services/detect/endpoint"
+
+
+def test_components_hear_one_another_and_nothing_of_the_fabric(peer) -> None:  # type: ignore[no-untyped-def]
+    one, other, controller = peer("edge1-components"), peer("edge2-components"), peer("controller")
+    one.subscribe("#")
+    controller.publish("hitless/things/edge1/jobs/notify-next")
+    other.publish("plant/pump")
+    assert one.heard.get(timeout=PATIENCE)[0] == "plant/pump"
 
 
 @pytest.mark.root("needs root to hand files over")
