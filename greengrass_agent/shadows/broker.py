@@ -42,9 +42,11 @@ class BrokerShadows:
 
     def connected(self) -> None:
         """A session has begun: state what holds."""
-        for key in self._shadows.there():
-            if key.thing == self._thing and (now := self._shadows.documents(key)) is not None:
-                self._publish(Publication(_topic(key, "update", "documents"), now, retain=True))
+        now = {key: self._shadows.documents(key) for key in self._shadows.there()}
+        now |= dict.fromkeys(self._shadows.deleted(), b"")
+        for key, documents in now.items():
+            if key.thing == self._thing and documents is not None:
+                self._publish(Publication(_topic(key, "update", "documents"), documents, retain=True))
 
     def message(self, topic: str, payload: bytes, retained: bool) -> bool:
         """Take a request; False if the message is none."""

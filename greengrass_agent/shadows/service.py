@@ -104,6 +104,10 @@ class ShadowService:
         """All shadows that there are."""
         return [key for key in self._store.there() if not self.fabric_owns(key)]
 
+    def deleted(self) -> list[Key]:
+        """Those that were there, and whose versions are remembered."""
+        return [key for key in self._store.deleted() if not self.fabric_owns(key)]
+
     def documents(self, key: Key) -> bytes | None:
         """What the topic `documents` says of a shadow as it is now; None: there is none, or it cannot be read."""
         try:

@@ -58,6 +58,10 @@ class ShadowStore:
         """All that are there."""
         return [key for key in self._files if key not in self._deleted]
 
+    def deleted(self) -> list[Key]:
+        """Those that are remembered only."""
+        return list(self._deleted)
+
     def load(self, key: Key) -> Kept | None:
         """What is kept of a shadow. Raises StateError."""
         if key not in self._files:

@@ -157,7 +157,11 @@ def test_what_components_change_is_told_at_the_broker(tmp_path: Path) -> None:
         assert [one["current"]["version"] for one in node.heard("name/lamp/update/documents")] == [1]
         await node.service.request("delete", LAMP, b"", Side.NODE)
         assert node.heard("name/lamp/delete/accepted")[0]["version"] == 1
-        assert (node.sent[-1].payload, node.sent[-1].retain) == (b"", True), "nothing stays at the broker"
+        gone = Publication(f"{TOP}/name/lamp/update/documents", b"", retain=True)
+        assert node.sent[-1] == gone, "nothing stays at the broker"
+        node.sent.clear()
+        node.broker.connected()
+        assert node.sent == [gone], "also if the node was away when it was deleted"
 
     run(test, tmp_path)
 
