@@ -18,11 +18,18 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
+from greengrass_agent.ipc.operations.local_shadows import LocalShadows
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
 from greengrass_agent.ipc.operations.node import NodeOperations
+from greengrass_agent.ipc.operations.secrets import SecretOperations
+from greengrass_agent.ipc.operations.shadows import ShadowOperations
 from greengrass_agent.jobs import Jobs
 from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
+from greengrass_agent.secrets.store import SecretStore
+from greengrass_agent.shadows.broker import BrokerShadows
+from greengrass_agent.shadows.service import ShadowService
+from greengrass_agent.shadows.store import ShadowStore
 from hitless.component.states import ComponentState
 from hitless.files import StateError
 from hitless.mqtt import topics
@@ -84,10 +91,16 @@ class Agent:
         )
         self._component_session = ComponentSession(config.thing, config.component_broker)
         ipc = self._runtime.ipc
-        ipc.serve(LocalTopics().operations())
+        local = LocalTopics()
+        ipc.serve(local.operations())
         ipc.serve(BrokerTopics(self._component_session).operations())
         node_operations = NodeOperations(config.thing, self._mqtt.sample)
         self._component_session.on_status = node_operations.broker_status.tell
+        shadows = ShadowService(config.thing, ShadowStore(config.root / "shadows"), self._is_component)
+        self._shadows = BrokerShadows(config.thing, shadows, self._mqtt.send)
+        LocalShadows(shadows, local)
+        ipc.serve(ShadowOperations(shadows).operations())
+        ipc.serve(SecretOperations(SecretStore(config.root, config.secrets_key_path)).operations())
         self._jobs = Jobs(
             config.thing,
             self._store,
@@ -164,17 +177,20 @@ class Agent:
     def _connected(self) -> None:
         for name in self._runtime.components:
             self._publish_shadow(name)
+        self._shadows.connected()
         self._publish_health("RECONNECT")
         self._jobs.handle(Connected())
         token = secrets.token_hex(8)
         self._mqtt.publish(topics.JOBS_START_NEXT.of(node=self._config.thing), StartNext(client_token=token))
 
-    def _message(self, topic: str, payload: bytes) -> None:
+    def _message(self, topic: str, payload: bytes, retained: bool) -> None:
         if found := topics.SHADOW_UPDATE_DELTA.match(topic):
             self._delta(found["component"], payload)
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if self._shadows.message(topic, payload, retained):
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)
@@ -191,6 +207,10 @@ class Agent:
         else:
             now_ms = time.time_ns() // 1_000_000
             self._jobs.handle(Offered(execution.job_id, execution.job_document, now_ms))
+
+    def _is_component(self, name: str) -> bool:
+        """Whether a shadow of this name is between controller and node: the role may come before the component."""
+        return name in self._runtime.components or name in self._shadow_versions
 
     def _delta(self, component: str, payload: bytes) -> None:
         try:

@@ -112,6 +112,9 @@ class AgentConfig(BaseModel):
     """Cores that a component may use at most, unless its deployment says otherwise."""
     component_processes: Annotated[int, Field(ge=8)] = 512
     """Processes and threads that a component may have at a time."""
+    secrets_key: Path | None = None
+    """File of the key that the node's secrets are encrypted with; without it, `secrets.key` beside the certificate of
+    the broker's session, or in `root` where there is none."""
     metrics_broker: BrokerSettings | None = None
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
     component_broker: BrokerSettings | None = None
@@ -123,6 +126,11 @@ class AgentConfig(BaseModel):
     def in_network(self) -> bool:
         """Whether a switch steers."""
         return self.mode == IN_NETWORK
+
+    @property
+    def secrets_key_path(self) -> Path:
+        """File of the key that the node's secrets are encrypted with."""
+        return self.secrets_key or (self.broker.tls or self.root) / "secrets.key"
 
     @property
     def memory_bytes(self) -> int:

@@ -25,7 +25,7 @@ class Connection:
         epoch: int,
         *,
         on_connected: Callable[[], None],
-        on_message: Callable[[str, bytes], None],
+        on_message: OnMessage,
     ) -> None:
         """`epoch` is the agent's start counter, by which a late last will is told from a new one."""
 
@@ -42,15 +42,20 @@ class Connection:
                 topics.JOB_UPDATE_ACCEPTED.filter(node=node),
                 topics.SHADOW_UPDATE_DELTA.filter(node=node),
                 topics.RESTART.filter(node=node),
+                *(shadow.filter(node=node) for shadow in topics.SHADOW_REQUESTS),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,
-            on_message=lambda topic, payload, _: on_message(topic, payload),
+            on_message=on_message,
         )
 
     def publish(self, topic: str, message: Message, *, retain: bool = False) -> None:
         """Send at QoS 1; dropped without a session."""
-        self._session.publish(Publication(topic, message.encode(), retain=retain))
+        self.send(Publication(topic, message.encode(), retain=retain))
+
+    def send(self, publication: Publication) -> None:
+        """Send what is no message of the fabric's own; dropped without a session."""
+        self._session.publish(publication)
 
     def sample(self, topic: str, message: Message) -> bool:
         """Send at QoS 0; False, and nothing is sent, without a session."""

@@ -103,6 +103,9 @@ class NodeLink:
             if levels["node"] in self._fabric.nodes:
                 return self._presence(Presence.decode(payload), levels["node"], known=retained)
             return None
+        levels = topics.SHADOW_UPDATE.match(topic)
+        if levels is not None and not self._shadows.wants(**levels):
+            return None  # a shadow that components on the node use among themselves and with others
         for family, kind, handle in self._handlers:
             levels = family.match(topic)
             if levels is not None:

@@ -71,6 +71,10 @@ class Shadows:
             self._version[placement] = self._version.get(placement, 0) + 1
         return {placement: self._delta(placement) for placement in changed}
 
+    def wants(self, node: str, component: str) -> bool:
+        """Whether a shadow is of an instance, so that its updates are its node's word."""
+        return (node, component) in self._wanted
+
     def present(self, node: str) -> dict[Placement, ShadowDelta]:
         """A node has come, or our connection has: every delta of its components, whatever it said before."""
         for placement in [one for one in self._reported if one[0] == node]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-PROVIDED: Final = frozenset({"aws.greengrass.Nucleus", "aws.greengrass.NucleusLite"})
+PROVIDED: Final = frozenset(
+    {
+        "aws.greengrass.Nucleus",
+        "aws.greengrass.NucleusLite",
+        "aws.greengrass.SecretManager",
+        "aws.greengrass.ShadowManager",
+    }
+)
 """Components of AWS that the agent stands in for, in whatever version: nobody has to have them."""
 LACKING: Final[Mapping[str, str]] = {
     "aws.greengrass.TokenExchangeService": "no AWS credentials are handed to components here",
@@ -17,10 +24,14 @@ LACKING: Final[Mapping[str, str]] = {
 SERVED_OPERATIONS: Final = frozenset(
     {
         "aws.greengrass#DeferComponentUpdate",
+        "aws.greengrass#DeleteThingShadow",
         "aws.greengrass#GetComponentDetails",
         "aws.greengrass#GetConfiguration",
+        "aws.greengrass#GetSecretValue",
+        "aws.greengrass#GetThingShadow",
         "aws.greengrass#ListComponents",
         "aws.greengrass#ListLocalDeployments",
+        "aws.greengrass#ListNamedShadowsForThing",
         "aws.greengrass#PauseComponent",
         "aws.greengrass#PublishToIoTCore",
         "aws.greengrass#PublishToTopic",
@@ -37,11 +48,14 @@ SERVED_OPERATIONS: Final = frozenset(
         "aws.greengrass#SubscribeToValidateConfigurationUpdates",
         "aws.greengrass#UpdateConfiguration",
         "aws.greengrass#UpdateState",
+        "aws.greengrass#UpdateThingShadow",
     }
 )
 """Operations of Greengrass's interprocess communication, as `accessControl` writes them, that the agent serves."""
 SERVED_SERVICES: Final = frozenset(
     {
+        "aws.greengrass.SecretManager",
+        "aws.greengrass.ShadowManager",
         "aws.greengrass.ipc.componentmetric",
         "aws.greengrass.ipc.lifecycle",
         "aws.greengrass.ipc.mqttproxy",

@@ -18,10 +18,10 @@ _NODE_READS = (
     topics.SHADOW_UPDATE_DELTA,
     topics.RESTART,
 )
+_NODE_SHADOWS = (topics.CLASSIC_SHADOW, topics.NAMED_SHADOWS)
 _NODE_WRITES = (
     topics.JOBS_START_NEXT,
     topics.JOB_UPDATE,
-    topics.SHADOW_UPDATE,
     topics.RESTART_ENDED,
     topics.COMPONENT_METRICS,
     topics.PRESENCE,
@@ -45,6 +45,11 @@ def access_list(nodes: Iterable[str], clients: Iterable[str] = (), controllers: 
         ]
     for node in nodes:
         lines += [f"user {node}", *_topics("read", _NODE_READS, node), *_topics("write", _NODE_WRITES, node)]
+        for shadows in _NODE_SHADOWS:
+            lines += _topics("read", (shadows.requests["get"], shadows.requests["delete"]), node)
+            # An update that waited at the broker is taken away by the node that has carried it out.
+            lines += _topics("readwrite", (shadows.requests["update"],), node)
+            lines += _topics("write", shadows.answers.values(), node)
         lines += [f"user {emitter_identity(node)}", *_topics("write", (topics.METRICS,), node)]
         # Whatever components say to one another, so long as it is none of the fabric's.
         lines += [f"user {components_identity(node)}", f"topic deny {topics.PREFIX}#", "topic readwrite #"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PREFIX = "hitless/"
@@ -57,6 +58,33 @@ class Topic:
         return found.groupdict() if found else None
 
 
+@dataclass(frozen=True)
+class ShadowTopics:
+    """The topics by which a node's shadows of one kind are asked for, and by which it answers; AWS IoT's."""
+
+    requests: Mapping[str, Topic]
+    """By operation: get, update, delete. To the node."""
+    answers: Mapping[tuple[str, str], Topic]
+    """By operation and kind: accepted, rejected, and an update's documents. From the node."""
+
+    @classmethod
+    def under(cls, template: str) -> ShadowTopics:
+        """The topics of shadows that lie under `template`."""
+        kinds = {"get": (), "update": ("documents",), "delete": ()}
+        return cls(
+            {operation: Topic(f"{template}/{operation}") for operation in kinds},
+            {
+                (operation, kind): Topic(f"{template}/{operation}/{kind}")
+                for operation, more in kinds.items()
+                for kind in ("accepted", "rejected", *more)
+            },
+        )
+
+    def families(self) -> list[Topic]:
+        """All of them."""
+        return [*self.requests.values(), *self.answers.values()]
+
+
 JOBS_NOTIFY_NEXT = Topic("things/{node}/jobs/notify-next")
 """Controller to node: the next job execution (messages.NextJob), QoS 1, not retained."""
 JOBS_START_NEXT = Topic("things/{node}/jobs/start-next")
@@ -67,7 +95,14 @@ JOB_UPDATE = Topic("things/{node}/jobs/{job}/update")
 """Node to controller: progress of a job (messages.JobUpdate)."""
 JOB_UPDATE_ACCEPTED = Topic("things/{node}/jobs/{job}/update/accepted")
 """Controller to node: the update was taken (messages.JobUpdateAccepted)."""
-SHADOW_UPDATE = Topic("things/{node}/shadow/name/{component}/update")
+CLASSIC_SHADOW = ShadowTopics.under("things/{node}/shadow")
+"""The node's shadow without a name, which components may use."""
+NAMED_SHADOWS = ShadowTopics.under("things/{node}/shadow/name/{component}")
+"""The node's shadows with a name. One of a component's name is between controller and node (SHADOW_UPDATE); components
+use others, whose deltas are told on the node only: here, a delta is an order of the controller."""
+SHADOW_REQUESTS = (*CLASSIC_SHADOW.requests.values(), *NAMED_SHADOWS.requests.values())
+"""All that is asked of a node's shadows."""
+SHADOW_UPDATE = NAMED_SHADOWS.requests["update"]
 """Node to controller: the state that the component has (messages.ShadowUpdate)."""
 SHADOW_UPDATE_DELTA = Topic("things/{node}/shadow/name/{component}/update/delta")
 """Controller to node: the state that the component should have (messages.ShadowDelta)."""

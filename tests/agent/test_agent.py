@@ -207,6 +207,26 @@ def test_a_key_is_kept_and_only_its_id_is_told(bench: Bench) -> None:
     until(lambda: not json.loads(file.read_text())["keys"], "the key is taken away")
 
 
+def test_a_shadow_is_served_at_the_broker_and_a_components_is_not(bench: Bench) -> None:
+    told = bench.controller
+    update = json.dumps({"state": {"desired": {"on": True}}})
+    told.client.publish("hitless/things/n1/shadow/name/lamp/update", update, qos=1)
+    accepted = until(lambda: told.of("shadow/name/lamp/update/accepted"), "the answer")
+    assert accepted[0]["version"] == 1
+    kept = json.loads((bench.own.root / "shadows" / "n1" / "named" / "lamp.json").read_text())
+    assert kept["state"] == {"desired": {"on": True}}
+    told.shadow("Later", 5, "ab" * 16, role="host", reportKeyId=7)
+    role = {"version": 5, "state": {"reported": {"role": "host", "draining": False, "reportKeyId": 7}}}
+    until(lambda: role in told.of("shadow/name/Later/update"), "the role of a component that comes later")
+    for request in ("get", "update", "delete"):
+        told.client.publish(f"hitless/things/n1/shadow/name/Later/{request}", update, qos=1)
+        refused = until(lambda one=request: told.of(f"shadow/name/Later/{one}/rejected"), "a refusal")
+        assert refused[0]["code"] == 403
+    assert [topic for topic, message in told.heard if "ab" * 16 in str(message)] == [
+        "hitless/things/n1/shadow/name/Later/update/delta"
+    ], "only the controller itself says the key"
+
+
 def test_what_is_deployed_survives_agent_and_broker(bench: Bench) -> None:
     told = bench.controller
     told.offer("job", bench.wanted(greeting="still"), {NAME: bench.component()})

@@ -48,6 +48,7 @@ REMOTE = "tests/attacks/test_api.py::test_the_command_line_reaches_it_with_a_tok
 AUTHORITY = "tests/controller/test_authority.py::test_the_command_makes_what_a_fabric_needs_and_says_how_long_it_lasts"
 UNITS = "tests/packaging/test_units.py"
 INSTALL = "tests/softswitch/test_install.py"
+SECRETS = "tests/agent/test_secrets.py::test_the_commands_of_the_page_run"
 RUNNERS = (
     Runner("README.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("README.md", r"\.venv/bin/hitless ", f"{HERE}::test_commands_work_on_a_live_fabric"),
@@ -63,6 +64,7 @@ RUNNERS = (
     Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
     Runner("docs/api.md", "hitless authority ", AUTHORITY),
     Runner("docs/security.md", "hitless authority ", AUTHORITY),
+    Runner("docs/compatibility.md", r"\.venv/bin/python -m greengrass_agent\.secrets ", SECRETS),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),

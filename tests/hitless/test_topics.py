@@ -5,7 +5,13 @@ import pytest
 from hitless.mqtt import topics
 from hitless.mqtt.topics import Topic, TopicError
 
-FAMILIES = [value for value in vars(topics).values() if isinstance(value, Topic)]
+FAMILIES = list(
+    dict.fromkeys(
+        [value for value in vars(topics).values() if isinstance(value, Topic)]
+        + topics.CLASSIC_SHADOW.families()
+        + topics.NAMED_SHADOWS.families()
+    )
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.template)
@@ -21,6 +27,11 @@ def test_topics_of_the_contract() -> None:
     assert topics.JOB_UPDATE_ACCEPTED.of(node="edge1", job="j1") == "hitless/things/edge1/jobs/j1/update/accepted"
     assert (
         topics.SHADOW_UPDATE_DELTA.of(node="e", component="org.A") == "hitless/things/e/shadow/name/org.A/update/delta"
+    )
+    assert topics.CLASSIC_SHADOW.requests["get"].of(node="e") == "hitless/things/e/shadow/get"
+    assert (
+        topics.NAMED_SHADOWS.answers["update", "documents"].of(node="e", component="lamp")
+        == "hitless/things/e/shadow/name/lamp/update/documents"
     )
     assert topics.HEALTH.of(node="e") == "hitless/things/e/greengrassv2/health/json"
     assert topics.METRICS.filter() == "hitless/things/+/metrics/+"

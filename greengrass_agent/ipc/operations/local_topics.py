@@ -51,15 +51,27 @@ class LocalTopics:
             ),
         ]
 
+    def tell(self, sender: str, topic: str, payload: bytes) -> None:
+        """Publish for a part of the agent, whom components know as `sender`."""
+        self._pass_on(
+            sender, topic, _message(topic, {"binaryMessage": {"message": base64.b64encode(payload).decode()}})
+        )
+
+    def hear(self, listener: str, topic: str, stream: Stream) -> None:
+        """Have a part of the agent, whom components know as `listener`, sent what others publish."""
+        self._subscribers[_Subscriber(listener, topic, OTHERS, stream)] = None
+
     async def _publish(self, caller: Caller, request: Json, stream: Stream) -> Json:
         topic = _topic(request)
         if any(wildcard in topic for wildcard in "+#*"):
             raise IpcError("InvalidArgumentsError", f"topic {topic}: one that is published to has no wildcard")
-        event = _message(topic, request.get("publishMessage"))
-        for subscriber in list(self._subscribers):
-            if subscriber.hears(caller.component, topic):
-                subscriber.stream.send(event)
+        self._pass_on(caller.component, topic, _message(topic, request.get("publishMessage")))
         return {}
+
+    def _pass_on(self, sender: str, topic: str, event: Json) -> None:
+        for subscriber in list(self._subscribers):
+            if subscriber.hears(sender, topic):
+                subscriber.stream.send(event)
 
     async def _subscribe(self, caller: Caller, request: Json, stream: Stream) -> Json:
         topic = _topic(request)
