@@ -72,10 +72,12 @@ def result_of(value: object) -> Result:
     """What a handler's return value means.
 
     A dict with `statusCode` is a response; an iterator or a file is a body in parts, and any other JSON value (or a
-    text) a whole one, with status 200. Raises HandlerError when it is none of these, IllegalAnswer for a response with
+    text) a whole one, with status 200. A Result is one already. Raises HandlerError when it is none of these, IllegalAnswer for a response with
     a status or a header that HTTP does not have, MarshalError for what is no JSON.
     """
     if not (isinstance(value, dict) and "statusCode" in value):
+        if isinstance(value, Result):
+            return value
         if _in_parts(value):
             return Result(200, _OCTETS.copy(), Parts(value))
         return Result(200, _JSON.copy(), b"null" if value is None else _text(value).encode())
@@ -99,6 +101,20 @@ def result_of(value: object) -> Result:
     except (ValueError, TypeError) as error:
         raise HandlerError(f"handler returned isBase64Encoded and a body that is not base64: {error}") from None
     return Result(status, _JSON | headers, content)
+
+
+def result_of_json(text: bytes) -> Result:
+    """What a function's own runtime has answered, as the JSON text that it sent.
+
+    What is no JSON is sent as it is, as octets. Raises HandlerError, IllegalAnswer as `result_of` does.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return Result(200, _OCTETS.copy(), text)
+    if isinstance(value, str) or (isinstance(value, dict) and "statusCode" in value):
+        return result_of(value)
+    return Result(200, _JSON.copy(), text)
 
 
 def _octets(body: Any) -> bytes:
