@@ -153,7 +153,8 @@ def _start(path: Path, artifacts: Path, api: str) -> subprocess.Popen[bytes]:
         raise HandlerError(f"bootstrap {path}: there is no such file")
     if not os.access(path, os.X_OK):
         raise HandlerError(
-            f"bootstrap {path} may not be executed: let its artefact in the recipe have `Permission: {{Execute: OWNER}}`"
+            f"bootstrap {path} may not be executed: "
+            "let its artefact in the recipe have `Permission: {Execute: OWNER}`"
         )
     variables = {
         **{name: value for name, value in os.environ.items() if name != "AWS_EXECUTION_ENV"},

@@ -14,9 +14,9 @@ from hitless.runtime.handler import FunctionError, HandlerError
 from hitless.runtime.result import IllegalAnswer, result_of_json
 from hitless.wire.runtime_api import (
     AnswerBegun,
+    Answered,
     AnswerEnded,
     AnswerPart,
-    Answered,
     Failed,
     Fault,
     InitFailed,

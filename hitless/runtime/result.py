@@ -72,8 +72,8 @@ def result_of(value: object) -> Result:
     """What a handler's return value means.
 
     A dict with `statusCode` is a response; an iterator or a file is a body in parts, and any other JSON value (or a
-    text) a whole one, with status 200. A Result is one already. Raises HandlerError when it is none of these, IllegalAnswer for a response with
-    a status or a header that HTTP does not have, MarshalError for what is no JSON.
+    text) a whole one, with status 200. A Result is one already. Raises HandlerError when it is none of these,
+    IllegalAnswer for a response with a status or a header that HTTP does not have, MarshalError for what is no JSON.
     """
     if not (isinstance(value, dict) and "statusCode" in value):
         if isinstance(value, Result):

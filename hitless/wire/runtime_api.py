@@ -129,7 +129,7 @@ class RuntimeApi:
         self._in_hand: str | None = None
         """The id of the invocation that was given out, until it is answered."""
         self._answered: str | None = None
-        """The id of the one before."""
+        """The id of the invocation before, until another is in hand."""
         self._answering: _Connection | None = None
         """On which the answer to the invocation in hand comes."""
         self._streaming = False
@@ -268,7 +268,7 @@ class RuntimeApi:
 
     def _give(self, connection: _Connection, invocation: Invocation) -> None:
         connection.waits = False
-        self._in_hand = invocation.id
+        self._in_hand, self._answered = invocation.id, None
         headers = {"Lambda-Runtime-Aws-Request-Id": invocation.id, **invocation.headers}
         self._reply(connection, 200, invocation.event, headers)
 
