@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from hitless.runtime.bootstrap import GRACE_S, Bootstrap
 from hitless.runtime.context import Context
 from hitless.runtime.handler import FunctionError, HandlerError
-from hitless.runtime.result import IllegalAnswer, result_of_json
+from hitless.runtime.result import IllegalAnswer, JsonText
+from hitless.runtime.worker import TRACE
 from hitless.wire.runtime_api import (
     AnswerBegun,
     Answered,
@@ -59,16 +61,15 @@ class Invocations:
             "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + context.get_remaining_time_in_millis()),
             "Lambda-Runtime-Invoked-Function-Arn": context.invoked_function_arn,
         }
-        trace = event.get("headers", {}).get("x-amzn-trace-id")
-        if trace is not None:
+        if (trace := os.environ.get(TRACE)) is not None:
             headers["Lambda-Runtime-Trace-Id"] = trace
-        if context.client_context is not None:
-            headers["Lambda-Runtime-Client-Context"] = json.dumps(context.client_context)
+        if context.client_context_json is not None:
+            headers["Lambda-Runtime-Client-Context"] = " ".join(context.client_context_json.splitlines())
         self.bootstrap.api.offer(Invocation(context.aws_request_id, headers, json.dumps(event).encode()))
         self.bootstrap.flush()
         match self.bootstrap.next():
             case Answered(body):
-                return result_of_json(body)
+                return JsonText(body)
             case Failed(fault):
                 raise FunctionError(*fault)
             case AnswerBegun(content_type):

@@ -150,8 +150,7 @@ def test_awss_runtime_for_python(tmp_path: Path) -> None:
 @with_node
 def test_a_bootstrap_in_node(tmp_path: Path) -> None:
     (tmp_path / "function.mjs").write_text(NODE)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    with function(tmp_path, (BOOTSTRAPS / "node.mjs").read_text()) as running:
+    with function(tmp_path, (BOOTSTRAPS / "node.js").read_text()) as running:
         worker = running.worker
         answer = worker.call(
             '"zwölf"'.encode() * 1000, http=HttpHead("POST", "/", headers={"content-type": "application/json"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hitless.runtime.handler import HandlerError
-from hitless.runtime.result import IllegalAnswer, result_of_json
+from hitless.runtime.result import IllegalAnswer, JsonText, result_of
 from hitless.wire.runtime_api import (
     AnswerBegun,
     Answered,
@@ -227,16 +227,16 @@ def test_what_clients_of_http_do_beside_it(invoked: Side) -> None:
 
 
 def test_what_a_runtimes_answer_means() -> None:
-    whole = result_of_json(b'{"statusCode": "201", "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": true}')
+    whole = result_of(JsonText(b'{"statusCode": "201", "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": true}'))
     assert (whole.status, whole.headers["set-cookie"], whole.body) == (201, "a=1", b"hi")
     for text in (b'{"b":1.50}', b"[1]", b"null"):
-        sent = result_of_json(text)
+        sent = result_of(JsonText(text))
         assert (sent.status, sent.headers["content-type"], sent.body) == (200, "application/json", text), "as it is"
-    said = result_of_json(b'"hello"')
+    said = result_of(JsonText(b'"hello"'))
     assert (said.headers["content-type"], said.body) == ("application/json", b"hello"), "as from Lambda"
-    octets = result_of_json(b"no JSON \xff")
+    octets = result_of(JsonText(b"no JSON \xff"))
     assert (octets.headers["content-type"], octets.body) == ("application/octet-stream", b"no JSON \xff")
     with pytest.raises(IllegalAnswer):
-        result_of_json(b'{"statusCode": 99}')
+        result_of(JsonText(b'{"statusCode": 99}'))
     with pytest.raises(HandlerError):
-        result_of_json(b'{"statusCode": 200, "body": "?", "isBase64Encoded": true}')
+        result_of(JsonText(b'{"statusCode": 200, "body": "?", "isBase64Encoded": true}'))

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Lambda's Runtime API for handlers in JavaScript: `_HANDLER` is file.function, as `index.handler`.
-import http from "node:http";
-import { pathToFileURL } from "node:url";
+// Lambda's Runtime API for handlers in JavaScript. `_HANDLER` is file.function: `index.handler` of index.mjs.
+const http = require("node:http");
 
-const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(":");
+const { _HANDLER, AWS_LAMBDA_RUNTIME_API, AWS_LAMBDA_FUNCTION_NAME, LAMBDA_TASK_ROOT } = process.env;
+const [host, port] = AWS_LAMBDA_RUNTIME_API.split(":");
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 
 function call(method, path, body, headers = {}) {
@@ -24,21 +24,12 @@ function fail(path, error) {
   return call("POST", path, JSON.stringify(said), { "Lambda-Runtime-Function-Error-Type": said.errorType });
 }
 
-let handler;
-try {
-  const [file, name] = process.env._HANDLER.split(".");
-  handler = (await import(pathToFileURL(`${process.env.LAMBDA_TASK_ROOT}/${file}.mjs`)))[name];
-  if (typeof handler !== "function") throw new Error(`${file}.mjs exports no function ${name}`);
-} catch (error) {
-  await fail("init/error", error);
-  process.exit(1);
-}
-for (;;) {
+async function serve(handler) {
   const { headers, text } = await call("GET", "invocation/next");
   const id = headers["lambda-runtime-aws-request-id"];
   const context = {
     awsRequestId: id,
-    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    functionName: AWS_LAMBDA_FUNCTION_NAME,
     invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
     getRemainingTimeInMillis: () => Number(headers["lambda-runtime-deadline-ms"]) - Date.now(),
   };
@@ -49,3 +40,18 @@ for (;;) {
     await fail(`invocation/${id}/error`, error);
   }
 }
+
+async function main() {
+  const [file, name] = _HANDLER.split(".");
+  let handler;
+  try {
+    handler = (await import(`${LAMBDA_TASK_ROOT}/${file}.mjs`))[name];
+    if (typeof handler !== "function") throw new Error(`${file}.mjs exports no function ${name}`);
+  } catch (error) {
+    await fail("init/error", error);
+    process.exit(1);
+  }
+  for (;;) await serve(handler);
+}
+
+main();
