@@ -27,6 +27,8 @@ from hitless.wire.worker_frames import (
 )
 from tests.patience import PATIENCE
 
+BOOTSTRAPS = Path(__file__).parent / "bootstraps"
+"""Functions' own runtimes."""
 PATIENCE_MS = int(1000 * PATIENCE)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.bench.runtimes import REVERSE
+from experiments.native.compiling import compile_program
 from hitless.wire.worker_frames import (
     Cancel,
     End,
@@ -25,10 +27,9 @@ from hitless.wire.worker_frames import (
     ResponseHead,
     Shutdown,
 )
-from tests.hitless.gateway import Connection, Runtime, listening, runtime, start
+from tests.hitless.gateway import BOOTSTRAPS, Connection, Runtime, listening, runtime, start
 from tests.patience import until
 
-BOOTSTRAPS = Path(__file__).parent / "bootstraps"
 STREAMS = f'#!/bin/sh\nexec {sys.executable} -E "$LAMBDA_TASK_ROOT/streams.py"\n'
 NEXT = 'curl -s "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next"'
 ECHO = """
@@ -122,9 +123,7 @@ def test_the_shell_script_of_the_tutorial(tmp_path: Path) -> None:
 
 
 def test_a_program_in_c(tmp_path: Path) -> None:
-    source = BOOTSTRAPS / "reverse.c"
-    compiler = ["gcc", "-D_GNU_SOURCE", "-O1", "-Wall", "-Werror"]
-    subprocess.run([*compiler, "-o", str(tmp_path / "bootstrap"), str(source)], check=True)
+    compile_program(tmp_path, "bootstrap", REVERSE)
     with runtime("bootstrap", tmp_path, tmp_path, "--bootstrap", "bootstrap") as running:
         for said, heard in ((b"stressed", b"desserts"), (b"", b"")):
             answer = running.worker.call(said, http=HttpHead("POST", "/", headers={"content-type": "text/plain"}))

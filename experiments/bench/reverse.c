@@ -1,4 +1,5 @@
 /* A function in C: says the request's body backwards. Lambda's Runtime API over one socket, without a library. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
