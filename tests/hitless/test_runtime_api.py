@@ -82,10 +82,23 @@ def function(folder: Path, bootstrap: str, handler: str = "function.handler") ->
         yield running
 
 
+@contextmanager
+def function_in_parts(folder: Path) -> Iterator[Runtime]:
+    shutil.copy(BOOTSTRAPS / "streams.py", folder)
+    with function(folder, STREAMS) as running:
+        yield running
+
+
 @pytest.fixture
 def streams(tmp_path: Path) -> Iterator[Runtime]:
-    shutil.copy(BOOTSTRAPS / "streams.py", tmp_path)
-    with function(tmp_path, STREAMS) as running:
+    with function_in_parts(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """For tests that leave it as it was."""
+    with function_in_parts(tmp_path_factory.mktemp("kept")) as running:
         yield running
 
 
@@ -181,13 +194,13 @@ def test_a_bootstrap_that_cannot_begin_says_why(tmp_path: Path) -> None:
     assert "3 workers in a row ended" in errors and "Traceback" not in errors
 
 
-def test_what_an_invocation_says_beside_its_event(streams: Runtime) -> None:
+def test_what_an_invocation_says_beside_its_event(kept: Runtime) -> None:
     before = time.time() * 1000
-    headers = json.loads(ask(streams.worker, "/", **{"x-amzn-trace-id": "Root=1-5"}).body)["headers"]
+    headers = json.loads(ask(kept.worker, "/", **{"x-amzn-trace-id": "Root=1-5"}).body)["headers"]
     assert uuid.UUID(headers["Lambda-Runtime-Aws-Request-Id"]) and headers["Lambda-Runtime-Trace-Id"] == "Root=1-5"
     assert headers["Lambda-Runtime-Invoked-Function-Arn"].endswith(":function:org.Test")
     assert 0 < int(headers["Lambda-Runtime-Deadline-Ms"]) - before - 300_000 <= 100_000 + time.time() * 1000 - before
-    headers = json.loads(ask(streams.worker, "/").body)["headers"]
+    headers = json.loads(ask(kept.worker, "/").body)["headers"]
     assert "Lambda-Runtime-Trace-Id" not in headers and "Lambda-Runtime-Client-Context" not in headers
 
 
@@ -209,8 +222,8 @@ def test_answers_in_parts(streams: Runtime) -> None:
     assert code == 0 and "Trouble: half way" in errors and "Traceback" not in errors
 
 
-def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(streams: Runtime) -> None:
-    worker = streams.worker
+def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(kept: Runtime) -> None:
+    worker = kept.worker
     pid = json.loads(ask(worker, "/").body)["pid"]
     request = worker.request(http=HttpHead("GET", "/endless"))
     worker.receive()
@@ -221,9 +234,10 @@ def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(stre
     assert json.loads(ask(worker, "/").body)["pid"] == pid
 
 
-def test_bodies_as_they_come_are_not_for_bootstraps(streams: Runtime) -> None:
-    streams.worker.configure(streamed=True)
-    answer = ask(streams.worker, "/")
+def test_bodies_as_they_come_are_not_for_bootstraps(kept: Runtime) -> None:
+    kept.worker.configure(streamed=True)
+    answer = ask(kept.worker, "/")
+    kept.worker.configure()
     assert answer.status == 500 and "`streamed: true`" in json.loads(answer.body)["errorMessage"]
 
 
