@@ -242,7 +242,7 @@ def test_bodies_as_they_come_are_not_for_bootstraps(kept: Runtime) -> None:
 
 
 @pytest.mark.parametrize("how", ["shutdown", "sigterm"])
-def test_the_invocation_in_hand_is_finished(streams: Runtime, how: str) -> None:
+def test_the_invocation_in_hand_is_finished(streams: Runtime, tmp_path: Path, how: str) -> None:
     worker = streams.worker
     pid = json.loads(ask(worker, "/").body)["pid"]
     assert os.getpgid(pid) == worker.hello.pid, "a signal to the component's processes is not for it"
@@ -254,7 +254,7 @@ def test_the_invocation_in_hand_is_finished(streams: Runtime, how: str) -> None:
         streams.process.send_signal(signal.SIGTERM)
     answer = worker.receive()
     assert isinstance(answer, Response) and (answer.id, answer.body) == (sent.id, b"slept")
-    assert streams.end() == (0, "") and not alive(pid)
+    assert streams.end() == (0, "") and not alive(pid) and (tmp_path / "left in order").exists()
 
 
 def test_a_bootstrap_that_ends_costs_its_own_request(streams: Runtime) -> None:
@@ -329,7 +329,9 @@ def test_other_users_processes_are_refused(streams: Runtime) -> None:
     api = json.loads(ask(streams.worker, "/").body)["api"]
     url = f"http://{api}/2018-06-01/runtime/invocation/next"
     as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
-    done = subprocess.run([*as_nobody, "curl", "-sS", url], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*as_nobody, "curl", "-sS", "--max-time", "5", url], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and done.stdout == ""
     assert ask(streams.worker, "/").status == 200
     streams.process.terminate()
