@@ -234,6 +234,26 @@ def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(kept
     assert json.loads(ask(worker, "/").body)["pid"] == pid
 
 
+@pytest.mark.parametrize("path", ["/crash", "/doomed"])
+def test_a_bootstrap_that_ends_itself_after_an_error_gets_no_further_request(streams: Runtime, path: str) -> None:
+    """AWS's runtime for Node does, when it meets an exception that nobody has caught, or a broken connection."""
+    worker = streams.worker
+    request = worker.request(http=HttpHead("GET", path))
+    if path == "/doomed":
+        worker.receive()
+        worker.send(Cancel(request.id))
+        while isinstance(frame := worker.receive(), ResponseBody):
+            pass
+        assert isinstance(frame, ResponseEnd)
+    else:
+        answer = worker.receive()
+        assert isinstance(answer, Response) and json.loads(answer.body)["errorType"] == "Crash"
+    with pytest.raises(BrokenPipeError):  # so the gateway gives it to another
+        worker.request()
+    assert worker.receive() is None
+    assert ask(streams.warm_worker(), "/").status == 200
+
+
 def test_bodies_as_they_come_are_not_for_bootstraps(kept: Runtime) -> None:
     kept.worker.configure(streamed=True)
     answer = ask(kept.worker, "/")

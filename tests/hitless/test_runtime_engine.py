@@ -162,6 +162,7 @@ def test_what_is_left_of_an_abandoned_answer_meets_nobody(invoked: Side) -> None
         ('{"errorType": "A", "errorMessage": "m", "stackTrace": ["l"]}', ["Lambda-Runtime-Function-Error-Type: B"],
          Fault("A", "m", ("l",))),
         ('{"errorMessage": "m", "stackTrace": "none"}', ["Lambda-Runtime-Function-Error-Type: B"], Fault("B", "m")),
+        ('{"errorType": "A", "errorMessage": "m", "trace": ["l"]}', [], Fault("A", "m", ("l",))),
         ("no JSON", [], Fault("Unknown", "no JSON")),
         ("", [], Fault("Unknown", "")),
     ],

@@ -73,15 +73,21 @@ while True:
             begin(now)
             part(b"half")
             api.close()
-        case "/endless":
+        case "/endless" | "/doomed":
             begin(now)
             try:
                 while True:
                     part(b"x" * 1000)
                     time.sleep(0.001)
             except OSError:
+                if event["rawPath"] == "/doomed":
+                    sys.exit(3)
                 api.close()
         case "/die":
+            sys.exit(3)
+        case "/crash":
+            api.request("POST", f"{API}/{now}/error", json.dumps({"errorType": "Crash", "errorMessage": "at last"}))
+            api.getresponse().read()
             sys.exit(3)
         case "/slow":
             time.sleep(0.5)
