@@ -112,6 +112,9 @@ class AgentConfig(BaseModel):
     """Cores that a component may use at most, unless its deployment says otherwise."""
     component_processes: Annotated[int, Field(ge=8)] = 512
     """Processes and threads that a component may have at a time."""
+    invoke_key: Path | None = None
+    """File of the key of Lambda's Invoke API (`hitless lambda-api`), whose events functions here take as they are;
+    without it, they take none."""
     metrics_broker: BrokerSettings | None = None
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
     mode: Mode = IN_NETWORK

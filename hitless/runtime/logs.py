@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 _TEXT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
@@ -84,9 +85,18 @@ def log_error(kind: str, message: str, error: BaseException, request_id: str) ->
     print(f"[ERROR] {kind}: {message}\n{_where(error)}RequestId: {request_id}", file=sys.stderr, flush=True)
 
 
+def stack_trace(error: BaseException) -> list[str]:
+    """Where it was raised, from the handler's first line on: an entry for each frame."""
+    return traceback.format_tb(_handlers(error))
+
+
 def _where(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, _handlers(error)))
+
+
+def _handlers(error: BaseException) -> TracebackType | None:
     """The traceback from the handler's first line on."""
     own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN):
         own = own.tb_next
-    return "".join(traceback.format_exception(type(error), error, own))
+    return own

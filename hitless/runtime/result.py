@@ -101,6 +101,11 @@ def result_of(value: object) -> Result:
     return Result(status, _JSON | headers, content)
 
 
+def payload_of(value: object) -> bytes:
+    """A result as Lambda's Invoke API gives it to the caller: its JSON. Raises MarshalError for what is none."""
+    return _json(value).encode()
+
+
 def _octets(body: Any) -> bytes:
     """The bytes of a base64 text, which may be in lines (RFC 2045)."""
     return base64.b64decode("".join(body.split()) if isinstance(body, str) else body, validate=True)
@@ -197,8 +202,10 @@ def _of_file(file: Any) -> Iterator[object]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
     try:
         return _JSON_TEXT(value)
     except (TypeError, ValueError, RecursionError) as error:
