@@ -192,7 +192,7 @@ def api(gateway: Gateway, callback: tuple[str, Any], tmp_path_factory: pytest.Te
         yield own
 
 
-def test_a_function_is_called_by_each_of_its_names_and_gets_the_event_as_it_is(api: Api) -> None:
+def test_a_function_is_called_by_each_of_its_names(api: Api) -> None:
     names = ("echo", "org.example.Echo", "echo:$LATEST", "arn:aws:lambda:eu-central-1:123456789012:function:echo")
     context = base64.b64encode(b'{"custom": {"tenant": "a"}}').decode()
     for name in names:
@@ -244,7 +244,7 @@ def test_what_is_not_served_is_refused_as_lambda_refuses(api: Api) -> None:
     assert (answer.status, answer.getheader("x-amzn-ErrorType")) == (403, "MissingAuthenticationTokenException")
 
 
-def test_an_event_that_fails_is_retried_twice_with_its_id_then_a_dead_letter_that_can_be_tried_again(api: Api) -> None:
+def test_an_event_that_fails_is_retried_twice(api: Api) -> None:
     (api.gateway.folder / "failing").touch()
     answer = api.client().invoke(FunctionName="echo", InvocationType="Event", Payload=json.dumps({"fails": "a"}))
     assert answer["StatusCode"] == 202
