@@ -74,6 +74,8 @@ class Context:
     identity = CognitoIdentity()
     client_context: ClientContext | None = None
     """What the caller says of itself, in a call by Lambda's Invoke API."""
+    client_context_json: str | None = None
+    """Ours: the same, as the JSON text that came."""
     tenant_id: None = None
 
     def __init__(

@@ -15,6 +15,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from hitless.runtime.handler import FunctionError
+
 _TEXT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
 _LEVELS = {"TRACE": "DEBUG", "FATAL": "CRITICAL"} | {one: one for one in ("DEBUG", "INFO", "WARN", "ERROR")}
@@ -87,10 +89,12 @@ def log_error(kind: str, message: str, error: BaseException, request_id: str) ->
 
 def stack_trace(error: BaseException) -> list[str]:
     """Where it was raised, from the handler's first line on: an entry for each frame."""
-    return traceback.format_tb(_handlers(error))
+    return list(error.trace) if isinstance(error, FunctionError) else traceback.format_tb(_handlers(error))
 
 
 def _where(error: BaseException) -> str:
+    if isinstance(error, FunctionError):
+        return "".join(f"{line}\n" for line in error.trace)
     return "".join(traceback.format_exception(type(error), error, _handlers(error)))
 
 
