@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
 """What the controller has said counts so long; a service that moves by reconfiguration is called elsewhere then."""
+WAIT_S = 0.5
+"""For a controller that is asked again: one that hangs must not keep every call waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,15 @@ class FromController:
         self._client = client
         self._known = of_status(status) if status is not None else None
         self._asked_at = time.monotonic() if status is not None else float("-inf")
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
         self._away = False
 
     async def all(self) -> tuple[Function, ...]:
         """Asks the controller, if it has not been for a while. Raises LambdaError if it has never answered."""
-        async with self._asking:
-            if time.monotonic() - self._asked_at >= FRESH_S:
-                await self._ask()
+        if self._asking is None and time.monotonic() - self._asked_at >= FRESH_S:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None:
+            await asyncio.wait((self._asking,), timeout=None if self._known is None else WAIT_S)
         if self._known is None:
             raise unavailable("the controller does not answer, so that no function is known yet")
         return self._known
@@ -92,4 +95,5 @@ class FromController:
             if not self._away:
                 log.warning("%s: going on with what it said last", error)
             self._away = True
-        self._asked_at = time.monotonic()
+        finally:
+            self._asked_at, self._asking = time.monotonic(), None

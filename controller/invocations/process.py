@@ -109,7 +109,8 @@ async def _serve(
             callbacks=frozenset(settings.callbacks),
             region=settings.region,
         )
-        runner = web.AppRunner(door.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        # A body is what was signed and what the service gets, so it is not unpacked here.
+        runner = web.AppRunner(door.application(), access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False)
         await runner.setup()
         parts.push_async_callback(runner.cleanup)
         try:

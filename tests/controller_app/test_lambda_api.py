@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import boto3
 import botocore.exceptions
 import pytest
@@ -31,6 +32,7 @@ from hitless.wire.sealed_event import MAGIC
 from hitless.wire.worker_frames import Invoked
 from tests.agent.gateway import SERVICE_ID, Gateway, running_gateway
 from tests.agent.support import ROOT, child
+from tests.mosquitto import mosquitto
 from tests.patience import PATIENCE, until
 from tests.ports import free_port
 
@@ -75,6 +77,8 @@ class Api:
     gateway: Gateway
     folder: Path
     port: int
+    broker: int
+    """The port of the broker that is told of dead letters."""
     process: subprocess.Popen[bytes]
 
     @property
@@ -120,7 +124,7 @@ class Api:
 
 
 @contextmanager
-def running_api(gateway: Gateway, folder: Path, callbacks: list[str]) -> Iterator[Api]:
+def running_api(gateway: Gateway, folder: Path, callbacks: list[str], broker: int = 1) -> Iterator[Api]:
     """The API with one function; a folder that there was before is gone on with."""
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -132,7 +136,11 @@ def running_api(gateway: Gateway, folder: Path, callbacks: list[str]) -> Iterato
         "queue": str(folder / "queue"),
         "retries": [0.05, 0.05],
         "callbacks": callbacks,
-        "on_failure": {"service": "org.example.Echo"},
+        "on_failure": {
+            "service": "org.example.Echo",
+            "mqtt": {"topic": "dead/letters", "host": "127.0.0.1", "port": broker},
+        },
+        "tell_for": PATIENCE if broker > 1 else 0.1,
         "functions": {"echo": {"component": "org.example.Echo", "version": "$LATEST", **place}},
     }
     (folder / "invoke.key").write_text(KEY.hex())
@@ -140,7 +148,7 @@ def running_api(gateway: Gateway, folder: Path, callbacks: list[str]) -> Iterato
     (folder / "api.yaml").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "controller", "lambda-api", str(folder / "api.yaml")]
     with (folder / "log").open("a") as log, child(command, cwd=ROOT, stderr=log) as process:
-        api = Api(gateway, folder, port, process)
+        api = Api(gateway, folder, port, broker, process)
         until(lambda: process.poll() is not None or "Invoke API at" in (folder / "log").read_text(), "the API is up")
         assert process.poll() is None, (folder / "log").read_text()
         yield api
@@ -188,7 +196,11 @@ def callback() -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def api(gateway: Gateway, callback: tuple[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with running_api(gateway, tmp_path_factory.mktemp("api") / "own", [callback[0]]) as own:
+    folder = tmp_path_factory.mktemp("api")
+    with (
+        mosquitto(folder / "broker") as broker,
+        running_api(gateway, folder / "own", [callback[0]], broker.port) as own,
+    ):
         yield own
 
 
@@ -258,14 +270,39 @@ def test_an_event_that_fails_is_retried_twice(api: Api) -> None:
     assert "RetriesExhausted" in listed
     assert executed() == [number] * 3
     # The function that wants to know of dead letters got Lambda's record, under an id of its own.
-    (record,) = [event for _, event in api.noted() if isinstance(event, dict) and "requestPayload" in event]
-    assert (record["requestContext"]["requestId"], record["requestPayload"]) == (number, {"fails": "a"})
+    records = [event for _, event in api.noted() if isinstance(event, dict) and "requestPayload" in event]
+    assert [(one["requestContext"]["requestId"], one["requestPayload"]) for one in records] == [
+        (number, {"fails": "a"})
+    ]
     (api.gateway.folder / "failing").unlink()
     api.letters("retry", str(api.queue), number)
     until(lambda: len(executed()) == 4, "it is executed again")
     assert executed() == [number] * 4
     until(lambda: not api.queue.joinpath("pending", number).exists(), "it is done and gone")
     assert api.letters("list", str(api.queue)) == ""
+
+
+def test_who_listens_to_the_topic_of_dead_letters_gets_lambdas_record(api: Api) -> None:
+    async def heard() -> tuple[str, Any]:
+        async with aiomqtt.Client("127.0.0.1", api.broker) as client:
+            await client.subscribe("dead/letters")
+            answer = await asyncio.to_thread(
+                lambda: api.client().invoke(
+                    FunctionName="echo", InvocationType="Event", Payload=json.dumps({"fails": "b"})
+                )
+            )
+            message = await asyncio.wait_for(anext(aiter(client.messages)), PATIENCE)
+            assert isinstance(message.payload, bytes)
+            return answer["ResponseMetadata"]["RequestId"], json.loads(message.payload)
+
+    (api.gateway.folder / "failing").touch()
+    number, record = asyncio.run(heard())
+    (api.gateway.folder / "failing").unlink()
+    assert (record["requestContext"]["requestId"], record["requestContext"]["condition"]) == (
+        number,
+        "RetriesExhausted",
+    )
+    assert (record["requestPayload"], record["responsePayload"]["errorMessage"]) == ({"fails": "b"}, "not yet")
 
 
 def test_an_event_that_was_accepted_outlives_the_process(gateway: Gateway, tmp_path: Path) -> None:
