@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -114,7 +115,9 @@ async def _serve(
         await runner.setup()
         parts.push_async_callback(runner.cleanup)
         try:
-            context = Identity(settings.tls).server() if settings.tls is not None else None
+            context = (
+                Identity(settings.tls).server(client_certificate=ssl.CERT_NONE) if settings.tls is not None else None
+            )
         except TlsError as error:
             raise StartError(f"tls: {error}") from error
         await web.SockSite(runner, listener, ssl_context=context).start()

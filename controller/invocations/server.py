@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -34,6 +35,7 @@ MAX_CLIENT_CONTEXT = 3583
 """Characters in base64, as on Lambda."""
 CALLBACK = "X-Hitless-Callback"
 REQUEST_ID = "x-amzn-RequestId"
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OWN = frozenset(
     {
         "authorization",
@@ -236,7 +238,7 @@ class Door:
         return function
 
     def _known(self, number: str) -> tuple[Invocation, State]:
-        found = self._keeper.find(number) if "/" not in number and number not in (".", "..") else None
+        found = self._keeper.find(number) if _ID.fullmatch(number) else None
         if found is None:
             said = f"no invocation {number}: it is done and gone, or never was"
             raise LambdaError("ResourceNotFoundException", 404, said)

@@ -1,7 +1,7 @@
 """AWS's Signature Version 4: who sent a request, and that nobody has changed it. Pure: the time is an argument.
 
 AWS, "Signature Version 4 signing process" and "Create a signed AWS API request". The path is encoded once more than it
-came, as for every service but S3. Signatures in the query are not taken.
+came, as for every service but S3. Signatures in the query are not taken, nor paths that signing would shorten.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ def verify(
     secret = keys.get(fields["key"])
     if secret is None:
         raise _refusal("UnrecognizedClientException", "The security token included in the request is invalid.")
+    if set(path.split("/")[1:-1]) & {"", ".", ".."} or path.endswith(("/.", "/..")):
+        # A signature is of the path without these, so that others than the signed one would pass.
+        raise _refusal("InvalidSignatureException", "a path with empty segments, . or .. cannot be signed for certain")
     digest = hashlib.sha256(body).hexdigest()
     canonical = "\n".join(
         (

@@ -1,7 +1,10 @@
 """What AWS's clients may call a function, who is let in, and what an answer means to them."""
 
+import asyncio
 import json
+import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -10,7 +13,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.invocations import outcomes
+from controller.invocations import functions, outcomes
 from controller.invocations.errors import LambdaError
 from controller.invocations.functions import Function, find
 from controller.invocations.names import Named, named
@@ -18,6 +21,9 @@ from controller.invocations.outcomes import Reply, TooLongError, UnreachedError
 from controller.invocations.queue import End, Failed, HttpCall, Invocation, Refused, State, Succeeded, Unreached
 from controller.invocations.settings import Listen, Settings, origin
 from controller.invocations.signature import KeysError, access_keys, verify
+from controller.operator.client import Client, NoControllerError
+from controller.operator.documents import BrokerStatus, CalledAt, ServiceStatus, Status
+from tests.patience import PATIENCE
 
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:shout"
@@ -49,8 +55,8 @@ def test_what_is_no_name_is_refused(text: str, qualifier: str | None) -> None:
 
 
 def test_a_service_is_found_by_its_name_and_by_its_components() -> None:
-    functions = (Function("a", "b", None, None), Function("b", "c", None, None))
-    assert [one and one.service for one in (find(functions, name) for name in "abcd")] == ["a", "b", "b", None]
+    known = (Function("a", "b", None, None), Function("b", "c", None, None))
+    assert [one and one.service for one in (find(known, name) for name in "abcd")] == ["a", "b", "b", None]
 
 
 def signed(url: str, body: bytes, headers: dict[str, str], secret: str = KEYS["AKIDEXAMPLE"]) -> AWSRequest:
@@ -72,7 +78,9 @@ def check(request: AWSRequest, body: bytes, *, method: str = "POST", now: float 
 
 
 @given(
-    st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=12),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=12).filter(
+        lambda name: name not in (".", "..")
+    ),
     st.dictionaries(st.text("aZ-~ ", min_size=1, max_size=4), st.text("b/&= ü", max_size=4), max_size=3),
     st.binary(max_size=30),
 )
@@ -102,6 +110,10 @@ def test_what_was_changed_is_not_signed_by_a_known_key_or_too_old_is_refused() -
         check(other, body)
     with pytest.raises(LambdaError, match="security token"):
         verify({}, "POST", "/", "", [("host", "h"), *good.prepare().headers.items()], body, 0.0)
+    for path in ("/services/a/../b/", "/services//b", "/services/a/."):
+        other = signed(f"http://127.0.0.1:9001{path}", body, {})
+        with pytest.raises(LambdaError, match="cannot be signed for certain"):
+            check(other, body)
     for headers in ([], [("Authorization", "Bearer x")]):
         with pytest.raises(LambdaError, match=r"Authenti|Authori"):
             verify(KEYS, "POST", "/", "", headers, body, 0.0)
@@ -207,3 +219,39 @@ def test_a_notice_of_a_dead_letter_is_lambdas_record() -> None:
         "approximateInvokeCount": 3,
     }
     assert (said["requestPayload"], said["responsePayload"]) == ({"a": 1}, "/w==")
+
+
+def test_what_the_controller_said_last_counts_while_it_is_away_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "FRESH_S", 0.0)
+    monkeypatch.setattr(functions, "WAIT_S", 0.01)
+    hangs = threading.Event()
+    place = CalledAt(service_id=1, address="10.96.0.1", port=80, protocol="tcp")
+    service = ServiceStatus(
+        policy="single", component="c", version="1.0.0", host=None, held=False, held_on=None, held_for_s=None,
+        instances={}, called_at=place,
+    )  # fmt: skip
+    broker = BrokerStatus(address="h:1", connected=True, error=None)
+    status = Status(fabric="f", mode="m", last_event=0, broker=broker, switches={}, nodes={}, services={"s": service})
+
+    def hang() -> Status:
+        assert hangs.wait(PATIENCE)
+        return status
+
+    def away() -> Status:
+        raise NoControllerError("no controller")
+
+    async def ask() -> None:
+        client = Client(Path("/nowhere"))
+        known = functions.FromController(client)
+        monkeypatch.setattr(client, "status", away)
+        with pytest.raises(LambdaError, match="does not answer"):
+            await known.all()
+        monkeypatch.setattr(client, "status", lambda: status)
+        wanted = (Function("s", "c", "1.0.0", place),)
+        assert await known.all() == wanted
+        for trouble in (away, hang):
+            monkeypatch.setattr(client, "status", trouble)
+            assert await known.all() == wanted
+        hangs.set()
+
+    asyncio.run(ask())
