@@ -57,14 +57,18 @@ class Keeper:
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def full(self, size: int) -> str | None:
-        """Why no further payload of so many bytes can be taken; None: it can."""
-        return self._queue.full(size)
-
     async def accept(self, invocation: Invocation, payload: bytes) -> None:
-        """Have an invocation: once this returns, it is on disk and will be executed. Raises OSError."""
+        """Have an invocation: once this returns, it is on disk and will be executed.
+
+        Raises QueueFullError, and OSError when it cannot be written.
+        """
         state = queue.begin(invocation)
-        await asyncio.to_thread(self._store.accept, invocation, payload, state)
+        self._queue.reserve(invocation.size)
+        try:
+            await asyncio.to_thread(self._store.accept, invocation, payload, state)
+        except OSError:
+            self._queue.give_back(invocation.size)
+            raise
         self._queue.add(invocation, state)
         self._woken.set()
 
@@ -113,7 +117,7 @@ class Keeper:
         try:
             for invocation, state in self._store.to_retry(lambda state: queue.revived(state, time.time())):
                 log.info("invocation %s of %s is tried again", invocation.id, invocation.service)
-                self._queue.add(invocation, state)
+                self._queue.add_again(invocation, state)
         except OSError as error:
             log.error("dead letters to try again: %s", error)
 

@@ -273,6 +273,10 @@ class _Entry:
     """The lane in which something is under way for it."""
 
 
+class QueueFullError(Exception):
+    """No further invocation can be taken now; the message says which bound is reached."""
+
+
 class Queue:
     """All invocations that are not settled: what is to be done now, and when there is something next."""
 
@@ -280,7 +284,10 @@ class Queue:
         """`entries` are those that an earlier process left."""
         self.policy = policy
         self._entries: dict[str, _Entry] = {}
+        self._coming = 0
+        """Invocations that are being written to disk."""
         self._bytes = 0
+        """Of all payloads, those included."""
         self._timers: list[tuple[float, str]] = []
         self._ready: dict[str, deque[str]] = {}
         """By lane, in the order in which they became due."""
@@ -290,25 +297,36 @@ class Queue:
         for invocation, state in entries:
             # A clock that was set back meanwhile must not make anything wait for ever.
             soon = state.model_copy(update={"not_before": min(state.not_before, now + longest)})
-            self.add(invocation, soon)
+            self._bytes += invocation.size
+            self._work_for(invocation, soon)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def full(self, size: int) -> str | None:
-        """Why no further payload of so many bytes can be taken; None: it can."""
-        policy = self.policy
-        if len(self._entries) >= policy.max_pending:
-            return f"{len(self._entries)} invocations wait, which is as many as may (max_pending)"
+    def reserve(self, size: int) -> None:
+        """Make room for one that is to be written to disk; `add` or `give_back` follows. Raises QueueFullError."""
+        policy, waiting = self.policy, len(self._entries) + self._coming
+        if waiting >= policy.max_pending:
+            raise QueueFullError(f"{waiting} invocations wait, which is as many as may (max_pending)")
         if self._bytes + size > policy.max_bytes:
-            return f"{self._bytes} bytes of invocations wait, which is nearly as many as may (max_bytes)"
-        return None
+            raise QueueFullError(f"{self._bytes} bytes of invocations wait, nearly as many as may (max_megabytes)")
+        self._coming += 1
+        self._bytes += size
+
+    def give_back(self, size: int) -> None:
+        """One for which there was room is not on disk."""
+        self._coming -= 1
+        self._bytes -= size
 
     def add(self, invocation: Invocation, state: State) -> None:
-        """Work for one that is on disk."""
-        self._entries[invocation.id] = _Entry(invocation, state)
+        """Work for one for which there was room, and which is on disk now."""
+        self._coming -= 1
+        self._work_for(invocation, state)
+
+    def add_again(self, invocation: Invocation, state: State) -> None:
+        """Work for one that the operator has tried again, however many wait."""
         self._bytes += invocation.size
-        heapq.heappush(self._timers, (state.not_before, invocation.id))
+        self._work_for(invocation, state)
 
     def get(self, number: str) -> tuple[Invocation, State] | None:
         """One by its id, if it is not settled."""
@@ -357,6 +375,10 @@ class Queue:
         entry = self._entries.pop(number)
         self._leave(entry)
         self._bytes -= entry.invocation.size
+
+    def _work_for(self, invocation: Invocation, state: State) -> None:
+        self._entries[invocation.id] = _Entry(invocation, state)
+        heapq.heappush(self._timers, (state.not_before, invocation.id))
 
     def _begin(self, number: str, lane: str) -> Work:
         entry = self._entries[number]

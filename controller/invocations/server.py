@@ -19,7 +19,7 @@ from controller.invocations.functions import Function, Functions, find
 from controller.invocations.keeper import Keeper
 from controller.invocations.names import LATEST, Named, named
 from controller.invocations.outcomes import EXECUTED_VERSION, FUNCTION_ERROR, TooLongError, UnreachedError
-from controller.invocations.queue import HttpCall, Invocation, State
+from controller.invocations.queue import HttpCall, Invocation, QueueFullError, State
 from controller.invocations.settings import origin
 from controller.invocations.signature import verify
 from controller.invocations.store import Store
@@ -208,12 +208,11 @@ class Door:
         )
 
     async def _accept(self, invocation: Invocation, body: bytes) -> None:
-        full = self._keeper.full(invocation.size)
-        if full is not None:
-            raise LambdaError("TooManyRequestsException", 429, full)
         try:
             # What was begun is finished even if the caller leaves: it is accepted whole, or not at all.
             await asyncio.shield(asyncio.ensure_future(self._keeper.accept(invocation, body)))
+        except QueueFullError as error:
+            raise LambdaError("TooManyRequestsException", 429, str(error)) from error
         except OSError as error:
             log.error("an invocation cannot be kept: %s", error)
             raise unavailable(f"the invocation cannot be kept ({error.strerror}), so it is not accepted") from error

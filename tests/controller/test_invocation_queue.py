@@ -17,6 +17,7 @@ from controller.invocations.queue import (
     Outcome,
     Policy,
     Queue,
+    QueueFullError,
     Refused,
     Settle,
     State,
@@ -125,6 +126,7 @@ def test_the_bounds_on_what_is_under_way_hold_and_nobody_waits_for_ever(
     everything = {}
     for number, (service, at) in enumerate(arrivals):
         one = everything[f"i{number}"] = invocation(number, service=service, at=at)
+        own.reserve(one.size)
         own.add(one, begin(one))
     now, executed = 0.0, []
     under_way: list[Call | Tell | Settle] = []
@@ -152,11 +154,15 @@ def test_the_bounds_on_what_is_under_way_hold_and_nobody_waits_for_ever(
 
 def test_a_full_queue_takes_no_more_and_says_which_bound_it_has_reached() -> None:
     own = Queue(Policy(max_pending=2, max_bytes=25), (), 0.0)
-    assert own.full(10) is None
+    own.reserve(10)
+    with pytest.raises(QueueFullError, match="max_megabytes"):
+        own.reserve(16)
     own.add(one := invocation(1), begin(one))
-    assert "max_bytes" in (own.full(16) or "")
-    own.add(two := invocation(2), begin(two))
-    assert "max_pending" in (own.full(0) or "")
+    own.reserve(10)
+    with pytest.raises(QueueFullError, match="max_pending"):
+        own.reserve(0)
+    own.give_back(10)
+    own.reserve(15)
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_waiting() -> None:
@@ -215,6 +221,7 @@ def _work(
         for one in arrivals:
             store.accept(one, one.id.encode(), begin(one))
             accepted.add(one.id)
+            own.reserve(one.size)
             own.add(one, begin(one))
         while len(own):
             for work in own.due(now):
