@@ -53,7 +53,7 @@ def list_command(queue: Path, as_json: bool) -> None:
         condition = str(state.end.condition) if state.end is not None else "Unknown"
         if state.given_up:
             condition += f", not told: {', '.join(state.given_up)}"
-        problem = " ".join(state.problem.split())
+        problem = " ".join(state.trouble.split())
         click.echo(f"{invocation.id}  {at}  {invocation.service}  {condition}  {problem:.120}")
 
 

@@ -141,7 +141,7 @@ class Keeper:
                 await self._save(work.id, queue.told(self._queue.policy, state, target, problem, time.time()))
             case Settle(place=place):
                 if place is queue.Place.DEAD:
-                    log.error("invocation %s of %s is a dead letter: %s", work.id, invocation.service, state.problem)
+                    log.error("invocation %s of %s is a dead letter: %s", work.id, invocation.service, state.trouble)
                 await self._on_disk(lambda: self._store.settle(work.id, place))
                 self._queue.settled(work.id)
 

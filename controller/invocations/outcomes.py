@@ -175,7 +175,7 @@ def progress(invocation: Invocation, state: State) -> dict[str, Any]:
         "status": end.status if end is not None and end.status else None,
         "condition": None if end is None else end.condition,
         "failures": state.failures,
-        "problem": state.problem or None,
+        "problem": state.trouble or None,
         "callback": _callback(invocation, state),
     }
 

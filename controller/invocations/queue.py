@@ -121,6 +121,11 @@ class State(BaseModel):
     given_up: tuple[Target, ...] = ()
     """Who could not be told."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it has failed, or has not come further: in words, or empty."""
+        return self.problem if self.end is None or self.end.succeeded else self.end.reason
+
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
