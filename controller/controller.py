@@ -123,6 +123,7 @@ class Controller:
                 doubts=self.steering.doubts,
                 now=time.monotonic(),
                 last_event=self._events.last,
+                versions={name: self._components[name].recipe.version for name in self._components},
                 warnings=self._certificates.warnings(time.time()),
             )
         )

@@ -115,6 +115,9 @@ class AgentConfig(BaseModel):
     secrets_key: Path | None = None
     """File of the key that the node's secrets are encrypted with; without it, `secrets.key` beside the certificate of
     the broker's session, or in `root` where there is none."""
+    invoke_key: Path | None = None
+    """File of the key of Lambda's Invoke API (`hitless lambda-api`), whose events functions here take as they are;
+    without it, they take none."""
     metrics_broker: BrokerSettings | None = None
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
     component_broker: BrokerSettings | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import shutil
 import sys
 import time
@@ -32,11 +33,14 @@ from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.identities import BROKER, CONTROLLER, client_identity, components_identity, emitter_identity
 from hitless.tls import Identity
+from hitless.wire.sealed_event import KEY_BYTES
 from topologies import broker, cgroups, layout, leftovers, network
 from topologies.processes import Process, start, stop, tail, uninterrupted
 from topologies.readiness import GivenUp, given_up, missing, troubled
 from topologies.supervision import Ended, Start, Supervision
 
+INVOKE_KEY = "invoke.key"
+"""Of Lambda's Invoke API, in the runtime folder."""
 LOOK_S = 0.1
 """Seconds between two looks at whether all parts run."""
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
@@ -316,6 +320,8 @@ def write_settings(bed: Testbed, access: str) -> None:
     runtime.chmod(0o755)
     identity = Identity(bed.authority.issued_folder(Realm.BUS, BROKER))
     broker.write_configuration(runtime / "broker", fabric.broker.host, fabric.broker.port, identity, access)
+    if not (key := runtime / INVOKE_KEY).exists():
+        write_atomic(key, secrets.token_hex(KEY_BYTES).encode(), mode=0o600)
     for name in fabric.nodes:
         write_private(runtime / "agents" / f"{name}.json", agent_config(bed, name))
 
@@ -338,6 +344,7 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         root=bed.runtime / "nodes" / node,
         log_dir=bed.logs / "nodes" / node,
         evidence=bed.evidence,
+        invoke_key=bed.runtime / INVOKE_KEY,
         cgroup=CgroupSettings.of(bed.hierarchy.node(node)),
         metrics_broker=bed.broker_settings(emitter_identity(node))
         if bed.either_mode or bed.mode == RECONFIGURATION

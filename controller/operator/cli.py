@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, get_args
 
 import click
 
+from controller.invocations.command import dead_letters, lambda_api
 from controller.operator import invoke
 from controller.operator.authority import authority
 from controller.operator.client import Client, NoControllerError, Place, RefusedError
@@ -79,7 +80,7 @@ def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
 
 
-for command in (authority, status, explain, watch, events):
+for command in (authority, status, explain, watch, events, lambda_api, dead_letters):
     main.add_command(command)
 
 

@@ -148,6 +148,10 @@ class ServiceStatus(Document):
 
     policy: str
     """The fabric file's."""
+    component: str = ""
+    """The fabric file's."""
+    version: str | None = None
+    """Of the component, the newest one that the controller has; None where it has none."""
     host: str | None
     """The node that serves its new work; None while unknown, or where there is no single one."""
     held: bool

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from controller.fabric.schema import Fabric, Service
 from controller.fabric.settings import settings
@@ -56,6 +57,8 @@ class View:
     """Monotonic time in seconds."""
     last_event: int
     """Number of the newest event."""
+    versions: Mapping[str, str] = MappingProxyType({})
+    """The newest version of each component that the controller has."""
     warnings: Sequence[str] = ()
     """What will stop if nobody does anything, in words."""
 
@@ -107,6 +110,8 @@ def _service(view: View, name: str, service: Service, steered: Mapping[tuple[str
     until = override.until if override else None
     return ServiceStatus(
         policy=service.policy.name,
+        component=service.component,
+        version=view.versions.get(service.component),
         host=view.observed.hosts.get(name),
         held=override is not None,
         held_on=override.node if override else None,

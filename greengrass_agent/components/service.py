@@ -225,6 +225,7 @@ class Service:
             page=str(self._store.run(f"{service}.page")),
             notify_socket=str(notify_socket(self._store)),
             execution_log=EXECUTIONS.path(self._config.log_dir, service) if self._config.evidence else None,
+            invoke_key=self._config.invoke_key,
             idle_interval_ms=self._config.reports.idle_interval_ms,
         )
 

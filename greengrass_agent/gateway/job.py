@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from hitless.wire.worker_frames import NO_LINES, HttpHead
+from hitless.wire.worker_frames import NO_LINES, HttpHead, Invoked
 
 
 class Answer(NamedTuple):
@@ -86,6 +86,8 @@ class Job:
     status: int = 0
     """Of that answer. A client that has to send another one sets it, so that the execution log says what was sent."""
     flow: Flow | None = None
+    invoked: Invoked | None = None
+    """Of an event that the handler gets as it is."""
     again: bool = False
     """Whether it is executed a second time, since the worker that had it died."""
 

@@ -17,6 +17,7 @@ from greengrass_agent.gateway.executions import ExecutionLog
 from greengrass_agent.gateway.heartbeat import Heartbeat
 from greengrass_agent.gateway.http.server import HttpServer
 from greengrass_agent.gateway.job import Answer, Job
+from greengrass_agent.gateway.sealed import SealedEvents
 from greengrass_agent.gateway.settings import Configure, GatewaySettings, Role, Status
 from greengrass_agent.gateway.udp import UdpServer
 from greengrass_agent.gateway.workers import WorkerConnection
@@ -53,6 +54,7 @@ class Gateway:
         self._supervisors: set[WorkerConnection] = set()
         path = settings.execution_log
         self._log = None if path is None else ExecutionLog(path, settings.service, settings.node)
+        self._sealed = SealedEvents(settings.service, settings.invoke_key)
         self._page = Page(Path(settings.page), create=True)
         self._emitter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._emitter.setblocking(False)
@@ -252,6 +254,9 @@ class Gateway:
         self._submit(job)
 
     def _submit(self, job: Job) -> None:
+        if self._sealed.refuses(job):
+            self._note(Execution(job, 0, 0, job.status))
+            return
         refused = self._dispatcher.submit(job)
         if refused is not None:
             self._note(refused)

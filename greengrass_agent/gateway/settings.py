@@ -35,6 +35,8 @@ class GatewaySettings(BaseModel):
     """Unix datagram socket of the emitter, told when the queue jumps."""
     execution_log: Path | None
     """Where each execution is noted; None: nowhere."""
+    invoke_key: Path | None = None
+    """File of the key that events which are taken as they are must be sealed with; None: none are taken."""
     idle_interval_ms: int = 50
     """Between two reports of the instance at rest: the heartbeat's measure."""
 

@@ -125,7 +125,9 @@ class WorkerConnection(asyncio.Protocol):
 
         Raises WorkerProtocolError for a request that no frame can hold.
         """
-        request = Request(job.number, job.client_id, job.request_id, job.parent_id, job.deadline_ns, job.body, job.http)
+        request = Request(
+            job.number, job.client_id, job.request_id, job.parent_id, job.deadline_ns, job.body, job.http, job.invoked
+        )
         if not self._send(encode(request)):
             return False
         job.flow = JobFlow(self, self._owner, job)

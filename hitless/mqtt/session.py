@@ -54,6 +54,8 @@ class Publication:
     payload: bytes
     qos: int = 1
     retain: bool = False
+    arrived: Callable[[], None] | None = None
+    """Called once the broker has said that it has the message; never, if the session ends before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,10 @@ class Session:
 
     async def _send(self, client: aiomqtt.Client, outgoing: asyncio.Queue[Publication]) -> None:
         while True:
-            await _publish(client, await outgoing.get())
+            publication = await outgoing.get()
+            await _publish(client, publication)
+            if publication.arrived is not None:
+                self._call(publication.arrived)
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

@@ -34,6 +34,28 @@ class CognitoIdentity:
         return "CognitoIdentity([cognito_identity_id=None,cognito_identity_pool_id=None])"
 
 
+class Client:
+    """The mobile application that called, as AWS's SDK for those says it."""
+
+    __slots__ = ("app_package_name", "app_title", "app_version_code", "app_version_name", "installation_id")
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        for name in self.__slots__:
+            setattr(self, name, said.get(name))
+
+
+class ClientContext:
+    """What a caller of the Invoke API says of itself (`X-Amz-Client-Context`): what it leaves out is None."""
+
+    __slots__ = ("client", "custom", "env")
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        client = said.get("client")
+        self.custom = said.get("custom")
+        self.env = said.get("env")
+        self.client = Client(client) if isinstance(client, dict) else None
+
+
 class Context:
     """What a handler is told about its invocation, beside the event. Handlers and libraries may add attributes.
 
@@ -50,8 +72,8 @@ class Context:
     log_group_name: str
     log_stream_name: str
     identity = CognitoIdentity()
-    client_context: None = None
-    """What a mobile application says of itself in a call by AWS's SDK; requests here are none of those."""
+    client_context: ClientContext | None = None
+    """What the caller says of itself, in a call by Lambda's Invoke API."""
     client_context_json: str | None = None
     """Ours: the same, as the JSON text that came."""
     tenant_id: None = None

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 from hitless.runtime.handler import FunctionError
 
@@ -86,11 +87,20 @@ def log_error(kind: str, message: str, error: BaseException, request_id: str) ->
     print(f"[ERROR] {kind}: {message}\n{_where(error)}RequestId: {request_id}", file=sys.stderr, flush=True)
 
 
+def stack_trace(error: BaseException) -> list[str]:
+    """Where it was raised, from the handler's first line on: an entry for each frame."""
+    return list(error.trace) if isinstance(error, FunctionError) else traceback.format_tb(_handlers(error))
+
+
 def _where(error: BaseException) -> str:
-    """The traceback from the handler's first line on."""
     if isinstance(error, FunctionError):
         return "".join(f"{line}\n" for line in error.trace)
+    return "".join(traceback.format_exception(type(error), error, _handlers(error)))
+
+
+def _handlers(error: BaseException) -> TracebackType | None:
+    """The traceback from the handler's first line on."""
     own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN):
         own = own.tb_next
-    return "".join(traceback.format_exception(type(error), error, own))
+    return own

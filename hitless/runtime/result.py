@@ -120,6 +120,22 @@ def _of_json(text: bytes) -> Result:
     return Result(200, _JSON.copy(), text)
 
 
+def payload_of(value: object) -> bytes:
+    """A result as Lambda's Invoke API gives it to the caller: its JSON, or the parts of an answer put together.
+
+    Raises MarshalError for what is no JSON, and what the parts raise.
+    """
+    if isinstance(value, JsonText):
+        return value.text
+    if _in_parts(value):
+        parts = Parts(value)
+        try:
+            return b"".join(parts)
+        finally:
+            parts.close()
+    return _json(value).encode()
+
+
 def _octets(body: Any) -> bytes:
     """The bytes of a base64 text, which may be in lines (RFC 2045)."""
     return base64.b64decode("".join(body.split()) if isinstance(body, str) else body, validate=True)
@@ -216,8 +232,10 @@ def _of_file(file: Any) -> Iterator[object]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: object) -> str:
     try:
         return _JSON_TEXT(value)
     except (TypeError, ValueError, RecursionError) as error:

@@ -16,11 +16,11 @@ from hitless.client.blocking import BlockingClient
 from hitless.runtime import logs, upstream
 from hitless.runtime.awaiting import Awaiting
 from hitless.runtime.body import BodyStream, WholeBody
-from hitless.runtime.context import Context, Readable, RequestIds
+from hitless.runtime.context import ClientContext, Context, Readable, RequestIds
 from hitless.runtime.event import event_of
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
 from hitless.runtime.handler import FunctionError, Handler
-from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, result_of
+from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, payload_of, result_of
 from hitless.runtime.slots import Slot
 from hitless.wire.worker_codec import encode
 from hitless.wire.worker_frames import (
@@ -31,6 +31,7 @@ from hitless.wire.worker_frames import (
     Configure,
     Frame,
     Hello,
+    Invoked,
     Ready,
     Request,
     Response,
@@ -43,6 +44,7 @@ from hitless.wire.worker_frames import (
 JSON = {"content-type": "application/json"}
 TRACE = "_X_AMZN_TRACE_ID"
 """The variable in which AWS's tracing looks for what the request's header of that kind says."""
+EXECUTED_VERSION = "x-amz-executed-version"
 _SETTLED = frozenset({dict, str, list, int, float, bool, type(None)})
 WARM_UP_MS = 60_000
 """What a warm-up event is told that its client waits."""
@@ -203,21 +205,30 @@ class Worker:
             self._asked = True
             self._slot.asked()
         body: Readable | None = None
-        if request.body is None:
-            body = BodyStream(self._gateway, request.id)
-        elif self._configuration.get("streamed"):
-            body = WholeBody(request.body)
-        request_id = self._request_id.current = self._ids.next()
-        event = event_of(
-            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
-        )
-        if self._traced or "x-amzn-trace-id" in event["headers"]:
-            self._trace(event["headers"].get("x-amzn-trace-id"))
+        invoked = request.invoked
+        if invoked is not None:
+            request_id, trace = invoked.request_id, invoked.trace or None
+        else:
+            if request.body is None:
+                body = BodyStream(self._gateway, request.id)
+            elif self._configuration.get("streamed"):
+                body = WholeBody(request.body)
+            request_id = self._ids.next()
+            event = event_of(
+                request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
+            )
+            trace = event["headers"].get("x-amzn-trace-id")
+        self._request_id.current = request_id
+        if self._traced or trace is not None:
+            self._trace(trace)
         context = self._context(request_id, self._configuration, request.deadline_ns / 1e9, body)
         started_ns = time.monotonic_ns()
         invocation = upstream.enter(self._upstream, context, request.request_id)
         try:
-            result = result_of(self._call(event, context))
+            if invoked is not None:
+                result = self._invoked(request.body or b"", invoked, context)
+            else:
+                result = result_of(self._call(event, context))
             whole = result.body
             if isinstance(whole, Parts):
                 self._send_parts(request, result, whole, started_ns)
@@ -225,7 +236,9 @@ class Worker:
         except GatewayLost:
             raise
         except BaseException as error:  # the handler's, which ends its own request only
-            result, whole = _failure(error, request_id)
+            result, whole = _failure(error, request_id, traced=invoked is not None)
+            if invoked is not None:
+                result.headers = result.headers | {EXECUTED_VERSION: context.function_version}
         finally:
             upstream.leave(invocation)
         self._end_if_forked()
@@ -235,6 +248,18 @@ class Worker:
             return
         finished_ns = time.monotonic_ns()
         self._answered(encode(Response(request.id, result.status, started_ns, finished_ns, whole, result.headers)))
+
+    def _invoked(self, event: bytes, invoked: Invoked, context: Context) -> Result:
+        """Call the handler with an event as it is. Raises what it raises."""
+        version = context.function_version
+        headers = JSON | {EXECUTED_VERSION: version}
+        if invoked.version not in ("", version):
+            said = f"{context.function_name} has version {version} here, not {invoked.version}"
+            return Result(404, headers, json.dumps({"Message": said, "Type": "User"}).encode())
+        if invoked.client_context:
+            context.client_context_json = invoked.client_context
+            context.client_context = ClientContext(json.loads(invoked.client_context))
+        return Result(200, headers, payload_of(self._call(json.loads(event), context)))
 
     def _send_parts(self, request: Request, result: Result, body: Parts, started_ns: int) -> None:
         """Send an answer as it comes. What fails before its first part is an answer of its own: raises that."""
@@ -300,8 +325,9 @@ class Worker:
             os._exit(0)
 
 
-def _failure(error: BaseException, request_id: str) -> tuple[Result, bytes]:
-    """The answer for what a handler raised, as Lambda words it; where it was raised is for the log alone."""
+def _failure(error: BaseException, request_id: str, *, traced: bool = False) -> tuple[Result, bytes]:
+    """The answer for what a handler raised, as Lambda words it. Where it was raised is for the log alone, unless on
+    `traced`, for a caller whom the function's owner has given a key."""
     kind = _kind(error)
     try:
         message = str(error)
@@ -311,7 +337,8 @@ def _failure(error: BaseException, request_id: str) -> tuple[Result, bytes]:
         complain(f"{kind}: {message}")
     else:
         logs.log_error(kind, message, error, request_id)
-    said = json.dumps({"errorMessage": message, "errorType": kind, "requestId": request_id}).encode()
+    document = {"errorMessage": message, "errorType": kind, "requestId": request_id}
+    said = json.dumps(document | ({"stackTrace": logs.stack_trace(error)} if traced else {})).encode()
     return Result(502 if isinstance(error, IllegalAnswer) else 500, JSON, said), said
 
 

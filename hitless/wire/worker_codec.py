@@ -29,6 +29,7 @@ from hitless.wire.worker_frames import (
     Frame,
     Hello,
     HttpHead,
+    Invoked,
     Lines,
     Ready,
     Request,
@@ -43,7 +44,7 @@ from hitless.wire.worker_frames import (
 
 _PREFIX = struct.Struct("!IB")
 _PREFIX_SIZE = _PREFIX.size
-_REQUEST = struct.Struct("!QIQQQ?I")
+_REQUEST = struct.Struct("!QIQQQBI")
 _RESPONSE = struct.Struct("!QHQQI")
 _RESPONSE_HEAD = struct.Struct("!QHQ")
 _BODY = struct.Struct("!Q?")
@@ -53,6 +54,8 @@ _COUNT = struct.Struct("!I")
 _WHOLE_REQUEST = struct.Struct("!IB" + _REQUEST.format[1:])
 _WHOLE_RESPONSE = struct.Struct("!IB" + _RESPONSE.format[1:])
 _REQUEST_SIZE, _RESPONSE_SIZE = _REQUEST.size, _RESPONSE.size
+_STREAMED, _INVOKED = 1, 2
+"""What a request's body is, if it is not simply whole: to follow in frames of its own, or an event as it is."""
 _SHORT = 1024
 """Bytes of an answer's head up to which what it says is kept for the next one like it."""
 
@@ -167,9 +170,12 @@ def _fields(headers: Lines) -> bytes:
 
 
 def _encode_request(frame: Request) -> bytes:
-    number, client_id, request_id, parent_id, deadline_ns, body, http = frame
+    number, client_id, request_id, parent_id, deadline_ns, body, http, invoked = frame
     head = b""
-    if http is not None:
+    kind = _STREAMED if body is None else 0
+    if invoked is not None:
+        head, kind = _lines(list(invoked)), _INVOKED
+    elif http is not None:
         method, path, query, headers, source, repeated = http
         fields = chain.from_iterable(headers.items() if not repeated else _each(headers, repeated))
         head = _lines([method, path, query, source, *fields])
@@ -177,9 +183,7 @@ def _encode_request(frame: Request) -> bytes:
     length = _REQUEST_SIZE + len(content)
     if length > MAX_FRAME:
         _bound(FrameType.REQUEST, length)
-    fixed = _WHOLE_REQUEST.pack(
-        length, 2, number, client_id, request_id, parent_id, deadline_ns, body is None, len(head)
-    )
+    fixed = _WHOLE_REQUEST.pack(length, 2, number, client_id, request_id, parent_id, deadline_ns, kind, len(head))
     return fixed + content
 
 
@@ -228,10 +232,12 @@ def _decode(kind: int, content: bytes) -> Frame:
 
 
 def _decode_request(content: bytes) -> Request:
-    number, client_id, request_id, parent_id, deadline_ns, streamed, length = _REQUEST.unpack_from(content)
+    number, client_id, request_id, parent_id, deadline_ns, kind, length = _REQUEST.unpack_from(content)
     head_end = _head_end(content, _REQUEST_SIZE, length)
-    http = None
-    if length:
+    http = invoked = None
+    if kind == _INVOKED:
+        invoked = Invoked(*content[_REQUEST_SIZE:head_end].decode("utf-8", "surrogateescape").split("\n"))
+    elif length:
         head = content[_REQUEST_SIZE:head_end].decode("utf-8", "surrogateescape")
         method, path, query, source, *fields = head.split("\n")
         headers = _headers(fields)
@@ -240,8 +246,8 @@ def _decode_request(content: bytes) -> Request:
             repeated = _repeated(fields)
             joined = {name: JOINTS.get(name, ",").join(values) for name, values in repeated.items()}
             http = http._replace(headers=headers | joined, repeated=repeated)
-    body = None if streamed else content[head_end:]
-    return Request(number, client_id, request_id, parent_id, deadline_ns, body, http)
+    body = None if kind == _STREAMED else content[head_end:]
+    return Request(number, client_id, request_id, parent_id, deadline_ns, body, http, invoked)
 
 
 def _decode_response(content: bytes) -> Response:

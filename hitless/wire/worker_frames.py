@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-VERSION = 4
+VERSION = 5
 MAX_FRAME = 64 * 1024 * 1024
 """Bytes of the largest frame that is taken; a longer one means that the peer is not speaking this protocol."""
 WHOLE = 16 * 1024 * 1024
@@ -67,6 +67,19 @@ class HttpHead(NamedTuple):
     """The fields that stood several times, each value by itself."""
 
 
+class Invoked(NamedTuple):
+    """Of a request by Lambda's Invoke API: its body is the event, and the handler's result goes back as it is."""
+
+    request_id: str
+    """The same each time that an event is executed."""
+    client_context: str = ""
+    """JSON without line feeds; empty for none."""
+    version: str = ""
+    """The only version of the function that may execute it; empty for any."""
+    trace: str = ""
+    """The caller's `X-Amzn-Trace-Id`; empty for none."""
+
+
 class Request(NamedTuple):
     """Gateway to worker: execute this."""
 
@@ -81,7 +94,9 @@ class Request(NamedTuple):
     body: bytes | None
     """None when it follows in Body frames."""
     http: HttpHead | None = None
-    """None when the request came over the invocation protocol."""
+    """None when the request came over the invocation protocol, or is an event as it is."""
+    invoked: Invoked | None = None
+    """Set by the gateway for an event as it is, and by nothing that a client may send unsealed."""
 
 
 class Body(NamedTuple):

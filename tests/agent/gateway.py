@@ -129,7 +129,9 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(function: str, *, configured: bool = True, log: Path | None = None) -> Iterator[Gateway]:
+def running_gateway(
+    function: str, *, configured: bool = True, log: Path | None = None, invoke_key: Path | None = None
+) -> Iterator[Gateway]:
     """A gateway of a service whose function has this source; it has no worker yet. `log`: of its executions."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="gateway-"))
@@ -148,6 +150,7 @@ def running_gateway(function: str, *, configured: bool = True, log: Path | None 
             "page": str(folder / "page"),
             "notify_socket": str(folder / "notify.sock"),
             "execution_log": str(log or folder / "executions.csv"),
+            "invoke_key": str(invoke_key) if invoke_key is not None else None,
         }
         (folder / "settings.json").write_text(json.dumps(settings))
         notifications = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))

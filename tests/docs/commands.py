@@ -46,6 +46,7 @@ class Runner:
 API = "tests/controller_app/test_docs.py"
 REMOTE = "tests/attacks/test_api.py::test_the_command_line_reaches_it_with_a_token"
 AUTHORITY = "tests/controller/test_authority.py::test_the_command_makes_what_a_fabric_needs_and_says_how_long_it_lasts"
+LAMBDA = "tests/controller_app/test_lambda_api.py"
 UNITS = "tests/packaging/test_units.py"
 INSTALL = "tests/softswitch/test_install.py"
 SECRETS = "tests/agent/test_secrets.py::test_the_commands_of_the_page_run"
@@ -70,6 +71,8 @@ RUNNERS = (
     Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/moves.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/invoke.md", "hitless lambda-api ", f"{LAMBDA}::test_a_function_is_called_by_each_of_its_names"),
+    Runner("docs/invoke.md", "hitless dead-letters ", f"{LAMBDA}::test_an_event_that_fails_is_retried_twice"),
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/operations.md", "make ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/operations.md", r"(\.venv/bin/hitless |curl )", f"{HERE}::test_commands_work_on_a_live_fabric"),

@@ -21,6 +21,7 @@ from hitless.wire.worker_frames import (
     Frame,
     Hello,
     HttpHead,
+    Invoked,
     Ready,
     Request,
     Response,
@@ -83,12 +84,13 @@ class Connection:
         body: bytes = b"",
         *,
         http: HttpHead | None = None,
+        invoked: Invoked | None = None,
         deadline_ms: int = PATIENCE_MS,
         request_id: int = 0,
     ) -> Request:
         """Send a request."""
         number = next(self._ids)
-        request = Request(number, 42, request_id or number, 0, deadline_ns(deadline_ms), body, http)
+        request = Request(number, 42, request_id or number, 0, deadline_ns(deadline_ms), body, http, invoked)
         self.send(request)
         return request
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hitless.runtime import logs
-from hitless.wire.worker_frames import HttpHead, Response, ResponseBody, ResponseEnd, ResponseHead
+from hitless.wire.worker_frames import HttpHead, Invoked, Response, ResponseBody, ResponseEnd, ResponseHead
 from tests.hitless.gateway import Runtime, runtime
 
 SURROUNDINGS = """
@@ -47,6 +47,18 @@ def lambda_handler(event, context):
         case "/raise":
             raise LookupError("nobody is here")
     return event
+"""
+PLAIN = """
+import os
+
+def lambda_handler(event, context):
+    if isinstance(event, dict) and "raise" in event:
+        raise LookupError(event["raise"])
+    if isinstance(event, dict) and "give" in event:
+        return event["give"]
+    said = context.client_context
+    return [event, context.aws_request_id, said and said.custom, said and said.client and said.client.app_title,
+            os.environ.get("_X_AMZN_TRACE_ID")]
 """
 ASYNC = """
 import asyncio, functools
@@ -229,3 +241,41 @@ def test_a_handler_that_is_async_calls_on_behalf_of_its_request(tmp_path: Path) 
     (tmp_path / "calls.py").write_text(ASYNC)
     with runtime("calls.plain", tmp_path, tmp_path) as running:
         assert json.loads(get(running, "/").body)["errorType"] == "UnknownEndpoint"
+
+
+def test_an_event_of_the_invoke_api_reaches_the_handler_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(PLAIN)
+    with runtime("plain.lambda_handler", tmp_path, tmp_path) as started:
+        worker, version = started.worker, {"x-amz-executed-version": "1.2.3"}
+        client = {"custom": {"a": 1}, "client": {"app_title": "t"}}
+        invoked = Invoked("r1", json.dumps(client), "1.2.3", "Root=1")
+        response = worker.call(b'[1, "two"]', invoked=invoked)
+        assert (response.status, response.headers) == (200, {"content-type": "application/json"} | version)
+        assert json.loads(response.body) == [[1, "two"], "r1", {"a": 1}, "t", "Root=1"]
+        # A result is its JSON, whatever it is: nothing in it is a status.
+        for event, wanted in (
+            (b'{"give": {"statusCode": 404}}', b'{"statusCode": 404}'),
+            (b'{"give": "text"}', b'"text"'),
+        ):
+            response = worker.call(event, invoked=Invoked("r2"))
+            assert (response.status, response.body) == (200, wanted)
+        assert worker.call(b'{"give": null}', invoked=Invoked("r3")).body == b"null"
+        # An event that only looks like one of HTTP is what it is, and a request after it is an event of HTTP again.
+        assert json.loads(worker.call(b'{"rawPath": "/"}', invoked=Invoked("r4")).body)[2:] == [None, None, None]
+        assert json.loads(worker.call(b"", http=HttpHead("GET", "/x")).body)[0]["rawPath"] == "/x"
+
+
+def test_what_a_handler_raises_for_an_event_is_told_with_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(PLAIN)
+    with runtime("plain.lambda_handler", tmp_path, tmp_path) as started:
+        response = started.worker.call(b'{"raise": "nobody"}', invoked=Invoked("r1"))
+        said = json.loads(response.body)
+        assert (response.status, said["errorType"], said["errorMessage"], said["requestId"]) == (
+            500,
+            "LookupError",
+            "nobody",
+            "r1",
+        )
+        assert "plain.py" in said["stackTrace"][0]
+        other = started.worker.call(b"{}", invoked=Invoked("r2", version="9.9.9"))
+        assert (other.status, "9.9.9" in json.loads(other.body)["Message"]) == (404, True)

@@ -20,6 +20,7 @@ from hitless.wire.worker_frames import (
     Cancel,
     End,
     HttpHead,
+    Invoked,
     Ready,
     Response,
     ResponseBody,
@@ -44,6 +45,8 @@ OF_AWS = """
 import logging
 
 def handler(event, context):
+    if "rawPath" not in event:
+        return [event, context.aws_request_id, context.client_context.custom]
     logging.getLogger().error("asked for %s", event["rawPath"])
     if event["rawPath"] == "/raise":
         raise LookupError("nobody is here")
@@ -153,6 +156,9 @@ def test_awss_runtime_for_python(tmp_path: Path) -> None:
         answer = ask(running.worker, "/raise")
         said = json.loads(answer.body)
         assert (answer.status, said["errorType"], said["errorMessage"]) == (500, "LookupError", "nobody is here")
+        invoked = running.worker.call(b'{"a": "\xc3\xbc"}', invoked=Invoked("r1", '{"custom": {"b": 1}}'))
+        assert (invoked.status, json.loads(invoked.body)) == (200, [{"a": "ü"}, "r1", {"b": 1}])
+        assert json.loads(running.worker.call(b"7", invoked=Invoked("r2")).body)["stackTrace"]
         running.process.terminate()
         code, errors = running.end()
         assert code == 0 and f'[ERROR] LookupError: nobody is here\n  File "{tmp_path}/function.py"' in errors

@@ -95,7 +95,7 @@ def test_many_frames_at_once() -> None:
         (struct.pack("!IB", 2, 1) + b"{}", "malformed hello"),
         (struct.pack("!IB", 2, 4) + b"[]", "not a JSON object"),
         (struct.pack("!IB", 1, 4) + b"{", "malformed configure"),
-        (encode(Hello(1, "m.f", version=9)), "version 9, expected 4"),
+        (encode(Hello(1, "m.f", version=9)), "version 9, expected 5"),
         (struct.pack("!IBQHQQI", 30, 3, 1, 200, 0, 0, 5), "head of 5 bytes, holds 0"),
         (struct.pack("!IBQHQQI", 31, 3, 1, 200, 0, 0, 1) + b"a", "without a value"),
         (struct.pack("!IB", 3, 11) + b"abc", "malformed cancel"),
