@@ -151,6 +151,7 @@ class Agent:
         return int(min(ends) * 1000) if ends else None
 
     def _connected(self) -> None:
+        self._runtime.triggers.listening()
         for name in self._runtime.components:
             self._publish_shadow(name)
         self._publish_health("RECONNECT")
@@ -164,6 +165,12 @@ class Agent:
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if found := topics.TRIGGER_HOLDER.match(topic):
+            self._runtime.triggers.held(found["service"], payload)
+            return
+        if found := topics.ENDPOINT.match(topic):
+            self._runtime.triggers.moved(found["service"], payload)
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)

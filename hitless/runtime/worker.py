@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from hitless.client.blocking import BlockingClient
-from hitless.runtime import logs, upstream
+from hitless.runtime import cloud_event, logs, upstream
 from hitless.runtime.awaiting import Awaiting
 from hitless.runtime.body import BodyStream, WholeBody
 from hitless.runtime.context import Context, Readable, RequestIds
@@ -22,6 +22,7 @@ from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, compla
 from hitless.runtime.handler import Handler
 from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, result_of
 from hitless.runtime.slots import Slot
+from hitless.wire.cloudevents import CloudEventError
 from hitless.wire.worker_codec import encode
 from hitless.wire.worker_frames import (
     PART,
@@ -187,16 +188,21 @@ class Worker:
         elif self._configuration.get("streamed"):
             body = WholeBody(request.body)
         request_id = self._request_id.current = self._ids.next()
-        event = event_of(
-            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
-        )
-        if self._traced or "x-amzn-trace-id" in event["headers"]:
-            self._trace(event["headers"].get("x-amzn-trace-id"))
+        try:
+            event = self._event(request, request_id, with_body=body is None)
+        except CloudEventError as error:
+            refused, now_ns = result_of(cloud_event.refusal(error)), time.monotonic_ns()
+            assert isinstance(refused.body, bytes)
+            self._answered(encode(Response(request.id, refused.status, now_ns, now_ns, refused.body, refused.headers)))
+            return
+        trace = request.http.headers.get("x-amzn-trace-id") if request.http is not None else None
+        if self._traced or trace is not None:
+            self._trace(trace)
         context = self._context(request_id, self._configuration, request.deadline_ns / 1e9, body)
         started_ns = time.monotonic_ns()
         invocation = upstream.enter(self._upstream, context, request.request_id)
         try:
-            result = result_of(self._call(event, context))
+            result = self._result(self._call(event, context), request)
             whole = result.body
             if isinstance(whole, Parts):
                 self._send_parts(request, result, whole, started_ns)
@@ -214,6 +220,19 @@ class Worker:
             return
         finished_ns = time.monotonic_ns()
         self._answered(encode(Response(request.id, result.status, started_ns, finished_ns, whole, result.headers)))
+
+    def _event(self, request: Request, request_id: str, *, with_body: bool) -> dict[str, Any]:
+        """What the handler gets. Raises CloudEventError."""
+        if self._payload == cloud_event.FORMAT:
+            return cloud_event.event_of(request)
+        return event_of(
+            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=with_body
+        )
+
+    def _result(self, value: object, request: Request) -> Result:
+        """What the handler's return value means. Raises HandlerError."""
+        event = cloud_event.result_of(value, request) if self._payload == cloud_event.FORMAT else None
+        return event or result_of(value)
 
     def _send_parts(self, request: Request, result: Result, body: Parts, started_ns: int) -> None:
         """Send an answer as it comes. What fails before its first part is an answer of its own: raises that."""
