@@ -55,7 +55,7 @@ class ServiceConfiguration(BaseModel):
     streamed: bool = False
     """Whether the handler takes HTTP request bodies as they come (`context.body`), in place of whole in the event."""
     payload_format_version: Annotated[Literal["1.0", "2.0", "cloudevents"], BeforeValidator(str)] = "2.0"
-    """Which form an event has: one of Lambda's two for HTTP requests, or that of a CloudEvent, which requests are then."""
+    """Which form events have: one of Lambda's two, or that of CloudEvents, which requests must be then."""
     warm_up: dict[str, Any] | None = None
     """An event that each new worker handles before it gets requests; None for no such call."""
     health_check: HealthCheck | None = None

@@ -1,9 +1,9 @@
 """CloudEvents: as they are decoded and written, and as a function behind a gateway gets and returns them."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,9 +41,7 @@ JSON = st.recursive(
 DATA = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"datacontenttype": st.just("application/json"), "data": JSON}),
-    st.fixed_dictionaries(
-        {"datacontenttype": st.just("text/plain"), "data": st.text(min_size=1)}
-    ),
+    st.fixed_dictionaries({"datacontenttype": st.just("text/plain"), "data": st.text(min_size=1)}),
     st.fixed_dictionaries({"datacontenttype": st.just("image/png"), "data_base64": st.just("AAEC")}),
 )
 
@@ -112,7 +110,7 @@ def test_whatever_comes_is_an_event_or_refused_in_words(headers: dict[str, str],
     ],
 )
 def test_what_is_no_event_is_told_by_its_attribute(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(CloudEventError, match=f"^{told}"):
+    with pytest.raises(CloudEventError, match=f"^{re.escape(told)}"):
         cloudevents.from_json(json.dumps(LEAST | change).encode())
 
 
