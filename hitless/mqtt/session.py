@@ -368,7 +368,7 @@ class _Client(aiomqtt.Client):
 
 
 def _kept_options(kept: Kept) -> dict[str, Any]:
-    properties = paho.Properties(PacketTypes.CONNECT)
+    properties = paho.Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = kept.expires_s
     properties.ReceiveMaximum = kept.in_flight
     return {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": properties}
@@ -382,7 +382,7 @@ def _options(subscription: Subscription) -> SubscribeOptions:
 
 
 def _properties(message: Publication) -> paho.Properties:
-    properties = paho.Properties(PacketTypes.PUBLISH)
+    properties = paho.Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     if message.content_type is not None:
         properties.ContentType = message.content_type
     if message.properties:

@@ -1,4 +1,4 @@
-"""What is decided about triggers: who takes them, what is done with an event, and which times a service is called for."""
+"""What is decided about triggers: who takes them, what is done with an event, which times a service is called for."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_times_that_passed_are_counted_up_to_a_bound() -> None:
     "text", ["* * * *", "* * * * * *", "61 * * * *", "0 0 30 2 *", "@reboot", "@every 0s", "@every 1.5s", "tomorrow"]
 )
 def test_what_is_no_schedule(text: str) -> None:
-    with pytest.raises(ScheduleError, match="^expected"):
+    with pytest.raises(ScheduleError, match=r"^expected"):
         parse(text)
 
 
