@@ -140,9 +140,10 @@ class Agent:
             self._publish_health("CADENCE")
 
     def _certificate_expires(self) -> int | None:
-        """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
+        """The earliest end of the certificates of agent, emitter and triggers, in milliseconds since 1970."""
         brokers = (self._config.broker, self._config.metrics_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
+        folders += self._runtime.triggers.identities()
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
         except TlsError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -42,6 +43,12 @@ class Triggers:
     def pid(self) -> int | None:
         """Of the process; None while it does not run."""
         return self._process.pid
+
+    def identities(self) -> list[Path]:
+        """The folders of the certificates that it needs."""
+        settings = self._settings()
+        brokers = [settings.broker_for(service) for service, one in self._taken.items() if one.triggers]
+        return [broker.tls for broker in brokers if broker.tls is not None]
 
     def take(self, configuration: ServiceConfiguration) -> None:
         """A service is here, with this configuration."""
@@ -91,9 +98,12 @@ class Triggers:
         """Leave all of them to other nodes."""
         await self._process.stop()
 
-    def _commands(self) -> Iterator[BaseModel]:
+    def _settings(self) -> TriggerSettings:
         config = self._config
-        yield TriggerSettings(node=config.thing, broker=config.broker, identities=config.trigger_identities)
+        return TriggerSettings(node=config.thing, broker=config.broker, identities=config.trigger_identities)
+
+    def _commands(self) -> Iterator[BaseModel]:
+        yield self._settings()
         yield from self._taken.values()
         yield from (Moved(service=name, endpoint=one) for name, one in self._endpoints.items())
         if self._listening:

@@ -41,6 +41,8 @@ EXPIRES_S = 86_400
 """How long the broker keeps what comes while no node takes the triggers."""
 LEAVE_S = 2.0
 """How long calls that are under way may still be answered when the triggers are left to another node."""
+AGAIN_S = 1.0
+"""Before something is tried again for which the broker is needed."""
 CLOCK_S = 15.0
 """How often the clock is looked at again, which may have been set."""
 
@@ -166,7 +168,9 @@ class Holding:
             if self._leaving and delivery.number:  # it comes again, to the next holder
                 return
             if not delivery.number and sum(self._tasks.values()) >= WAITING:
-                self._count(f"{service}.{name}: {delivery.topic}", f"{WAITING} events are under way")
+                self._count(
+                    f"{service}.{name}: message of {delivery.topic!r} is dropped", f"{WAITING} events are under way"
+                )
                 return
             self._start(self._deliver(name, trigger, delivery), at_most_once=trigger.delivery == "at_most_once")
 
@@ -216,7 +220,7 @@ class Holding:
     async def _deliver(self, name: str, trigger: Trigger, delivery: Delivery) -> None:
         message = Message(delivery.topic, delivery.payload, delivery.content_type, delivery.properties)
         progress = Progress(trigger)
-        what = f"{self._take.service}.{name}: message of {delivery.topic}"
+        what = f"{self._take.service}.{name}: message of {delivery.topic!r}"
         event: Event = {}
         try:
             event = events.of_message(self._take.service, name, message, str(uuid.uuid4()), time.time())
@@ -264,16 +268,18 @@ class Holding:
             case Skip(at, missed):
                 log.warning("%s.%s: %d times were missed, and are skipped", self._take.service, name, missed)
                 if not await self._write(name, TriggerFired(at=at, schedule=said)):
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(AGAIN_S)
             case Fire(at, passed_over):
                 if passed_over:
                     log.warning("%s.%s: one call for %d times", self._take.service, name, passed_over + 1)
                 if self._leaving:
                     await asyncio.sleep(LEAVE_S)
                     return
-                fired = asyncio.Event()
-                self._start(self._call_for(name, trigger, at, said, fired), at_most_once=False)
-                await fired.wait()
+                ended = asyncio.Event()
+                self._start(self._call_for(name, trigger, at, said, ended), at_most_once=False)
+                await ended.wait()
+                if self._record.fired[name].at < at:  # the broker may have gone
+                    await asyncio.sleep(AGAIN_S)
 
     async def _call_for(self, name: str, trigger: Trigger, at: float, said: str, ended: asyncio.Event) -> None:
         event = events.of_time(self._take.service, name, at)

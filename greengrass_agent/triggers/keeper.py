@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from greengrass_agent.triggers.calling import Caller, Place
 from greengrass_agent.triggers.holding import Holding, Record, hold
@@ -23,6 +24,8 @@ class Keeper:
         self._settings = settings
         self._caller = caller
         self._services: dict[str, _Service] = {}
+        self._standbys: dict[str, Standby] = {}
+        """What is known of holders, by service."""
         self._listening = False
         self._endpoints: dict[str, EndpointUpdate] = {}
 
@@ -38,20 +41,20 @@ class Keeper:
                         return
                     await before.end(forget=not command.triggers)
                 if command.triggers:
-                    own = _Service(self._settings, command, self._caller, record, lambda: self._place(command))
-                    self._services[name] = own
-                    if self._listening:
-                        own.listening()
+                    standby = self._standby(name)
+                    place = partial(self._place, command)
+                    self._services[name] = _Service(self._settings, command, self._caller, record, standby, place)
             case Leave(service=name):
                 if (gone := self._services.pop(name, None)) is not None:
                     await gone.end(forget=False)
             case Listening():
                 self._listening = True
-                for one in self._services.values():
-                    one.listening()
+                for standby in self._standbys.values():
+                    standby.listening(self._now())
+                self._tell()
             case Held(service=name, holder=holder):
-                if (told := self._services.get(name)) is not None:
-                    told.told(holder.online)
+                self._standby(name).told(holder.online, self._now())
+                self._tell()
             case Moved(service=name, endpoint=endpoint):
                 if endpoint.newer_than(self._endpoints.get(name)):
                     self._endpoints[name] = endpoint
@@ -63,6 +66,21 @@ class Keeper:
         await asyncio.gather(*(one.end(forget=False) for one in self._services.values()))
         self._services.clear()
 
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _standby(self, service: str) -> Standby:
+        standby = self._standbys.get(service)
+        if standby is None:
+            standby = self._standbys[service] = Standby(self._settings.node, service)
+            if self._listening:
+                standby.listening(self._now())
+        return standby
+
+    def _tell(self) -> None:
+        for one in self._services.values():
+            one.news.set()
+
     def _place(self, take: Take) -> Place:
         moved = self._endpoints.get(take.service)
         address, port = (moved.address, moved.port) if moved is not None else (take.address, take.port)
@@ -73,32 +91,29 @@ class _Service:
     """One service's triggers, held by this node or by another."""
 
     def __init__(
-        self, settings: TriggerSettings, take: Take, caller: Caller, record: Record, place: Callable[[], Place]
+        self,
+        settings: TriggerSettings,
+        take: Take,
+        caller: Caller,
+        record: Record,
+        standby: Standby,
+        place: Callable[[], Place],
     ) -> None:
         self.take = take
         self.record = record
         self._settings = settings
         self._caller = caller
         self._place = place
-        self._standby = Standby(settings.node, take.service)
-        self._news = asyncio.Event()
+        self._standby = standby
+        self.news = asyncio.Event()
+        """Set when the standby has heard something."""
         self._leave, self._forget = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self._keep(), name=f"triggers of {take.service}")
-
-    def listening(self) -> None:
-        """The broker is heard."""
-        self._standby.listening(asyncio.get_running_loop().time())
-        self._news.set()
-
-    def told(self, online: bool) -> None:
-        """A holder has said something."""
-        self._standby.told(online, asyncio.get_running_loop().time())
-        self._news.set()
 
     async def end(self, *, forget: bool) -> None:
         """Leave the triggers to others, or have nothing kept of them."""
         (self._forget if forget else self._leave).set()
-        self._news.set()
+        self.news.set()
         await asyncio.wait([self._task])
 
     async def _keep(self) -> None:
@@ -106,10 +121,10 @@ class _Service:
         while not (self._leave.is_set() or self._forget.is_set()):
             due = self._standby.due
             if due is None or due > now():
-                self._news.clear()
+                self.news.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(due):
-                        await self._news.wait()
+                        await self.news.wait()
                 continue
             broker = self._settings.broker_for(self.take.service)
             holding = Holding(self._settings.node, broker, self.take, self._place, self._caller, self.record)
