@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,12 +30,15 @@ from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
 from hitless.mqtt.messages import TriggerFired, TriggerHolder
 from hitless.tls import Identity
+from tests.agent.support import children_of, running_agent
 from tests.authority import authority
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE, until
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("edge1", "edge2")
+BUDGET = f"test-triggers-{os.getpid()}"
 TRIGGERS = {
     "least": Trigger("at_least_once", topic="least/#", path="/least", attempts=2, dead_letter="dead/least"),
     "most": Trigger("at_most_once", topic="most/#", path="/most"),
@@ -401,3 +406,66 @@ def test_triggers_that_are_taken_away_leave_nothing_at_the_broker(stand: Stand) 
     for node in stand.nodes.values():
         node.send(Leave(service="web"))
     until(lambda: stand.holder is not None and not stand.holder.online, "nobody has them")
+
+
+HANDLER = """
+import json
+
+def lambda_handler(event, context):
+    print(json.dumps([event["type"], event.get("subject"), event.get("data")]), flush=True)
+"""
+
+
+@pytest.mark.root("CPU budgets need root")
+def test_an_agent_takes_the_triggers_of_its_components(tmp_path: Path) -> None:
+    name = "org.example.Web"
+    with running_agent(tmp_path, BUDGET, 0.6, reports={"address": "127.0.0.1", "interval_ms": 10}) as running:
+        source = running.repository.publish(
+            name,
+            "1.0.0",
+            {"web.py": HANDLER},
+            script="exec python3 -m hitless.function --handler web.lambda_handler --artifacts {artifacts:path}",
+            configuration={"service": "web", "payload_format_version": "cloudevents"},
+        )
+        endpoint = {"address": "127.0.0.1", "port": free_port(), "service_id": 7, "protocol": "tcp"}
+        triggers = {
+            "rooms": {"topic": "rooms/#", "delivery": "at_least_once"},
+            "second": {"schedule": "@every 1s", "delivery": "at_most_once"},
+        }
+        merge = json.dumps({"endpoints": {"web": endpoint}, "triggers": triggers})
+        wanted = {name: {"componentVersion": "1.0.0", "configurationUpdate": {"merge": merge}}}
+        running.controller.offer("job-1", wanted, {name: source})
+        assert running.controller.result("job-1")["status"] == "SUCCEEDED"
+
+        def held() -> bool:
+            heard = [word for topic, word in running.controller.heard if topic == "hitless/services/web/holder"]
+            return bool(heard) and bool(heard[-1]["online"])
+
+        def told(text: bytes) -> bool:
+            line = json.dumps(["hitless.trigger.message", "rooms/1", text.decode()])
+            return line in (running.own.logs / f"{name}.log").read_text()
+
+        def publish(text: bytes) -> None:
+            more = Properties(PacketTypes.PUBLISH)
+            more.ContentType = "text/plain"
+            sensor.publish("rooms/1", text, 1, properties=more).wait_for_publish(PATIENCE)
+
+        sensor = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        sensor.connect(running.broker.address, running.broker.port)
+        sensor.loop_start()
+        try:
+            until(held, "the agent takes them")
+            publish(b"warm")
+            until(lambda: told(b"warm"), "the function has it")
+            until(lambda: "hitless.trigger.schedule" in (running.own.logs / f"{name}.log").read_text(), "and a time")
+            (own,) = [
+                pid
+                for pid in children_of(running.process.pid)
+                if b"greengrass_agent.triggers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
+            os.kill(own, signal.SIGKILL)
+            publish(b"cold")
+            until(lambda: told(b"cold"), "a new process goes on")
+        finally:
+            sensor.disconnect()
+            sensor.loop_stop()
