@@ -72,6 +72,8 @@ class ServiceConfiguration(BaseModel):
         if self.streamed and self.payload_format_version == "cloudevents":
             raise ValueError("streamed: expected false, since a CloudEvent is whole (payload_format_version)")
         if (check := self.health_check) is not None:
+            if self.own.protocol == "tcp" and self.payload_format_version == "cloudevents":
+                raise ValueError("health_check: expected none, since a GET is no CloudEvent (payload_format_version)")
             wanted, other = ("path", "payload") if self.own.protocol == "tcp" else ("payload", "path")
             if getattr(check, wanted) is None or getattr(check, other) is not None:
                 protocol = self.own.protocol

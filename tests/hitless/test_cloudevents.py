@@ -17,6 +17,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
 from hitless.wire import cloudevents
 from hitless.wire.cloudevents import STRUCTURED, CloudEventError, UnsupportedFormatError
 from hitless.wire.worker_frames import HttpHead, Response
@@ -112,6 +113,15 @@ def test_whatever_comes_is_an_event_or_refused_in_words(headers: dict[str, str],
 def test_what_is_no_event_is_told_by_its_attribute(change: dict[str, Any], told: str) -> None:
     with pytest.raises(CloudEventError, match=f"^{re.escape(told)}"):
         cloudevents.from_json(json.dumps(LEAST | change).encode())
+
+
+@pytest.mark.parametrize("more", [{"streamed": True}, {"health_check": {"path": "/"}}])
+def test_what_cannot_be_an_event_is_refused_with_the_configuration(more: dict[str, Any]) -> None:
+    endpoint = {"address": "10.96.0.4", "port": 8000, "service_id": 4, "protocol": "tcp"}
+    configuration = {"service": "web", "payload_format_version": "cloudevents", "endpoints": {"web": endpoint}}
+    assert ServiceConfiguration.read(configuration) is not None
+    with pytest.raises(ServiceConfigurationError, match=f"{next(iter(more))}: expected"):
+        ServiceConfiguration.read(configuration | more)
 
 
 def test_messages_of_mqtt() -> None:
