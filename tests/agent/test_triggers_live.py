@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -143,18 +143,18 @@ class Node:
             self.send(Held(service="web", holder=self._holder))
 
     def send(self, command: BaseModel) -> None:
-        assert self.process is not None and self.process.stdin is not None
-        try:
-            self.process.stdin.write(command.model_dump_json().encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
+        if (process := self.process) is not None and process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.write(command.model_dump_json().encode() + b"\n")
+                process.stdin.flush()
 
     def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        if (process := self.process) is not None and process.stdin is not None:
             self.process = None
+            process.kill()
+            process.wait()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
     def end(self) -> int:
         """Have it leave its triggers to others."""
@@ -171,8 +171,7 @@ class Node:
 
     def _hear(self, payload: bytes) -> None:
         self._holder = TriggerHolder.decode(payload)
-        if self.process is not None:
-            self.send(Held(service="web", holder=self._holder))
+        self.send(Held(service="web", holder=self._holder))
 
 
 @dataclass
