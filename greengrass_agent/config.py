@@ -122,6 +122,9 @@ class AgentConfig(BaseModel):
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
     component_broker: BrokerSettings | None = None
     """Where components publish to and subscribe, and who they are there; without it, they are told that they cannot."""
+    trigger_identities: Path | None = None
+    """Folder of those that the authority has issued, `trigger-SERVICE/bus` for each service here that has triggers.
+    Without it a service's triggers are taken as `broker` says, under the client id `trigger-SERVICE`."""
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
 

@@ -43,6 +43,8 @@ class Connection:
                 topics.SHADOW_UPDATE_DELTA.filter(node=node),
                 topics.RESTART.filter(node=node),
                 *(shadow.filter(node=node) for shadow in topics.SHADOW_REQUESTS),
+                topics.ENDPOINT.filter(),
+                topics.TRIGGER_HOLDER.filter(),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,

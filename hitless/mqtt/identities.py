@@ -9,6 +9,7 @@ CONTROLLER, BROKER = "controller", "broker"
 CLIENT_PREFIX = "client-"
 EMITTER_SUFFIX = "-emitter"
 COMPONENTS_SUFFIX = "-components"
+TRIGGER_PREFIX = "trigger-"
 
 
 def client_identity(client: str) -> str:
@@ -24,3 +25,9 @@ def emitter_identity(node: str) -> str:
 def components_identity(node: str) -> str:
     """Whom a node's components speak as: not as the agent, whose topics are not for them."""
     return f"{node}{COMPONENTS_SUFFIX}"
+
+
+def trigger_identity(service: str) -> str:
+    """The identity of whoever takes a service's triggers: of all its nodes the same, since one session at a time has it
+    and the broker keeps that session for the next one."""
+    return f"{TRIGGER_PREFIX}{service}"

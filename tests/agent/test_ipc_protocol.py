@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greengrass_agent.ipc import topic_filters
+from hitless import topic_filters
 from greengrass_agent.ipc.authorization import allowed
 from greengrass_agent.ipc.connection import (
     MAX_CONNECT,

@@ -11,7 +11,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, Final
 
-from greengrass_agent.ipc import topic_filters
+from hitless import topic_filters
 from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, Stream
 
 SERVICE: Final = "aws.greengrass.ipc.pubsub"
