@@ -17,6 +17,7 @@ from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.events import Changed, Connected, NothingOffered, Offered, Unreadable
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.jobs import Jobs
+from greengrass_agent.log_reading import LogReading
 from greengrass_agent.mqtt import Connection
 from greengrass_agent.restarts import Restarts
 from hitless.component.states import ComponentState
@@ -92,6 +93,7 @@ class Agent:
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
         )
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
+        self._log_reading = LogReading(config.thing, config.log_dir, config.component_logs.files, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
@@ -164,6 +166,9 @@ class Agent:
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if found := topics.LOGS.match(topic):
+            self._log_reading.ask(found["component"], payload)
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)

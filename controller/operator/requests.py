@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+
+from hitless.component.endpoint import ServiceProtocol
 
 Name = Annotated[str, Field(max_length=256)]
 """Of a service, a node or a component."""
@@ -59,3 +61,24 @@ class RotateKeys(Body):
 
     service: Name | None = None
     """All, if null."""
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._ +@-]*$", max_length=200)]
+"""Of an artefact; in no folder."""
+
+
+class Deploy(Body):
+    """A component goes to the nodes of its service."""
+
+    recipe: Annotated[str, Field(max_length=1 << 20)]
+    """The recipe, in YAML or JSON; its artefacts are those of `files` by the last part of their `Uri`."""
+    files: dict[FileName, Base64Bytes]
+    """Artefacts by file name, in base64."""
+    next_patch: bool = False
+    """Whether its version is the patch after the newest one that is there."""
+    nodes: Annotated[list[Name], Field(max_length=64)] = []
+    """Where an instance of a new service is to be; of none where a service names the component already."""
+    protocol: ServiceProtocol | None = None
+    """Of a new service: tcp is HTTP. Null: as `protocol` in the recipe's configuration says, else tcp."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Of a new service; a free one if null."""

@@ -17,12 +17,14 @@ _NODE_READS = (
     topics.JOB_UPDATE_ACCEPTED,
     topics.SHADOW_UPDATE_DELTA,
     topics.RESTART,
+    topics.LOGS,
 )
 _NODE_WRITES = (
     topics.JOBS_START_NEXT,
     topics.JOB_UPDATE,
     topics.SHADOW_UPDATE,
     topics.RESTART_ENDED,
+    topics.LOGS_TOLD,
     topics.PRESENCE,
     topics.HEALTH,
 )

@@ -59,6 +59,7 @@ RUNNERS = (
         f"{API}::test_the_curl_lines_run",
     ),
     Runner("docs/api.md", "curl .*/restart", f"{API}::test_the_curl_line_that_restarts_runs"),
+    Runner("docs/api.md", "curl .*/(deploy|logs)", f"{API}::test_the_curl_lines_that_deploy_and_read_logs_run"),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
     Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
     Runner("docs/api.md", "hitless authority ", AUTHORITY),
