@@ -66,7 +66,12 @@ RUNNERS = (
     Runner("docs/security.md", "hitless authority ", AUTHORITY),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
-    Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/functions.md", "make up", f"{HERE}::test_make_has_the_target"),
+    Runner(
+        "docs/functions.md",
+        r"(! )?(\.venv/bin/hitless (new|deploy|invoke|logs|migrate) |sed |echo |make -C )",
+        f"{HERE}::test_commands_work_on_a_live_fabric",
+    ),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/metrics.md", "curl ", f"{HERE}::test_commands_work_on_a_live_fabric"),
     Runner("docs/operations.md", "make ", f"{HERE}::test_make_has_the_target"),
