@@ -1,8 +1,10 @@
 """Deployments that an operator sends: checked, kept on disk, rolled out, and taken back where they do not come up."""
 
 import asyncio
+import base64
 import io
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from controller.fabric.additions import AdditionError
 from controller.fabric.schema import Fabric
 from controller.nodes import deployments
 from controller.nodes.components import Component, Library, base_url, pack
+from controller.nodes.dependencies import DependencyError
 from controller.nodes.deployed import Deployed
 from controller.nodes.deployments import DeploymentError
 from controller.nodes.needs import needs
@@ -32,7 +35,7 @@ from hitless.component.recipe import Recipe, RecipeError
 from hitless.files import StateError
 from hitless.located import Source, parse
 from hitless.modes import IN_NETWORK
-from hitless.mqtt.messages import LogsAsked, LogsTold
+from hitless.mqtt.messages import DeploymentDocument, LogsAsked, LogsTold
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,9 @@ LOOKED_AT_S = 0.2
 LOG_LINES = 20
 """Of the log of a component that does not come up."""
 RECIPE = "recipe.yaml"
+_FILE = re.compile(r"(?!\.{1,2}$)[^/\x00]{1,200}")
+KEPT = 3
+"""Versions of a component that stay on disk."""
 PROTOCOLS: dict[str, ServiceProtocol] = {"http": "tcp", "tcp": "tcp", "udp": "udp"}
 """What a recipe's configuration may call a service's protocol."""
 
@@ -102,30 +108,35 @@ class Deploying:
 
         Raises CommandError, StateError, RecipeError, AdditionError, DeploymentError.
         """
-        fabric, library = self._running.fabric, self._running.library
+        before, library = self._running.fabric, self._running.library
         component, new = self._component(asked, begun)
         more = Library([*library.all(), component]) if new else library
-        fabric, services, added = _services(fabric, component.recipe, asked)
+        fabric, services, added = _services(before, component.recipe, asked)
         at_node_addresses = self._running.controller.steering.at_node_addresses
         deployments.check(fabric, more, at_node_addresses=at_node_addresses)
-        before = _deployments(self._running.fabric, library)
-        nodes = rolling.changed_nodes(before, _deployments(fabric, more))
+        having = [node for node, one in _documents(fabric, more).items() if component.recipe.name in one.components]
+        changed = rolling.changed_nodes(_ids(before, library), _ids(fabric, more))
+        nodes = [node for node in changed if node in having]
         told = [f"{component.recipe.name} needs {need.text}" for need in needs(component.recipe, more)]
         return _Plan(component, new, fabric, more, services, added, nodes, told)
 
     def _component(self, asked: Deploy, begun: list[Path]) -> tuple[Component, bool]:
         """The component as it is to be served, and whether it is new. Raises CommandError, StateError, RecipeError."""
+        for file in asked.files:
+            if not _FILE.fullmatch(file):
+                raise CommandError(f"files: expected the name of a file in no folder, got {file[:200]!r}")
+        files = {name: base64.b64decode(content) for name, content in asked.files.items()}
         source = parse(Path(RECIPE), asked.recipe, RecipeError)
         recipe = recipes.check(source)
         versions = {one.recipe.version: one for one in self._running.library.all() if one.recipe.name == recipe.name}
         newest = self._running.library[recipe.name].recipe.version if versions else None
         if asked.next_patch and newest is not None:
             # The same as the newest one is no reason for another.
-            there, same = versions[newest], self._packed(source, recipe.name, newest, asked.files, begun)
+            there, same = versions[newest], self._packed(source, recipe.name, newest, files, begun)
             if _equal(there, same):
                 return there, False
         version = next_patch(versions) if asked.next_patch else recipe.version
-        component = self._packed(source, recipe.name, version, asked.files, begun)
+        component = self._packed(source, recipe.name, version, files, begun)
         if version in versions:
             if _equal(versions[version], component):
                 return versions[version], False
@@ -175,6 +186,7 @@ class Deploying:
             await asyncio.sleep(LOOKED_AT_S)
         if not watched.failed:
             offline = f"{', '.join(watched.offline)}: offline; it comes up there when it is back"
+            self._forget_old(recipe.name)
             there = [node for node in plan.nodes if node not in watched.offline]
             address = rolling.places(status, plan.services)
             return self._result(plan, nodes=there, address=address, error=offline if watched.offline else None)
@@ -184,6 +196,21 @@ class Deploying:
         await self._take_back(plan, *before)
         error = f"it does not come up on {node}: {reason}; it was taken back everywhere"
         return self._result(plan, error=error, lines=lines, nodes=[])
+
+    def _forget_old(self, name: str) -> None:
+        """Forget versions of a component that no node needs, but for the last ones."""
+        fabric, library = self._running.fabric, self._running.library
+        own = [one for one in library.all() if one.recipe.name == name]
+        old = sorted(own, key=lambda one: Version(one.recipe.version))[:-KEPT]
+        fewer = Library(one for one in library.all() if one not in old)
+        try:
+            needed = _ids(fabric, fewer) != _ids(fabric, library)
+        except DependencyError:
+            return
+        if not needed:
+            self._running.library = fewer
+            for one in old:
+                self._deployed.drop(name, one.recipe.version)
 
     async def _take_back(self, plan: _Plan, fabric: Fabric, library: Library) -> None:
         recipe = plan.component.recipe
@@ -252,9 +279,13 @@ def _equal(one: Component, other: Component) -> bool:
     return (one.document, dict(one.files)) == (other.document, dict(other.files))
 
 
-def _deployments(fabric: Fabric, library: Library) -> dict[str, str]:
+def _documents(fabric: Fabric, library: Library) -> dict[str, DeploymentDocument]:
+    return deployments.documents(fabric, library, None)
+
+
+def _ids(fabric: Fabric, library: Library) -> dict[str, str]:
     """The id of each node's deployment."""
-    return {node: one.deployment_id for node, one in deployments.documents(fabric, library, None).items()}
+    return {node: one.deployment_id for node, one in _documents(fabric, library).items()}
 
 
 def _services(fabric: Fabric, recipe: Recipe, asked: Deploy) -> tuple[Fabric, list[str], dict[str, additions.Entry]]:

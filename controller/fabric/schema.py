@@ -126,7 +126,7 @@ class Api(Part):
     operate: list[Identity] = []
     """Names that may read and give commands."""
     read: list[Identity] = []
-    """Names that may read the status and the events."""
+    """Names that may read the status, the events and what components print."""
     tokens: str | None = None
     """The file that `hitless token` writes. Relative to the fabric file; without it, only certificates count."""
 

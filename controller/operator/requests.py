@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from hitless.component.endpoint import ServiceProtocol
 
@@ -63,8 +63,8 @@ class RotateKeys(Body):
     """All, if null."""
 
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._ +@-]*$", max_length=200)]
-"""Of an artefact; in no folder."""
+Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
+"""Bytes in base64."""
 
 
 class Deploy(Body):
@@ -72,7 +72,7 @@ class Deploy(Body):
 
     recipe: Annotated[str, Field(max_length=1 << 20)]
     """The recipe, in YAML or JSON; its artefacts are those of `files` by the last part of their `Uri`."""
-    files: dict[FileName, Base64Bytes]
+    files: dict[str, Base64]
     """Artefacts by file name, in base64."""
     next_patch: bool = False
     """Whether its version is the patch after the newest one that is there."""

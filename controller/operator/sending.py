@@ -78,7 +78,7 @@ def packed(folder: Path, nodes: tuple[str, ...], protocol: ServiceProtocol | Non
     source = read(component.source, RecipeError)
     return Deploy(
         recipe=component.document.decode(),
-        files={name: base64.b64encode(content) for name, content in component.files.items()},
+        files={name: base64.b64encode(content).decode() for name, content in component.files.items()},
         next_patch=placeholders.takes_next_patch(source, kit.tree(component.source).names),
         nodes=list(nodes),
         protocol=protocol,

@@ -314,7 +314,7 @@ class LogsTold(Message):
 
     client_token: str
     lines: tuple[LogLine, ...] = ()
-    cursor: str
+    cursor: str = Field(max_length=100)
     """What to ask with for what follows."""
     more: bool = False
     """Whether more is there already."""
