@@ -160,7 +160,7 @@ def _parts(
         lambda runner: web.TCPSite(runner, place.host, place.port, ssl_context=trust.nodes_only),
         "the repository",
     )
-    calls = partial(api.application, running.status, running.commands, deploying.begin, events)
+    calls = partial(api.application, running.status, running.commands, deploying, events)
     yield _serving(calls(), lambda runner: web.SockSite(runner, listener), "the API")
     if (remote := fabric.api) is not None:
         yield _serving(

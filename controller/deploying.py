@@ -24,7 +24,7 @@ from controller.nodes.deployments import DeploymentError
 from controller.nodes.needs import needs
 from controller.observe.log import EventLog
 from controller.operator import logs, rolling
-from controller.operator.documents import DeployEntry, DeployResult, LogLine
+from controller.operator.documents import DeployEntry, DeployResult, LogLine, UndeployResult
 from controller.operator.overrides import CommandError
 from controller.operator.requests import Deploy
 from controller.running import Running
@@ -102,6 +102,36 @@ class Deploying:
         steps: asyncio.Queue[DeployEntry] = asyncio.Queue()
         self._task = asyncio.create_task(self._carry_out(plan, steps))
         return _until_result(steps)
+
+    async def remove(self, service: str) -> UndeployResult:
+        """Take away a service that was deployed, and its component where nothing else has it. Raises CommandError."""
+        if self._task is not None and not self._task.done():
+            raise CommandError("a deployment is under way: wait for its end")
+        fabric, library = self._running.fabric, self._running.library
+        try:
+            added = self._deployed.services()
+            if service not in added or service not in fabric.services:
+                there = ", ".join(name for name in added if name in fabric.services) or "none"
+                raise CommandError(
+                    f"{service} is no service that was deployed, of which there are: {there}; what stands in the "
+                    "fabric file goes with its entry there"
+                )
+            component = fabric.services[service].component
+            rest = {name: spec for name, spec in fabric.services.items() if name != service}
+            fabric = fabric.model_copy(update={"services": rest})
+            gone = [] if additions.served_by(fabric, component) else self._deployed.versions(component)
+            library = Library(
+                one for one in library.all() if one.recipe.name != component or one.recipe.version not in gone
+            )
+            deployments.check(fabric, library)
+            self._deployed.save_services({name: entry for name, entry in added.items() if name != service})
+        except (StateError, DeploymentError) as error:
+            raise CommandError(str(error)) from error
+        for version in gone:
+            self._deployed.drop(component, version)
+        await self._running.replace(fabric, library)
+        message = f"{service} is taken away" + (f", and {component} {', '.join(gone)}" if gone else "")
+        return UndeployResult(service=service, component=component, versions=gone, message=message)
 
     def _plan(self, asked: Deploy, begun: list[Path]) -> _Plan:
         """`begun` gets the folders that are made, the component's last.

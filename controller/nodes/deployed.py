@@ -90,6 +90,10 @@ class Deployed:
         except OSError as error:
             raise StateError(f"{place}: {error.strerror}: choose another place with --state") from error
 
+    def versions(self, name: str) -> list[str]:
+        """The versions of a component that are kept here."""
+        return sorted(path.parent.name for path in (self._folder / name).glob("*/recipe.yaml"))
+
     def drop(self, name: str, version: str) -> None:
         """Forget a component; nothing happens where it is not here."""
         shutil.rmtree(self._place(name, version), ignore_errors=True)

@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -14,7 +14,7 @@ from controller.observe.events import Event
 from controller.observe.log import EventLog
 from controller.operator import logs, openapi, requests
 from controller.operator.commands import Commands
-from controller.operator.documents import DeployEntry, Document, LogEntry, Status
+from controller.operator.documents import DeployEntry, Document, LogEntry, Status, UndeployResult
 from controller.operator.overrides import CommandError
 from hitless.faults import faults
 from hitless.mqtt.messages import LogsAsked, LogsTold
@@ -67,8 +67,16 @@ async def _errors(
         return web.json_response(answer, status=error.status, headers=headers)
 
 
-Deploys = Callable[[requests.Deploy], Awaitable[AsyncIterator[DeployEntry]]]
-"""Begins a deployment; gives its steps and its result."""
+class Deployments(Protocol):
+    """What carries deployments out. Calls raise CommandError."""
+
+    async def begin(self, asked: requests.Deploy) -> AsyncIterator[DeployEntry]:
+        """Begin one; gives its steps and its result."""
+
+    async def remove(self, service: str) -> UndeployResult:
+        """Take away a service that was deployed."""
+
+
 MAX_BODY = 64 << 20
 """Bytes of a request: a component with its artefacts."""
 
@@ -76,7 +84,7 @@ MAX_BODY = 64 << 20
 def application(
     status: Callable[[], Awaitable[Status]],
     commands: Callable[[], Awaitable[Commands]],
-    deploys: Deploys,
+    deploying: Deployments,
     events: EventLog,
     guard: Middleware | None = None,
 ) -> web.Application:
@@ -139,7 +147,10 @@ def application(
         return await _lines(request, logs.read(ask, nodes, since_s=since, tail=tail, follow=bool(follow)))
 
     async def deploy(request: web.Request) -> web.StreamResponse:
-        return await _lines(request, await deploys(await _body(request, requests.Deploy)))
+        return await _lines(request, await deploying.begin(await _body(request, requests.Deploy)))
+
+    async def undeploy(request: web.Request) -> web.Response:
+        return _answer(await deploying.remove((await _body(request, requests.Undeploy)).service))
 
     app = web.Application(middlewares=[_errors, *([guard] if guard is not None else [])], client_max_size=MAX_BODY)
     app.router.add_get("/v1/status", get_status)
@@ -154,6 +165,7 @@ def application(
     app.router.add_post("/v1/restart", restart)
     app.router.add_post("/v1/rotate-keys", rotate_keys)
     app.router.add_post("/v1/deploy", deploy)
+    app.router.add_post("/v1/undeploy", undeploy)
     return app
 
 

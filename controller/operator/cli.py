@@ -26,7 +26,7 @@ from controller.operator.options import (
     socket_option,
 )
 from controller.operator.reading import logs
-from controller.operator.sending import deploy
+from controller.operator.sending import deploy, undeploy
 from controller.operator.showing import events, explain, status, watch
 from controller.operator.starting import new
 from hitless.files import StateError
@@ -82,7 +82,7 @@ def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
 
 
-for command in (authority, status, explain, watch, events, new, deploy, logs):
+for command in (authority, status, explain, watch, events, new, deploy, undeploy, logs):
     main.add_command(command)
 
 

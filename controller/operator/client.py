@@ -31,6 +31,7 @@ from controller.operator.documents import (
     RestartResult,
     RotateKeysResult,
     Status,
+    UndeployResult,
 )
 from hitless.faults import faults
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY, explained
@@ -161,6 +162,10 @@ class Client:
                 yield DEPLOY_ENTRY.validate_json(line)
             except ValidationError as error:
                 raise _unreadable(faults(error, "the deployment")) from error
+
+    def undeploy(self, service: str) -> UndeployResult:
+        """Take away a service that was deployed."""
+        return self._post("/v1/undeploy", UndeployResult, service=service)
 
     def logs(
         self,

@@ -235,6 +235,14 @@ class RestartResult(Document):
     """For people."""
 
 
+class UndeployResult(CommandResult):
+    """A service that was deployed is no more."""
+
+    component: str
+    versions: list[str]
+    """Of the component, those that the controller has forgotten."""
+
+
 class RotateKeysResult(CommandResult):
     """Instances get new keys."""
 

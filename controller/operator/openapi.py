@@ -93,6 +93,7 @@ CALLS = (
         body=requests.Deploy,
         lines=(documents.DeployStep, documents.DeployResult),
     ),
+    Call("POST", "/v1/undeploy", "Take away a service that was deployed", documents.UndeployResult, requests.Undeploy),
 )
 
 

@@ -67,6 +67,12 @@ Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|
 """Bytes in base64."""
 
 
+class Undeploy(Body):
+    """A service that was deployed goes."""
+
+    service: Name
+
+
 class Deploy(Body):
     """A component goes to the nodes of its service."""
 

@@ -66,6 +66,19 @@ def deploy(
         sys.exit(NOT_DONE)
 
 
+@click.command()
+@click.argument("service")
+@socket_option
+@json_option
+def undeploy(service: str, socket_path: Place, as_json: bool) -> None:
+    """Take away SERVICE, which `hitless deploy` has added, and its component where no other service has it.
+
+    Its nodes end what they have of it. What stands in the fabric file goes with its entry there.
+    """
+    result = Client(socket_path).undeploy(service)
+    click.echo(result.encode() if as_json else result.message)
+
+
 def packed(folder: Path, nodes: tuple[str, ...], protocol: ServiceProtocol | None, port: int | None) -> Deploy:
     """The component in a folder as it is sent. Raises RecipeError for mistakes in it, with their lines."""
     from controller.nodes import kit

@@ -56,7 +56,14 @@ def forwarded(path: Path) -> Iterator[str]:
         loop.close()
 
 
-NEEDS_MORE = {"POST /v1/migrate", "POST /v1/rotate-keys", "POST /v1/restart", "POST /v1/deploy", "GET /v1/logs"}
+NEEDS_MORE = {
+    "POST /v1/migrate",
+    "POST /v1/rotate-keys",
+    "POST /v1/restart",
+    "POST /v1/deploy",
+    "POST /v1/undeploy",
+    "GET /v1/logs",
+}
 """What cannot be carried out without a switch, keys and a broker."""
 
 

@@ -113,6 +113,22 @@ def test_a_new_component_gets_a_service_and_a_changed_one_the_next_version(desk:
     assert desk.deployed.services().keys() == {"greet"}
 
 
+def test_what_was_deployed_can_be_taken_away(desk: Desk) -> None:
+    before = desk.running.fabric.services.keys()
+    desk.deploy("edge1")
+    gone = asyncio.run(desk.deploying.remove("greet"))
+    assert (gone.component, gone.versions, gone.message) == (
+        GREET,
+        ["1.0.0"],
+        f"greet is taken away, and {GREET} 1.0.0",
+    )
+    assert desk.running.fabric.services.keys() == before and GREET not in desk.running.library
+    assert (desk.versions(), desk.deployed.services()) == ([], {})
+    for service in ("web", "greet"):
+        with pytest.raises(CommandError, match=f"{service} is no service that was deployed, of which there are: none"):
+            asyncio.run(desk.deploying.remove(service))
+
+
 def test_what_fails_leaves_nothing_behind(desk: Desk) -> None:
     before = desk.running.fabric
     desk.running.fails = "edge1"

@@ -28,6 +28,7 @@ from controller.operator.documents import (
     RestartResult,
     RotateKeysResult,
     Status,
+    UndeployResult,
 )
 from controller.operator.sentences import describe
 from tests.controller_app.fake_node import FakeNode
@@ -47,6 +48,7 @@ ANSWERS: dict[str, type[Document]] = {
     "POST /v1/include": ExcludeResult,
     "POST /v1/restart": RestartResult,
     "POST /v1/rotate-keys": RotateKeysResult,
+    "POST /v1/undeploy": UndeployResult,
 }
 LINES = {"GET /v1/logs": LOG_ENTRY, "POST /v1/deploy": DEPLOY_ENTRY}
 """Those that are answered in lines, but for events."""
@@ -212,6 +214,9 @@ def test_the_curl_lines_that_deploy_and_read_logs_run(running: Running, fabric: 
             assert isinstance(result, DeployResult)
             assert (result.nodes, result.services, result.error) == (["edge1"], ["greet"], None)
             assert node.deployment is not None and "org.example.Greet" in node.deployment.components
+            gone = UndeployResult.model_validate(await asyncio.to_thread(answer, running, "POST /v1/undeploy"))
+            assert (gone.service, gone.component, gone.versions) == ("greet", "org.example.Greet", ["1.0.0"])
+            assert running.status()["services"].keys() == {"resize", "web"}
             (line,) = blocks("GET /v1/logs", "sh")
             code, text = await asyncio.to_thread(curl, running, line)
             assert code == 0
