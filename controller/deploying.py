@@ -74,15 +74,18 @@ class Deploying:
         self._running = running
         self._deployed = deployed
         self._events = events
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def _refuse_while_busy(self) -> None:
+        if self._task is not None and not self._task.done():
+            raise CommandError("another deployment is under way: wait for its end")
 
     async def begin(self, asked: Deploy) -> AsyncIterator[DeployEntry]:
         """Check a deployment and begin it; gives its steps and, at last, what came of it. It goes on without who asked.
 
         Raises CommandError where it cannot be carried out; then nothing has changed.
         """
-        if self._task is not None and not self._task.done():
-            raise CommandError("another deployment is under way: wait for its end")
+        self._refuse_while_busy()
         # From here on to the task nothing waits, so that two cannot begin at once.
         begun: list[Path] = []
         try:
@@ -90,7 +93,12 @@ class Deploying:
             if plan.new:
                 self._deployed.keep(begun[-1], plan.component)
             if plan.added:
-                self._deployed.save_services({**self._deployed.services(), **plan.added})
+                try:
+                    self._deployed.save_services({**self._deployed.services(), **plan.added})
+                except StateError:
+                    if plan.new:
+                        self._deployed.drop(plan.component.recipe.name, plan.component.recipe.version)
+                    raise
         except (StateError, RecipeError, AdditionError, DeploymentError) as error:
             text = str(error)
             for folder in begun:
@@ -105,8 +113,7 @@ class Deploying:
 
     async def remove(self, service: str) -> UndeployResult:
         """Take away a service that was deployed, and its component where nothing else has it. Raises CommandError."""
-        if self._task is not None and not self._task.done():
-            raise CommandError("a deployment is under way: wait for its end")
+        self._refuse_while_busy()
         fabric, library = self._running.fabric, self._running.library
         try:
             added = self._deployed.services()
@@ -129,7 +136,8 @@ class Deploying:
             raise CommandError(str(error)) from error
         for version in gone:
             self._deployed.drop(component, version)
-        await self._running.replace(fabric, library)
+        self._task = asyncio.create_task(self._running.replace(fabric, library))
+        await self._task
         message = f"{service} is taken away" + (f", and {component} {', '.join(gone)}" if gone else "")
         return UndeployResult(service=service, component=component, versions=gone, message=message)
 
@@ -200,7 +208,7 @@ class Deploying:
     async def _rolled_out(self, plan: _Plan, steps: asyncio.Queue[DeployEntry]) -> DeployResult:
         if not plan.new and not plan.added:
             place = rolling.places(await self._running.status(), plan.services)
-            return self._result(plan, changed=False, address=place)
+            return self._result(plan, address=place)
         before, first_event = (self._running.fabric, self._running.library), self._events.last
         recipe = plan.component.recipe
         log.info("deployment of %s %s to %s", recipe.name, recipe.version, ", ".join(plan.nodes) or "no node")
@@ -219,7 +227,8 @@ class Deploying:
             self._forget_old(recipe.name)
             there = [node for node in plan.nodes if node not in watched.offline]
             address = rolling.places(status, plan.services)
-            return self._result(plan, nodes=there, address=address, error=offline if watched.offline else None)
+            error = offline if watched.offline else None
+            return self._result(plan, nodes=there, address=address, error=error, stays=True)
         node = watched.failed[0]
         reason = rolling.why(node, self._events.since(first_event)) or watched.details(node) or "no reason is known"
         lines = await self._end_of_log(recipe.name, node)
@@ -267,17 +276,17 @@ class Deploying:
         plan: _Plan,
         *,
         nodes: list[str] | None = None,
-        changed: bool = True,
         address: str | None = None,
         error: str | None = None,
         lines: list[LogLine] | None = None,
+        stays: bool = False,
     ) -> DeployResult:
         recipe = plan.component.recipe
         keep = "".join(additions.written(name, entry) for name, entry in plan.added.items())
         name = f"{recipe.name} {recipe.version}"
         if error is not None:
             message = f"{name}: {error}"
-        elif not changed:
+        elif not stays:
             message = f"{name} is there already; nothing has changed"
         else:
             serves = f", as {', '.join(plan.services)} at {address}" if plan.services and address else ""
@@ -287,9 +296,9 @@ class Deploying:
             version=recipe.version,
             services=plan.services,
             nodes=nodes if nodes is not None else [],
-            changed=changed and error is None,
+            changed=stays,
             address=address,
-            keep=keep if keep and error is None else None,
+            keep=keep if keep and stays else None,
             told=plan.told,
             error=error,
             log=lines or [],

@@ -15,7 +15,7 @@ from controller.fabric.file import Fabric
 from controller.nodes.components import Library, pack_all
 from controller.nodes.deployed import Deployed
 from controller.observe.log import EventLog
-from controller.operator import starting
+from controller.operator import rolling, starting
 from controller.operator.documents import DeployResult, Status
 from controller.operator.overrides import CommandError
 from controller.operator.requests import Deploy
@@ -32,6 +32,7 @@ class Fake:
         self.fabric, self.library = fabric, library
         self.controller = SimpleNamespace(steering=SimpleNamespace(at_node_addresses=False, mode="reconfiguration"))
         self.fails: str | None = None
+        self.away: str | None = None
         self.replaced = 0
 
     async def replace(self, fabric: Fabric, library: Library) -> Any:
@@ -42,7 +43,7 @@ class Fake:
     async def status(self) -> Status:
         nodes = {
             node: {
-                "online": True,
+                "online": node != self.away,
                 "deployment": "failed" if node == self.fails else "done",
                 "components": {GREET: "RUNNING"},
                 "details": {},
@@ -178,3 +179,24 @@ def test_a_version_is_of_one_content_and_never_older(desk: Desk) -> None:
     refused(desk, r"Greet 1\.9\.0 is older than 2\.0\.0, which is there")
     desk.edit("gdk-config.json", lambda text: text.replace("1.9.0", "2.1.0"))
     refused(desk, r"greet has org\.example\.Greet on edge1: another node is added in the fabric file", "edge2")
+
+
+def test_a_node_that_is_away_gets_it_when_it_is_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling, "OFFLINE_S", 0)
+    desk.running.away = "edge2"
+    result = desk.deploy("edge1", "edge2")
+    assert result.error == "edge2: offline; it comes up there when it is back"
+    assert (result.nodes, result.changed) == (["edge1"], True)
+    assert result.keep is not None and desk.versions() == ["1.0.0"]
+
+
+def test_one_deployment_at_a_time(desk: Desk) -> None:
+    async def story() -> None:
+        body = packed(desk.folder, ("edge1",), None, None)
+        steps = await desk.deploying.begin(body)
+        for again in (desk.deploying.begin(body), desk.deploying.remove("greet")):
+            with pytest.raises(CommandError, match="another deployment is under way"):
+                await again
+        assert [entry async for entry in steps][-1].kind == "result"
+
+    asyncio.run(story())
