@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hitless.component.endpoint import ServiceProtocol
 
@@ -63,6 +63,11 @@ class RotateKeys(Body):
     """All, if null."""
 
 
+def _whole(value: object) -> object:
+    """JSON has numbers of one kind: 80.0 is an integer there."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
 """Bytes in base64."""
 
@@ -86,5 +91,5 @@ class Deploy(Body):
     """Where an instance of a new service is to be; of none where a service names the component already."""
     protocol: ServiceProtocol | None = None
     """Of a new service: tcp is HTTP. Null: as `protocol` in the recipe's configuration says, else tcp."""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535), BeforeValidator(_whole)] | None = None
     """Of a new service; a free one if null."""
