@@ -34,8 +34,8 @@ class Part:
     """In the order of their offsets."""
 
     def time_at(self, offset: int) -> int:
-        """When the line at an offset was written, to the second, in ms since 1970."""
-        index = bisect_right([stamp.offset for stamp in self.stamps], offset)
+        """When the line at an offset was written, in ms since 1970: as exactly as there are stamps."""
+        index = bisect_right(self.stamps, offset, key=lambda stamp: stamp.offset)
         return self.stamps[index - 1].time_ms if index else self.began_ms
 
     def offset_at(self, time_ms: int) -> int:

@@ -1,7 +1,7 @@
 """When the lines of a component's output were written: stamps beside the log, since what prints it has no clock.
 
 `<log>.times` has rows of three big-endian numbers of 64 bits: the inode of a file of the log, an offset in it, and the
-time in ms since 1970 at which what stands there was written. There is at most one a second.
+time in ms since 1970 at which what stands there was written. There is at most one a second, and so many of each file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from greengrass_agent.logs.cursor import Part, Stamp
 from greengrass_agent.logs.rotation import Limits, RotatedFile, old_file
 
 _ROW = struct.Struct(">QQQ")
+_Row = tuple[int, int, int]
 APART_MS = 1000
 """Between two stamps of a file."""
+ROWS = 4096
+"""Stamps of a file at most: of a log that covers a long time the older ones are thinned out, again and again."""
 
 
 class StampedFile:
@@ -32,6 +35,8 @@ class StampedFile:
         self._clock = clock
         self._stamped: int | None = None
         """The inode that the last stamp is of."""
+        self._rows = 0
+        """Its stamps."""
         self._last_ms = 0
 
     def write(self, data: bytes) -> int:
@@ -48,24 +53,49 @@ class StampedFile:
     def _stamp(self, done: int) -> None:
         inode, size = self._file.place
         now = int(self._clock() * 1000)
-        row = _ROW.pack(inode, size - done, now)
-        if inode != self._stamped:
-            # The file is new, or the agent is. Stamps of files that have gone would be taken for those of new ones.
-            status = self._path.stat()
-            kept = {file.stat().st_ino for file in old_files(self._path, self._limits.files) if file.exists()}
-            rows = [
-                one
-                for one in _ROW.iter_unpack(_whole(times_of(self._path)))
-                if one[0] in kept or (one[0] == status.st_ino and one[1] <= size - done and size > done)
-            ]
-            fresh = times_of(self._path).with_suffix(".new")
-            fresh.write_bytes(b"".join(_ROW.pack(*one) for one in rows) + row)
-            fresh.replace(times_of(self._path))
-            self._stamped, self._last_ms = inode, now
-        elif abs(now - self._last_ms) >= APART_MS:
+        begin = size - done
+        if inode == self._stamped and abs(now - self._last_ms) < APART_MS:
+            return
+        self._last_ms = now
+        if inode == self._stamped and self._rows < ROWS:
             with times_of(self._path).open("ab") as file:
-                file.write(row)
-            self._last_ms = now
+                file.write(_ROW.pack(inode, begin, now))
+            self._rows += 1
+            return
+        rows = list(_ROW.iter_unpack(_whole(times_of(self._path))))
+        own = [row for row in rows if row[0] == inode and row[1] <= begin] if begin else []
+        # Stamps of files that have gone would be taken for those of a new one with the same inode.
+        there = {file.stat().st_ino for file in old_files(self._path, self._limits.files) if file.exists()}
+        others = [row for row in rows if row[0] in there - {inode}]
+        own = [*_thinned(own), (inode, begin, now)]
+        _write_whole(times_of(self._path), b"".join(_ROW.pack(*row) for row in (*others, *own)))
+        self._stamped, self._rows = inode, len(own)
+
+
+def _thinned(rows: list[_Row]) -> list[_Row]:
+    """The stamps of a file, without most of the older ones if they are many: what is left tells of a line when it was
+    written as exactly as a small part of its age.
+
+    One stays of each slot of time. Slots of older stamps are longer, by powers of two, so that they are made of shorter
+    ones and what stays of them has stayed before.
+    """
+    if len(rows) < ROWS:
+        return rows
+    kept, last = rows[:1], (0, 0)
+    for row in rows[1:]:
+        part = abs(rows[-1][2] - row[2]) * 32 // ROWS
+        width = 1 << max(0, part.bit_length() - 1)
+        if (slot := (width, row[2] // width)) != last:
+            kept.append(row)
+            last = slot
+    return kept
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Replace a file at once. Raises OSError."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
 
 
 def times_of(path: Path) -> Path:

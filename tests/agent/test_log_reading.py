@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from greengrass_agent.log_reading import WAITING, LogReading
 from greengrass_agent.logs import cursor as cursors
+from greengrass_agent.logs import times
 from greengrass_agent.logs.cursor import CursorError, Part, Place, Stamp
 from greengrass_agent.logs.lines import LEVELS, LONGEST, Line, parse, split
 from greengrass_agent.logs.reader import BEHIND, STILL_S, Piece, Question, read
@@ -207,6 +208,24 @@ def test_lines_have_the_time_of_their_writing_to_the_second(tmp_path: Path) -> N
     assert texts(log.read(Question(since_s=1))) == []
     times_of(log.path).unlink()
     assert len(log.read(Question()).lines) == 6, "without stamps there are lines all the same"
+
+
+def test_stamps_are_bounded_and_tell_of_young_lines_most_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(times, "ROWS", 64)
+    log = Log(tmp_path, size=1_000_000)
+    cursor = log.read(Question()).cursor
+    for number in range(2000):
+        log.write(f"{number}")
+        log.now += 1
+    assert times_of(log.path).stat().st_size <= 64 * 24
+    began = 1_700_000_000_000
+    lines = log.read(Question(cursor)).lines
+    assert [line.text for line in lines] == [str(number) for number in range(2000)]
+    off = [number - (line.time_ms - began) // 1000 for number, line in enumerate(lines)]
+    assert off[0] == 0 and min(off) >= 0, "none is said to be later than it is"
+    assert all(late <= 1 + (2000 - number) for number, late in enumerate(off)), "exact to a part of its age"
 
 
 @settings(max_examples=40, deadline=None)
