@@ -6,26 +6,32 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from aiohttp import web
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 
 from controller.authority.plan import Realm
 from controller.authority.watch import CertificateWatch, Peer
 from controller.controller import Controller
+from controller.deploying import Deploying
+from controller.fabric import additions
 from controller.fabric.file import Fabric, load, refuse
 from controller.keys.files import KeyFile
 from controller.nodes import components as packing
 from controller.nodes import deployments, repository
-from controller.nodes.components import Library
+from controller.nodes.components import Component, Library
+from controller.nodes.deployed import Deployed
 from controller.observe.log import EventLog
 from controller.operator import api, sentences
 from controller.operator.prometheus import FabricCollector, MetricsError, MetricsServer
 from controller.operator.roles import guard
+from controller.running import Running
 from controller.state import StateFile
 from controller.steering.modes import MODES
 from controller.switches.session import SwitchError
@@ -74,7 +80,9 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     fabric = _with_tls(load(settings.fabric), settings.tls)
-    components = packing.pack_all(settings.components, packing.base_url(fabric))
+    url, deployed = packing.base_url(fabric), Deployed(settings.state)
+    components = deployed.library(packing.pack_all(settings.components, url), url)
+    fabric = _with_services(fabric, components, deployed)
     strategy = MODES[settings.mode]
     try:
         deployments.check(fabric, components, at_node_addresses=strategy.at_node_addresses)
@@ -83,22 +91,19 @@ async def _main(settings: Settings) -> None:
     broker = _broker(fabric, settings.credentials)
     trust = _trust(fabric)
     with api.listen(settings.socket) as listener, _event_log(settings.event_log) as events:
-        controller = Controller(
-            fabric,
-            strategy,
-            components,
-            broker,
-            StateFile(settings.state / "state.json"),
-            KeyFile(settings.state / "keys.json"),
-            events,
-            trust.watch,
-        )
+        state_file, key_file = StateFile(settings.state / "state.json"), KeyFile(settings.state / "keys.json")
+
+        def make(fabric: Fabric, components: Library) -> Controller:
+            return Controller(fabric, strategy, components, broker, state_file, key_file, events, trust.watch)
+
+        running = Running(make, fabric, components)
+        deploying = Deploying(running, deployed, events)
         try:
             async with AsyncExitStack() as parts:
-                for part in _parts(fabric, trust, components, controller, events, listener):
+                for part in _parts(fabric, trust, running, deploying, events, listener):
                     await parts.enter_async_context(part)
                 log.info("fabric %s, %s: commands at %s", fabric.name, settings.mode, settings.socket)
-                await _until_told_to_end(controller)
+                await _until_told_to_end(running)
         finally:
             settings.socket.unlink(missing_ok=True)
 
@@ -139,19 +144,23 @@ def _trust(fabric: Fabric) -> _Trust:
 def _parts(
     fabric: Fabric,
     trust: _Trust,
-    components: Library,
-    controller: Controller,
+    running: Running,
+    deploying: Deploying,
     events: EventLog,
     listener: socket.socket,
 ) -> Iterator[AbstractAsyncContextManager[object]]:
     """What the controller serves, and to whom."""
-    place, files = fabric.repository, repository.application(components.all())
+
+    def components() -> Iterable[Component]:
+        return running.library.all()
+
+    place, files = fabric.repository, repository.application(components)
     yield _serving(
         files,
         lambda runner: web.TCPSite(runner, place.host, place.port, ssl_context=trust.nodes_only),
         "the repository",
     )
-    calls = partial(api.application, controller.status, controller.commands, events)
+    calls = partial(api.application, running.status, running.commands, deploying, events)
     yield _serving(calls(), lambda runner: web.SockSite(runner, listener), "the API")
     if (remote := fabric.api) is not None:
         yield _serving(
@@ -159,13 +168,39 @@ def _parts(
             lambda runner: web.TCPSite(runner, remote.host, remote.port, ssl_context=trust.anyone),
             "the API over the network",
         )
-    collector = FabricCollector(controller.steering, trust.watch)
-    yield MetricsServer(fabric.metrics.host, fabric.metrics.port, collector)
+    yield MetricsServer(fabric.metrics.host, fabric.metrics.port, _OfTheRunning(running, trust.watch))
 
 
-async def _until_told_to_end(controller: Controller) -> None:
-    """Run the controller until a signal cancels it."""
-    work = asyncio.create_task(controller.run())
+class _OfTheRunning(Collector):
+    """The metrics of whichever controller runs."""
+
+    def __init__(self, running: Running, certificates: CertificateWatch) -> None:
+        self._running = running
+        self._certificates = certificates
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the Prometheus library for each scrape."""
+        return FabricCollector(self._running.controller.steering, self._certificates).collect()
+
+
+def _with_services(fabric: Fabric, components: Library, deployed: Deployed) -> Fabric:
+    """The fabric with the services that `hitless deploy` has added, as far as the fabric file leaves them room."""
+    for name, entry in deployed.services().items():
+        if name in fabric.services:
+            log.info("service %s stands in the fabric file by now, as it is there", name)
+        elif entry.get("component") not in components:
+            log.error("service %s is left out: its component %s is not there", name, entry.get("component"))
+        else:
+            try:
+                fabric = additions.with_service(fabric, name, entry)
+            except additions.AdditionError as error:
+                log.error("service %s, which was deployed, is left out: %s", name, error)
+    return fabric
+
+
+async def _until_told_to_end(running: Running) -> None:
+    """Run controllers until a signal cancels it."""
+    work = asyncio.create_task(running.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, work.cancel)

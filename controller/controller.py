@@ -98,13 +98,16 @@ class Controller:
 
     async def run(self) -> None:
         """Work until cancelled. No part's failure to reach its peer ends another part."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.steering.run())
-            tasks.create_task(self._bus.run())
-            tasks.create_task(self.commands.run())
-            tasks.create_task(self.commands.watch_pins())
-            tasks.create_task(self._keys.run())
-            tasks.create_task(self._certificates.run(self._warn))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.steering.run())
+                tasks.create_task(self._bus.run())
+                tasks.create_task(self.commands.run())
+                tasks.create_task(self.commands.watch_pins())
+                tasks.create_task(self._keys.run())
+                tasks.create_task(self._certificates.run(self._warn))
+        finally:
+            self._nodes.close()
 
     async def status(self) -> Status:
         """What there is and how it is now: asks the switches, and waits for nobody who does not answer."""

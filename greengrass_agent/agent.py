@@ -24,6 +24,7 @@ from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.ipc.operations.secrets import SecretOperations
 from greengrass_agent.ipc.operations.shadows import ShadowOperations
 from greengrass_agent.jobs import Jobs
+from greengrass_agent.log_reading import LogReading
 from greengrass_agent.mqtt import ComponentSession, Connection
 from greengrass_agent.restarts import Restarts
 from greengrass_agent.secrets.store import SecretStore
@@ -115,6 +116,7 @@ class Agent:
         )
         ipc.serve(node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
+        self._log_reading = LogReading(config.thing, config.log_dir, config.component_logs.files, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
 
@@ -191,6 +193,9 @@ class Agent:
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if found := topics.LOGS.match(topic):
+            self._log_reading.ask(found["component"], payload)
             return
         if self._shadows.message(topic, payload, retained):
             return

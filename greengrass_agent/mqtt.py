@@ -45,6 +45,7 @@ class Connection:
                 *(shadow.filter(node=node) for shadow in topics.SHADOW_REQUESTS),
                 topics.ENDPOINT.filter(),
                 topics.TRIGGER_HOLDER.filter(),
+                topics.LOGS.filter(node=node),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,

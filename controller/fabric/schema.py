@@ -127,7 +127,7 @@ class Api(Part):
     operate: list[Identity] = []
     """Names that may read and give commands."""
     read: list[Identity] = []
-    """Names that may read the status and the events."""
+    """Names that may read the status, the events and what components print."""
     tokens: str | None = None
     """The file that `hitless token` writes. Relative to the fabric file; without it, only certificates count."""
 
@@ -225,6 +225,24 @@ class Node(Part):
     there, before which it does not start."""
     components: list[ComponentName] = []
     """Greengrass components that run on the node beside those of its services; what they depend on comes with them."""
+
+
+class ResourceLimits(Part):
+    """What a component may use of a node at most, in place of what the node's owner lets components use."""
+
+    memory_kb: Annotated[int, Field(ge=1, le=2**40)] | None = None
+    """Kilobytes of memory."""
+    cpus: Annotated[float, Field(ge=0.01, le=4096)] | None = None
+    """Cores, such as 0.5."""
+
+
+class ComponentSpec(Part):
+    """How a component runs on its nodes, which is Greengrass's `runWith`."""
+
+    posix_user: Annotated[str, Field(pattern=r"^[^\s:]+(:[^\s:]+)?$"), Described("user, or user:group")] | None = None
+    """Who its scripts run as: one of those whom `allow_users` of the nodes' agents names. Without it, a user of the
+    component's own."""
+    limits: ResourceLimits = ResourceLimits()
 
 
 class PinnedToNode(Part):
@@ -395,6 +413,8 @@ class Fabric(Part):
     nodes: dict[Name, Node]
     """The hosts that run the agent, by their names in `hosts`."""
     services: dict[Name, Service]
+    components: dict[ComponentName, ComponentSpec] = {}
+    """By component, where it is not to run as its recipe and the nodes' owners say."""
 
     def hosts_on(self, switch: str) -> Iterator[tuple[str, Host]]:
         """The hosts behind a switch, by name."""

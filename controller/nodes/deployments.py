@@ -12,7 +12,14 @@ from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration
 from hitless.component.spelling import any_case
 from hitless.located import Location
-from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
+from hitless.mqtt.messages import (
+    ComponentDeployment,
+    ConfigurationUpdate,
+    DeploymentDocument,
+    RecipeSource,
+    RunWith,
+    SystemResourceLimits,
+)
 
 ID_LENGTH = 16
 
@@ -58,6 +65,10 @@ def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = Fals
             if component not in components:
                 problem = f"node {node}: expected some of the components {known}, got {component}"
                 mistakes.append((("nodes", node, "components", number), problem))
+    for component in fabric.components:
+        if component not in components:
+            problem = f"expected some of the components {known}, got {component}"
+            mistakes.append((("components", component), problem))
     if not mistakes:
         needed = {node: _missing(fabric, components, node) for node in fabric.nodes}
         mistakes = [(("nodes", node), problem) for node, problems in needed.items() for problem in problems]
@@ -124,6 +135,7 @@ def _document(
                 configuration_update=_update(fabric, component, deployed[name], hosts, node)
                 if name in deployed
                 else None,
+                run_with=_run_with(fabric, name),
             )
             for name, component in resolved.items()
         },
@@ -134,6 +146,15 @@ def _document(
     # Equal content, equal id: that is how a node's word on what it has is compared with what it should have.
     digest = hashlib.sha256(content.encode()).hexdigest()[:ID_LENGTH]
     return content.model_copy(update={"deployment_id": digest})
+
+
+def _run_with(fabric: Fabric, component: str) -> RunWith:
+    """As whom a component runs, and what it may use, as far as the fabric file says."""
+    spec = fabric.components.get(component)
+    if spec is None:
+        return RunWith()
+    limits = SystemResourceLimits(memory=spec.limits.memory_kb, cpus=spec.limits.cpus)
+    return RunWith(system_resource_limits=limits, posix_user=spec.posix_user)
 
 
 def _update(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from controller.fabric.schema import Fabric
-from controller.nodes.restarts import Restarts
+from controller.nodes.asked import Asked
 from controller.nodes.rollout import Job, Rollout
 from controller.nodes.shadows import Placement, Shadows
 from controller.nodes.view import ClockUpdate, KeyUpdate, NodeUpdate, NodeView, PresenceUpdate
@@ -16,6 +16,8 @@ from hitless.mqtt.messages import (
     Health,
     JobUpdate,
     JobUpdateAccepted,
+    LogsAsked,
+    LogsTold,
     Message,
     Presence,
     Restart,
@@ -41,8 +43,14 @@ SUBSCRIPTIONS = tuple(
         topics.JOB_UPDATE,
         topics.SHADOW_UPDATE,
         topics.RESTART_ENDED,
+        topics.LOGS_TOLD,
     )
 )
+
+RESTART_S = 150.0
+"""How long a restart may take: a launch that comes up does so within 120 s unless its recipe says otherwise."""
+LOGS_S = 5.0
+"""How long a node may take for a piece of a log."""
 
 
 class NodeLink:
@@ -61,7 +69,8 @@ class NodeLink:
         self._publish = publish
         self._rollout = Rollout(term)
         self._shadows = Shadows(term)
-        self._restarts = Restarts()
+        self._restarts: Asked[str | None] = Asked(RESTART_S, lambda reason: reason)
+        self._logs: Asked[LogsTold] = Asked(LOGS_S, lambda reason: LogsTold(client_token="", cursor="", problem=reason))
         self._epochs: dict[str, int] = {}
         self._online: dict[str, bool] = {}
         self._handlers: tuple[tuple[Topic, type[Message], Callable[..., NodeUpdate | None]], ...] = (
@@ -70,6 +79,7 @@ class NodeLink:
             (topics.JOB_UPDATE, JobUpdate, self._job_update),
             (topics.SHADOW_UPDATE, ShadowUpdate, self._shadow),
             (topics.RESTART_ENDED, RestartEnded, self._restart_ended),
+            (topics.LOGS_TOLD, LogsTold, self._logs_told),
         )
 
     def deploy(self, documents: Mapping[str, DeploymentDocument]) -> None:
@@ -86,8 +96,24 @@ class NodeLink:
         token = self._restarts.begin(node)
         message = Restart(client_token=token).encode()
         if not self._publish(Publication(topics.RESTART.of(node=node, component=component), message)):
-            self._restarts.ended(token, "the broker is not connected")
-        return await self._restarts.end(token)
+            self._restarts.unanswered(token, "the broker is not connected")
+        return await self._restarts.answer(token)
+
+    async def logs(self, node: str, component: str, asked: LogsAsked) -> LogsTold:
+        """Ask a node for a piece of a component's log; where there is none, `problem` says why."""
+        token = self._logs.begin(node)
+        message = asked.model_copy(update={"client_token": token}).encode()
+        if not self.online(node):
+            self._logs.unanswered(token, "offline")
+        elif not self._publish(Publication(topics.LOGS.of(node=node, component=component), message)):
+            self._logs.unanswered(token, "the broker is not connected")
+        return await self._logs.answer(token)
+
+    def close(self) -> None:
+        """Nothing is heard of the nodes any more: whoever waits for one is told so."""
+        for node in self._fabric.nodes:
+            for asked in (self._restarts, self._logs):
+                asked.lost(node, "another deployment came meanwhile")
 
     def bus_connected(self) -> None:
         """Our session with the broker is new: who is there, the retained presences will tell."""
@@ -134,6 +160,7 @@ class NodeLink:
         self._epochs[node] = presence.epoch
         if not presence.online:
             self._restarts.lost(node)
+            self._logs.lost(node)
         if self._online.get(node) != presence.online:
             self._online[node] = presence.online
             self._record(PresenceEvent(node=node, online=presence.online, epoch=presence.epoch))
@@ -187,7 +214,10 @@ class NodeLink:
 
     def _restart_ended(self, ended: RestartEnded, node: str, component: str) -> None:
         log.info("restart of %s on %s: %s", component, node, ended.reason or "done")
-        self._restarts.ended(ended.client_token, ended.reason)
+        self._restarts.answered(ended.client_token, ended.reason)
+
+    def _logs_told(self, told: LogsTold, node: str, component: str) -> None:
+        self._logs.answered(told.client_token, told)
 
     def _send_job(self, job: Job | None) -> None:
         if job is None or job.message.execution is None:

@@ -2,20 +2,22 @@
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
+from controller.observe.events import Event
 from controller.observe.log import EventLog
-from controller.operator import openapi, requests
+from controller.operator import logs, openapi, requests
 from controller.operator.commands import Commands
-from controller.operator.documents import Document, Status
+from controller.operator.documents import DeployEntry, Document, LogEntry, Status, UndeployResult
 from controller.operator.overrides import CommandError
 from hitless.faults import faults
+from hitless.mqtt.messages import LogsAsked, LogsTold
 
 
 class ApiError(Exception):
@@ -26,6 +28,7 @@ class _BadRequestError(Exception):
     """A request that cannot be understood."""
 
 
+_NDJSON = {"Content-Type": "application/x-ndjson"}
 BodyType = TypeVar("BodyType", bound=requests.Body)
 
 
@@ -34,6 +37,10 @@ async def _body(request: web.Request, model: type[BodyType]) -> BodyType:
         return model.model_validate_json(await request.read())
     except ValidationError as error:
         raise _BadRequestError(faults(error, "body")) from error
+
+
+def _given(request: web.Request, name: str) -> int | None:
+    return _number(request, name, openapi.MAX_NUMBER) if name in request.query else None
 
 
 def _number(request: web.Request, name: str, highest: int) -> int:
@@ -60,9 +67,24 @@ async def _errors(
         return web.json_response(answer, status=error.status, headers=headers)
 
 
+class Deployments(Protocol):
+    """What carries deployments out. Calls raise CommandError."""
+
+    async def begin(self, asked: requests.Deploy) -> AsyncIterator[DeployEntry]:
+        """Begin one; gives its steps and its result."""
+
+    async def remove(self, service: str) -> UndeployResult:
+        """Take away a service that was deployed."""
+
+
+MAX_BODY = 64 << 20
+"""Bytes of a request: a component with its artefacts."""
+
+
 def application(
     status: Callable[[], Awaitable[Status]],
-    commands: Commands,
+    commands: Callable[[], Awaitable[Commands]],
+    deploying: Deployments,
     events: EventLog,
     guard: Middleware | None = None,
 ) -> web.Application:
@@ -76,47 +98,64 @@ def application(
 
     async def migrate(request: web.Request) -> web.Response:
         body = await _body(request, requests.Migrate)
-        return _answer(await commands.migrate(body.service, body.node, hold=body.hold, force=body.force))
+        return _answer(await (await commands()).migrate(body.service, body.node, hold=body.hold, force=body.force))
 
     async def release(request: web.Request) -> web.Response:
         body = await _body(request, requests.Release)
-        return _answer(await commands.release(body.service))
+        return _answer(await (await commands()).release(body.service))
 
     async def drain(request: web.Request) -> web.Response:
         body = await _body(request, requests.Drain)
-        return _answer(await commands.drain(body.service, body.node, undo=body.undo))
+        return _answer(await (await commands()).drain(body.service, body.node, undo=body.undo))
 
     async def exclude(request: web.Request) -> web.Response:
-        return _answer(await commands.exclude((await _body(request, requests.Node)).node))
+        return _answer(await (await commands()).exclude((await _body(request, requests.Node)).node))
 
     async def include(request: web.Request) -> web.Response:
-        return _answer(await commands.include((await _body(request, requests.Node)).node))
+        return _answer(await (await commands()).include((await _body(request, requests.Node)).node))
 
     async def restart(request: web.Request) -> web.Response:
         body = await _body(request, requests.Restart)
-        return _answer(await commands.restart(body.component, body.node))
+        return _answer(await (await commands()).restart(body.component, body.node))
 
     async def rotate_keys(request: web.Request) -> web.Response:
         body = await _body(request, requests.RotateKeys)
-        return _answer(await commands.rotate_keys(body.service))
+        return _answer(await (await commands()).rotate_keys(body.service))
 
     async def get_events(request: web.Request) -> web.StreamResponse:
         since, follow = _number(request, "since", openapi.MAX_NUMBER), _number(request, "follow", 1)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        if follow:
+            return await _lines(request, events.follow(since))
+        response = web.StreamResponse(headers=_NDJSON)
         await response.prepare(request)
-        if not follow:
-            await response.write("".join(event.encode() + "\n" for event in events.since(since)).encode())
-            return response
-        try:
-            async for event in events.follow(since):
-                await response.write(event.encode().encode() + b"\n")
-        except ConnectionError:
-            pass  # the reader has gone
+        await response.write("".join(event.encode() + "\n" for event in events.since(since)).encode())
         return response
 
-    app = web.Application(middlewares=[_errors, *([guard] if guard is not None else [])])
+    async def get_logs(request: web.Request) -> web.StreamResponse:
+        follow = _number(request, "follow", 1)
+        since, tail = (_given(request, name) for name in ("since", "tail"))
+        named, node = request.query.get("component", ""), request.query.get("node")
+        if not named:
+            raise _BadRequestError("component: expected the name of a component, or of a service")
+        component, nodes = (await commands()).logs_on(named, node)
+
+        async def ask(node: str, asked: LogsAsked) -> LogsTold:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the reader has gone")
+            return await (await commands()).log_piece(component, node, asked)
+
+        return await _lines(request, logs.read(ask, nodes, since_s=since, tail=tail, follow=bool(follow)))
+
+    async def deploy(request: web.Request) -> web.StreamResponse:
+        return await _lines(request, await deploying.begin(await _body(request, requests.Deploy)))
+
+    async def undeploy(request: web.Request) -> web.Response:
+        return _answer(await deploying.remove((await _body(request, requests.Undeploy)).service))
+
+    app = web.Application(middlewares=[_errors, *([guard] if guard is not None else [])], client_max_size=MAX_BODY)
     app.router.add_get("/v1/status", get_status)
     app.router.add_get("/v1/events", get_events)
+    app.router.add_get("/v1/logs", get_logs)
     app.router.add_get(openapi.PATH, get_description)
     app.router.add_post("/v1/migrate", migrate)
     app.router.add_post("/v1/release", release)
@@ -125,7 +164,23 @@ def application(
     app.router.add_post("/v1/include", include)
     app.router.add_post("/v1/restart", restart)
     app.router.add_post("/v1/rotate-keys", rotate_keys)
+    app.router.add_post("/v1/deploy", deploy)
+    app.router.add_post("/v1/undeploy", undeploy)
     return app
+
+
+async def _lines(
+    request: web.Request, documents: AsyncIterator[Event] | AsyncIterator[LogEntry] | AsyncIterator[DeployEntry]
+) -> web.StreamResponse:
+    """Answer with a line for each document, when it is there; whoever reads slowly has them made slowly."""
+    response = web.StreamResponse(headers=_NDJSON)
+    await response.prepare(request)
+    try:
+        async for document in documents:
+            await response.write(document.encode().encode() + b"\n")
+    except ConnectionError:
+        pass  # the reader has gone
+    return response
 
 
 def _answer(document: Document) -> web.Response:

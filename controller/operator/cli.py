@@ -26,7 +26,10 @@ from controller.operator.options import (
     json_option,
     socket_option,
 )
+from controller.operator.reading import logs
+from controller.operator.sending import deploy, undeploy
 from controller.operator.showing import events, explain, status, watch
+from controller.operator.starting import new
 from hitless.files import StateError
 from hitless.modes import IN_NETWORK, Mode
 
@@ -80,7 +83,10 @@ def main(api: str | None, tls: Path | None, token_file: Path | None) -> None:
     """Move running serverless functions between edge nodes without losing a request."""
 
 
-for command in (authority, status, explain, watch, events, lambda_api, dead_letters):
+for command in (
+    *(authority, status, explain, watch, events, new, deploy, undeploy, logs),
+    *(lambda_api, dead_letters),
+):
     main.add_command(command)
 
 

@@ -8,24 +8,30 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import ValidationError
 
 from controller.observe.events import Event, EventError, decode
+from controller.operator import requests
 from controller.operator.documents import (
+    DEPLOY_ENTRY,
+    LOG_ENTRY,
+    DeployEntry,
     Document,
     DrainResult,
     ExcludeResult,
+    LogEntry,
     MigrateResult,
     ReleaseResult,
     RestartResult,
     RotateKeysResult,
     Status,
+    UndeployResult,
 )
 from hitless.faults import faults
 from hitless.tls import AUTHORITY, CERTIFICATE, KEY, explained
@@ -148,6 +154,39 @@ class Client:
             except EventError as error:
                 raise _unreadable(str(error)) from error
 
+    def deploy(self, body: requests.Deploy) -> Iterator[DeployEntry]:
+        """Roll a component out: each step when it is done and, last, what came of it. It goes on without the reader."""
+        answer = self._request("POST", "/v1/deploy", json.loads(body.model_dump_json()), None)
+        while line := self._reading(answer.readline):
+            try:
+                yield DEPLOY_ENTRY.validate_json(line)
+            except ValidationError as error:
+                raise _unreadable(faults(error, "the deployment")) from error
+
+    def undeploy(self, service: str) -> UndeployResult:
+        """Take away a service that was deployed."""
+        return self._post("/v1/undeploy", UndeployResult, service=service)
+
+    def logs(
+        self,
+        component: str,
+        node: str | None = None,
+        *,
+        since_s: int | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogEntry]:
+        """What a component has printed on a node, or on all of its: in the last `since_s` seconds, or else the last
+        `tail` lines of each node, or all that is kept; on `follow`, without an end, each line when it is written."""
+        asked = {"component": component, "node": node, "since": since_s, "tail": tail, "follow": int(follow) or None}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        answer = self._request("GET", f"/v1/logs?{query}", None, None)
+        while line := self._reading(answer.readline):
+            try:
+                yield LOG_ENTRY.validate_json(line)
+            except ValidationError as error:
+                raise _unreadable(faults(error, "the log")) from error
+
     def _get(self, target: str, answer: type[Answer]) -> Answer:
         return self._read(self._request("GET", target, None, self._timeout_s), answer)
 
@@ -167,7 +206,7 @@ class Client:
             raise NoControllerError(f"the controller at {self.path} went away while it answered: {error}") from error
 
     def _request(
-        self, method: str, target: str, body: dict[str, str | bool | None] | None, timeout: float | None
+        self, method: str, target: str, body: Mapping[str, Any] | None, timeout: float | None
     ) -> http.client.HTTPResponse:
         place = self.path
         connection = place.connection(timeout) if isinstance(place, Remote) else _UnixConnection(place, timeout)

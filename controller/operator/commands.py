@@ -20,6 +20,7 @@ from controller.operator.fitness import unfit
 from controller.operator.overrides import CommandError, OperatorIntent
 from controller.steering.interface import InstanceView, Steering, SteeringError
 from hitless.files import StateError
+from hitless.mqtt.messages import LogsAsked, LogsTold
 from hitless.steering.units import US_PER_MS
 
 PINS_LOOKED_AT_S = 0.5
@@ -120,6 +121,34 @@ class Commands:
         outcome = sentences.included(await self._apply())
         self._done("include", "all", node, outcome)
         return ExcludeResult(node=node, excluded=False, released=[], message=f"{node}: {outcome}")
+
+    def logs_on(self, component: str, node: str | None) -> tuple[str, list[str]]:
+        """The component that is named, perhaps by a service of its, and the nodes whose log of it can be read.
+
+        Raises CommandError.
+        """
+        fabric = self._intent.fabric
+        if (problem := self._broker_error()) is not None:
+            raise CommandError(f"the broker is not connected ({problem}): no log can be read")
+        if component in fabric.services and not self._known(component):
+            component = fabric.services[component].component
+        if node is not None and node in fabric.nodes:
+            targets = [node]  # also one where it has not come up, or was taken away
+        else:
+            meant = {one for spec in fabric.services.values() if spec.component == component for one in spec.instances}
+            known = set(self._known(component))
+            targets = [one for one in fabric.nodes if one in meant | known] or self._having(component, node)
+        if not any(self._nodes.online(one) for one in targets):
+            raise CommandError(f"{', '.join(targets)}: offline; no log of {component} can be read")
+        return component, targets
+
+    async def log_piece(self, component: str, node: str, asked: LogsAsked) -> LogsTold:
+        """A piece of a component's log; where there is none, `problem` says why."""
+        return await self._nodes.logs(node, component, asked)
+
+    def _known(self, component: str) -> list[str]:
+        """The nodes that say they have a component."""
+        return [name for name in self._intent.fabric.nodes if component in self._nodes.view(name).components]
 
     async def restart(self, component: str, node: str | None) -> RestartResult:
         """Launch a component anew on a node, or on all that have it one after the other. Raises CommandError."""

@@ -1,8 +1,8 @@
 """What the API answers with and the command line reads: the status of a fabric, and what came of a command. Pure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, WithJsonSchema
 
 from controller.nodes.view import DeploymentProgress
 from hitless.component.states import ComponentState
@@ -239,8 +239,86 @@ class RestartResult(Document):
     """For people."""
 
 
+class UndeployResult(CommandResult):
+    """A service that was deployed is no more."""
+
+    component: str
+    versions: list[str]
+    """Of the component, those that the controller has forgotten."""
+
+
 class RotateKeysResult(CommandResult):
     """Instances get new keys."""
 
     instances: list[tuple[str, str]]
     """(service, node) whose rotation has begun."""
+
+
+class LogLine(Document):
+    """A line that a component has printed."""
+
+    kind: Literal["line"] = "line"
+    node: str
+    time: str
+    """By the node's clock, in UTC, as ISO 8601 writes it; to the second where the line says none."""
+    level: str
+    """DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO where the line says none."""
+    text: str
+    request_id: str | None = None
+    """Of the request in hand, where the line says it."""
+
+
+class LogGap(Document):
+    """Lines of a component are missing here, or come no more for now."""
+
+    kind: Literal["gap"] = "gap"
+    node: str
+    missed: int | None
+    """How many; None where nobody knows."""
+    what: str
+    """Why, for people."""
+
+
+LogEntry = LogLine | LogGap
+LOG_ENTRY: TypeAdapter[LogEntry] = TypeAdapter(LogEntry)
+
+
+class DeployStep(Document):
+    """How far a deployment is on a node."""
+
+    kind: Literal["step"] = "step"
+    node: str
+    state: Literal["waiting", "under way", "failed", "done", "serves", "offline"]
+    """`done`: the component runs. `serves`: the switch has a report of it, too."""
+    details: str | None
+    """What the node says of it."""
+
+
+class DeployResult(Document):
+    """A component was deployed, or has not come up and was taken back."""
+
+    kind: Literal["result"] = "result"
+    component: str
+    version: str
+    services: list[str]
+    """Those that it serves."""
+    nodes: list[str]
+    """Where it runs now."""
+    changed: bool
+    """False: the same was there already."""
+    address: str | None
+    """Where its first service is called."""
+    keep: str | None
+    """What is to stand in the fabric file to keep a service that was added; null where none was."""
+    told: list[str]
+    """What the component needs that this fabric does not have, or that only some nodes allow."""
+    error: str | None
+    """Why it does not run everywhere; null if it does."""
+    log: list[LogLine]
+    """The end of its log on the node where it failed."""
+    message: str
+    """For people."""
+
+
+DeployEntry = DeployStep | DeployResult
+DEPLOY_ENTRY: TypeAdapter[DeployEntry] = TypeAdapter(DeployEntry)

@@ -1,6 +1,7 @@
 """The API described in OpenAPI 3.1, made of the documents that it takes and answers with. Pure."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
@@ -31,13 +32,52 @@ class Call:
     path: str
     summary: str
     answer: type[BaseModel] | None = None
-    """None: lines of events, or this description."""
+    """None: lines, or this description."""
     body: type[requests.Body] | None = None
+    lines: tuple[type[BaseModel], ...] = ()
+    """What a line of the answer may be."""
+    query: tuple[Mapping[str, Any], ...] = ()
+    """Its parameters."""
+
+
+def _parameter(name: str, description: str, schema: Mapping[str, Any], *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema, "required": required}
+
+
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+_SINCE = _parameter("since", "Leaves out the events up to this number.", {**_NUMBER, "default": 0})
+_FOLLOW = _parameter(
+    "follow",
+    "1: goes on with each new line until the client leaves.",
+    {"type": "integer", "enum": [0, 1], "default": 0},
+)
+_LOGS = (
+    _parameter(
+        "component", "A component, or a service whose it is.", {"type": "string", "minLength": 1}, required=True
+    ),
+    _parameter("node", "One node; without it, all that have the component.", {"type": "string", "minLength": 1}),
+    _parameter("since", "What was written so many seconds ago at most.", _NUMBER),
+    _parameter("tail", "Without `since`: so many lines of each node.", _NUMBER),
+    _FOLLOW,
+)
 
 
 CALLS = (
     Call("GET", "/v1/status", "Everything the controller knows of the fabric", documents.Status),
-    Call("GET", "/v1/events", "What has happened, an event a line, oldest first"),
+    Call(
+        "GET",
+        "/v1/events",
+        "What has happened, an event a line, oldest first",
+        lines=get_args(events.Event),
+        query=(_SINCE, _FOLLOW),
+    ),
+    Call(
+        "GET",
+        "/v1/logs",
+        "What a component prints, a line each",
+        lines=(documents.LogLine, documents.LogGap),
+        query=_LOGS,
+    ),
     Call("GET", PATH, "This description"),
     Call("POST", "/v1/migrate", "Make a node a service's host", documents.MigrateResult, requests.Migrate),
     Call("POST", "/v1/release", "Let go of a service", documents.ReleaseResult, requests.Release),
@@ -46,20 +86,15 @@ CALLS = (
     Call("POST", "/v1/include", "Let an excluded node serve again", documents.ExcludeResult, requests.Node),
     Call("POST", "/v1/restart", "Launch a component anew", documents.RestartResult, requests.Restart),
     Call("POST", "/v1/rotate-keys", "Give instances new keys", documents.RotateKeysResult, requests.RotateKeys),
+    Call(
+        "POST",
+        "/v1/deploy",
+        "Roll a component out, a line for each step and one for what came of it",
+        body=requests.Deploy,
+        lines=(documents.DeployStep, documents.DeployResult),
+    ),
+    Call("POST", "/v1/undeploy", "Take away a service that was deployed", documents.UndeployResult, requests.Undeploy),
 )
-
-_SINCE = {
-    "name": "since",
-    "in": "query",
-    "description": "Leaves out the events up to this number.",
-    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "default": 0},
-}
-_FOLLOW = {
-    "name": "follow",
-    "in": "query",
-    "description": "1: goes on with each new event until the client leaves.",
-    "schema": {"type": "integer", "enum": [0, 1], "default": 0},
-}
 
 
 @cache
@@ -67,7 +102,7 @@ def description() -> dict[str, Any]:
     """The whole description, as JSON values; not to be changed."""
     bodies = [(body, "validation") for call in CALLS if (body := call.body) is not None]
     answers = [(one, "serialization") for call in CALLS if (one := call.answer) is not None]
-    lines = [(one, "serialization") for one in get_args(events.Event)]
+    lines = [(one, "serialization") for call in CALLS for one in call.lines]
     models: list[Any] = [*bodies, *answers, *lines, (ErrorAnswer, "serialization")]
     names, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
     paths: dict[str, Any] = {}
@@ -92,11 +127,12 @@ def _operation(call: Call, names: Any) -> dict[str, Any]:
         "summary": call.summary,
         "responses": {"200": _success(call, names)},
     }
-    if call.path == "/v1/events":
-        operation["parameters"] = [_SINCE, _FOLLOW]
+    if call.query:
+        operation["parameters"] = list(call.query)
     if call.body is not None:
         schema = names[call.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if call.body is not None or call.path == "/v1/logs":
         operation["responses"]["409"] = _error("It cannot be carried out now; nothing has changed.", names)
     if call.body is not None or "parameters" in operation:
         operation["responses"]["400"] = _error("The request is not understood.", names)
@@ -104,8 +140,8 @@ def _operation(call: Call, names: Any) -> dict[str, Any]:
 
 
 def _success(call: Call, names: Any) -> dict[str, Any]:
-    if call.path == "/v1/events":
-        schemas = [names[one, "serialization"]["$ref"].rpartition("/")[2] for one in get_args(events.Event)]
+    if call.lines:
+        schemas = [names[one, "serialization"]["$ref"].rpartition("/")[2] for one in call.lines]
         return {
             "description": f"Lines of JSON, each one of: {', '.join(schemas)}.",
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},

@@ -24,7 +24,7 @@ class Role(IntEnum):
     """What a caller may do; a larger one includes the smaller."""
 
     READ = 1
-    """Status and events."""
+    """Status, events, and what components print."""
     OPERATE = 2
     """Commands."""
 

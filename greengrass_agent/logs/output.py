@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from greengrass_agent.logs.rotation import Limits, RotatedFile
+from greengrass_agent.logs.rotation import Limits
+from greengrass_agent.logs.times import StampedFile
 from greengrass_agent.logs.writer import BoundedWriter
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Output:
     """The output of one component's scripts, and of whatever they leave behind. Belongs to the running event loop."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._writer = BoundedWriter(str(path), RotatedFile(path, limits), tell=log.warning)
+        self._writer = BoundedWriter(str(path), StampedFile(path, limits), tell=log.warning)
         self._allowance = Allowance(RATE, BURST)
         self._missing = False
         self._tail = b""

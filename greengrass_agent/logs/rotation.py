@@ -52,6 +52,13 @@ class RotatedFile:
         heading = b"" if self._size else self._heading
         return self._append(file, heading + data, len(heading)) - len(heading)
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """The inode of the file that was written to, and its size. Raises OSError when none is open."""
+        if self._file is None:
+            raise FileNotFoundError(str(self._path))
+        return os.fstat(self._file).st_ino, self._size
+
     def close(self) -> None:
         """Close the file; the next write opens it again."""
         if self._file is not None:

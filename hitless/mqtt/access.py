@@ -21,6 +21,7 @@ _NODE_READS = (
     topics.RESTART,
     topics.ENDPOINT,
     topics.TRIGGER_HOLDER,
+    topics.LOGS,
 )
 _NODE_SHADOWS = (topics.CLASSIC_SHADOW, topics.NAMED_SHADOWS)
 _NODE_WRITES = (
@@ -28,6 +29,7 @@ _NODE_WRITES = (
     topics.JOB_UPDATE,
     topics.RESTART_ENDED,
     topics.COMPONENT_METRICS,
+    topics.LOGS_TOLD,
     topics.PRESENCE,
     topics.HEALTH,
 )

@@ -282,6 +282,50 @@ class RestartEnded(Message):
     """Why the component was not restarted; None: it was."""
 
 
+# Logs.
+
+
+class LogsAsked(Message):
+    """The controller wants a piece of a component's log: what follows `cursor`, or else what was written in the last
+    `since_s` seconds by the node's clock, or else the last `tail` lines."""
+
+    client_token: str
+    cursor: str | None = Field(default=None, max_length=100)
+    since_s: int | None = Field(default=None, ge=0)
+    tail: int | None = Field(default=None, ge=0)
+    live: bool = False
+    """Whether it follows: who is far behind is told how many lines that cost."""
+
+
+class LogLine(Message):
+    """A line of a component's log."""
+
+    time: int = Field(ge=0)
+    """In ms since 1970; to the second where the component has said none."""
+    level: str
+    """DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+    text: str
+    request_id: str | None = None
+    """Of the request in hand, where the line says it."""
+
+
+class LogsTold(Message):
+    """The piece."""
+
+    client_token: str
+    lines: tuple[LogLine, ...] = ()
+    cursor: str = Field(max_length=100)
+    """What to ask with for what follows."""
+    more: bool = False
+    """Whether more is there already."""
+    missed: int = Field(default=0, ge=0)
+    """Lines left out before these, since they came faster than they were asked for."""
+    gone: bool = False
+    """Whether the node no longer keeps what followed the cursor."""
+    problem: str | None = None
+    """Why the log cannot be read."""
+
+
 # Status.
 
 

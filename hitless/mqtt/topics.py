@@ -110,6 +110,10 @@ RESTART = Topic("things/{node}/components/{component}/restart")
 """Controller to node: launch the component anew, at once (messages.Restart), QoS 1, not retained."""
 RESTART_ENDED = Topic("things/{node}/components/{component}/restart/ended")
 """Node to controller: what came of it (messages.RestartEnded)."""
+LOGS = Topic("things/{node}/components/{component}/logs")
+"""Controller to node: a piece of the component's log is wanted (messages.LogsAsked), QoS 1, not retained."""
+LOGS_TOLD = Topic("things/{node}/components/{component}/logs/told")
+"""Node to controller: the piece (messages.LogsTold)."""
 PRESENCE = Topic("things/{node}/presence")
 """Node to all, retained, also its last will (messages.Presence)."""
 HEALTH = Topic("things/{node}/greengrassv2/health/json")

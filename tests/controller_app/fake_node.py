@@ -16,7 +16,11 @@ from hitless.mqtt.messages import (
     DeploymentDocument,
     DeploymentInformation,
     Health,
+    JobStatusDetails,
     JobUpdate,
+    LogLine,
+    LogsAsked,
+    LogsTold,
     Metrics,
     NextJob,
     Presence,
@@ -41,6 +45,10 @@ class FakeNode:
     jobs: list[str] = field(default_factory=list)
     """Ids of the jobs it was given, each once."""
     deployment: DeploymentDocument | None = None
+    fails: str | None = None
+    """Why it tells that a job failed."""
+    prints: dict[str, list[str]] = field(default_factory=dict)
+    """The lines of each component's log."""
     restarts: list[str] = field(default_factory=list)
     """Components that it was asked to launch anew."""
     cannot_restart: str | None = None
@@ -152,11 +160,23 @@ class FakeNode:
                 self.restarts.append(levels["component"])
                 ended = RestartEnded(client_token=Restart.decode(payload).client_token, reason=self.cannot_restart)
                 await self._client.publish(topics.RESTART_ENDED.of(**levels), ended.encode(), 1)
+            elif levels := topics.LOGS.match(topic):
+                await self._tell_log(levels["component"], LogsAsked.decode(payload))
             elif levels := topics.SHADOW_UPDATE_DELTA.match(topic):
                 delta = ShadowDelta.decode(payload)
                 if delta.version > self._versions.get(levels["component"], -1):
                     self._versions[levels["component"]] = delta.version
                     self.shadows[levels["component"]] = delta.state
+
+    async def _tell_log(self, component: str, asked: LogsAsked) -> None:
+        lines = self.prints.get(component, [])
+        begin = int(asked.cursor or max(0, len(lines) - (asked.tail or len(lines))))
+        told = LogsTold(
+            client_token=asked.client_token,
+            lines=tuple(LogLine(time=number, level="INFO", text=text) for number, text in enumerate(lines[begin:])),
+            cursor=str(len(lines)),
+        )
+        await self._client.publish(topics.LOGS_TOLD.of(node=self.name, component=component), told.encode(), 1)
 
     async def _carry_out(self, job: NextJob) -> None:
         execution = job.execution
@@ -164,6 +184,11 @@ class FakeNode:
             return
         self.jobs.append(execution.job_id)
         if not self.carries_out:
+            return
+        if self.fails is not None:
+            details = JobStatusDetails(detailed_status="FAILED_ROLLBACK_COMPLETE", reason=self.fails)
+            failed = JobUpdate(status="FAILED", client_token=execution.job_id, status_details=details)
+            await self._client.publish(topics.JOB_UPDATE.of(node=self.name, job=execution.job_id), failed.encode(), 1)
             return
         self.deployment = execution.job_document
         done = JobUpdate(status="SUCCEEDED", client_token=execution.job_id)

@@ -16,7 +16,6 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from controller.observe.log import EventLog
 from controller.operator import api, openapi
-from controller.operator.commands import Commands
 from controller.operator.documents import Status
 from controller.operator.sentences import describe
 from tests.controller_app.support import Running
@@ -57,7 +56,14 @@ def forwarded(path: Path) -> Iterator[str]:
         loop.close()
 
 
-NEEDS_MORE = {"POST /v1/migrate", "POST /v1/rotate-keys", "POST /v1/restart"}
+NEEDS_MORE = {
+    "POST /v1/migrate",
+    "POST /v1/rotate-keys",
+    "POST /v1/restart",
+    "POST /v1/deploy",
+    "POST /v1/undeploy",
+    "GET /v1/logs",
+}
 """What cannot be carried out without a switch, keys and a broker."""
 
 
@@ -120,7 +126,7 @@ def test_a_number_that_is_none_is_refused(query: str) -> None:
         async def nobody() -> Status:
             raise AssertionError("nobody asks")
 
-        calls = api.application(nobody, cast(Commands, None), EventLog(describe))
+        calls = api.application(nobody, cast(Any, None), cast(Any, None), EventLog(describe))
         async with TestClient(TestServer(calls)) as client, client.get(f"/v1/events?{query}") as answer:
             return answer.status, (await answer.json())["error"]
 

@@ -1,11 +1,12 @@
 """Deployments: each node's components, and where they find the services they call."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.fabric.file import Fabric
+from controller.fabric.file import Fabric, load
 from controller.nodes import deployments
 from controller.nodes.components import Library, pack_all
 from greengrass_agent.deployment.configuration import updated
@@ -39,6 +40,22 @@ def test_where_switches_steer_every_endpoint_is_the_services_address(fabric: Fab
         "protocol": "udp",
     }
     assert documents["edge1"].recipes["org.example.Web"].sha256 == components["org.example.Web"].sha256
+
+
+def test_a_component_runs_as_the_fabric_file_says(fabric_path: Path, components: Library) -> None:
+    plain = deployments.documents(load(fabric_path), components, None)["edge1"]
+    text = fabric_path.read_text()
+    spec = 'components: {org.example.Web: {posix_user: "svc:video", limits: {memory_kb: 262144, cpus: 1}}}\n'
+    fabric_path.write_text(text + spec)
+    fabric = load(fabric_path)
+    deployments.check(fabric, components)
+    document = deployments.documents(fabric, components, None)["edge1"]
+    sent = json.loads(document.encode())["components"]["org.example.Web"]["runWith"]
+    assert sent == {"posixUser": "svc:video", "systemResourceLimits": {"memory": 262144, "cpus": 1.0}}
+    assert document.components["org.example.Resize"] == plain.components["org.example.Resize"]
+    fabric_path.write_text(text + spec.replace("Web", "Wbe"))
+    with pytest.raises(deployments.DeploymentError, match=r"expected some of the components .*, got org\.example\.Wbe"):
+        deployments.check(load(fabric_path), components)
 
 
 def test_a_node_can_read_the_configuration(fabric: Fabric, components: Library) -> None:

@@ -16,8 +16,10 @@ from controller.observe.events import Event, decode
 from controller.observe.log import EventLog
 from controller.operator import api, openapi
 from controller.operator.client import RefusedError
-from controller.operator.commands import Commands
 from controller.operator.documents import (
+    DEPLOY_ENTRY,
+    LOG_ENTRY,
+    DeployResult,
     Document,
     DrainResult,
     ExcludeResult,
@@ -26,6 +28,7 @@ from controller.operator.documents import (
     RestartResult,
     RotateKeysResult,
     Status,
+    UndeployResult,
 )
 from controller.operator.sentences import describe
 from tests.controller_app.fake_node import FakeNode
@@ -45,7 +48,10 @@ ANSWERS: dict[str, type[Document]] = {
     "POST /v1/include": ExcludeResult,
     "POST /v1/restart": RestartResult,
     "POST /v1/rotate-keys": RotateKeysResult,
+    "POST /v1/undeploy": UndeployResult,
 }
+LINES = {"GET /v1/logs": LOG_ENTRY, "POST /v1/deploy": DEPLOY_ENTRY}
+"""Those that are answered in lines, but for events."""
 
 NODES = ("POST /v1/exclude", "POST /v1/include")
 
@@ -60,7 +66,7 @@ def test_every_call_is_there_and_no_other() -> None:
     async def status() -> Status:
         raise AssertionError("nobody asks")
 
-    application = api.application(status, cast(Commands, None), EventLog(describe))
+    application = api.application(status, cast(Any, None), cast(Any, None), EventLog(describe))
     routes = {
         f"{route.method} {route.resource.canonical}"
         for route in application.router.routes()
@@ -90,6 +96,17 @@ def test_the_answers_have_the_fields_of_the_code(section: str) -> None:
     (example,) = (json.loads(block) for block in blocks(section, "json"))
     read = ANSWERS[section].model_validate(example)
     assert json.loads(read.encode()) == example
+
+
+@pytest.mark.parametrize("section", LINES)
+def test_the_lines_have_the_fields_of_the_code(section: str) -> None:
+    (example,) = blocks(section, "json")
+    kinds = set()
+    for line in example.splitlines():
+        read = LINES[section].validate_json(line)
+        kinds.add(type(read))
+        assert json.loads(read.encode()) == json.loads(line)
+    assert kinds == {kind for call in openapi.CALLS if f"{call.method} {call.path}" == section for kind in call.lines}
 
 
 def test_the_events_have_the_fields_of_the_code() -> None:
@@ -180,6 +197,30 @@ def test_the_curl_line_that_restarts_runs(running: Running, fabric: Fabric, brok
             result = RestartResult.model_validate_json(text)
             assert (result.nodes, result.error) == (["edge1"], None)
             assert node.restarts == ["org.example.Web"]
+
+    asyncio.run(scenario())
+
+
+@needs_curl
+def test_the_curl_lines_that_deploy_and_read_logs_run(running: Running, fabric: Fabric, broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        async with FakeNode(fabric, "edge1", prints={"org.example.Web": ["one", "two"]}) as node:
+            running.start("--mode", "reconfiguration")
+            await until_async(lambda: running.status()["nodes"]["edge1"]["components"], "no components told")
+            (line,) = blocks("POST /v1/deploy", "sh")
+            code, text = await asyncio.to_thread(curl, running, line)
+            assert code == 0
+            *_, result = [DEPLOY_ENTRY.validate_json(one) for one in text.splitlines()]
+            assert isinstance(result, DeployResult)
+            assert (result.nodes, result.services, result.error) == (["edge1"], ["greet"], None)
+            assert node.deployment is not None and "org.example.Greet" in node.deployment.components
+            gone = UndeployResult.model_validate(await asyncio.to_thread(answer, running, "POST /v1/undeploy"))
+            assert (gone.service, gone.component, gone.versions) == ("greet", "org.example.Greet", ["1.0.0"])
+            assert running.status()["services"].keys() == {"resize", "web"}
+            (line,) = blocks("GET /v1/logs", "sh")
+            code, text = await asyncio.to_thread(curl, running, line)
+            assert code == 0
+            assert [json.loads(one).get("text") for one in text.splitlines() if "edge1" in one] == ["one", "two"]
 
     asyncio.run(scenario())
 

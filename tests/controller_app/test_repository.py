@@ -115,7 +115,7 @@ def test_recipes_and_artefacts_are_served_and_nothing_else(components_path: Path
     web_component = components["org.example.Web"]
     answers = asyncio.run(
         _get(
-            repository.application(components.all()),
+            repository.application(components.all),
             "/recipes/org.example.Web-1.0.0.yaml",
             "/artifacts/org.example.Web/1.0.0/main.py",
             "/artifacts/org.example.Web/1.0.0/../../../web/gdk-config.json",

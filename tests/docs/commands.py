@@ -61,6 +61,9 @@ RUNNERS = (
         f"{API}::test_the_curl_lines_run",
     ),
     Runner("docs/api.md", "curl .*/restart", f"{API}::test_the_curl_line_that_restarts_runs"),
+    Runner(
+        "docs/api.md", "curl .*/(deploy|undeploy|logs)", f"{API}::test_the_curl_lines_that_deploy_and_read_logs_run"
+    ),
     Runner("docs/api.md", "curl .*/migrate", f"{API}::test_the_curl_line_that_migrates_runs"),
     Runner("docs/api.md", "hitless (token|--api) ", REMOTE),
     Runner("docs/api.md", "hitless authority ", AUTHORITY),
@@ -68,7 +71,12 @@ RUNNERS = (
     Runner("docs/compatibility.md", r"\.venv/bin/python -m greengrass_agent\.secrets ", SECRETS),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
-    Runner("docs/functions.md", "make up ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/functions.md", "make up", f"{HERE}::test_make_has_the_target"),
+    Runner(
+        "docs/functions.md",
+        r"(! )?(\.venv/bin/hitless (new|deploy|undeploy|invoke|logs|migrate) |sed |echo |make -C )",
+        f"{HERE}::test_commands_work_on_a_live_fabric",
+    ),
     Runner("docs/functions.md", r"\.venv/bin/hitless check ", f"{HERE}::test_hitless_check_finds_no_mistake"),
     Runner("docs/moves.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/invoke.md", "hitless lambda-api ", f"{LAMBDA}::test_a_function_is_called_by_each_of_its_names"),
