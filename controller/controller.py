@@ -25,8 +25,9 @@ from controller.steering.interface import Steering, SteeringContext
 from hitless.files import StateError
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError, Metrics
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -166,7 +166,7 @@ class Agent:
             self._publish_health("CADENCE")
 
     def _certificate_expires(self) -> int | None:
-        """The earliest end of the certificates of agent, emitter, components and triggers, in milliseconds since 1970."""
+        """The earliest end of the agent's, emitter's, components' and triggers' certificates, in ms since 1970."""
         brokers = (self._config.broker, self._config.metrics_broker, self._config.component_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
         folders += self._runtime.triggers.identities()

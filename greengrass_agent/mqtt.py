@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.identities import components_identity
 from hitless.mqtt.messages import Message, Presence
-from hitless.mqtt.session import Announcement, OnMessage, Publication, Session, SessionError
+from hitless.mqtt.session import Announcement, OnMessage, Session, SessionError
 
 
 class Connection:

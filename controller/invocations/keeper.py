@@ -17,7 +17,8 @@ from controller.invocations.names import Named
 from controller.invocations.outcomes import Reply, TooLongError, UnreachedError
 from controller.invocations.queue import Call, Invocation, Queue, Settle, State, Target, Tell
 from controller.invocations.store import Store
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.client import Publication
+from hitless.mqtt.session import Session
 from hitless.wire.worker_frames import Invoked
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from controller.nodes.view import ClockUpdate, KeyUpdate, NodeUpdate, NodeView, 
 from controller.observe.events import ComponentEvent, DeploymentEvent, Event, PresenceEvent
 from hitless.component.states import READY
 from hitless.mqtt import topics
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import (
     DeploymentDocument,
     Health,
@@ -27,7 +28,6 @@ from hitless.mqtt.messages import (
     ShadowUpdate,
     StartNext,
 )
-from hitless.mqtt.session import Publication
 from hitless.mqtt.topics import Topic
 from hitless.wire.report import Key as ReportKey
 

@@ -16,8 +16,9 @@ from aiohttp import web
 from hitless.cancellation import until_one_ends
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import Health, JobUpdate, MessageError, NextJob
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.session import Session
 
 LINE_LIMIT = 1 << 20
 

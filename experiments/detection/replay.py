@@ -66,7 +66,9 @@ def first_move(span: Span, judged_by: Settings) -> int | None:
     return None
 
 
-def spans(facts: Facts, hosted: Callable[[str, int], str | None], service: str, members: Mapping[str, int]) -> list[Span]:
+def spans(
+    facts: Facts, hosted: Callable[[str, int], str | None], service: str, members: Mapping[str, int]
+) -> list[Span]:
     """The runs of `facts` and the pieces of its rests. `hosted` tells the node that served at a time."""
     found = [
         Span(RUN, at, members[HERE], one.released_ns, one.ended_ns) for at, one in enumerate(facts.runs) if not one.note
@@ -96,7 +98,10 @@ def filled(told: Iterable[Told], wanted: Sequence[Span]) -> Iterator[Span]:
 def reports(folder: Path, service: str, members: Mapping[str, int]) -> Iterator[Told]:
     """An experiment's reports of a service's instances, in the order of time. Raises OSError."""
     return heapq.merge(
-        *(_reports(REPORTS.path(folder / "logs" / "nodes" / node, service), member) for node, member in members.items()),
+        *(
+            _reports(REPORTS.path(folder / "logs" / "nodes" / node, service), member)
+            for node, member in members.items()
+        ),
         key=itemgetter(0),
     )
 
@@ -144,7 +149,7 @@ def replay(
 
 
 def _figures(facts: Facts, moved: Mapping[int, int], rests: Sequence[tuple[int, bool]]) -> dict[str, Any]:
-    """`moved`: the first move of each run that had one, in ns. `rests`: of each piece the load, and if it had a move."""
+    """`moved`: the first move of each run that had one, in ns. `rests`: of each piece its load, and if one was."""
     disturbed = [
         (one, moved.get(at)) for at, one in enumerate(facts.runs) if not one.note and not KINDS[one.kind].stays
     ]

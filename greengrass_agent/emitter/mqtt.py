@@ -5,8 +5,9 @@ from __future__ import annotations
 from hitless.mqtt import topics
 from hitless.mqtt.background import BackgroundSession
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import Metrics
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.session import Session
 from hitless.wire.report import Report
 
 LIMIT = 16

@@ -20,7 +20,7 @@ from typing import cast
 
 from greengrass_agent.shadows.document import BAD_REQUEST, FAILED, TOO_MANY, Key, Operation, ShadowError, encode
 from greengrass_agent.shadows.service import ShadowService, Side, Told
-from hitless.mqtt.session import Publication
+from hitless.mqtt.client import Publication
 from hitless.mqtt.topics import CLASSIC_SHADOW, NAMED_SHADOWS
 
 log = logging.getLogger(__name__)

@@ -21,13 +21,14 @@ from greengrass_agent.triggers.settings import Take
 from greengrass_agent.triggers.standby import HEARTBEAT_S
 from hitless.cancellation import until_one_ends
 from hitless.component.schedule import Schedule, ScheduleError
-from hitless.topic_filters import matches
 from hitless.component.triggers import Trigger
 from hitless.mqtt import topics
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Delivery, Kept, Publication, Subscription
 from hitless.mqtt.identities import trigger_identity
 from hitless.mqtt.messages import MessageError, TriggerFired, TriggerHolder
-from hitless.mqtt.session import Announcement, Delivery, Kept, Publication, Session, SessionError, Subscription
+from hitless.mqtt.session import Announcement, Session, SessionError
+from hitless.topic_filters import matches
 from hitless.wire import cloudevents
 from hitless.wire.cloudevents import CloudEventError, Event
 

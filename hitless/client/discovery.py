@@ -8,8 +8,9 @@ from typing import NoReturn
 
 from hitless.client.endpoints import Endpoints
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import EndpointAck, EndpointUpdate, MessageError
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.session import Session
 from hitless.mqtt.topics import CLIENT_ACK, ENDPOINT
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from hitless.component import schedule as schedules
 from hitless import topic_filters
+from hitless.component import schedule as schedules
 
 Guarantee = Literal["at_least_once", "at_most_once"]
 ATTEMPTS = 8

@@ -7,7 +7,8 @@ import threading
 from collections import deque
 from contextlib import suppress
 
-from hitless.mqtt.session import DISCONNECT_TIMEOUT_S, Publication, Session
+from hitless.mqtt.client import Publication
+from hitless.mqtt.session import DISCONNECT_TIMEOUT_S, Session
 
 HANDED_OVER = 64
 """Publications that wait for the thread at most; older ones are dropped."""

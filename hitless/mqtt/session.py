@@ -14,14 +14,25 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiomqtt
-from paho.mqtt import properties as paho
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from hitless.backoff import Backoff
 from hitless.cancellation import until_one_ends
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import (
+    ANSWER_S,
+    CUT,
+    Client,
+    Kept,
+    Publication,
+    Subscription,
+    check_granted,
+    confirm,
+    delivery_of,
+    kept_options,
+    options,
+    publish,
+)
 from hitless.tls import Identity, TlsError, explained
 
 log = logging.getLogger(__name__)
@@ -31,11 +42,8 @@ LAST_RETRY_S = 5.0
 SETTLED_S = LAST_RETRY_S
 """A session that ends sooner has not ended the trouble: two clients with one name take it from each other for ever."""
 KEEPALIVE_S = 5
-ANSWER_S = 10.0
-"""How long the broker may take to answer."""
 DISCONNECT_TIMEOUT_S = 0.5
 """How long the end of a session may take: the broker may be the reason for it."""
-CUT = "connection closed before an answer"
 
 _QUIET = logging.getLogger(f"{__name__}.library")
 _QUIET.setLevel(logging.CRITICAL)  # what paho has to say of a lost session, the session says better
@@ -47,60 +55,6 @@ class SessionError(Exception):
 
 OnMessage = Callable[[str, bytes, bool], None]
 """Takes topic, payload, and whether the broker had kept the message for whoever subscribes."""
-Properties = tuple[tuple[str, str], ...]
-"""User properties of MQTT 5, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """One message to publish."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    arrived: Callable[[], None] | None = None
-    """Called once the broker has said that it has the message; never, if the session ends before."""
-    content_type: str | None = None
-    """With `properties`, in a session that is kept, and for `Session.deliver` alone."""
-    properties: Properties = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a session of MQTT 5 subscribes to."""
-
-    topic: str
-    qos: int
-    kept_again: bool = True
-    """Whether messages that the broker keeps on the topic come at each subscription, or at the first one alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message as MQTT 5 has it."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    content_type: str | None
-    properties: Properties
-    number: int
-    """By which it is acknowledged; 0 for one that is not (QoS 0)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A session of MQTT 5 that the broker keeps between connections, for whoever comes next under its name.
-
-    What comes is the broker's until `Session.acknowledge` says that it has been dealt with.
-    """
-
-    expires_s: int
-    """How long the broker keeps it while nobody is connected."""
-    in_flight: int
-    """Messages of QoS 1 that wait to be acknowledged, at most."""
-    on_delivery: Callable[[Delivery], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +109,7 @@ class Session:
         self._on_message = on_message
         self._limit = limit
         self._kept = kept
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._outgoing: asyncio.Queue[Publication] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -180,7 +134,7 @@ class Session:
         """
         client = self._connected_client()
         try:
-            await (_confirm if publication.qos else _publish)(client, publication)
+            await (confirm if publication.qos else publish)(client, publication)
         except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
             raise SessionError(self._describe(error)) from error
 
@@ -195,7 +149,7 @@ class Session:
         try:
             async with asyncio.timeout(ANSWER_S):
                 codes: Sequence[int | ReasonCode] = await client.subscribe([(topic_filter, 1)])
-            _check_granted(topic_filter, codes[0])
+            check_granted(topic_filter, codes[0])
         except (TimeoutError, aiomqtt.MqttError, ValueError) as error:
             self._more.pop(topic_filter, None)
             raise SessionError(self._describe(error)) from error
@@ -280,11 +234,11 @@ class Session:
                 self._call(self._on_lost)
             await _close(client)
 
-    async def _open(self) -> _Client:
+    async def _open(self) -> Client:
         will = None
         if (announced := self._announcement) is not None:
             will = aiomqtt.Will(announced.topic, announced.will, qos=1, retain=True)
-        client = _Client(
+        client = Client(
             self.broker.host,
             self.broker.port,
             username=self.broker.username,
@@ -296,7 +250,7 @@ class Session:
             # Without a timeout of its own, aiomqtt does not use wait_for, which loses cancellations (CPython 86296).
             timeout=math.inf,
             logger=_QUIET,
-            **(_kept_options(self._kept) if self._kept is not None else {}),
+            **(kept_options(self._kept) if self._kept is not None else {}),
         )
         if self._kept is not None:
             client._client.manual_ack_set(True)
@@ -313,7 +267,7 @@ class Session:
             raise
         return client
 
-    def _connected_client(self) -> _Client:
+    def _connected_client(self) -> Client:
         if self._client is None or self._outgoing is None:
             raise SessionError(f"no session with the broker: {self.error}")
         return self._client
@@ -323,11 +277,11 @@ class Session:
         if not wanted:
             return
         async with asyncio.timeout(ANSWER_S):
-            asked: Any = [(one.topic, one.qos if self._kept is None else _options(one)) for one in wanted]
+            asked: Any = [(one.topic, one.qos if self._kept is None else options(one)) for one in wanted]
             codes: Sequence[int | ReasonCode] = await client.subscribe(asked)
         for index, (one, code) in enumerate(zip(wanted, codes, strict=True)):
             try:
-                _check_granted(one.topic, code)
+                check_granted(one.topic, code)
             except aiomqtt.MqttError as error:
                 if index < len(self._subscriptions):
                     raise
@@ -336,7 +290,7 @@ class Session:
     async def _send(self, client: aiomqtt.Client, outgoing: asyncio.Queue[Publication]) -> None:
         while True:
             publication = await outgoing.get()
-            await _publish(client, publication)
+            await publish(client, publication)
             if publication.arrived is not None:
                 self._call(publication.arrived)
 
@@ -347,7 +301,7 @@ class Session:
             if self._kept is None:
                 self._call(self._on_message, message.topic.value, data, message.retain)
             else:
-                self._call(self._kept.on_delivery, _delivery(message, data))
+                self._call(self._kept.on_delivery, delivery_of(message, data))
 
     def _call(self, handle: Callable[..., None], *arguments: object) -> None:
         try:
@@ -360,113 +314,7 @@ class Session:
         if (announced := self._announcement) is not None:
             with suppress(TimeoutError, aiomqtt.MqttError):
                 async with asyncio.timeout(DISCONNECT_TIMEOUT_S / 2):
-                    await _publish(client, Publication(announced.topic, announced.will, retain=True))
-
-
-class _Client(aiomqtt.Client):
-    """What aiomqtt 2.5.1 leaves out: the loop is to watch a socket one round later, when the broker may have closed it,
-    which makes a traceback; and a connection that ends before the broker has answered is waited for all the same."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._confirming: dict[int, asyncio.Future[ReasonCode]] = {}
-
-    async def confirm(self, message: Publication) -> None:
-        """Publish at QoS 1, and wait until the broker has taken it. Raises MqttError for one that it refuses (MQTT 5),
-        which aiomqtt takes for published."""
-        info = self._client.publish(message.topic, message.payload, 1, message.retain, _properties(message))
-        if info.rc:
-            raise aiomqtt.MqttError(f"not published: {info.rc.name}")
-        answer = self._confirming[info.mid] = self._loop.create_future()
-        try:
-            code = await answer
-        finally:
-            del self._confirming[info.mid]
-        if code.is_failure:
-            raise aiomqtt.MqttError(f"not published: {code}")
-
-    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any) -> None:
-        answer = self._confirming.get(mid)
-        if answer is None:
-            super()._on_publish(client, userdata, mid, reason_code, properties)
-        elif not answer.done():
-            answer.set_result(reason_code)
-
-    def _on_disconnect(self, *arguments: Any, **options: Any) -> None:
-        super()._on_disconnect(*arguments, **options)
-
-        def tell() -> None:
-            if not self._connected.done():
-                self._connected.set_exception(aiomqtt.MqttError(CUT))
-                self._connected.exception()  # nobody may be left to ask, of which asyncio would complain
-
-        self._loop.call_soon_threadsafe(tell)
-
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        def write() -> None:
-            try:
-                client.loop_write()
-            except Exception as error:  # as aiomqtt does: the connection has broken
-                if not self._disconnected.done():
-                    self._disconnected.set_exception(error)
-
-        def watch() -> None:
-            if sock.fileno() >= 0:
-                self._loop.add_writer(sock.fileno(), write)
-
-        self._loop.call_soon_threadsafe(watch)
-
-
-def _kept_options(kept: Kept) -> dict[str, Any]:
-    properties = paho.Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = kept.expires_s
-    properties.ReceiveMaximum = kept.in_flight
-    return {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": properties}
-
-
-def _options(subscription: Subscription) -> SubscribeOptions:
-    handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
-    if not subscription.kept_again:
-        handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
-    return SubscribeOptions(qos=subscription.qos, retainHandling=handling)
-
-
-def _properties(message: Publication) -> paho.Properties | None:
-    if message.content_type is None and not message.properties:
-        return None
-    properties = paho.Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if message.content_type is not None:
-        properties.ContentType = message.content_type
-    if message.properties:
-        properties.UserProperty = list(message.properties)
-    return properties
-
-
-def _delivery(message: aiomqtt.Message, payload: bytes) -> Delivery:
-    properties = message.properties
-    return Delivery(
-        message.topic.value,
-        payload,
-        message.retain,
-        getattr(properties, "ContentType", None),
-        tuple((str(name), str(value)) for name, value in getattr(properties, "UserProperty", ())),
-        message.mid if message.qos else 0,
-    )
-
-
-async def _publish(client: aiomqtt.Client, message: Publication) -> None:
-    async with asyncio.timeout(ANSWER_S):
-        await client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
-
-
-async def _confirm(client: _Client, message: Publication) -> None:
-    async with asyncio.timeout(ANSWER_S):
-        await client.confirm(message)
-
-
-def _check_granted(topic: str, code: int | ReasonCode) -> None:
-    if isinstance(code, ReasonCode) and code.is_failure:
-        raise aiomqtt.MqttError(f"no subscription to {topic}: {code}")
+                    await publish(client, Publication(announced.topic, announced.will, retain=True))
 
 
 async def _close(client: aiomqtt.Client) -> None:

@@ -206,7 +206,8 @@ class Worker:
             self._asked = True
             self._slot.asked()
         body: Readable | None = None
-        invoked, event = request.invoked, None
+        invoked = request.invoked
+        event: dict[str, Any] = {}
         if invoked is not None:
             request_id, trace = invoked.request_id, invoked.trace or None
         else:
@@ -266,6 +267,7 @@ class Worker:
             context.client_context_json = invoked.client_context
             context.client_context = ClientContext(json.loads(invoked.client_context))
         return Result(200, headers, payload_of(self._call(json.loads(event), context)))
+
     def _event(self, request: Request, request_id: str, *, with_body: bool) -> dict[str, Any]:
         """What the handler gets. Raises CloudEventError."""
         if self._payload == cloud_event.FORMAT:

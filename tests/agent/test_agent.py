@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hitless.client.blocking import BlockingClient
-from hitless.mqtt.session import ANSWER_S
+from hitless.mqtt.client import ANSWER_S
 from hitless.wire.calls import Endpoint
 from tests.agent.support import (
     ROOT,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitless import topic_filters
 from greengrass_agent.ipc.authorization import allowed
 from greengrass_agent.ipc.connection import (
     MAX_CONNECT,
@@ -25,6 +24,7 @@ from greengrass_agent.ipc.connection import (
 )
 from greengrass_agent.ipc.frames import Decoder, FrameError, Header, HeaderType, Message, encode
 from greengrass_agent.ipc.operation import IpcError
+from hitless import topic_filters
 
 LIMIT = 1 << 20
 PUBSUB = "aws.greengrass.ipc.pubsub"

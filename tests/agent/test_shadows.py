@@ -18,8 +18,8 @@ from greengrass_agent.shadows.document import Deleted, Document, Key, ShadowErro
 from greengrass_agent.shadows.service import ShadowService, Side, Told
 from greengrass_agent.shadows.store import FullError, ShadowStore
 from hitless.files import StateError
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import ReportedState, ShadowState, ShadowUpdate
-from hitless.mqtt.session import Publication
 from tests.patience import until_async
 
 Json = dict[str, Any]

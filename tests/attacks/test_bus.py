@@ -18,8 +18,9 @@ from controller.authority.plan import BACKDATED_S, DAY_S, LIFETIME_S, SPREAD_S, 
 from controller.authority.store import AuthorityStore
 from hitless.mqtt.access import access_list
 from hitless.mqtt.broker import BrokerSettings
+from hitless.mqtt.client import Publication
 from hitless.mqtt.messages import ShadowDelta, ShadowState
-from hitless.mqtt.session import Publication, Session
+from hitless.mqtt.session import Session
 from hitless.mqtt.topics import SHADOW_UPDATE, SHADOW_UPDATE_DELTA
 from hitless.tls import Identity
 from tests.authority import HERE, authority

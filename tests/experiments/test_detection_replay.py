@@ -36,7 +36,13 @@ def told(contention: Callable[[int], int]) -> Iterator[Told]:
         for member in (0, 1):
             felt = 0 if member else contention(at)
             report = Report(
-                service_id=1, node_id=member, epoch=1, sequence=number, ready=True, service_interval=1000, contention=felt
+                service_id=1,
+                node_id=member,
+                epoch=1,
+                sequence=number,
+                ready=True,
+                service_interval=1000,
+                contention=felt,
             )
             yield at + member, member, report
 
@@ -77,9 +83,7 @@ def test_each_span_gets_the_reports_of_its_time(times: list[tuple[int, int]], em
     report = Report(service_id=1, node_id=0, epoch=1, sequence=1, ready=True)
     found = {span.number: span for span in filled(((at * SECOND, 0, report) for at in emitted), wanted)}
     for span in wanted:
-        inside = [
-            at * SECOND for at in emitted if span.released_ns - WARM_UP_NS <= at * SECOND <= span.ended_ns
-        ]
+        inside = [at * SECOND for at in emitted if span.released_ns - WARM_UP_NS <= at * SECOND <= span.ended_ns]
         given_to = [one[0] for one in found[span.number].told] if span.number in found else []
         assert given_to == inside
 
@@ -96,7 +100,9 @@ def folder(tmp_path: Path) -> Path:
         tmp_path / "load-1.csv",
         [
             Request(number, 1, service, at, at, at + MS, HERE, OK, 1)
-            for number, (service, at) in enumerate((name, at) for name in (FRONT, BACK) for at in (9 * SECOND, 19 * SECOND))
+            for number, (service, at) in enumerate(
+                (name, at) for name in (FRONT, BACK) for at in (9 * SECOND, 19 * SECOND)
+            )
         ],
     )
     for node in (HERE, THERE):

@@ -17,7 +17,8 @@ import pytest
 
 from hitless.mqtt.background import BackgroundSession
 from hitless.mqtt.broker import BrokerSettings, Credentials
-from hitless.mqtt.session import ANSWER_S, Announcement, Publication, Session, SessionError
+from hitless.mqtt.client import ANSWER_S, Publication
+from hitless.mqtt.session import Announcement, Session, SessionError
 from tests.mosquitto import Mosquitto, mosquitto
 from tests.patience import PATIENCE, until_async
 from tests.ports import free_port

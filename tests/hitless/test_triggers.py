@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from hitless import topic_filters
 from hitless.component.schedule import Passed, ScheduleError, parse, passed
 from hitless.component.service_configuration import ServiceConfiguration
-from hitless.topic_filters import matches, overlap
 from hitless.component.triggers import Trigger, contradictions
 from hitless.faults import faults
 from hitless.mqtt.access import access_list
+from hitless.topic_filters import matches, overlap
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TRIGGERS = TypeAdapter(dict[str, Trigger])

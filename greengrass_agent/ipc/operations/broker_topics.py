@@ -13,8 +13,8 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from hitless import topic_filters
 from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, Stream
+from hitless import topic_filters
 from hitless.mqtt.session import OnMessage, SessionError
 from hitless.mqtt.topics import PREFIX
 

@@ -11,8 +11,8 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hitless import topic_filters
 from greengrass_agent.ipc.operation import Caller, IpcError, Json, Operation, Stream
+from hitless import topic_filters
 
 SERVICE: Final = "aws.greengrass.ipc.pubsub"
 ALL: Final = "RECEIVE_ALL_MESSAGES"
