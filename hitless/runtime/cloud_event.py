@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hitless.runtime.result import IllegalAnswer, Result
+from hitless.runtime.result import IllegalAnswer, JsonText, Result
 from hitless.wire import cloudevents
 from hitless.wire.cloudevents import CloudEventError, Event
 from hitless.wire.worker_frames import Request
@@ -24,8 +24,10 @@ def event_of(request: Request) -> Event:
 def result_of(value: object, request: Request) -> Result | None:
     """A result that is an event, in the mode in which the request's event came; None for one that is none.
 
-    Raises IllegalAnswer for one that says it is an event and is not.
+    JsonText counts as the value in it. Raises IllegalAnswer for one that says it is an event and is not.
     """
+    if isinstance(value, JsonText):
+        value = value.value()
     if not isinstance(value, dict) or "specversion" not in value or "statusCode" in value:
         return None
     try:

@@ -40,6 +40,13 @@ class JsonText(NamedTuple):
 
     text: bytes
 
+    def value(self) -> Any:
+        """What it is the JSON of; the text itself where it is none."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return self.text
+
 
 class Parts:
     """A body that comes in parts, of an iterator of bytes or text or of a binary file; whoever has it closes it."""
@@ -84,7 +91,7 @@ def result_of(value: object) -> Result:
     """
     if not (isinstance(value, dict) and "statusCode" in value):
         if isinstance(value, JsonText):
-            return _of_json(value.text)
+            return _of_json(value)
         if _in_parts(value):
             return Result(200, _OCTETS.copy(), Parts(value))
         return Result(200, _JSON.copy(), b"null" if value is None else _text(value).encode())
@@ -110,14 +117,13 @@ def result_of(value: object) -> Result:
     return Result(status, _JSON | headers, content)
 
 
-def _of_json(text: bytes) -> Result:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return Result(200, _OCTETS.copy(), text)
+def _of_json(found: JsonText) -> Result:
+    value = found.value()
+    if isinstance(value, bytes):
+        return Result(200, _OCTETS.copy(), value)
     if isinstance(value, str) or (isinstance(value, dict) and "statusCode" in value):
         return result_of(value)
-    return Result(200, _JSON.copy(), text)
+    return Result(200, _JSON.copy(), found.text)
 
 
 def payload_of(value: object) -> bytes:

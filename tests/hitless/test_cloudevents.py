@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
+from hitless.runtime.cloud_event import result_of
+from hitless.runtime.result import JsonText
 from hitless.wire import cloudevents
 from hitless.wire.cloudevents import STRUCTURED, CloudEventError, UnsupportedFormatError
-from hitless.wire.worker_frames import HttpHead, Response
+from hitless.wire.worker_frames import HttpHead, Request, Response
 from tests.hitless.gateway import Runtime, runtime
 
 LEAST = {"specversion": "1.0", "id": "1", "source": "/here", "type": "org.example.told"}
@@ -241,3 +243,13 @@ def test_a_header_that_came_twice_is_no_attribute(function: Runtime) -> None:
     head = HttpHead("POST", "/", headers=headers, repeated={"ce-id": ("1", "2")})
     response = function.worker.call(http=head)
     assert response.status == 400 and b"ce-id came several times" in response.body
+
+
+@given(an_event())
+def test_an_event_that_a_runtime_of_its_own_answers_with_goes_out_as_one(event: dict[str, Any]) -> None:
+    request = Request(1, 1, 1, 0, 0, b"", None)
+    found = result_of(JsonText(json.dumps(event).encode()), request)
+    assert found == result_of(event, request)
+    assert found is not None
+    assert found.headers["content-type"] == STRUCTURED
+    assert result_of(JsonText(b"no JSON"), request) is None
