@@ -20,6 +20,7 @@ from greengrass_agent.deployment.store import Store
 from greengrass_agent.ipc.operations.broker_topics import BrokerTopics
 from greengrass_agent.ipc.operations.local_shadows import LocalShadows
 from greengrass_agent.ipc.operations.local_topics import LocalTopics
+from greengrass_agent.ipc.operations.node import NodeOperations
 from greengrass_agent.ipc.operations.secrets import SecretOperations
 from greengrass_agent.ipc.operations.shadows import ShadowOperations
 from greengrass_agent.jobs import Jobs
@@ -93,6 +94,8 @@ class Agent:
         local = LocalTopics()
         ipc.serve(local.operations())
         ipc.serve(BrokerTopics(self._component_session).operations())
+        node_operations = NodeOperations(config.thing, self._mqtt.sample)
+        self._component_session.on_status = node_operations.broker_status.tell
         shadows = ShadowService(config.thing, ShadowStore(config.root / "shadows"), self._is_component)
         self._shadows = BrokerShadows(config.thing, shadows, self._mqtt.send)
         LocalShadows(shadows, local)
@@ -108,7 +111,9 @@ class Agent:
             allow_users=config.allow_users,
             archives=config.archives,
             identity=Identity(config.broker.tls) if config.broker.tls is not None else None,
+            listeners=node_operations,
         )
+        ipc.serve(node_operations.operations(self._jobs, self._runtime))
         self._restarts = Restarts(config.thing, self._runtime.restart, self._mqtt.publish)
         self._shadow_versions: dict[str, int] = {}
         self._health_sequence = 0
@@ -200,7 +205,8 @@ class Agent:
         if execution is None:
             self._jobs.handle(NothingOffered())
         else:
-            self._jobs.handle(Offered(execution.job_id, execution.job_document))
+            now_ms = time.time_ns() // 1_000_000
+            self._jobs.handle(Offered(execution.job_id, execution.job_document, now_ms))
 
     def _is_component(self, name: str) -> bool:
         """Whether a shadow of this name is between controller and node: the role may come before the component."""

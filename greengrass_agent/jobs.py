@@ -15,6 +15,7 @@ from greengrass_agent.components.isolation import EnvironmentBuildError
 from greengrass_agent.components.runtime import NodeRuntime
 from greengrass_agent.config import ArchiveSettings
 from greengrass_agent.deployment import events
+from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.download import Downloader
 from greengrass_agent.deployment.events import (
     Abandon,
@@ -23,6 +24,7 @@ from greengrass_agent.deployment.events import (
     ArtifactsFetched,
     Commit,
     Committed,
+    Configured,
     Confirmed,
     Connected,
     Ended,
@@ -34,11 +36,15 @@ from greengrass_agent.deployment.events import (
     Notify,
     RecipesFetched,
     Tell,
+    Validate,
+    Validated,
 )
+from greengrass_agent.deployment.listeners import Listeners
 from greengrass_agent.deployment.machine import Deployer, Phase
 from greengrass_agent.deployment.plan import Components
 from greengrass_agent.deployment.record import Record, Result
 from greengrass_agent.deployment.store import Store
+from greengrass_agent.deployment.timestamps import Times
 from greengrass_agent.deployment.transfer import DownloadError
 from hitless.cancellation import until_one_ends
 from hitless.files import StateError
@@ -76,11 +82,13 @@ class Jobs:
         allow_users: tuple[str, ...],
         archives: ArchiveSettings,
         identity: Identity | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         """`publish` sends a message, or drops it while there is no broker; `tell_health` takes Greengrass's trigger.
 
         `allow_privilege`: whether the node's owner lets scripts run as root; `allow_users`: as whom else. `archives`:
-        what may be unpacked. `identity`: who the node is to the repository.
+        what may be unpacked. `identity`: who the node is to the repository. `listeners`: the components that are asked
+        and told; None: none.
         """
         self._node = node
         self._store = store
@@ -89,11 +97,12 @@ class Jobs:
         self._publish = publish
         self._tell_health = tell_health
         self._archives = archives
+        self._listeners = listeners or Listeners()
         self._deployer = Deployer(store.load(), allow_privilege=allow_privilege, allow_users=allow_users)
         self._events: deque[events.Event] = deque()
         self._handling = False
         self._steps: set[asyncio.Task[None]] = set()
-        self._applying: asyncio.Queue[Apply] = asyncio.Queue()
+        self._applying: asyncio.Queue[Apply | Configured] = asyncio.Queue()
         self._tokens: dict[str, str] = {}
         """Client tokens of results that the controller has not confirmed, with their jobs."""
         self._downloader: Downloader | None = None
@@ -102,6 +111,11 @@ class Jobs:
     def information(self) -> DeploymentInformation | None:
         """The last deployment that came to an end."""
         return self._deployer.record.information
+
+    @property
+    def components(self) -> Components:
+        """The components that are in force."""
+        return self._deployer.current
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -144,10 +158,22 @@ class Jobs:
         self._handling = True
         try:
             while self._events:
-                for effect in self._deployer.handle(self._events.popleft()):
+                before = self._deployer.current
+                effects = self._deployer.handle(self._events.popleft())
+                if self._deployer.current is not before:
+                    self._listeners.configured(before, self._deployer.current)
+                for effect in effects:
                     self._perform(effect)
         finally:
             self._handling = False
+
+    def reconfigure(self, component: str, configuration: Configuration, times: Times) -> None:
+        """A component changes its own configuration. Raises StateError, and then nothing has changed."""
+        self._store.save(self._deployer.record.configured(component, configuration, times))
+        event = Configured(component, configuration, times)
+        self.handle(event)
+        # After the merges before it, which would undo it.
+        self._applying.put_nowait(event)
 
     def _perform(self, effect: events.Effect) -> None:
         match effect:
@@ -157,8 +183,10 @@ class Jobs:
                 self._step(job, self._fetch_recipes(job, document))
             case FetchArtifacts(job, components):
                 self._step(job, self._then(self._fetch_artifacts(components), ArtifactsFetched(job)))
-            case Notify(job, components, timeout_s):
-                self._step(job, self._then(self._runtime.drain(components, timeout_s), Notified(job)))
+            case Validate():
+                self._step(effect.job, self._validate(effect))
+            case Notify():
+                self._step(effect.job, self._then(self._notify(effect), Notified(effect.job)))
             case Abandon():
                 for task in self._steps:
                     task.cancel()
@@ -201,10 +229,21 @@ class Jobs:
         await self._downloader.artifacts(components)
         await self._runtime.isolation.build(components)
 
+    async def _validate(self, asked: Validate) -> None:
+        problem = await self._listeners.validate(asked.deployment_id, asked.configurations, asked.timeout_s)
+        self.handle(Validated(asked.job) if problem is None else Failed(asked.job, problem))
+
+    async def _notify(self, asked: Notify) -> None:
+        await self._listeners.agree(asked.job, asked.deployment_id, asked.timeout_s)
+        await self._runtime.drain(asked.leaving, asked.timeout_s)
+
     async def _apply(self) -> None:
         """Carry out merges, one after the other: a rollback begins when the merge that it undoes is done."""
         while True:
             apply = await self._applying.get()
+            if isinstance(apply, Configured):
+                await self._runtime.configured(apply.component, apply.configuration)
+                continue
             await self._runtime.apply(apply.plan, apply.target)
             self.handle(Applied(apply.serial, self._runtime.states()))
             self._tell_health("COMPONENT_STATUS_CHANGE")
@@ -230,6 +269,7 @@ class Jobs:
     def _ended(self, job: str, result: Result) -> None:
         level = logging.INFO if result.status == "SUCCEEDED" else logging.ERROR
         log.log(level, "job %s: %s %s", job, *_result_text(result))
+        self._listeners.ended(job)
         if self._deployer.job is None:
             try:
                 self._store.prune(self._deployer.current)

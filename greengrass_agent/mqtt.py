@@ -57,6 +57,10 @@ class Connection:
         """Send what is no message of the fabric's own; dropped without a session."""
         self._session.publish(publication)
 
+    def sample(self, topic: str, message: Message) -> bool:
+        """Send at QoS 0; False, and nothing is sent, without a session."""
+        return self._session.publish(Publication(topic, message.encode(), qos=0))
+
     async def run(self) -> None:
         """Keep a session until cancelled; then say offline."""
         await self._session.run()
@@ -69,12 +73,16 @@ class ComponentSession:
         """`broker` is None where components may not reach it."""
         self.on_message: OnMessage = lambda topic, payload, retained: None
         """Takes what comes of all filters."""
+        self.on_status: Callable[[bool], None] = lambda connected: None
+        """Hears that there is a session, or none any more."""
         self._session: Session | None = None
         if broker is not None:
             self._session = Session(
                 broker,
                 without_broker="components are told that they cannot publish",
                 identifier=components_identity(node),
+                on_connected=lambda: self.on_status(True),
+                on_lost=lambda: self.on_status(False),
                 on_message=self._take,
             )
 

@@ -16,13 +16,14 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 class CgroupSettings(BaseModel):
     """A control group: `paths` names its folder in the trees cpu and cpuacct (version 1), or unified (version 2).
 
-    With version 1, memory and pids are there where components shall be limited in these.
+    With version 1, memory and pids are there where components shall be limited in these, freezer where they may be
+    paused.
     """
 
     model_config = _STRICT
 
     version: Literal[1, 2]
-    paths: dict[Literal["cpu", "cpuacct", "memory", "pids", "unified"], Path]
+    paths: dict[Literal["cpu", "cpuacct", "memory", "pids", "freezer", "unified"], Path]
 
     @classmethod
     def of(cls, group: Group) -> CgroupSettings:

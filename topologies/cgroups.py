@@ -23,8 +23,8 @@ They never have more than their budgets.
 TOP = "hitless"
 OTHER = "other"
 """Leaf of a node for work that competes with its functions."""
-LIMITS = ("memory", "pids")
-"""Controllers by which an agent limits its components."""
+LIMITS = ("memory", "pids", "freezer")
+"""Controllers by which an agent limits its components, and pauses them; cgroup v2 pauses without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Hierarchy:
     root: Path
     """v1: the folder that holds the trees cpu and cpuacct; v2: the top of the one tree."""
     limits: tuple[str, ...] = ()
-    """v1: which of the trees memory and pids are there too."""
+    """v1: which of the trees memory, pids and freezer are there too."""
 
     @classmethod
     def detect(cls, mounts: str | None = None) -> Hierarchy:

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from greengrass_agent.components import lifecycle
 from greengrass_agent.components.bootstraps import Bootstraps
@@ -32,6 +32,7 @@ from greengrass_agent.components.lifecycle import (
     Elapsed,
     Exited,
     Lifecycle,
+    Reported,
     Restart,
     Stop,
     Unstartable,
@@ -101,6 +102,8 @@ class Component:
         self._output = Output(context.config.log_dir / f"{name}.log", context.config.component_logs.limits())
         self._swept = False
         self._preparing = asyncio.Lock()
+        self._halting = asyncio.Lock()
+        self._paused = False
         self._service: Service | None = None
         self._machine = Lifecycle()
         self._contents: dict[str, Installed] = {}
@@ -137,7 +140,7 @@ class Component:
 
     async def stop(self, *, remove: bool) -> None:
         """End the component: what it has is answered first. `remove` also gives back what it had on the node."""
-        await self._stop_service_and_launches(remove=remove)
+        await self._stop_service_and_launches(Stop(remove))
         if remove:
             self._context.bootstraps.forget(self.name)
             await asyncio.to_thread(self._leaf.remove)
@@ -156,9 +159,49 @@ class Component:
         """Take another configuration: live if a running process can have it, or else as `replace` does."""
         await self._take(installed, again=False)
 
+    def configured(self, installed: Installed) -> None:
+        """It has changed its own configuration: what runs has it live as far as it can, later launches whole."""
+        self.installed = installed
+        for key, own in self._contents.items():
+            if own.digest == installed.digest:
+                self._contents[key] = replace(own, configuration=installed.configuration)
+        for launch in self._machine.all():
+            self._configure(launch)
+
+    def report(self, launch: int, state: Literal["RUNNING", "ERRORED"]) -> None:
+        """A launch says of itself that it runs, or cannot go on."""
+        self._tell(Reported(launch, errored=state == "ERRORED"))
+
+    def pause(self) -> None:
+        """Have its processes stand still until `resume`, or until its life asks something of them.
+
+        Raises CgroupError where that cannot be done.
+        """
+        if self._service is not None:
+            raise CgroupError(f"{self.name} serves, and its callers would wait: drain it (hitless drain)")
+        if self._machine.serving is None:
+            raise CgroupError(f"{self.name} is {self.state}, so there is nothing to pause")
+        self._leaf.freeze(True)
+        self._paused = True
+
+    def resume(self) -> None:
+        """Have its processes go on, if they are paused. Raises CgroupError."""
+        if self._paused:
+            self._leaf.freeze(False)
+            self._paused = False
+
+    async def halt(self) -> None:
+        """End what there is, in order: it is FINISHED until it is restarted, or something else is wanted."""
+        async with self._halting:
+            await self._stop_service_and_launches(Stop(halt=True))
+
     async def restart(self) -> str | None:
         """Launch it anew, at once; returns None when the new launch is up, or why it is not."""
-        self._tell(Restart())
+        async with self._halting:
+            if self._machine.halted:
+                self._want(again=True)
+            else:
+                self._tell(Restart())
         while self.state not in (*READY, *_ENDED, ComponentState.BROKEN):
             self._news.clear()
             await self._news.wait()
@@ -190,14 +233,14 @@ class Component:
         after = ServiceConfiguration.read(installed.configuration)
         before = self._service
         if not ((before is None and after is None) or (before and after and before.fits(after))):
-            await self._stop_service_and_launches(remove=False)
+            await self._stop_service_and_launches(Stop())
         self.installed = installed
         self._want(again=again)
 
-    async def _stop_service_and_launches(self, *, remove: bool) -> None:
+    async def _stop_service_and_launches(self, stop: Stop) -> None:
         if self._service is not None:
             await self._service.finish()
-        self._tell(Stop(remove))
+        self._tell(stop)
         while self._machine.ending:
             self._news.clear()
             await self._news.wait()
@@ -260,6 +303,8 @@ class Component:
             self._timer = loop.call_at(deadline + 0.001, self._tell, Elapsed())
 
     def _act(self, action: Action) -> None:
+        if isinstance(action, RunStep | Terminate | Kill):
+            self._wake()
         match action:
             case RunStep(number, step):
                 _keep(self._tasks, self._run(number, step))
@@ -278,6 +323,12 @@ class Component:
             case Suspend(reason):
                 if self._service is not None:
                     self._service.suspend(reason)
+
+    def _wake(self) -> None:
+        try:
+            self.resume()
+        except CgroupError as error:
+            log.error("%s: %s", self.name, error)
 
     def _clear(self, number: int) -> None:
         for key in [key for key in self._scripts if key[0] == number]:
@@ -306,10 +357,10 @@ class Component:
         async with self._preparing:
             self._leaf.create()
             if not self._swept:
-                # What an agent that was killed has left behind.
+                # What an agent that was killed has left behind, maybe paused as a whole.
+                await asyncio.to_thread(self._leaf.kill)
                 for left in self._leaf.children():
                     await asyncio.to_thread(left.remove)
-                await asyncio.to_thread(self._leaf.kill)
                 self._swept = True
             configuration = ServiceConfiguration.read(self.installed.configuration)
             if configuration is not None and self._service is None:

@@ -24,7 +24,7 @@ def edition_of(installed: Installed, context: Context, *, may_reboot: bool = Fal
     """
     configuration = ServiceConfiguration.read(installed.configuration)
     limits = {name: timeout_of(step, context) for name, step in steps_of(installed.recipe).items()}
-    key = _key(installed, context, serves=configuration is not None)
+    key = _key(installed, context)
     if configuration is None:
         return Edition(key, limits, may_reboot=may_reboot)
     return Edition(
@@ -37,13 +37,12 @@ def edition_of(installed: Installed, context: Context, *, may_reboot: bool = Fal
     )
 
 
-def _key(installed: Installed, context: Context, *, serves: bool) -> str:
-    # A function hears of its configuration through the gateway, a plain component only by its script and environment.
+def _key(installed: Installed, context: Context) -> str:
+    # The configuration itself is heard of live: through the gateway, or by the agent's interprocess communication.
     told = {
         "digest": installed.digest,
         "user": installed.user,
         # The folders follow from the digest.
         "scripts": rendered(installed.recipe, context),
-        "configuration": None if serves else installed.configuration,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -191,6 +191,16 @@ class Launch:
             return self.exited(step, 1, now)
         return self.fail(f"{step} cannot be started: {reason}") if step == self._step else []
 
+    def reported(self, errored: bool) -> list[Action]:
+        """It says of itself that it runs, which where it serves its workers do, or that it cannot go on."""
+        if self.phase not in (Phase.STARTING, Phase.UP):
+            return []
+        if errored:
+            return self.fail("it has reported itself ERRORED")
+        if not self.edition.serves:
+            self._settle()
+        return []
+
     def fail(self, reason: str) -> list[Action]:
         """It cannot go on."""
         self.failure = reason

@@ -43,9 +43,13 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The component is to end; `remove` means for good."""
+    """The component is to end.
+
+    `remove`: for good. `halt`: it is FINISHED then, as far as others are concerned, until something is wanted again.
+    """
 
     remove: bool = False
+    halt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,14 @@ class Unstartable:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """A launch says of itself that it runs, or that it cannot go on."""
+
+    launch: int
+    errored: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Warm:
     """Workers that can take work, by launch; a launch without any is left out. Nothing while the gateway is away."""
 
@@ -85,7 +97,7 @@ class CannotChange:
     reason: str
 
 
-Event = Want | Restart | Stop | Exited | Unstartable | Warm | Elapsed | CannotChange
+Event = Want | Restart | Stop | Exited | Unstartable | Reported | Warm | Elapsed | CannotChange
 
 
 @dataclass(slots=True)
@@ -113,7 +125,8 @@ class Lifecycle:
     """The edition whose preparing steps have been done last."""
     undo: Edition | None = None
     """What was installed last, if it has an uninstall step."""
-    _removing: bool = field(default=False, repr=False)
+    _stopping: Stop = field(default_factory=Stop, repr=False)
+    """How it was told to stop last."""
     _retry_at: float | None = field(default=None, repr=False)
     _in_vain: bool = field(default=False, repr=False)
     """Whether a change that cannot be had was tried since what is wanted was set."""
@@ -139,6 +152,11 @@ class Lifecycle:
         """Whether nothing of it is at work or on the way."""
         return self._wanted is None and not self.ending
 
+    @property
+    def halted(self) -> bool:
+        """Whether it has ended as it was told to, and may be wanted again."""
+        return self.ended and self._stopping.halt
+
     def all(self) -> list[Launch]:
         """The launches that have not ended."""
         return [launch for launch in (self.serving, self.coming, *self.leaving) if launch is not None]
@@ -154,8 +172,8 @@ class Lifecycle:
                 return [] if self.ending else self._want(edition, again, now)
             case Restart():
                 return [] if self._wanted is None else self._anew(now)
-            case Stop(remove):
-                return self._stop(remove, now)
+            case Stop():
+                return self._stop(event, now)
             case CannotChange(reason):
                 return self._cannot_change(reason)
         actions: list[Action] = []
@@ -166,6 +184,9 @@ class Lifecycle:
             case Unstartable(number, step, reason):
                 if (launch := self.find(number)) is not None:
                     actions += launch.unstartable(step, reason, now)
+            case Reported(number, errored):
+                if (launch := self.find(number)) is not None:
+                    actions += launch.reported(errored)
             case Warm(workers):
                 self._warm = workers
                 for launch in self.all():
@@ -332,13 +353,13 @@ class Lifecycle:
         launch, self.coming = self.coming, None
         return launch.drop() if launch is not None else []
 
-    def _stop(self, remove: bool, now: float) -> list[Action]:
-        self._removing = remove
-        if self.ended and self.state is not ComponentState.UNINSTALLED:
-            return self._stopped(now)
+    def _stop(self, stop: Stop, now: float) -> list[Action]:
         if self.state is ComponentState.UNINSTALLED:
             return []
-        self.state = ComponentState.UNINSTALLING if remove else ComponentState.STOPPING
+        self._stopping = stop
+        if self.ended:
+            return self._stopped(now)
+        self.state = ComponentState.UNINSTALLING if stop.remove else ComponentState.STOPPING
         self._wanted, self._retry_at, self._growing, self._grow_until, self._in_vain = None, None, False, None, False
         actions = self._drop_coming()
         for launch in self.leaving:
@@ -348,11 +369,15 @@ class Lifecycle:
         return actions + (self._stopped(now) if self.serving is None else self._advance(now))
 
     def _stopped(self, now: float) -> list[Action]:
-        if self._removing and self.undo is not None:
+        if self._stopping.remove and self.undo is not None:
             edition, self.undo, self.state = self.undo, None, ComponentState.UNINSTALLING
             self.launches += 1
             self.serving = Launch(self.launches, edition)
             return self.serving.undo(now)
-        self.leaving, self.errors, self.suspended, self._installed = [], 0, None, None
-        self.state = ComponentState.UNINSTALLED if self._removing else ComponentState.INSTALLED
+        self.leaving, self.errors, self.suspended = [], 0, None
+        if self._stopping.halt:
+            self._is_up(ComponentState.FINISHED)
+            return []
+        self._installed = None
+        self.state = ComponentState.UNINSTALLED if self._stopping.remove else ComponentState.INSTALLED
         return []

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +18,7 @@ from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
 from greengrass_agent.config import AgentConfig
+from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.order import StartOrder
 from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
 from greengrass_agent.deployment.store import Store
@@ -149,14 +151,45 @@ class NodeRuntime:
                 self._add(name)
             await self._start_what_may()
 
+    async def configured(self, name: str, configuration: Configuration) -> None:
+        """A component has changed its own configuration, and what is launched of it from now on has that one."""
+        async with self._changing:
+            component, wanted = self.components.get(name), self._wanted.get(name)
+            if component is not None and wanted is not None:
+                installed = replace(wanted, configuration=configuration)
+                self._wanted = {**self._wanted, name: installed}
+                component.configured(installed)
+
+    def report(self, name: str, launch: int, state: Literal["RUNNING", "ERRORED"]) -> None:
+        """A launch of a component says of itself how it is. Raises KeyError."""
+        self.components[name].report(launch, state)
+
+    def pause(self, name: str, paused: bool) -> None:
+        """Have a component's processes stand still, or go on. Raises KeyError, CgroupError."""
+        component = self.components[name]
+        if paused:
+            component.pause()
+        else:
+            component.resume()
+
+    async def halt(self, name: str) -> None:
+        """Have a component end what it has and be FINISHED, until it is restarted, changed, or the agent starts anew.
+
+        Raises KeyError.
+        """
+        async with self._changing:
+            await self._attempt(name, self.components[name].halt())
+
+    def waits(self, name: str) -> str | None:
+        """What a component waits for before it may start, for people. Raises KeyError."""
+        return (self._order.waits(name) or "it is being started") if name in self._unstarted else None
+
     async def restart(self, name: str) -> str | None:
         """Launch a component anew, at once; returns None when the new launch is up, or why it is not."""
         component = self.components.get(name)
         if component is None:
             return f"the node has no component {name}; it has: {', '.join(sorted(self.components)) or 'none'}"
-        if name in self._unstarted:
-            return self._order.waits(name) or "it is being started"
-        return await component.restart()
+        return self.waits(name) or await component.restart()
 
     def states(self) -> dict[str, ComponentState]:
         """The states of the components, but of those that wait for others to run."""

@@ -6,7 +6,7 @@ else is replaced as a whole. Keys are the same in any case, and keep the case in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -27,8 +27,8 @@ class UnsetError(ConfigurationError):
 def lookup(document: Json, pointer: str) -> Json:
     """The value that a JSON pointer (RFC 6901) names. Raises UnsetError when there is none, else ConfigurationError."""
     value = document
-    for token in _tokens(pointer):
-        if isinstance(value, Mapping) and (key := _own_key(value, token)) in value:
+    for token in tokens_of(pointer):
+        if isinstance(value, Mapping) and (key := own_key(value, token)) in value:
             value = value[key]
         elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
             value = value[int(token)]
@@ -41,7 +41,7 @@ def merge(base: Configuration, change: Mapping[str, Json]) -> Configuration:
     """`base` with `change` merged in; neither is altered."""
     result = dict(base)
     for name, value in change.items():
-        key = _own_key(result, name)
+        key = own_key(result, name)
         own = result.get(key)
         both = isinstance(own, dict) and isinstance(value, Mapping)
         result[key] = merge(own, value) if both else deepcopy(value)  # type: ignore[arg-type]
@@ -65,15 +65,15 @@ def updated(
 
 
 def _reset(current: Configuration, defaults: Configuration, pointer: str) -> Configuration:
-    tokens = _tokens(pointer)
+    tokens = tokens_of(pointer)
     if not tokens:
         return deepcopy(defaults)
-    head, rest = _own_key(current, tokens[0]), tokens[1:]
+    head, rest = own_key(current, tokens[0]), tokens[1:]
     result = dict(current)
-    defaults = {_own_key(current, key): value for key, value in defaults.items()}
+    defaults = {own_key(current, key): value for key, value in defaults.items()}
     if rest and isinstance(result.get(head), dict):
         inner = defaults.get(head)
-        below = "".join(f"/{_escape(token)}" for token in rest)
+        below = pointer_to(rest)
         result[head] = _reset(result[head], inner if isinstance(inner, dict) else {}, below)
     elif not rest and head in defaults:
         result[head] = deepcopy(defaults[head])
@@ -82,14 +82,15 @@ def _reset(current: Configuration, defaults: Configuration, pointer: str) -> Con
     return result
 
 
-def _own_key(mapping: Mapping[str, Json], key: str) -> str:
+def own_key(mapping: Mapping[str, Json], key: str) -> str:
     """The key as the mapping has it: in this case, or else in another."""
     if key in mapping:
         return key
     return next((own for own in mapping if str(own).lower() == key.lower()), key)
 
 
-def _tokens(pointer: str) -> list[str]:
+def tokens_of(pointer: str) -> list[str]:
+    """The keys that a JSON pointer names, from the root on; `/` names the root too. Raises ConfigurationError."""
     if pointer in ("", "/"):
         return []
     if not pointer.startswith("/"):
@@ -97,5 +98,6 @@ def _tokens(pointer: str) -> list[str]:
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
 
 
-def _escape(token: str) -> str:
-    return token.replace("~", "~0").replace("/", "~1")
+def pointer_to(keys: Iterable[str]) -> str:
+    """The JSON pointer that names these keys, from the root on."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.plan import Components, Plan
 from greengrass_agent.deployment.record import Record, Result
+from greengrass_agent.deployment.timestamps import Times
 from hitless.component.recipe import Recipe
 from hitless.component.states import ComponentState
 from hitless.mqtt.messages import DeploymentDocument
@@ -18,6 +20,8 @@ class Offered:
 
     job: str
     document: DeploymentDocument
+    at_ms: int = 0
+    """When the node heard of it, in milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,26 @@ class ArtifactsFetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Notified:
-    """The components that will go have finished what they had, or their time was up."""
+class Validated:
+    """The components take the configurations that they will get."""
 
     job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """No component puts the update off, and those that will go have finished what they had, or their time was up."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A component has changed its own configuration, and that is on disk."""
+
+    component: str
+    configuration: Configuration
+    times: Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +129,9 @@ Event = (
     | Confirmed
     | RecipesFetched
     | ArtifactsFetched
+    | Validated
     | Notified
+    | Configured
     | Committed
     | Failed
     | Changed
@@ -142,11 +164,26 @@ class FetchArtifacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Notify:
-    """Let components that will go finish their work; answer with Notified within `timeout_s`."""
+class Validate:
+    """Ask components whether they take another configuration; answer with Validated or Failed."""
 
     job: str
-    components: tuple[str, ...]
+    deployment_id: str
+    configurations: Mapping[str, Configuration]
+    """By component."""
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell the components of the update, which each may put off, and then let those that will go finish their work.
+
+    Each of the two waits for `timeout_s` at most, unless a component asks for more. Answer with Notified.
+    """
+
+    job: str
+    deployment_id: str
+    leaving: tuple[str, ...]
     timeout_s: float
 
 
@@ -193,4 +230,4 @@ class Ended:
     result: Result
 
 
-Effect = Tell | FetchRecipes | FetchArtifacts | Notify | Abandon | Commit | Keep | Apply | Ended
+Effect = Tell | FetchRecipes | FetchArtifacts | Validate | Notify | Abandon | Commit | Keep | Apply | Ended

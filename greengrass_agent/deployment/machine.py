@@ -20,6 +20,7 @@ from greengrass_agent.deployment.events import (
     Changed,
     Commit,
     Committed,
+    Configured,
     Confirmed,
     Connected,
     Effect,
@@ -36,8 +37,10 @@ from greengrass_agent.deployment.events import (
     RecipesFetched,
     Tell,
     Unreadable,
+    Validate,
+    Validated,
 )
-from greengrass_agent.deployment.plan import Components, Installed, ResolveError, configure, plan, resolve
+from greengrass_agent.deployment.plan import Components, Plan, ResolveError, configure, plan, resolve
 from greengrass_agent.deployment.record import Record, Result, UnderWay
 from hitless.component.recipe import Recipe
 from hitless.component.states import READY, ComponentState
@@ -53,13 +56,14 @@ class Phase(StrEnum):
     IDLE = "idle"
     RESOLVE = "resolve"
     DOWNLOAD = "download"
+    CONFIGURE = "configure"
     NOTIFY = "notify"
     MERGE = "merge"
     TRACK = "track"
     ROLLBACK = "rollback"
 
 
-_CANCELLABLE = frozenset({Phase.RESOLVE, Phase.DOWNLOAD, Phase.NOTIFY})
+_CANCELLABLE = frozenset({Phase.RESOLVE, Phase.DOWNLOAD, Phase.CONFIGURE, Phase.NOTIFY})
 
 
 @dataclass(slots=True)
@@ -78,7 +82,8 @@ class Deployer:
     _job: Offered | None = None
     """The job under way, until its merge."""
     _waiting: Offered | None = None
-    _target: Mapping[str, Installed] = field(default_factory=dict)
+    _recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    """Of the job under way."""
     _merged: Record | None = None
     """What the record will be once it is on disk."""
     _applies: int = 0
@@ -117,6 +122,11 @@ class Deployer:
             case Confirmed(job):
                 self.record = replace(self.record, untold=tuple(one for one in self.record.untold if one != job))
                 return []
+            case Configured(component, configuration, times):
+                self.record = self.record.configured(component, configuration, times)
+                if self._merged is not None:
+                    self._merged = self._merged.configured(component, configuration, times)
+                return []
             case Changed(component, state, reason):
                 self.states[component] = state
                 self._said[component] = f"{component}: {reason}" if reason else f"{component} is {state}"
@@ -135,7 +145,9 @@ class Deployer:
             case RecipesFetched(_, recipes) if self.phase is Phase.RESOLVE:
                 return self._resolved(self._job, recipes)
             case ArtifactsFetched() if self.phase is Phase.DOWNLOAD:
-                return self._configured(self._job)
+                return self._fetched(self._job)
+            case Validated() if self.phase is Phase.CONFIGURE:
+                return self._validated(self._job)
             case Notified() if self.phase is Phase.NOTIFY:
                 return self._merge(self._job)
             case Committed() if self.phase is Phase.MERGE:
@@ -182,34 +194,63 @@ class Deployer:
     def _resolved(self, offer: Offered, recipes: Mapping[str, Recipe]) -> list[Effect]:
         try:
             resolve(offer.document, recipes, self.allow_privilege, self.allow_users)
-            self._target = configure(offer.document, recipes, self.current)
+            target = configure(offer.document, recipes, self.current)
         except ResolveError as error:
             return self._not_merged(offer, str(error))
-        self.phase = Phase.DOWNLOAD
-        return [FetchArtifacts(offer.job, self._target)]
+        self.phase, self._recipes = Phase.DOWNLOAD, recipes
+        return [FetchArtifacts(offer.job, target)]
 
-    def _configured(self, offer: Offered) -> list[Effect]:
-        going = plan(self.current, self._target).remove
+    def _fetched(self, offer: Offered) -> list[Effect]:
+        try:
+            target = self._target(offer)
+        except ResolveError as error:
+            return self._not_merged(offer, str(error))
+        # A component that is replaced takes its configuration anew, and the one that runs cannot speak for it.
+        reconfigured = {
+            name: one.configuration
+            for name, one in target.items()
+            if (own := self.current.get(name)) is not None
+            and (own.digest, own.user) == (one.digest, one.user)
+            and own.configuration != one.configuration
+        }
+        if not reconfigured:
+            return self._validated(offer)
+        self.phase = Phase.CONFIGURE
+        policies, deployment_id = offer.document.deployment_policies, offer.document.deployment_id
+        timeout_s = policies.configuration_validation_policy.timeout_in_seconds
+        return [Validate(offer.job, deployment_id, reconfigured, timeout_s)]
+
+    def _validated(self, offer: Offered) -> list[Effect]:
+        try:
+            steps = plan(self.current, self._target(offer))
+        except ResolveError as error:
+            return self._not_merged(offer, str(error))
         policy = offer.document.deployment_policies.component_update_policy
-        if not going or policy.action == "SKIP_NOTIFY_COMPONENTS":
+        if steps == Plan() or policy.action == "SKIP_NOTIFY_COMPONENTS":
             return self._merge(offer)
         self.phase = Phase.NOTIFY
-        return [Notify(offer.job, going, policy.timeout_in_seconds)]
+        return [Notify(offer.job, offer.document.deployment_id, steps.remove, policy.timeout_in_seconds)]
+
+    def _target(self, offer: Offered) -> Components:
+        """What the job makes of the configurations that are in force now. Raises ResolveError."""
+        return configure(offer.document, self._recipes, self.current, offer.at_ms)
 
     def _merge(self, offer: Offered) -> list[Effect]:
         document = offer.document
+        try:
+            target = self._target(offer)
+        except ResolveError as error:
+            return self._not_merged(offer, str(error))
         way = UnderWay(
             job=offer.job,
             deployment_id=document.deployment_id,
             before_id=self.record.deployment_id,
             before=self.current,
-            names=tuple(sorted({*self.current, *self._target})),
+            names=tuple(sorted({*self.current, *target})),
             roll_back=document.deployment_policies.failure_handling_policy == "ROLLBACK",
         )
         self.phase = Phase.MERGE
-        self._merged = replace(
-            self.record, deployment_id=document.deployment_id, components=self._target, under_way=way
-        )
+        self._merged = replace(self.record, deployment_id=document.deployment_id, components=target, under_way=way)
         return [Commit(offer.job, self._merged)]
 
     def _committed(self) -> list[Effect]:
@@ -288,6 +329,6 @@ class Deployer:
     def _reset(self) -> Offered | None:
         """Have nothing under way; returns the job that waited."""
         waiting, self._waiting = self._waiting, None
-        self._job, self._merged, self._target = None, None, {}
+        self._job, self._merged, self._recipes = None, None, {}
         self.phase = Phase.IDLE
         return waiting

@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from math import inf
 
 from greengrass_agent.deployment.configuration import Configuration, ConfigurationError, updated
 from greengrass_agent.deployment.interpolation import Component, Context, components_named, interpolate, unset
+from greengrass_agent.deployment.timestamps import Times, stamped
 from hitless.component.fabric_has import PROVIDED
 from hitless.component.recipe import LIFECYCLE_STEPS, Manifest, Recipe, Step
 from hitless.component.service_configuration import ServiceConfiguration, ServiceConfigurationError
@@ -39,6 +40,8 @@ class Installed:
     limits: SystemResourceLimits = UNLIMITED
     user: str | None = None
     """Whom the deployment wants it to run as, `user` or `user:group`; None: as the node's owner says."""
+    times: Times = field(default_factory=dict)
+    """When the values of the configuration were set."""
 
     @property
     def version(self) -> str:
@@ -122,20 +125,26 @@ def resolve(
     in_order(recipes)
 
 
-def configure(document: DeploymentDocument, recipes: Mapping[str, Recipe], current: Components) -> dict[str, Installed]:
-    """The components as the document wants them, with their configurations. Raises ResolveError."""
+def configure(
+    document: DeploymentDocument, recipes: Mapping[str, Recipe], current: Components, at_ms: int = 0
+) -> dict[str, Installed]:
+    """The components as the document wants them, with their configurations, whose changes are of time `at_ms`.
+
+    Raises ResolveError.
+    """
     target = {}
     for name, component in document.components.items():
-        recipe = recipes[name]
-        own = current[name].configuration if name in current else None
+        recipe, own = recipes[name], current.get(name)
+        before = own.configuration if own is not None else None
         try:
-            configuration = updated(own, recipe.configuration.default, component.configuration_update)
+            configuration = updated(before, recipe.configuration.default, component.configuration_update)
             ServiceConfiguration.read(configuration)
         except (ConfigurationError, ServiceConfigurationError) as error:
             raise ResolveError(f"{name}: {error}") from error
         run_with = component.run_with
         limits, user = run_with.system_resource_limits, run_with.posix_user
-        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits, user)
+        times = stamped(own.configuration, own.times, configuration, at_ms) if own is not None else {}
+        target[name] = Installed(recipe, document.recipes[name].sha256, configuration, limits, user, times)
     for name, installed in target.items():
         context = variables_of(name, target)
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from greengrass_agent.deployment.configuration import Configuration
 from greengrass_agent.deployment.plan import Components
+from greengrass_agent.deployment.timestamps import Times
 from hitless.mqtt.messages import DeploymentInformation, DetailedStatus, JobStatus
 
 
@@ -48,3 +50,10 @@ class Record:
     information: DeploymentInformation | None = None
     """The last deployment that came to an end, as the node's health tells it."""
     under_way: UnderWay | None = None
+
+    def configured(self, component: str, configuration: Configuration, times: Times) -> Record:
+        """The same with another configuration of a component, if that is in force."""
+        if (own := self.components.get(component)) is None:
+            return self
+        changed = replace(own, configuration=configuration, times=times)
+        return replace(self, components={**self.components, component: changed})

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,12 @@ class _SavedComponent:
     configuration: dict[str, Any]
     limits: SystemResourceLimits = UNLIMITED
     user: str | None = None
+    times: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def all(cls, components: Components) -> dict[str, _SavedComponent]:
         return {
-            name: cls(one.version, one.digest, one.configuration, one.limits, one.user)
+            name: cls(one.version, one.digest, one.configuration, one.limits, one.user, dict(one.times))
             for name, one in components.items()
         }
 
@@ -209,5 +210,5 @@ class Store:
                 problem = error.strerror if isinstance(error, OSError) else error
                 log.error("%s: %s: %s is left out until the controller sends it again", file, problem, name)
                 continue
-            found[name] = Installed(recipe, one.digest, one.configuration, one.limits, one.user)
+            found[name] = Installed(recipe, one.digest, one.configuration, one.limits, one.user, one.times)
         return found, len(found) == len(saved)

@@ -1,9 +1,10 @@
 """A CPU budget as a control group of v1 or v2: its size, its use, and the processes in it.
 
-On v1 the controllers cpu (quota) and cpuacct (use), and memory and pids where limits are wanted, are trees of their own
-in which a group has the same name; on v2 there is one tree. A group is a folder, so everything here can be tried on
-plain files.
-Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, scheduler/sched-bwc and admin-guide/cgroup-v2.
+On v1 the controllers cpu (quota) and cpuacct (use), and memory, pids and freezer where limits and pauses are wanted,
+are trees of their own in which a group has the same name; on v2 there is one tree. A group is a folder, so everything
+here can be tried on plain files.
+Source of the file names: the kernel's admin-guide/cgroup-v1/cpuacct, …/freezer-subsystem, scheduler/sched-bwc and
+admin-guide/cgroup-v2.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Group:
 
     version: Literal[1, 2]
     paths: Mapping[str, Path]
-    """v1: the folders in the trees `cpu` and `cpuacct`, maybe `memory` and `pids`; v2: one folder, `unified`."""
+    """v1: the folders in the trees `cpu`, `cpuacct`, maybe `memory`, `pids`, `freezer`; v2: one folder, `unified`."""
 
     @classmethod
     def unified(cls, path: Path) -> Group:
@@ -41,7 +42,7 @@ class Group:
 
     @classmethod
     def split(cls, cpu: Path, cpuacct: Path, **others: Path) -> Group:
-        """A group of cgroup v1; `others` are its folders in the trees `memory` and `pids`."""
+        """A group of cgroup v1; `others` are its folders in the trees `memory`, `pids`, `freezer`."""
         return cls(1, {"cpu": cpu, "cpuacct": cpuacct, **others})
 
     def child(self, name: str) -> Group:
@@ -108,6 +109,10 @@ class Group:
 
     def kill(self) -> None:
         """End (SIGKILL) every process here and below, and wait until all have gone. Raises CgroupError after 10 s."""
+        if self.all_pids():
+            # With v1, what is frozen does not even end. Where nothing can be frozen, nothing is.
+            with contextlib.suppress(CgroupError):
+                self.freeze(False)
         give_up = time.monotonic() + _REMOVE_WAIT_S
         while pids := self.all_pids():
             for pid in pids:
@@ -144,6 +149,21 @@ class Group:
         try:
             if file.exists():
                 file.write_text(f"{max(2, round(one * times))}\n")
+        except OSError as error:
+            raise CgroupError(f"{file}: cannot be set: {error.strerror}") from error
+
+    def freeze(self, frozen: bool) -> None:
+        """Have the processes here and below stand still, or go on. Raises CgroupError."""
+        if self.version == 2:
+            file, word = self.paths["unified"] / "cgroup.freeze", "1" if frozen else "0"
+        elif "freezer" in self.paths:
+            file, word = self.paths["freezer"] / "freezer.state", "FROZEN" if frozen else "THAWED"
+        else:
+            raise CgroupError(
+                f"{self}: cannot be paused without its folder in the tree freezer (`cgroup` in the settings)"
+            )
+        try:
+            file.write_text(f"{word}\n")
         except OSError as error:
             raise CgroupError(f"{file}: cannot be set: {error.strerror}") from error
 

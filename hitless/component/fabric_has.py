@@ -23,14 +23,31 @@ LACKING: Final[Mapping[str, str]] = {
 """Why some of AWS's components are not to be had."""
 SERVED_OPERATIONS: Final = frozenset(
     {
+        "aws.greengrass#DeferComponentUpdate",
         "aws.greengrass#DeleteThingShadow",
+        "aws.greengrass#GetComponentDetails",
+        "aws.greengrass#GetConfiguration",
         "aws.greengrass#GetSecretValue",
         "aws.greengrass#GetThingShadow",
+        "aws.greengrass#ListComponents",
+        "aws.greengrass#ListLocalDeployments",
         "aws.greengrass#ListNamedShadowsForThing",
+        "aws.greengrass#PauseComponent",
         "aws.greengrass#PublishToIoTCore",
         "aws.greengrass#PublishToTopic",
+        "aws.greengrass#PutComponentMetric",
+        "aws.greengrass#RestartComponent",
+        "aws.greengrass#ResumeComponent",
+        "aws.greengrass#SendConfigurationValidityReport",
+        "aws.greengrass#StopComponent",
+        "aws.greengrass#SubscribeToComponentUpdates",
+        "aws.greengrass#SubscribeToConfigurationUpdate",
         "aws.greengrass#SubscribeToIoTCore",
+        "aws.greengrass#SubscribeToIoTCoreConnectionStatus",
         "aws.greengrass#SubscribeToTopic",
+        "aws.greengrass#SubscribeToValidateConfigurationUpdates",
+        "aws.greengrass#UpdateConfiguration",
+        "aws.greengrass#UpdateState",
         "aws.greengrass#UpdateThingShadow",
     }
 )
@@ -39,6 +56,8 @@ SERVED_SERVICES: Final = frozenset(
     {
         "aws.greengrass.SecretManager",
         "aws.greengrass.ShadowManager",
+        "aws.greengrass.ipc.componentmetric",
+        "aws.greengrass.ipc.lifecycle",
         "aws.greengrass.ipc.mqttproxy",
         "aws.greengrass.ipc.pubsub",
     }

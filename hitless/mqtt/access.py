@@ -23,6 +23,7 @@ _NODE_WRITES = (
     topics.JOBS_START_NEXT,
     topics.JOB_UPDATE,
     topics.RESTART_ENDED,
+    topics.COMPONENT_METRICS,
     topics.PRESENCE,
     topics.HEALTH,
 )

@@ -366,6 +366,28 @@ class Metrics:
         return self._report
 
 
+MetricUnit = Literal["BYTES", "BYTES_PER_SECOND", "COUNT", "COUNT_PER_SECOND", "MEGABYTES", "SECONDS"]
+
+
+class ComponentMetric(Message):
+    """What a component has measured under one name since its last message."""
+
+    name: str
+    unit: MetricUnit
+    value: float
+    """The last one."""
+    sum: float
+    samples: int
+
+
+class ComponentMetrics(Message):
+    """What a component has measured (Greengrass's PutComponentMetric)."""
+
+    timestamp: int
+    """Milliseconds since 1970."""
+    metrics: tuple[ComponentMetric, ...]
+
+
 # Endpoints.
 
 SWITCHES_STEER = "switches steer"

@@ -81,6 +81,7 @@ class Session:
         subscriptions: Sequence[str] = (),
         announcement: Announcement | None = None,
         on_connected: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
         on_message: OnMessage = lambda topic, payload, retained: None,
         limit: int = 0,
     ) -> None:
@@ -101,6 +102,7 @@ class Session:
         """Filters that were added later, with their QoS."""
         self._announcement = announcement
         self._on_connected = on_connected
+        self._on_lost = on_lost
         self._on_message = on_message
         self._limit = limit
         self._outgoing: asyncio.Queue[Publication] | None = None
@@ -203,7 +205,10 @@ class Session:
             await self._announce_end(client)
             raise
         finally:
+            lost = self._outgoing is not None
             self._outgoing = self._client = None
+            if lost:
+                self._call(self._on_lost)
             await _close(client)
 
     async def _open(self) -> aiomqtt.Client:

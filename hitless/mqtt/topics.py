@@ -116,6 +116,8 @@ HEALTH = Topic("things/{node}/greengrassv2/health/json")
 """Node to controller, retained: its components and their states (messages.Health)."""
 METRICS = Topic("things/{node}/metrics/{service}")
 """Node to controller, QoS 0: a report's fields (messages.Metrics)."""
+COMPONENT_METRICS = Topic("things/{node}/components/{component}/metrics")
+"""Node to all, QoS 0: what the component itself measures (messages.ComponentMetrics)."""
 ENDPOINT = Topic("services/{service}/endpoint")
 """Controller to clients, retained: where the service's next request goes (messages.EndpointUpdate)."""
 CLIENT_ACK = Topic("clients/{client}/ack")

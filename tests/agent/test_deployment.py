@@ -14,6 +14,7 @@ from greengrass_agent.deployment.events import (
     Changed,
     Commit,
     Committed,
+    Configured,
     Confirmed,
     Connected,
     Effect,
@@ -29,6 +30,8 @@ from greengrass_agent.deployment.events import (
     RecipesFetched,
     Tell,
     Unreadable,
+    Validate,
+    Validated,
 )
 from greengrass_agent.deployment.machine import Deployer, Phase
 from greengrass_agent.deployment.plan import Installed, Plan, ResolveError, manifest_for, plan
@@ -86,6 +89,8 @@ def merge(deployer: Deployer, job: str, wanted: DeploymentDocument, recipes: dic
     only(deployer.handle(RecipesFetched(job, recipes)), FetchArtifacts)
     before = deployer.current
     (commit,) = deployer.handle(ArtifactsFetched(job))
+    if isinstance(commit, Validate):
+        (commit,) = deployer.handle(Validated(job))
     assert isinstance(commit, Commit)
     assert deployer.current == before, "nothing counts before it is on disk"
     return deployer.handle(Committed(job))
@@ -317,9 +322,69 @@ def test_components_that_go_are_notified_first() -> None:
     deployer = deployed({"A": "1.0.0", "B": "1.0.0"})
     deployer.handle(Offered("j", document({"A": "1.0.0"}, notify=True)))
     deployer.handle(RecipesFetched("j", {"A": recipe("A")}))
-    assert deployer.handle(ArtifactsFetched("j")) == [Notify("j", ("B",), 60)]
+    wanted = document({"A": "1.0.0"}, notify=True)
+    assert deployer.handle(ArtifactsFetched("j")) == [Notify("j", wanted.deployment_id, ("B",), 60)]
     only(deployer.handle(Notified("j")), Commit)
     assert only(deployer.handle(Committed("j")), Apply).plan == Plan(remove=("B",))
+
+
+def test_an_update_is_told_of_unless_it_is_not_wanted_or_changes_nothing() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    wanted = document({"A": "2.0.0"}, notify=True)
+    deployer.handle(Offered("j", wanted))
+    deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")}))
+    assert deployer.handle(ArtifactsFetched("j")) == [Notify("j", wanted.deployment_id, (), 60)]
+    assert deployer.phase is Phase.NOTIFY
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Offered("j", document({"A": "1.0.0"}, notify=True)))
+    deployer.handle(RecipesFetched("j", {"A": recipe("A")}))
+    only(deployer.handle(ArtifactsFetched("j")), Commit)
+
+
+def asked(deployer: Deployer, merge: dict[str, Any]) -> list[Effect]:
+    """Take a job that changes the configuration of A to where A is asked."""
+    deployer.handle(Offered("j", document({"A": ("1.0.0", merge)}), at_ms=50))
+    deployer.handle(RecipesFetched("j", {"A": recipe("A")}))
+    return deployer.handle(ArtifactsFetched("j"))
+
+
+def test_a_component_is_asked_whether_it_takes_a_configuration_and_may_refuse() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    wanted = document({"A": ("1.0.0", {"x": 1})})
+    assert asked(deployer, {"x": 1}) == [Validate("j", wanted.deployment_id, {"A": {"x": 1}}, 30)]
+    assert deployer.phase is Phase.CONFIGURE
+    effects = deployer.handle(Failed("j", "the new configuration is refused by A: no"))
+    assert only(effects, Tell).result.detail == "FAILED_NO_STATE_CHANGE"
+    assert deployer.current["A"].configuration == {}
+
+
+def test_one_that_takes_another_version_is_not_asked() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Offered("j", document({"A": ("2.0.0", {"x": 1})})))
+    deployer.handle(RecipesFetched("j", {"A": recipe("A", "2.0.0")}))
+    only(deployer.handle(ArtifactsFetched("j")), Commit)
+
+
+def test_what_a_component_changes_itself_while_a_deployment_is_under_way_is_kept() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    asked(deployer, {"x": 1})
+    deployer.handle(Configured("A", {"x": 0, "own": 7}, {"/x": 20, "/own": 20}))
+    assert deployer.current["A"].configuration == {"x": 0, "own": 7}
+    (commit,) = deployer.handle(Validated("j"))
+    assert isinstance(commit, Commit)
+    assert commit.record.components["A"].configuration == {"x": 1, "own": 7}
+    assert commit.record.components["A"].times == {"/x": 50, "/own": 20}, "the deployment's values are of its time"
+    deployer.handle(Configured("A", {"x": 1, "own": 8}, {"/x": 50, "/own": 60}))
+    deployer.handle(Committed("j"))
+    assert deployer.current["A"].configuration == {"x": 1, "own": 8}
+
+
+def test_a_rollback_brings_back_the_configuration_with_its_times() -> None:
+    deployer = deployed({"A": "1.0.0"})
+    deployer.handle(Configured("A", {"own": 7}, {"/own": 20}))
+    merged = merge(deployer, "j", document({"A": ("1.0.0", {"own": 9})}), {"A": recipe("A")})
+    deployer.handle(Applied(only(merged, Apply).serial, {"A": ComponentState.BROKEN}))
+    assert (deployer.current["A"].configuration, deployer.current["A"].times) == ({"own": 7}, {"/own": 20})
 
 
 def test_a_job_that_cannot_be_read_is_rejected_once() -> None:

@@ -64,9 +64,9 @@ def test_what_stands_in_a_script_or_its_environment_takes_a_new_launch(change: d
     assert key(function(**change)) != key(function())
 
 
-def test_a_plain_component_hears_of_its_configuration_by_a_new_launch() -> None:
-    assert key(installed()) == key(installed())
-    assert key(installed(greeting="bonjour")) != key(installed())
+def test_a_plain_component_is_launched_anew_for_what_its_scripts_say_and_hears_of_the_rest_live() -> None:
+    assert key(installed()) == key(installed(greeting="bonjour")), "as on Greengrass: SubscribeToConfigurationUpdate"
+    assert key(installed(model="large")) != key(installed())
 
 
 def test_a_function_is_up_with_its_workers_and_leaves_within_its_time_limit_and_a_grace() -> None:

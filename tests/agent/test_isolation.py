@@ -224,6 +224,23 @@ def test_limits_of_v1(tmp_path: Path) -> None:
     assert group.child("launch").budget_cores() == pytest.approx(0.02)
 
 
+def test_a_group_is_paused_where_the_kernel_can(tmp_path: Path) -> None:
+    old = fake_v1(tmp_path / "v1", "freezer")
+    state = tmp_path / "v1/freezer/n/c/freezer.state"
+    old.freeze(True)
+    assert state.read_text() == "FROZEN\n"
+    old.freeze(False)
+    assert state.read_text() == "THAWED\n"
+    with pytest.raises(CgroupError, match="tree freezer"):
+        fake_v1(tmp_path / "other").freeze(True)
+
+    (tmp_path / "v2").mkdir()
+    new = Group.unified(tmp_path / "v2")
+    for frozen, word in ((True, "1\n"), (False, "0\n")):
+        new.freeze(frozen)
+        assert (tmp_path / "v2/cgroup.freeze").read_text() == word
+
+
 def test_what_a_group_weighs(tmp_path: Path) -> None:
     old = fake_v1(tmp_path / "v1")
     (shares := tmp_path / "v1/cpu/n/c/cpu.shares").write_text("1024\n")

@@ -14,6 +14,7 @@ from greengrass_agent.components.lifecycle import (
     Event,
     Exited,
     Lifecycle,
+    Reported,
     Restart,
     Stop,
     Unstartable,
@@ -354,6 +355,48 @@ def test_what_failed_before_the_start_is_repeated_from_the_first_step(failed: st
     assert machine.handle(Elapsed(), machine.deadline or 0) == [RunStep(3, "run")], "what was installed stays so"
 
 
+def test_a_component_that_reports_itself_running_is_and_its_startup_may_go_on() -> None:
+    machine = Lifecycle()
+    machine.handle(Want(plain("a", "startup")), 0)
+    assert (machine.state, machine.deadline) == (STARTING, 120)
+    assert machine.handle(Reported(1, errored=False), 1) == []
+    assert (machine.state, machine.deadline) == (RUNNING, None), "the step has no time limit any more"
+    machine.handle(Exited(1, "startup", 0), 500)
+    assert machine.state is RUNNING
+    machine.handle(Reported(7, errored=True), 501)
+    assert machine.state is RUNNING, "another launch has nothing to say"
+
+
+def test_workers_decide_whether_a_function_runs_and_not_its_own_word() -> None:
+    machine = Lifecycle()
+    machine.handle(Want(function()), 0)
+    assert machine.handle(Reported(1, errored=False), 1) == []
+    assert machine.state is STARTING
+
+
+@pytest.mark.parametrize("edition", [plain("a", "run", "recover"), plain("a", "startup", "recover")])
+def test_a_component_that_reports_itself_errored_is_ended_recovered_and_tried_again(edition: Edition) -> None:
+    machine = Lifecycle()
+    machine.handle(Want(edition), 0)
+    machine.handle(Reported(1, errored=False), 1)
+    assert machine.handle(Reported(1, errored=True), 5) == [Kill(1)]
+    assert (machine.state, machine.error) == (ComponentState.ERRORED, "it has reported itself ERRORED")
+    assert machine.handle(Elapsed(), machine.deadline or 0) == [RunStep(2, "recover")]
+
+
+def test_a_halted_component_is_finished_keeps_what_was_installed_and_comes_back_when_it_is_wanted() -> None:
+    machine = Lifecycle()
+    machine.handle(Want(plain("a", "install", "run")), 0)
+    machine.handle(Exited(1, "install", 0), 1)
+    assert machine.handle(Stop(halt=True), 2) == [Terminate(1)]
+    assert not machine.halted
+    machine.handle(Exited(1, "run", -15), 3)
+    assert (machine.state, machine.halted, machine.deadline) == (ComponentState.FINISHED, True, None)
+    assert machine.handle(Restart(), 4) == []
+    assert machine.handle(Want(plain("a", "install", "run"), again=True), 5) == [RunStep(2, "run")]
+    assert (machine.state, machine.halted) == (RUNNING, False)
+
+
 EDITIONS = [
     function("a"),
     function("a", workers=3),
@@ -369,7 +412,8 @@ def stories(editions: list[Edition]) -> st.SearchStrategy[list[Event | str]]:
     event: st.SearchStrategy[Event | str] = st.one_of(
         st.builds(Want, st.sampled_from(editions), st.booleans()),
         st.builds(Restart),
-        st.builds(Stop, st.booleans()),
+        st.sampled_from([Stop(), Stop(remove=True), Stop(halt=True)]),
+        st.builds(Reported, launches, st.booleans()),
         st.builds(Exited, launches, st.sampled_from(STEPS), st.sampled_from([0, 1, -9])),
         st.builds(Unstartable, launches, st.sampled_from(STEPS), st.just("no room")),
         st.builds(Warm, st.dictionaries(launches, st.integers(1, 3))),
@@ -406,6 +450,7 @@ def test_whatever_happens_a_function_that_serves_goes_on_until_another_does(stor
         event, now = told(machine, one, now + 0.25)
         asked = isinstance(event, Stop)
         died = isinstance(event, Exited | Unstartable) and (event.launch, event.step) == (served, "run")
+        died = died or event == Reported(served or 0, errored=True)
         for action in machine.handle(event, now):
             if isinstance(action, Serve):
                 served = action.launch

@@ -58,8 +58,8 @@ def tree_v2(root: Path) -> Hierarchy:
 def test_detects_the_hierarchy_that_has_the_cpu_controller() -> None:
     assert Hierarchy.detect(V1_MOUNTS) == Hierarchy(1, Path("/sys/fs/cgroup"))
     assert Hierarchy.detect(V2_MOUNTS) == Hierarchy(2, Path("/sys/fs/cgroup"))
-    limits = "".join(f"cgroup /sys/fs/cgroup/{tree} cgroup rw,{tree} 0 0\n" for tree in ("memory", "pids", "blkio"))
-    assert Hierarchy.detect(V1_MOUNTS + limits) == Hierarchy(1, Path("/sys/fs/cgroup"), ("memory", "pids"))
+    limits = "".join(f"cgroup /sys/fs/cgroup/{tree} cgroup rw,{tree} 0 0\n" for tree in ("memory", "freezer", "blkio"))
+    assert Hierarchy.detect(V1_MOUNTS + limits) == Hierarchy(1, Path("/sys/fs/cgroup"), ("memory", "freezer"))
     with pytest.raises(CgroupError, match="mount -t cgroup2"):
         Hierarchy.detect("proc /proc proc rw 0 0\n")
 
