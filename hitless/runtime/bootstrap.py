@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from hitless.runtime.peers import owner_of
 from hitless.wire.runtime_api import Event, RuntimeApi
 
 GRACE_S = 1.0
-"""How long a bootstrap may take to end after SIGTERM, and to finish an answer whose client has gone."""
+"""How long a bootstrap may take to end after SIGTERM, to finish an answer whose client has gone, and to ask again after
+it has failed."""
 _READ = 256 * 1024
 _LOOPBACK = "127.0.0.1"
 
@@ -34,7 +36,8 @@ class Bootstrap:
         self._connections: dict[int, socket.socket] = {}
         self._told = False
         """Whether the log has been told of a connection that was refused."""
-        self._ended = False
+        self.ended = False
+        """Whether the process has."""
         self._path = path
         self._process = _start(path, artifacts, f"{_LOOPBACK}:{self._listener.getsockname()[1]}")
         self._pidfd = os.pidfd_open(self._process.pid)
@@ -48,7 +51,7 @@ class Bootstrap:
 
     def turn(self) -> None:
         """Do what there is to do, without waiting. Ends this process if the bootstrap has ended."""
-        if not self._turn(0) and self._ended:
+        if not self._turn(0) and self.ended:
             self._leave()
 
     def next(self, timeout: float | None = None) -> Event | None:
@@ -56,7 +59,7 @@ class Bootstrap:
         while not self.api.events:
             # What it sent before it ended still counts.
             if not self._turn(timeout):
-                if self._ended:
+                if self.ended:
                     self._leave()
                 if timeout is not None:
                     return None
@@ -76,6 +79,18 @@ class Bootstrap:
             if close:
                 self._close(number)
 
+    def settle(self) -> None:
+        """Wait until it asks for another invocation, or has ended: one that has failed often ends itself."""
+        until = time.monotonic() + GRACE_S
+        while not (self.api.asked or self.ended) and (left := until - time.monotonic()) > 0:
+            self._turn(left)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        select.select([self._pidfd], [], [])
+        self.ended = True
+
     def end(self) -> None:
         """Ask it to end (SIGTERM), and wait for that a little; who started this process kills what is left."""
         with suppress(ProcessLookupError):
@@ -87,7 +102,7 @@ class Bootstrap:
         had = False
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._pidfd:
-                self._ended = True
+                self.ended = True
                 continue
             had = True
             if descriptor == self._listener.fileno():

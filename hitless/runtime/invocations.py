@@ -11,6 +11,7 @@ from typing import Any
 
 from hitless.runtime.bootstrap import GRACE_S, Bootstrap
 from hitless.runtime.context import Context
+from hitless.runtime.gateway import complain
 from hitless.runtime.handler import FunctionError, HandlerError
 from hitless.runtime.result import IllegalAnswer, JsonText
 from hitless.runtime.worker import TRACE
@@ -71,6 +72,7 @@ class Invocations:
             case Answered(body):
                 return JsonText(body)
             case Failed(fault):
+                self.bootstrap.settle()
                 raise FunctionError(*fault)
             case AnswerBegun(content_type):
                 parts = self._parts()
@@ -89,6 +91,7 @@ class Invocations:
                     case AnswerEnded(fault):
                         complete = True
                         if fault is not None:
+                            self.bootstrap.settle()
                             raise FunctionError(*fault)
                         return
                     case other:
@@ -98,13 +101,18 @@ class Invocations:
                 self._let_finish()
 
     def _let_finish(self) -> None:
-        """Take the rest of an answer that nobody wants: a runtime whose connection breaks may take that for its end."""
+        """Take the rest of an answer that nobody wants, then break its connection, which a runtime may take for its
+        end: the next request must not meet it then."""
         until = time.monotonic() + GRACE_S
         while (left := until - time.monotonic()) > 0:
             if isinstance(self.bootstrap.next(left), AnswerEnded):
                 return
         self.bootstrap.api.cut()
         self.bootstrap.flush()
+        self.bootstrap.settle()
+        if not self.bootstrap.api.asked and not self.bootstrap.ended:
+            complain("the bootstrap does not ask for invocations after an answer whose client has gone: killed")
+            self.bootstrap.kill()
 
 
 def _with_head(parts: Iterator[bytes]) -> dict[str, Any]:

@@ -57,7 +57,11 @@ class Beside(Protocol):
         """Readable when `turn` has something to do."""
 
     def turn(self) -> None:
-        """Do it, without waiting."""
+        """Do it, without waiting. Ends this process if what it looks after has ended."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether that is known to be so."""
 
 
 class Worker:
@@ -143,16 +147,16 @@ class Worker:
                 if not self._take(gateway.next()):
                     return
             ready = dict(poll.poll())
-            if own in ready:
+            if self._beside is not None and self._beside.fileno() in ready:
+                self._beside.turn()
+            elif own in ready:
                 if not gateway.read(last=last):
                     return
-            elif signals in ready:
+            else:
                 # What the gateway has sent is still served; what it sends now, it gives to another.
                 poll.unregister(signals)
                 gateway.take_no_more()
                 last = True
-            elif self._beside is not None:
-                self._beside.turn()
 
     def _take(self, frame: Frame) -> bool:
         """Do what a frame says. Returns whether to go on."""
@@ -295,6 +299,8 @@ class Worker:
         return any(isinstance(frame, Cancel) and frame.id == request.id for frame in self._gateway.arrived())
 
     def _answered(self, frame: bytes) -> None:
+        if self._beside is not None and self._beside.ended:
+            self._gateway.take_no_more()  # what this answer would make the gateway send goes to another
         self._gateway.write(frame)
         self._slot.answered()
 

@@ -135,6 +135,11 @@ class RuntimeApi:
         self._streaming = False
         """Whether that answer comes in parts."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether the runtime waits for an invocation."""
+        return bool(self._waiting)
+
     def offer(self, invocation: Invocation) -> None:
         """Give this to the next that asks. What is left of an answer to an earlier invocation is not taken any more."""
         self.cut()
@@ -313,7 +318,7 @@ def _fault(body: bytes, kind: str | None) -> Fault:
         said = None
     if not isinstance(said, dict):
         return Fault(kind or "Unknown", body.decode("utf-8", "replace"))
-    trace = said.get("stackTrace")
+    trace = said.get("stackTrace", said.get("trace"))  # AWS's runtimes for Python and for Node
     lines = tuple(str(line) for line in trace) if isinstance(trace, list) else ()
     return Fault(str(said.get("errorType") or kind or "Unknown"), str(said.get("errorMessage", "")), lines)
 

@@ -85,10 +85,23 @@ def function(folder: Path, bootstrap: str, handler: str = "function.handler") ->
         yield running
 
 
+@contextmanager
+def function_in_parts(folder: Path) -> Iterator[Runtime]:
+    shutil.copy(BOOTSTRAPS / "streams.py", folder)
+    with function(folder, STREAMS) as running:
+        yield running
+
+
 @pytest.fixture
 def streams(tmp_path: Path) -> Iterator[Runtime]:
-    shutil.copy(BOOTSTRAPS / "streams.py", tmp_path)
-    with function(tmp_path, STREAMS) as running:
+    with function_in_parts(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """For tests that leave it as it was."""
+    with function_in_parts(tmp_path_factory.mktemp("kept")) as running:
         yield running
 
 
@@ -187,13 +200,13 @@ def test_a_bootstrap_that_cannot_begin_says_why(tmp_path: Path) -> None:
     assert "3 workers in a row ended" in errors and "Traceback" not in errors
 
 
-def test_what_an_invocation_says_beside_its_event(streams: Runtime) -> None:
+def test_what_an_invocation_says_beside_its_event(kept: Runtime) -> None:
     before = time.time() * 1000
-    headers = json.loads(ask(streams.worker, "/", **{"x-amzn-trace-id": "Root=1-5"}).body)["headers"]
+    headers = json.loads(ask(kept.worker, "/", **{"x-amzn-trace-id": "Root=1-5"}).body)["headers"]
     assert uuid.UUID(headers["Lambda-Runtime-Aws-Request-Id"]) and headers["Lambda-Runtime-Trace-Id"] == "Root=1-5"
     assert headers["Lambda-Runtime-Invoked-Function-Arn"].endswith(":function:org.Test")
     assert 0 < int(headers["Lambda-Runtime-Deadline-Ms"]) - before - 300_000 <= 100_000 + time.time() * 1000 - before
-    headers = json.loads(ask(streams.worker, "/").body)["headers"]
+    headers = json.loads(ask(kept.worker, "/").body)["headers"]
     assert "Lambda-Runtime-Trace-Id" not in headers and "Lambda-Runtime-Client-Context" not in headers
 
 
@@ -215,8 +228,8 @@ def test_answers_in_parts(streams: Runtime) -> None:
     assert code == 0 and "Trouble: half way" in errors and "Traceback" not in errors
 
 
-def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(streams: Runtime) -> None:
-    worker = streams.worker
+def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(kept: Runtime) -> None:
+    worker = kept.worker
     pid = json.loads(ask(worker, "/").body)["pid"]
     request = worker.request(http=HttpHead("GET", "/endless"))
     worker.receive()
@@ -227,14 +240,35 @@ def test_an_answer_whose_client_has_gone_is_cut_off_and_the_runtime_goes_on(stre
     assert json.loads(ask(worker, "/").body)["pid"] == pid
 
 
-def test_bodies_as_they_come_are_not_for_bootstraps(streams: Runtime) -> None:
-    streams.worker.configure(streamed=True)
-    answer = ask(streams.worker, "/")
+@pytest.mark.parametrize("path", ["/crash", "/doomed"])
+def test_a_bootstrap_that_ends_itself_after_an_error_gets_no_further_request(streams: Runtime, path: str) -> None:
+    """AWS's runtime for Node does, when it meets an exception that nobody has caught, or a broken connection."""
+    worker = streams.worker
+    request = worker.request(http=HttpHead("GET", path))
+    if path == "/doomed":
+        worker.receive()
+        worker.send(Cancel(request.id))
+        while isinstance(frame := worker.receive(), ResponseBody):
+            pass
+        assert isinstance(frame, ResponseEnd)
+    else:
+        answer = worker.receive()
+        assert isinstance(answer, Response) and json.loads(answer.body)["errorType"] == "Crash"
+    with pytest.raises(BrokenPipeError):  # so the gateway gives it to another
+        worker.request()
+    assert worker.receive() is None
+    assert ask(streams.warm_worker(), "/").status == 200
+
+
+def test_bodies_as_they_come_are_not_for_bootstraps(kept: Runtime) -> None:
+    kept.worker.configure(streamed=True)
+    answer = ask(kept.worker, "/")
+    kept.worker.configure()
     assert answer.status == 500 and "`streamed: true`" in json.loads(answer.body)["errorMessage"]
 
 
 @pytest.mark.parametrize("how", ["shutdown", "sigterm"])
-def test_the_invocation_in_hand_is_finished(streams: Runtime, how: str) -> None:
+def test_the_invocation_in_hand_is_finished(streams: Runtime, tmp_path: Path, how: str) -> None:
     worker = streams.worker
     pid = json.loads(ask(worker, "/").body)["pid"]
     assert os.getpgid(pid) == worker.hello.pid, "a signal to the component's processes is not for it"
@@ -246,7 +280,7 @@ def test_the_invocation_in_hand_is_finished(streams: Runtime, how: str) -> None:
         streams.process.send_signal(signal.SIGTERM)
     answer = worker.receive()
     assert isinstance(answer, Response) and (answer.id, answer.body) == (sent.id, b"slept")
-    assert streams.end() == (0, "") and not alive(pid)
+    assert streams.end() == (0, "") and not alive(pid) and (tmp_path / "left in order").exists()
 
 
 def test_a_bootstrap_that_ends_costs_its_own_request(streams: Runtime) -> None:
@@ -321,7 +355,9 @@ def test_other_users_processes_are_refused(streams: Runtime) -> None:
     api = json.loads(ask(streams.worker, "/").body)["api"]
     url = f"http://{api}/2018-06-01/runtime/invocation/next"
     as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
-    done = subprocess.run([*as_nobody, "curl", "-sS", url], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*as_nobody, "curl", "-sS", "--max-time", "5", url], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and done.stdout == ""
     assert ask(streams.worker, "/").status == 200
     streams.process.terminate()

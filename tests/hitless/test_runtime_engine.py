@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitless.runtime.handler import HandlerError
 from hitless.runtime.result import IllegalAnswer, JsonText, result_of
@@ -160,6 +162,7 @@ def test_what_is_left_of_an_abandoned_answer_meets_nobody(invoked: Side) -> None
         ('{"errorType": "A", "errorMessage": "m", "stackTrace": ["l"]}', ["Lambda-Runtime-Function-Error-Type: B"],
          Fault("A", "m", ("l",))),
         ('{"errorMessage": "m", "stackTrace": "none"}', ["Lambda-Runtime-Function-Error-Type: B"], Fault("B", "m")),
+        ('{"errorType": "A", "errorMessage": "m", "trace": ["l"]}', [], Fault("A", "m", ("l",))),
         ("no JSON", [], Fault("Unknown", "no JSON")),
         ("", [], Fault("Unknown", "")),
     ],
@@ -240,3 +243,54 @@ def test_what_a_runtimes_answer_means() -> None:
         result_of(JsonText(b'{"statusCode": 99}'))
     with pytest.raises(HandlerError):
         result_of(JsonText(b'{"statusCode": 200, "body": "?", "isBase64Encoded": true}'))
+
+
+PIECES = [
+    NEXT,
+    NEXT.replace("Host: x", "Connection: close"),
+    STREAM,
+    "3\r\none\r\n",
+    "0\r\n\r\n",
+    "0\r\nLambda-Runtime-Function-Error-Type: A\r\nLambda-Runtime-Function-Error-Body: ?\r\n\r\n",
+    post("invocation/one/response", "12", "Expect: 100-continue"),
+    post("invocation/one/error", "\x00", "Lambda-Runtime-Function-Error-Type: \xff"),
+    post("init/error", "[1]"),
+    post("invocation/two/response", "1"),
+    "GET / HTTP/1.0\r\n\r\n",
+    "\r\n",
+    "\x00\xff\ud7ff",
+]
+STEPS = st.one_of(
+    st.tuples(st.integers(1, 2), st.sampled_from(PIECES), st.integers(0, 40)),
+    st.sampled_from(["offer", "close", "cut"]),
+)
+
+
+@given(st.lists(STEPS, max_size=30))
+def test_whatever_a_runtime_sends_an_invocation_is_given_once_and_ends_once(steps: list[object]) -> None:
+    side = Side()
+    side.api.opened(2)
+    offered = given_out = ended = 0
+    for step in steps:
+        if step == "offer":
+            if offered > ended:
+                continue  # one at a time, says who offers them
+            offered += 1
+            side.api.offer(ONE)
+        elif step == "close":
+            side.api.closed(1)
+            side.api.opened(1)
+        elif step == "cut":
+            side.api.cut()
+        elif isinstance(step, tuple):
+            number, text, left_out = step
+            side.api.received(number, text.encode()[: len(text) - left_out] if left_out < len(text) else text.encode())
+        for one in side.api.to_send:
+            given_out += b"Lambda-Runtime-Deadline-Ms: 7" in one.data
+            assert one.data or one.close
+            if one.close:
+                side.api.closed(one.connection)
+                side.api.opened(one.connection)
+        side.api.to_send.clear()
+        ended += sum(isinstance(event, Answered | AnswerEnded | Failed) for event in side.happened())
+        assert ended <= given_out <= offered

@@ -3,9 +3,12 @@
 import base64
 import json
 import os
+import signal
 import sys
 import time
 from http.client import HTTPConnection
+from pathlib import Path
+from typing import NoReturn
 
 API = "/2018-06-01/runtime/invocation"
 WITH_HEAD = "application/vnd.awslambda.http-integration-response"
@@ -35,6 +38,13 @@ def answer(request_id: str, value: object) -> None:
     api.getresponse().read()
 
 
+def leave(*_: object) -> NoReturn:
+    time.sleep(0.05)
+    Path(os.environ["LAMBDA_TASK_ROOT"], "left in order").touch()
+    sys.exit()
+
+
+signal.signal(signal.SIGTERM, leave)
 while True:
     api.request("GET", f"{API}/next")
     given = api.getresponse()
@@ -63,15 +73,21 @@ while True:
             begin(now)
             part(b"half")
             api.close()
-        case "/endless":
+        case "/endless" | "/doomed":
             begin(now)
             try:
                 while True:
                     part(b"x" * 1000)
                     time.sleep(0.001)
             except OSError:
+                if event["rawPath"] == "/doomed":
+                    sys.exit(3)
                 api.close()
         case "/die":
+            sys.exit(3)
+        case "/crash":
+            api.request("POST", f"{API}/{now}/error", json.dumps({"errorType": "Crash", "errorMessage": "at last"}))
+            api.getresponse().read()
             sys.exit(3)
         case "/slow":
             time.sleep(0.5)
