@@ -140,9 +140,10 @@ class Agent:
             self._publish_health("CADENCE")
 
     def _certificate_expires(self) -> int | None:
-        """The earlier end of the agent's and the emitter's certificates, in milliseconds since 1970."""
+        """The earliest end of the certificates of agent, emitter and triggers, in milliseconds since 1970."""
         brokers = (self._config.broker, self._config.metrics_broker)
         folders = [broker.tls for broker in brokers if broker is not None and broker.tls is not None]
+        folders += self._runtime.triggers.identities()
         try:
             ends = [Identity(folder).certificate().not_after for folder in folders]
         except TlsError as error:
@@ -151,6 +152,7 @@ class Agent:
         return int(min(ends) * 1000) if ends else None
 
     def _connected(self) -> None:
+        self._runtime.triggers.listening()
         for name in self._runtime.components:
             self._publish_shadow(name)
         self._publish_health("RECONNECT")
@@ -164,6 +166,12 @@ class Agent:
             return
         if found := topics.RESTART.match(topic):
             self._restarts.ask(found["component"], payload)
+            return
+        if found := topics.TRIGGER_HOLDER.match(topic):
+            self._runtime.triggers.held(found["service"], payload)
+            return
+        if found := topics.ENDPOINT.match(topic):
+            self._runtime.triggers.moved(found["service"], payload)
             return
         if found := topics.JOB_UPDATE_ACCEPTED.match(topic):
             self._jobs.confirmed(payload)

@@ -117,6 +117,9 @@ class AgentConfig(BaseModel):
     without it, they take none."""
     metrics_broker: BrokerSettings | None = None
     """Where each report's numbers go over MQTT too, and who the emitter is there; without it, nowhere."""
+    trigger_identities: Path | None = None
+    """Folder of those that the authority has issued, `trigger-SERVICE/bus` for each service here that has triggers.
+    Without it a service's triggers are taken as `broker` says, under the client id `trigger-SERVICE`."""
     mode: Mode = IN_NETWORK
     """in-network: service addresses are the node's, reports go to the switch. reconfiguration: neither."""
 

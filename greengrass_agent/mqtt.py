@@ -40,6 +40,8 @@ class Connection:
                 topics.JOB_UPDATE_ACCEPTED.filter(node=node),
                 topics.SHADOW_UPDATE_DELTA.filter(node=node),
                 topics.RESTART.filter(node=node),
+                topics.ENDPOINT.filter(),
+                topics.TRIGGER_HOLDER.filter(),
             ),
             announcement=Announcement(topics.PRESENCE.of(node=node), presence(True), presence(False)),
             on_connected=on_connected,

@@ -297,7 +297,8 @@ async def testbed(
             bed.record()
             for node in fabric.nodes:
                 bed.hierarchy.create(node, budget_cores)
-            write_settings(bed, access_list(fabric.nodes, clients, controllers))
+            triggers = {name: service.triggers for name, service in fabric.services.items()}
+            write_settings(bed, access_list(fabric.nodes, clients, controllers, triggers))
             bed.start_broker()
             bed.start_controller()
             for node in fabric.nodes:
@@ -349,6 +350,7 @@ def agent_config(bed: Testbed, node: str) -> AgentConfig:
         metrics_broker=bed.broker_settings(emitter_identity(node))
         if bed.either_mode or bed.mode == RECONFIGURATION
         else None,
+        trigger_identities=bed.authority.issued_folder(Realm.BUS, node).parents[1],
         mode=bed.mode,
     )
 

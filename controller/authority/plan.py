@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.fabric.schema import Fabric
-from hitless.mqtt.identities import BROKER, CONTROLLER, emitter_identity
+from hitless.mqtt.identities import BROKER, CONTROLLER, emitter_identity, trigger_identity
 
 DAY_S = 86_400.0
 LIFETIME_S = 90 * DAY_S
@@ -96,6 +96,7 @@ def subjects(fabric: Fabric) -> tuple[Subject, ...]:
         Subject(Realm.BUS, BROKER, (fabric.broker.host,), client=False),
         Subject(Realm.BUS, CONTROLLER, tuple(served)),
         *(Subject(Realm.BUS, name) for node in fabric.nodes for name in (node, emitter_identity(node))),
+        *(Subject(Realm.BUS, trigger_identity(name)) for name, service in fabric.services.items() if service.triggers),
         Subject(Realm.SWITCHES, CONTROLLER),
         *(
             Subject(Realm.SWITCHES, name, (spec.p4runtime.rpartition(":")[0],), client=False)

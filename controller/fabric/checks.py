@@ -7,8 +7,17 @@ from itertools import combinations
 from controller.fabric.paths import tree
 from controller.fabric.schema import Fabric, Fallback, Gateway, LinkEnd, PinnedToNode, Service
 from controller.fabric.sources import NO_SOURCES
+from hitless.component.triggers import contradictions
 from hitless.located import Location
-from hitless.mqtt.identities import BROKER, CLIENT_PREFIX, CONTROLLER, EMITTER_SUFFIX, emitter_identity
+from hitless.mqtt.identities import (
+    BROKER,
+    CLIENT_PREFIX,
+    CONTROLLER,
+    EMITTER_SUFFIX,
+    TRIGGER_PREFIX,
+    emitter_identity,
+    trigger_identity,
+)
 from hitless.words import MEMBERS, SERVICE_NETWORK, Affinity
 
 Problem = tuple[Location, str]
@@ -42,10 +51,8 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _bus(fabric: Fabric) -> Iterator[Problem]:
-    taken = {CONTROLLER: "the controller's", BROKER: "the broker's"}
     for name in fabric.nodes:
-        if name in taken or name.startswith(CLIENT_PREFIX) or name.endswith(EMITTER_SUFFIX):
-            owner = taken.get(name, "a client's" if name.startswith(CLIENT_PREFIX) else "an emitter's")
+        if (owner := _owner(name)) is not None:
             yield ("nodes", name), f"expected another name: on the bus, {name} is {owner}"
         if len(emitter_identity(name)) > COMMON_NAME:
             longest = COMMON_NAME - len(EMITTER_SUFFIX)
@@ -56,6 +63,15 @@ def _bus(fabric: Fabric) -> Iterator[Problem]:
         for number, name in enumerate(fabric.api.read):
             if name in fabric.api.operate:
                 yield ("api", "read", number), f"{name} stands in operate, which includes reading: name it once"
+
+
+def _owner(name: str) -> str | None:
+    """Whose name on the bus this is, so that no node can have it."""
+    if name in (CONTROLLER, BROKER):
+        return f"the {name}'s"
+    prefixes = {CLIENT_PREFIX: "a client's", TRIGGER_PREFIX: "a service's triggers'"}
+    owners = [owner for prefix, owner in prefixes.items() if name.startswith(prefix)]
+    return owners[0] if owners else "an emitter's" if name.endswith(EMITTER_SUFFIX) else None
 
 
 def _switches(fabric: Fabric) -> Iterator[Problem]:
@@ -202,6 +218,11 @@ def _service(fabric: Fabric, name: str, service: Service) -> Iterator[Problem]:
         expected = f"expected at least two report intervals ({least}: twice reports.{longer})"
         yield (*where, "stale_after_ms"), f"{expected}, got {service.stale_after_ms}"
     yield from _instances(fabric, where, service)
+    for trigger, field, problem in contradictions(service.triggers, service.protocol):
+        yield (*where, "triggers", trigger, field), problem
+    if service.triggers and len(trigger_identity(name)) > COMMON_NAME:
+        longest = COMMON_NAME - len(TRIGGER_PREFIX)
+        yield (*where, "triggers"), f"expected a service with a name of at most {longest} letters, for a certificate"
     if service.steered_by is not None and service.steered_by not in fabric.switches:
         yield (*where, "steered_by"), _unknown("switch", service.steered_by, fabric.switches)
     chosen = service.policy

@@ -27,6 +27,7 @@ from controller.fabric.values import (
     endpoint,
 )
 from hitless.component.endpoint import ServiceProtocol
+from hitless.component.triggers import Trigger
 from hitless.steering.policies import POLICIES, Pinned, Policy, Single
 from hitless.steering.rank import Score
 from hitless.steering.settings import Configuration
@@ -343,6 +344,8 @@ class Service(Part):
     is lost. drop: it is dropped. A fallback: it goes to that host."""
     steered_by: str | None = None
     """The one switch that chooses. Without it: the fabric's first for `single`, else each for its own clients."""
+    triggers: dict[Name, Trigger] = {}
+    """What calls it beside its clients (functions.md, "Other ways in")."""
     instances: Annotated[dict[str, Instance], Field(min_length=1)]
     """By node, of `nodes`."""
 

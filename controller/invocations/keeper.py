@@ -224,15 +224,9 @@ class Keeper:
         if self._mqtt is None:
             return "the configuration names no topic any more"
         session, topic = self._mqtt
-        arrived = asyncio.Event()
-        if not session.publish(Publication(topic, record, arrived=arrived.set)):
-            return f"broker {session.broker.place}: {session.error}"
-        try:
-            async with asyncio.timeout(TELL_S):
-                await arrived.wait()
-        except TimeoutError:
-            return f"broker {session.broker.place}: no answer in time"
-        return None
+        if await session.confirm(Publication(topic, record)):
+            return None
+        return f"broker {session.broker.place}: {session.error or 'it has not taken the message'}"
 
     async def _notify(self, invocation: Invocation, record: bytes) -> str | None:
         if self._service is None:

@@ -10,6 +10,7 @@ from controller.nodes.components import Component, Library
 from controller.nodes.dependencies import DependencyError
 from hitless.component.endpoint import ServiceEndpoint
 from hitless.component.service_configuration import ServiceConfiguration
+from hitless.component.spelling import any_case
 from hitless.located import Location
 from hitless.mqtt.messages import ComponentDeployment, ConfigurationUpdate, DeploymentDocument, RecipeSource
 
@@ -48,6 +49,10 @@ def check(fabric: Fabric, components: Library, *, at_node_addresses: bool = Fals
                 place = f"{service.protocol} port {service.port} of {node}"
                 problem = f"service {name}: expected a port of its own, but {other} has {place} too"
                 mistakes.append((("services", name, "port"), problem))
+        found = components.get(service.component)
+        if found is not None and any_case(found.recipe.configuration.default, "triggers"):
+            problem = f"service {name}: expected triggers here, not in the configuration of {service.component}"
+            mistakes.append((("services", name, "component"), problem))
     for node, spec in fabric.nodes.items():
         for number, component in enumerate(spec.components):
             if component not in components:
@@ -135,7 +140,10 @@ def _update(
     fabric: Fabric, component: Component, own: str, hosts: Mapping[str, str | None] | None, node: str
 ) -> ConfigurationUpdate:
     endpoints = _endpoints(fabric, component, own, hosts, node)
-    return ConfigurationUpdate(merge=ServiceConfiguration(service=own, endpoints=endpoints).written())
+    triggers = fabric.services[own].triggers
+    configuration = ServiceConfiguration(service=own, endpoints=endpoints, triggers=triggers)
+    # A merge alone would leave the triggers that have been taken out of the fabric file.
+    return ConfigurationUpdate(reset=("/triggers",), merge=configuration.written())
 
 
 def _endpoints(

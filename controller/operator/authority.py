@@ -123,7 +123,9 @@ def show(folder: Path, as_json: bool) -> None:
 @click.option("--client", "clients", multiple=True, help="Of client-NAME, the NAME; repeatable.")
 def access(fabric: Path, clients: tuple[str, ...]) -> None:
     """Print mosquitto's access list (acl_file): who may say and hear what on the bus of a FABRIC."""
-    click.echo(access_list(load(fabric).nodes, clients), nl=False)
+    found = load(fabric)
+    triggers = {name: service.triggers for name, service in found.services.items()}
+    click.echo(access_list(found.nodes, clients, triggers=triggers), nl=False)
 
 
 def _rows(store: AuthorityStore, now: float) -> Iterator[dict[str, Any]]:

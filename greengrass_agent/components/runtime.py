@@ -15,6 +15,7 @@ from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.isolation import Isolation
 from greengrass_agent.components.keys import Keys
 from greengrass_agent.components.service import Service, notify_socket
+from greengrass_agent.components.triggers import Triggers
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.order import StartOrder
 from greengrass_agent.deployment.plan import Components, Plan, ResolveError, hard_needs, in_order
@@ -73,6 +74,8 @@ class NodeRuntime:
         self._keys = Keys(store.root / "keys.json")
         self._epochs = Epochs(store.epoch)
         self._services: dict[str, Service] = {}
+        self.triggers = Triggers(config)
+        """What calls the services beside their clients."""
         self._network: NodeNetwork | None = None
         self._watch: asyncio.Task[None] | None = None
         if config.in_network:
@@ -222,6 +225,7 @@ class NodeRuntime:
         for task in list(self._starts):
             task.cancel()
         self._order.begin({}, ())
+        await self.triggers.stop()
         await self.drain(list(self.components), LEAVE_S)
         await asyncio.gather(*(component.stop(remove=False) for component in self.components.values()))
         await self._emitter.stop()
@@ -257,6 +261,7 @@ class NodeRuntime:
             emit=self._emitter.send,
             key=self._keys.get(component),
             epochs=self._epochs,
+            triggers=self.triggers,
         )
         self._services[component] = service
         return service

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from greengrass_agent.components.checking import check
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.health import Health
+from greengrass_agent.components.triggers import Triggers
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.emitter.settings import Add, Remove, Tag
@@ -76,6 +77,7 @@ class Service:
         emit: Callable[[Add | Remove | Tag], None],
         key: Key | None,
         epochs: Epochs,
+        triggers: Triggers,
     ) -> None:
         """`network` is None where service addresses are not the node's. Raises OSError for a path that is too long."""
         self._component = component
@@ -91,6 +93,7 @@ class Service:
         self._emit = emit
         self._key = key
         self._epochs = epochs
+        self._triggers = triggers
         self._configured = Configure.of(configuration, {})
         self._prepared: dict[int, tuple[ServiceConfiguration, Configure]] = {}
         """Of launches that are to serve later."""
@@ -143,6 +146,7 @@ class Service:
         if launch == self._serving:
             self._configuration, self._configured = configuration, configure
             self._gateway.send(configure)
+            self._triggers.take(configuration)
             return
         prepared = configuration, configure.model_copy(update={"launch": launch})
         if self._prepared.get(launch) != prepared:
@@ -157,6 +161,7 @@ class Service:
             self._configured = configured.model_copy(update={"launch": None})
         self._prepared = {number: one for number, one in self._prepared.items() if number > launch}
         self._gateway.send(Serve(launch=launch))
+        self._triggers.take(self._configuration)
 
     def suspend(self, reason: str | None) -> None:
         """Refuse requests at once, with this reason; None: no longer."""
@@ -202,6 +207,7 @@ class Service:
         """End the gateway and give the address back. Raises NetworkError."""
         if self._checking is not None:
             self._checking.cancel()
+        self._triggers.leave(self._configuration.service)
         self._closed()
         await self._gateway.stop()
         if self._network is not None:

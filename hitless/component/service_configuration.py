@@ -1,7 +1,7 @@
 """The keys of a component's configuration that hitless itself reads; all others are the function's own.
 
-The controller merges `endpoints` (of every service of the fabric, the component's own among them) into the recipe's
-defaults; the agent reads the rest to serve the component, the worker to call other services.
+The controller merges `endpoints` (of every service of the fabric, the component's own among them) and `triggers` into
+the recipe's defaults; the agent reads the rest to serve the component, the worker to call other services.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from hitless.component.endpoint import ServiceEndpoint
+from hitless.component.triggers import Trigger
 from hitless.faults import faults
 
 
@@ -53,12 +54,14 @@ class ServiceConfiguration(BaseModel):
     """Whether a request may be executed again if the worker that had it died."""
     streamed: bool = False
     """Whether the handler takes HTTP request bodies as they come (`context.body`), in place of whole in the event."""
-    payload_format_version: Annotated[Literal["1.0", "2.0"], BeforeValidator(str)] = "2.0"
-    """Which of Lambda's two forms the event of an HTTP request has."""
+    payload_format_version: Annotated[Literal["1.0", "2.0", "cloudevents"], BeforeValidator(str)] = "2.0"
+    """Which form events have: one of Lambda's two, or that of CloudEvents, which requests must be then."""
     warm_up: dict[str, Any] | None = None
     """An event that each new worker handles before it gets requests; None for no such call."""
     health_check: HealthCheck | None = None
     """What the agent asks the instance to see that it works; None for nothing."""
+    triggers: dict[str, Trigger] = {}
+    """What calls the service beside its clients, as the fabric file has it."""
     endpoints: dict[str, Annotated[ServiceEndpoint, PlainValidator(ServiceEndpoint.read)]]
     """By service name."""
 
@@ -66,7 +69,11 @@ class ServiceConfiguration(BaseModel):
     def _own_endpoint(self) -> Self:
         if self.service not in self.endpoints:
             raise ValueError(f"endpoints: expected one for the component's own service {self.service}")
+        if self.streamed and self.payload_format_version == "cloudevents":
+            raise ValueError("streamed: expected false, since a CloudEvent is whole (payload_format_version)")
         if (check := self.health_check) is not None:
+            if self.own.protocol == "tcp" and self.payload_format_version == "cloudevents":
+                raise ValueError("health_check: expected none, since a GET is no CloudEvent (payload_format_version)")
             wanted, other = ("path", "payload") if self.own.protocol == "tcp" else ("payload", "path")
             if getattr(check, wanted) is None or getattr(check, other) is not None:
                 protocol = self.own.protocol

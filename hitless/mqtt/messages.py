@@ -366,6 +366,32 @@ class Metrics:
         return self._report
 
 
+# Triggers.
+
+
+class TriggerHolder(Message):
+    """Who takes a service's triggers."""
+
+    node: str
+    online: bool
+    """False: nobody does; this node was the last."""
+    token: str
+    """Of this time that it takes them."""
+    topics: tuple[str, ...] = ()
+    """The filters that its session has subscribed to, which the broker keeps for the next holder."""
+    dropped: int = 0
+    """Events that it has given up since it began, those among them that went to a dead-letter topic."""
+
+
+class TriggerFired(Message):
+    """Up to when a schedule's times have been dealt with."""
+
+    at: float
+    """Seconds since 1970."""
+    schedule: str
+    """The schedule and its time zone, as they were then."""
+
+
 # Endpoints.
 
 SWITCHES_STEER = "switches steer"

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiomqtt
+from paho.mqtt import properties as paho
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from hitless.backoff import Backoff
 from hitless.cancellation import until_one_ends
@@ -39,6 +42,8 @@ _QUIET.setLevel(logging.CRITICAL)  # what paho has to say of a lost session, the
 
 OnMessage = Callable[[str, bytes, bool], None]
 """Takes topic, payload, and whether the broker had kept the message for whoever subscribes."""
+Properties = tuple[tuple[str, str], ...]
+"""User properties of MQTT 5, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,46 @@ class Publication:
     payload: bytes
     qos: int = 1
     retain: bool = False
-    arrived: Callable[[], None] | None = None
-    """Called once the broker has said that it has the message; never, if the session ends before."""
+    content_type: str | None = None
+    """With `properties`, for `Session.confirm` alone."""
+    properties: Properties = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a session of MQTT 5 subscribes to."""
+
+    topic: str
+    qos: int
+    kept_again: bool = True
+    """Whether messages that the broker keeps on the topic come at each subscription, or at the first one alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as MQTT 5 has it."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    content_type: str | None
+    properties: Properties
+    number: int
+    """By which it is acknowledged; 0 for one that is not (QoS 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A session of MQTT 5 that the broker keeps between connections, for whoever comes next under its name.
+
+    What comes is the broker's until `Session.acknowledge` says that it has been dealt with.
+    """
+
+    expires_s: int
+    """How long the broker keeps it while nobody is connected."""
+    in_flight: int
+    """Messages of QoS 1 that wait to be acknowledged, at most."""
+    on_delivery: Callable[[Delivery], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +118,12 @@ class Session:
         *,
         without_broker: str,
         identifier: str | None = None,
-        subscriptions: Sequence[str] = (),
+        subscriptions: Sequence[str | Subscription] = (),
         announcement: Announcement | None = None,
         on_connected: Callable[[], None] = lambda: None,
         on_message: OnMessage = lambda topic, payload, retained: None,
         limit: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         """`without_broker` says for the log what goes on without the broker.
 
@@ -87,17 +131,20 @@ class Session:
         All `subscriptions` are of QoS 1 and made at once, in this order. A handler that fails is logged and ends
         nothing.
         So many publications as `limit` wait to be sent, and one more pushes the oldest out; 0 is no limit.
+        `kept` has MQTT 5 spoken, and takes the place of `on_message`; without it, MQTT 3.1.1 is.
         """
         self.broker = broker
         self.error: str | None = "not connected yet"
         """Why there is no session; None while there is one."""
         self._without_broker = without_broker
         self._identifier = identifier
-        self._subscriptions = [(topic, 1) for topic in subscriptions]
+        self._subscriptions = [one if isinstance(one, Subscription) else Subscription(one, 1) for one in subscriptions]
         self._announcement = announcement
         self._on_connected = on_connected
         self._on_message = on_message
         self._limit = limit
+        self._kept = kept
+        self._client: _Client | None = None
         self._outgoing: asyncio.Queue[Publication] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -115,23 +162,54 @@ class Session:
         self._outgoing.put_nowait(publication)
         return True
 
+    async def confirm(self, publication: Publication) -> bool:
+        """Send a message at QoS 1, and wait for the broker; False unless it has taken it."""
+        if self._client is None:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._client.confirm(publication)
+        except (aiomqtt.MqttError, TimeoutError, ValueError) as error:
+            log.warning("broker %s: %s: %s", self.broker.place, publication.topic, _describe_error(error))
+            return False
+        return True
+
+    async def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Have nothing come of these topics any more, in a session that the broker keeps."""
+        if self._client is not None and topics:
+            with suppress(aiomqtt.MqttError, TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._client.unsubscribe(list(topics))
+
+    def acknowledge(self, number: int) -> None:
+        """Tell the broker that a delivery has been dealt with; without the session that it came in, nothing is told.
+
+        MQTT wants this in the order in which they came (MQTT 5, 4.6).
+        """
+        if self._client is not None:
+            self._client._client.ack(number, 1)
+
     async def run(self) -> NoReturn:
         """Keep a session until cancelled; then take leave, which takes `DISCONNECT_TIMEOUT_S` at most."""
         backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         now = asyncio.get_running_loop().time
         while True:
             began = now()
-            try:
-                await self._serve()
-            except (aiomqtt.MqttError, OSError, ValueError, TlsError) as error:
-                # paho raises the first three for a place it dislikes.
-                problem = self._describe(error)
+            problem = await self.once()
             if self.error != problem:
                 log.warning("broker %s: %s; trying again, %s", self.broker.place, problem, self._without_broker)
             self.error = problem
             if now() - began > SETTLED_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
+
+    async def once(self) -> str:
+        """Keep one session until it is lost, or does not come about; returns why. Cancelled, it takes leave."""
+        try:
+            await self._serve()
+        except (aiomqtt.MqttError, OSError, ValueError, TlsError) as error:
+            # paho raises the first three for a place it dislikes.
+            return self._describe(error)
 
     def _describe(self, error: Exception) -> str:
         """An error as a person wants to read it. A broker that refuses a certificate closes, and says no more."""
@@ -151,7 +229,7 @@ class Session:
         try:
             await self._subscribe(client)
             log.info("broker %s: connected", self.broker.place)
-            self._outgoing = asyncio.Queue()
+            self._outgoing, self._client = asyncio.Queue(), client
             self.error = None
             if (announced := self._announcement) is not None:
                 self._outgoing.put_nowait(Publication(announced.topic, announced.birth, retain=True))
@@ -162,10 +240,10 @@ class Session:
             await self._announce_end(client)
             raise
         finally:
-            self._outgoing = None
+            self._outgoing = self._client = None
             await _close(client)
 
-    async def _open(self) -> aiomqtt.Client:
+    async def _open(self) -> _Client:
         will = None
         if (announced := self._announcement) is not None:
             will = aiomqtt.Will(announced.topic, announced.will, qos=1, retain=True)
@@ -181,7 +259,10 @@ class Session:
             # Without a timeout of its own, aiomqtt does not use wait_for, which loses cancellations (CPython 86296).
             timeout=math.inf,
             logger=_QUIET,
+            **(_kept_options(self._kept) if self._kept is not None else {}),
         )
+        if self._kept is not None:
+            client._client.manual_ack_set(True)
         opening = asyncio.create_task(client.__aenter__())
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -199,23 +280,24 @@ class Session:
         if not self._subscriptions:
             return
         async with asyncio.timeout(ANSWER_S):
-            codes: Sequence[int | ReasonCode] = await client.subscribe(self._subscriptions)
-        for (topic, _), code in zip(self._subscriptions, codes, strict=True):
+            asked: Any = [(one.topic, one.qos if self._kept is None else _options(one)) for one in self._subscriptions]
+            codes: Sequence[int | ReasonCode] = await client.subscribe(asked)
+        for one, code in zip(self._subscriptions, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
-                raise aiomqtt.MqttError(f"no subscription to {topic}: {code}")
+                raise aiomqtt.MqttError(f"no subscription to {one.topic}: {code}")
 
     async def _send(self, client: aiomqtt.Client, outgoing: asyncio.Queue[Publication]) -> None:
         while True:
-            publication = await outgoing.get()
-            await _publish(client, publication)
-            if publication.arrived is not None:
-                self._call(publication.arrived)
+            await _publish(client, await outgoing.get())
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
             payload = message.payload
             data = payload if isinstance(payload, bytes) else str(payload or "").encode()
-            self._call(self._on_message, message.topic.value, data, message.retain)
+            if self._kept is None:
+                self._call(self._on_message, message.topic.value, data, message.retain)
+            else:
+                self._call(self._kept.on_delivery, _delivery(message, data))
 
     def _call(self, handle: Callable[..., None], *arguments: object) -> None:
         try:
@@ -234,6 +316,31 @@ class Session:
 class _Client(aiomqtt.Client):
     """What aiomqtt 2.5.1 leaves out: the loop is to watch a socket one round later, when the broker may have closed it,
     which makes a traceback; and a connection that ends before the broker has answered is waited for all the same."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._confirming: dict[int, asyncio.Future[ReasonCode]] = {}
+
+    async def confirm(self, message: Publication) -> None:
+        """Publish at QoS 1, and wait until the broker has taken it. Raises MqttError for one that it refuses (MQTT 5),
+        which aiomqtt takes for published."""
+        info = self._client.publish(message.topic, message.payload, 1, message.retain, _properties(message))
+        if info.rc:
+            raise aiomqtt.MqttError(f"not published: {info.rc.name}")
+        answer = self._confirming[info.mid] = self._loop.create_future()
+        try:
+            code = await answer
+        finally:
+            del self._confirming[info.mid]
+        if code.is_failure:
+            raise aiomqtt.MqttError(f"not published: {code}")
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any) -> None:
+        answer = self._confirming.get(mid)
+        if answer is None:
+            super()._on_publish(client, userdata, mid, reason_code, properties)
+        elif not answer.done():
+            answer.set_result(reason_code)
 
     def _on_disconnect(self, *arguments: Any, **options: Any) -> None:
         super()._on_disconnect(*arguments, **options)
@@ -258,6 +365,41 @@ class _Client(aiomqtt.Client):
                 self._loop.add_writer(sock.fileno(), write)
 
         self._loop.call_soon_threadsafe(watch)
+
+
+def _kept_options(kept: Kept) -> dict[str, Any]:
+    properties = paho.Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = kept.expires_s
+    properties.ReceiveMaximum = kept.in_flight
+    return {"protocol": aiomqtt.ProtocolVersion.V5, "clean_start": False, "properties": properties}
+
+
+def _options(subscription: Subscription) -> SubscribeOptions:
+    handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+    if not subscription.kept_again:
+        handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+    return SubscribeOptions(qos=subscription.qos, retainHandling=handling)
+
+
+def _properties(message: Publication) -> paho.Properties:
+    properties = paho.Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    if message.content_type is not None:
+        properties.ContentType = message.content_type
+    if message.properties:
+        properties.UserProperty = list(message.properties)
+    return properties
+
+
+def _delivery(message: aiomqtt.Message, payload: bytes) -> Delivery:
+    properties = message.properties
+    return Delivery(
+        message.topic.value,
+        payload,
+        message.retain,
+        getattr(properties, "ContentType", None),
+        tuple((str(name), str(value)) for name, value in getattr(properties, "UserProperty", ())),
+        message.mid if message.qos else 0,
+    )
 
 
 async def _publish(client: aiomqtt.Client, message: Publication) -> None:

@@ -83,5 +83,9 @@ METRICS = Topic("things/{node}/metrics/{service}")
 """Node to controller, QoS 0: a report's fields (messages.Metrics)."""
 ENDPOINT = Topic("services/{service}/endpoint")
 """Controller to clients, retained: where the service's next request goes (messages.EndpointUpdate)."""
+TRIGGER_HOLDER = Topic("services/{service}/holder")
+"""Node to nodes, retained, also its last will: who takes the service's triggers (messages.TriggerHolder)."""
+TRIGGER_FIRED = Topic("services/{service}/triggers/{trigger}/fired")
+"""Node to nodes, retained: up to when a schedule's times have been dealt with (messages.TriggerFired)."""
 CLIENT_ACK = Topic("clients/{client}/ack")
 """Client to controller: the endpoint that it uses from now on (messages.EndpointAck)."""

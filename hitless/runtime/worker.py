@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from hitless.client.blocking import BlockingClient
-from hitless.runtime import logs, upstream
+from hitless.runtime import cloud_event, logs, upstream
 from hitless.runtime.awaiting import Awaiting
 from hitless.runtime.body import BodyStream, WholeBody
 from hitless.runtime.context import ClientContext, Context, Readable, RequestIds
@@ -22,6 +22,7 @@ from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, compla
 from hitless.runtime.handler import FunctionError, Handler
 from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, payload_of, result_of
 from hitless.runtime.slots import Slot
+from hitless.wire.cloudevents import CloudEventError
 from hitless.wire.worker_codec import encode
 from hitless.wire.worker_frames import (
     PART,
@@ -214,10 +215,12 @@ class Worker:
             elif self._configuration.get("streamed"):
                 body = WholeBody(request.body)
             request_id = self._ids.next()
-            event = event_of(
-                request, request_id, self._function_name, time.time(), payload=self._payload, with_body=body is None
-            )
-            trace = event["headers"].get("x-amzn-trace-id")
+            try:
+                event = self._event(request, request_id, with_body=body is None)
+            except CloudEventError as error:
+                self._refuse(request, error)
+                return
+            trace = request.http.headers.get("x-amzn-trace-id") if request.http is not None else None
         self._request_id.current = request_id
         if self._traced or trace is not None:
             self._trace(trace)
@@ -228,7 +231,7 @@ class Worker:
             if invoked is not None:
                 result = self._invoked(request.body or b"", invoked, context)
             else:
-                result = result_of(self._call(event, context))
+                result = self._result(self._call(event, context), request)
             whole = result.body
             if isinstance(whole, Parts):
                 self._send_parts(request, result, whole, started_ns)
@@ -260,6 +263,25 @@ class Worker:
             context.client_context_json = invoked.client_context
             context.client_context = ClientContext(json.loads(invoked.client_context))
         return Result(200, headers, payload_of(self._call(json.loads(event), context)))
+
+    def _event(self, request: Request, request_id: str, *, with_body: bool) -> dict[str, Any]:
+        """What the handler gets. Raises CloudEventError."""
+        if self._payload == cloud_event.FORMAT:
+            return cloud_event.event_of(request)
+        return event_of(
+            request, request_id, self._function_name, time.time(), payload=self._payload, with_body=with_body
+        )
+
+    def _refuse(self, request: Request, error: CloudEventError) -> None:
+        """Answer a request that is no event."""
+        refused, now_ns = result_of(cloud_event.refusal(error)), time.monotonic_ns()
+        assert isinstance(refused.body, bytes)
+        self._answered(encode(Response(request.id, refused.status, now_ns, now_ns, refused.body, refused.headers)))
+
+    def _result(self, value: object, request: Request) -> Result:
+        """What the handler's return value means. Raises HandlerError."""
+        event = cloud_event.result_of(value, request) if self._payload == cloud_event.FORMAT else None
+        return event or result_of(value)
 
     def _send_parts(self, request: Request, result: Result, body: Parts, started_ns: int) -> None:
         """Send an answer as it comes. What fails before its first part is an answer of its own: raises that."""

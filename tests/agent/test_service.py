@@ -7,6 +7,7 @@ import pytest
 
 from greengrass_agent.components.epochs import Epochs
 from greengrass_agent.components.service import Service
+from greengrass_agent.components.triggers import Triggers
 from greengrass_agent.config import AgentConfig
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import Group
@@ -64,6 +65,7 @@ def test_who_steers_may_change_without_another_gateway(
             emit=lambda _: None,
             key=None,
             epochs=Epochs(store.epoch),
+            triggers=Triggers(config),
         )
         assert service.fits(changed) is fits
         # It may change back as well.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.authority.plan import subjects
 from controller.fabric.file import Fabric, FabricError, load
 from hitless.steering.policies import Single
 
@@ -145,6 +146,37 @@ def test_the_line_is_the_mistaken_fields_own(tmp_path: Path) -> None:
     path = changed(tmp_path, ("address: 10.96.0.2", "address: 10.97.0.2"))
     (told,) = complaints(path)
     assert told.startswith(f"{path}:{line_of(path, '10.97.0.2')}: services.detect.address: ")
+
+
+@pytest.mark.parametrize(
+    ("triggers", "told"),
+    [
+        ("one: {topic: a, delivery: twice}", "triggers.one.delivery: expected 'at_least_once' or 'at_most_once'"),
+        ('one: {schedule: "61 * * * *", delivery: at_most_once}', "triggers.one.schedule: expected five fields"),
+        ("one: {topic: hitless/#, delivery: at_most_once}", "triggers.one.topic: expected a first level"),
+        (
+            "one: {topic: a, path: /x, delivery: at_most_once}",
+            "triggers.one.path: expected none for a service over udp",
+        ),
+        (
+            "one: {topic: a/#, delivery: at_most_once}, two: {topic: a/b, delivery: at_most_once}",
+            "triggers.two.topic: expected topics that one (a/#) does not have",
+        ),
+    ],
+)
+def test_a_wrong_trigger_is_told_with_its_line(tmp_path: Path, triggers: str, told: str) -> None:
+    path = changed(tmp_path, ("    flow_weight: 1 ", f"    triggers: {{{triggers}}}\n    flow_weight: 1 "))
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}:{line_of(path, 'triggers:')}: services.preprocess.{told}")
+
+
+def test_a_service_with_triggers_has_an_identity_for_them(tmp_path: Path) -> None:
+    trigger = 'night: {schedule: "0 3 * * *", time_zone: Europe/Berlin, delivery: at_least_once}'
+    path = changed(tmp_path, ("    flow_weight: 1 ", f"    triggers: {{{trigger}}}\n    flow_weight: 1 "))
+    names = [one.name for one in subjects(load(path))]
+    assert "trigger-preprocess" in names and "trigger-detect" not in names
+    path = changed(tmp_path, ("  edge1: {node_id", "  trigger-web: {node_id"))
+    assert any("on the bus, trigger-web is a service's triggers'" in told for told in complaints(path))
 
 
 def test_services_at_one_address_need_different_ports(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from controller.fabric.file import Fabric
 from controller.nodes import deployments
 from controller.nodes.components import Library, pack_all
+from greengrass_agent.deployment.configuration import updated
 from hitless.component.service_configuration import ServiceConfiguration
+from hitless.component.triggers import Trigger
 from hitless.mqtt.messages import DeploymentDocument
 from tests.controller_app.support import write_component
 
@@ -113,6 +115,29 @@ def test_what_a_component_needs_comes_along_in_the_newest_version_that_all_can_t
     assert versions == {"Cache": "1.2.0", "Disk": "1.0.0", "Resize": "1.0.0", "Web": "1.0.0"}
     assert document.components["org.example.Cache"].configuration_update is None
     assert document.recipes["org.example.Cache"].uri.endswith("/recipes/org.example.Cache-1.2.0.yaml")
+
+
+def test_triggers_go_to_each_instance_and_the_ones_before_are_forgotten(fabric: Fabric, components: Library) -> None:
+    night = Trigger("at_least_once", schedule="0 3 * * *")
+    web = fabric.services["web"].model_copy(update={"triggers": {"night": night}})
+    triggered = fabric.model_copy(update={"services": {**fabric.services, "web": web}})
+    for node in ("edge1", "edge2"):
+        document = deployments.documents(triggered, components, None)[node]
+        update = document.components["org.example.Web"].configuration_update
+        assert update is not None
+        before = {"triggers": {"day": {"topic": "a", "delivery": "at_most_once"}}, "other": 1}
+        read = ServiceConfiguration.read(configuration := updated(before, {}, update))
+        assert read is not None and read.triggers == {"night": night} and configuration["other"] == 1
+    without = deployments.documents(fabric, components, None)["edge1"].components["org.example.Web"]
+    assert not updated(before, {}, without.configuration_update).get("triggers")
+
+
+def test_triggers_in_a_recipe_are_refused(fabric: Fabric, components_path: Path) -> None:
+    recipe = components_path / "web" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("    service: web\n", "    service: web\n    Triggers: {a: 1}\n"))
+    library = pack_all([components_path], "http://127.0.0.1:8080")
+    with pytest.raises(deployments.DeploymentError, match="service web: expected triggers here, not in the config"):
+        deployments.check(fabric, library)
 
 
 @pytest.mark.parametrize(

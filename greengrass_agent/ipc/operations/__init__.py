@@ -1,0 +1,1 @@
+"""What components may ask for, a module for each family of operations."""
