@@ -18,7 +18,7 @@ from controller.invocations.outcomes import Reply, TooLongError, UnreachedError
 from controller.invocations.queue import Call, Invocation, Queue, Settle, State, Target, Tell
 from controller.invocations.store import Store
 from hitless.mqtt.client import Publication
-from hitless.mqtt.session import Session
+from hitless.mqtt.session import Session, SessionError
 from hitless.wire.worker_frames import Invoked
 
 log = logging.getLogger(__name__)
@@ -225,14 +225,10 @@ class Keeper:
         if self._mqtt is None:
             return "the configuration names no topic any more"
         session, topic = self._mqtt
-        arrived = asyncio.Event()
-        if not session.publish(Publication(topic, record, arrived=arrived.set)):
-            return f"broker {session.broker.place}: {session.error}"
         try:
-            async with asyncio.timeout(TELL_S):
-                await arrived.wait()
-        except TimeoutError:
-            return f"broker {session.broker.place}: no answer in time"
+            await session.deliver(Publication(topic, record))
+        except SessionError as error:
+            return f"broker {session.broker.place}: {error}"
         return None
 
     async def _notify(self, invocation: Invocation, record: bytes) -> str | None:

@@ -28,8 +28,6 @@ class Publication:
     payload: bytes
     qos: int = 1
     retain: bool = False
-    arrived: Callable[[], None] | None = None
-    """Called once the broker has said that it has the message; never, if the session ends before."""
     content_type: str | None = None
     """With `properties`, in a session that is kept, and for `Session.deliver` alone."""
     properties: Properties = ()

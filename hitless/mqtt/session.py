@@ -291,8 +291,6 @@ class Session:
         while True:
             publication = await outgoing.get()
             await publish(client, publication)
-            if publication.arrived is not None:
-                self._call(publication.arrived)
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

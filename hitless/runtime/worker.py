@@ -219,10 +219,7 @@ class Worker:
             try:
                 event = self._event(request, request_id, with_body=body is None)
             except CloudEventError as error:
-                refused, now_ns = result_of(cloud_event.refusal(error)), time.monotonic_ns()
-                assert isinstance(refused.body, bytes)
-                answer = Response(request.id, refused.status, now_ns, now_ns, refused.body, refused.headers)
-                self._answered(encode(answer))
+                self._refuse(request, error)
                 return
             trace = request.http.headers.get("x-amzn-trace-id") if request.http is not None else None
         self._request_id.current = request_id
@@ -275,6 +272,12 @@ class Worker:
         return event_of(
             request, request_id, self._function_name, time.time(), payload=self._payload, with_body=with_body
         )
+
+    def _refuse(self, request: Request, error: CloudEventError) -> None:
+        """Answer a request that is no event."""
+        refused, now_ns = result_of(cloud_event.refusal(error)), time.monotonic_ns()
+        assert isinstance(refused.body, bytes)
+        self._answered(encode(Response(request.id, refused.status, now_ns, now_ns, refused.body, refused.headers)))
 
     def _result(self, value: object, request: Request) -> Result:
         """What the handler's return value means. Raises HandlerError."""

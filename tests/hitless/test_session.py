@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -127,18 +126,6 @@ async def test_what_the_broker_kept_is_told_from_what_is_new(broker: Mosquitto) 
         await until_async(lambda: "test/kept 1 retained" in own.messages, "the kept message did not come")
         own.session.publish(Publication("test/kept", b"2", retain=True))
         await until_async(lambda: "test/kept 2 live" in own.messages, "the new message did not come")
-
-
-async def test_who_wants_to_know_is_told_that_the_broker_has_a_message(broker: Mosquitto) -> None:
-    async with running(broker.settings("one")) as own:
-        await until_async(lambda: own.session.connected, "no session")
-        os.kill(broker.pid, SIGSTOP)
-        arrived = asyncio.Event()
-        assert own.session.publish(Publication("test/a", b"1", arrived=arrived.set))
-        await asyncio.sleep(0)
-        assert not arrived.is_set()
-        os.kill(broker.pid, SIGCONT)
-        await asyncio.wait_for(arrived.wait(), PATIENCE)
 
 
 async def test_a_wrong_password_is_said_and_tried_again(broker: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
