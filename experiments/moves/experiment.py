@@ -43,8 +43,11 @@ from topologies.processes import Process
 HERE = Path(__file__).parent
 POLICY = {"dwell": 0, "evidence": 0}
 """Of the service, whoever decides: the first report beyond the margin moves it."""
-START_S = 0.6
-"""From the start of a segment's programs to the first request."""
+CONTROLLED = "controller.csv"
+START_S = 0.3
+"""From the start of nodes and client to the first request."""
+LISTENS_S = 20.0
+"""Longest that a controller takes until it hears reports."""
 END_S = 5.0
 """Longest that a program takes to end after its last request."""
 
@@ -74,10 +77,6 @@ class Experiment:
         way, folder = WAYS[one.way], self._folder / one.name
         folder.mkdir()
         ground = self._grounds[way.middle]
-        now = time.monotonic_ns()
-        first_ns = now + int(START_S * 1e9)
-        start_ns = first_ns + int(WARM_UP_S * 1e9)
-        last_ns = first_ns + int(length_s(self._plan) * 1e9)
         with ExitStack() as running:
 
             def start(name: str, command: Sequence[str], place: str) -> Process:
@@ -85,17 +84,23 @@ class Experiment:
                 running.callback(ground.stop, process)
                 return process
 
+            controller: Process | None = None
             if way.rule is not None:
-                start("controller", self._controller(one.way, way, folder), self._beside(way))
+                controller = start("controller", self._controller(one.way, way, folder), self._beside(way))
+                await _listens(controller, folder / CONTROLLED)
+            first_ns = time.monotonic_ns() + int(START_S * 1e9)
+            start_ns = first_ns + int(WARM_UP_S * 1e9)
+            last_ns = first_ns + int(length_s(self._plan) * 1e9)
             for member in range(MEMBERS):
-                start(node(member), self._node(member, way, folder, start_ns, last_ns), node(member))
+                start(node(member), self._node(member, one, folder, start_ns, last_ns), node(member))
             client = start("client", self._client(way, folder, one.number, first_ns, last_ns), "client")
             try:
                 code = await asyncio.to_thread(client.handle.wait, START_S + length_s(self._plan) + END_S)
             except subprocess.TimeoutExpired:
                 raise RuntimeError(f"the client did not end in time; see {client.log}") from None
-            if code:
-                client.check()
+            for process in (client if code else None, controller):
+                if process is not None:
+                    process.check()
         rows.add(self._folder, Done(one.number, one.round, one.way, one.name, start_ns, PERIOD_NS, self._plan.moves))
 
     def _beside(self, way: Way) -> str:
@@ -103,13 +108,15 @@ class Experiment:
 
     def _controller(self, name: str, way: Way, folder: Path) -> list[str]:
         address = self._lab.address if self._lab is not None and way.middle == "switch" else None
-        told = Told(name, POLICY, W_QUEUE, MEMBERS, address, str(folder / "controller.csv"))
+        told = Told(name, POLICY, W_QUEUE, MEMBERS, address, str(folder / CONTROLLED))
         file = folder / "controller.json"
         file.write_text(json.dumps(dataclasses.asdict(told)))
         return [sys.executable, "-m", "experiments.moves.controller", str(file)]
 
-    def _node(self, member: int, way: Way, folder: Path, start_ns: int, end_ns: int) -> list[str]:
-        words = (member, SERVICE_IDS + way.service, way.serves_at(member), INTERVAL_US, start_ns, PERIOD_NS)
+    def _node(self, member: int, one: Segment, folder: Path, start_ns: int, end_ns: int) -> list[str]:
+        # Each segment is an epoch: its reports count from 1 again.
+        way = WAYS[one.way]
+        words = (member, one.number, SERVICE_IDS + way.service, way.serves_at(member), INTERVAL_US, start_ns, PERIOD_NS)
         ended = end_ns + int(AFTER_S * 1e9)
         return [str(self._programs.node), *map(str, words), str(ended), str(folder / f"node{member}.csv"), *way.hearers]
 
@@ -122,6 +129,16 @@ class Experiment:
             self._plan.seed * 10**6 + number,
         )
         return [str(self._programs.client), *map(str, (*words, first_ns, last_ns)), str(folder / "client.csv")]
+
+
+async def _listens(controller: Process, rows: Path) -> None:
+    """Wait until a controller has begun its rows: it hears reports then. Raises RuntimeError, ProcessEnded."""
+    until = time.monotonic() + LISTENS_S
+    while not rows.exists() or not rows.stat().st_size:
+        controller.check()
+        if time.monotonic() > until:
+            raise RuntimeError(f"the controller does not listen after {LISTENS_S:g} s; see {controller.log}")
+        await asyncio.sleep(0.02)
 
 
 async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:

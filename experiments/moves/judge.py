@@ -75,7 +75,7 @@ def take(tally: Tally, done: Done, facts: Facts) -> None:
         before = bisect_left(times, begin)
         told = next((one.emitted_ns for one in facts.told[host] if one.busy and begin <= one.emitted_ns < end), None)
         if not before or arrivals[before - 1][1] != host or told is None:
-            tally.idle_periods += 1
+            tally.idle_periods += period > 0  # the first may find it where the segment before has left it
             continue
         found.append(
             _move(done, period, told, end, host, arrivals[bisect_left(times, told) : bisect_left(times, end)], facts)

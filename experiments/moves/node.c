@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A node: answers requests at once, and reports its queue as a node's emitter does, busy by a schedule.
  *
- *   node MEMBER SERVICE_ID ADDRESS INTERVAL_US START_NS PERIOD_NS END_NS ROWS HEARER...
+ *   node MEMBER EPOCH SERVICE_ID ADDRESS INTERVAL_US START_NS PERIOD_NS END_NS ROWS HEARER...
  *
  * Requests come to ADDRESS. A report leaves every INTERVAL_US to each HEARER (an address, at the port of reports). Period k
  * begins at START_NS + k * PERIOD_NS (CLOCK_MONOTONIC); in its first half the node k modulo 2 reports a long queue. ROWS
@@ -9,26 +9,26 @@
 #define _GNU_SOURCE
 #include "udp.h"
 
-enum { FIRST_HEARER = 9, QUEUE = 100, SERVICE_INTERVAL_US = 100, ANSWER = INVOCATION + 1 };
+enum { FIRST_HEARER = 10, QUEUE = 100, SERVICE_INTERVAL_US = 100, ANSWER = INVOCATION + 1 };
 
 int main(int argc, char **argv)
 {
     if (argc <= FIRST_HEARER)
         return 2;
     exact_timers();
-    unsigned member = (unsigned)atoi(argv[1]), service_id = (unsigned)atoi(argv[2]);
-    int requests = open_udp(argv[3], SERVICE_PORT), reports = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int64_t interval = atoll(argv[4]) * 1000, start = atoll(argv[5]), period = atoll(argv[6]), end = atoll(argv[7]);
-    FILE *rows = fopen(argv[8], "w");
+    unsigned member = (unsigned)atoi(argv[1]), epoch = (unsigned)atoi(argv[2]), service_id = (unsigned)atoi(argv[3]);
+    int requests = open_udp(argv[4], SERVICE_PORT), reports = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int64_t interval = atoll(argv[5]) * 1000, start = atoll(argv[6]), period = atoll(argv[7]), end = atoll(argv[8]);
+    FILE *rows = fopen(argv[9], "w");
     if (!rows || reports < 0)
-        fail(argv[8]);
+        fail(argv[9]);
     struct report told = {
         .magic = STEERING_REPORT_MAGIC,
         .version = STEERING_REPORT_VERSION,
         .ready = 1,
         .service_id = service_id,
         .node_id = member + 1,
-        .epoch = 1,
+        .epoch = epoch,
         .concurrency = 1,
         .service_interval = SERVICE_INTERVAL_US,
     };

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from typing import Any, Protocol
+
+from pyroute2 import AsyncIPRoute, AsyncNFCTSocket
 
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Place
@@ -47,17 +49,16 @@ class Table:
 class Route:
     """The route of the service's address, by netlink: what `ip route replace` does, without a process for it."""
 
-    def __init__(self, service: int) -> None:
-        from pyroute2 import IPRoute
-
-        self._netlink: Any = IPRoute()
+    def __init__(self, netlink: Any, interfaces: Sequence[int], service: int) -> None:
+        """`interfaces`: the index of the one that each node is behind."""
+        self._netlink = netlink
+        self._interfaces = interfaces
         self._address = f"{IPv4Address(SERVICES + service)}/32"
-        self._interfaces = [self._netlink.link_lookup(ifname=f"s{FIRST_NODE_PORT + m}")[0] for m in range(MEMBERS)]
 
     async def move_to(self, member: int) -> None:
         """Replace it; the kernel has acknowledged it then."""
         gateway = str(IPv4Address(NODES + member))
-        self._netlink.route("replace", dst=self._address, gateway=gateway, oif=self._interfaces[member], flags=4)
+        await self._netlink.route("replace", dst=self._address, gateway=gateway, oif=self._interfaces[member])
 
 
 class Translation:
@@ -65,9 +66,8 @@ class Translation:
 
     TABLE = "moves"
 
-    def __init__(self, service: int) -> None:
-        from pyroute2 import NFCTSocket
-
+    def __init__(self, flows: Any, service: int) -> None:
+        """`flows`: conntrack's netlink socket."""
         try:
             self._library = ctypes.CDLL("libnftables.so.1")
         except OSError as error:
@@ -76,7 +76,7 @@ class Translation:
         self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
         self._library.nft_ctx_buffer_error(self._context)
-        self._flows: Any = NFCTSocket()
+        self._flows = flows
         self._host = 0
         address = IPv4Address(SERVICES + service)
         self._do(
@@ -96,7 +96,11 @@ class Translation:
                 f"add element ip {self.TABLE} host {{ {self._address} : {IPv4Address(NODES + member)} }}"
             )
             self._host = member
-        self._flows.flush()
+        await self._flows.flush()
+
+    def remove(self) -> None:
+        """Translate nothing any more."""
+        self._do(f"delete table ip {self.TABLE}")
 
     def _do(self, commands: str) -> None:
         if self._library.nft_run_cmd_from_buffer(self._context, commands.encode()):
@@ -126,9 +130,17 @@ async def rules_of(way: Way, switch: str | None) -> AsyncIterator[Rules]:
                 await connection.become_primary()
                 yield Table(connection, way.service)
         case "route":
-            yield Route(way.service)
+            async with AsyncIPRoute() as netlink:
+                names = [f"s{FIRST_NODE_PORT + member}" for member in range(MEMBERS)]
+                found = [(await netlink.link_lookup(ifname=name))[0] for name in names]
+                yield Route(netlink, found, way.service)
         case "dnat":
-            yield Translation(way.service)
+            async with AsyncNFCTSocket() as flows:
+                translation = Translation(flows, way.service)
+                try:
+                    yield translation
+                finally:
+                    translation.remove()
         case "endpoint":
             yield ClientTold()
         case None:

@@ -24,7 +24,7 @@ def compile_program(folder: Path, name: str, *sources: Path, flags: tuple[str, .
         raise CompilationFailed(f"{name} needs gcc, which is not installed: run `make setup`")
     program = folder / name
     done = subprocess.run(
-        [compiler, *FLAGS, *flags, "-o", str(program), *map(str, sources)], capture_output=True, text=True, check=False
+        [compiler, *FLAGS, "-o", str(program), *map(str, sources), *flags], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise CompilationFailed(f"gcc cannot compile {', '.join(map(str, sources))}:\n{done.stderr.strip()}")
