@@ -144,7 +144,7 @@ class Node:
 
     def send(self, command: BaseModel) -> None:
         if (process := self.process) is not None and process.stdin is not None:
-            with suppress(BrokenPipeError):
+            with suppress(BrokenPipeError, ValueError):  # it ends meanwhile
                 process.stdin.write(command.model_dump_json().encode() + b"\n")
                 process.stdin.flush()
 
@@ -324,7 +324,6 @@ def test_what_fails_is_tried_again_and_then_buried(stand: Stand) -> None:
     assert more == {"unit": "g", "deadletterreason": "answered with 500", "deadlettertopic": "least/a"}
     stand.marked("least/a", b"after the poison")
     assert len(stand.function.of(b"refused")) == 1, "answered is answered"
-    until(lambda: stand.holder is not None and stand.holder.dropped >= 1, "the holder tells how many were given up")
 
 
 def test_events_in_messages_stay_events(stand: Stand) -> None:
@@ -352,7 +351,9 @@ def test_a_point_in_time_is_called_for_by_one_node_also_when_one_dies(stand: Sta
     stand.both()
     first = stand.held_by()
     began = len(times(stand.function, "/second"))
+    stand.publish("soon/a", b"no event", specversion="2.0")
     until(lambda: len(times(stand.function, "/second")) >= began + 2, "it fires")
+    until(lambda: stand.holder is not None and stand.holder.dropped, "the holder tells how many events it has given up")
     first.kill()
     last = times(stand.function, "/second")[-1]
     until(lambda: times(stand.function, "/second")[-1] > last, "it goes on")
@@ -440,9 +441,13 @@ def test_an_agent_takes_the_triggers_of_its_components(tmp_path: Path) -> None:
             heard = [word for topic, word in running.controller.heard if topic == "hitless/services/web/holder"]
             return bool(heard) and bool(heard[-1]["online"])
 
+        def printed() -> str:
+            log = running.own.logs / f"{name}.log"
+            return log.read_text() if log.exists() else ""
+
         def told(text: bytes) -> bool:
             line = json.dumps(["hitless.trigger.message", "rooms/1", text.decode()])
-            return line in (running.own.logs / f"{name}.log").read_text()
+            return line in printed()
 
         def publish(text: bytes) -> None:
             more = Properties(PacketTypes.PUBLISH)
@@ -456,7 +461,7 @@ def test_an_agent_takes_the_triggers_of_its_components(tmp_path: Path) -> None:
             until(held, "the agent takes them")
             publish(b"warm")
             until(lambda: told(b"warm"), "the function has it")
-            until(lambda: "hitless.trigger.schedule" in (running.own.logs / f"{name}.log").read_text(), "and a time")
+            until(lambda: "hitless.trigger.schedule" in printed(), "and a time")
             (own,) = [
                 pid
                 for pid in children_of(running.process.pid)
