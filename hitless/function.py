@@ -1,6 +1,7 @@
 """The function runtime: `python -m hitless.function --handler detect.lambda_handler --artifacts DIR`.
 
 Keeps worker processes, each of which runs a Lambda handler, behind the gateway whose Unix socket HITLESS_GATEWAY names.
+With `--bootstrap PATH` each serves Lambda's Runtime API to a process of that program, whatever it is written in.
 Handlers import `invoke` from here to call other services.
 """
 
@@ -16,7 +17,7 @@ import click
 
 from hitless.runtime import logs, surroundings
 from hitless.runtime.gateway import GatewayConnection
-from hitless.runtime.handler import HandlerError, load
+from hitless.runtime.handler import FunctionError, HandlerError, load
 from hitless.runtime.leave import leave
 from hitless.runtime.slots import Slot
 from hitless.runtime.supervisor import Supervisor
@@ -27,9 +28,19 @@ __all__ = ["invoke"]
 
 
 @click.command()
-@click.option("--handler", required=True, metavar="MODULE.FUNCTION", help="The handler, such as detect.lambda_handler.")
 @click.option(
-    "--artifacts", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the module lies."
+    "--handler",
+    metavar="MODULE.FUNCTION",
+    help="The handler, such as detect.lambda_handler. A bootstrap is told it as _HANDLER.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A program that asks Lambda's Runtime API for its invocations, in the artifacts' folder or by its whole path.",
+)
+@click.option(
+    "--artifacts", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the function's files lie."
 )
 @click.option(
     "--workers",
@@ -37,8 +48,12 @@ __all__ = ["invoke"]
     type=click.IntRange(1, 64),
     help="Processes, each with one request at a time, until the gateway says how many the configuration wants.",
 )
-def main(handler: str, artifacts: Path, workers: int) -> None:
+def main(handler: str | None, bootstrap: Path | None, artifacts: Path, workers: int) -> None:
     """Serve a function's requests until the gateway or a SIGTERM says to stop."""
+    if handler is None:
+        if bootstrap is None:
+            raise click.UsageError("neither --handler nor --bootstrap: expected the one, or the other, or both")
+        handler = bootstrap.name
     gateway = os.environ.get("HITLESS_GATEWAY")
     if not gateway:
         raise click.ClickException("HITLESS_GATEWAY is not set: expected the path of the gateway's Unix socket")
@@ -49,17 +64,18 @@ def main(handler: str, artifacts: Path, workers: int) -> None:
     if not (launch.isascii() and launch.isdecimal()):
         raise click.ClickException(f"HITLESS_LAUNCH is {launch!r}, expected a number")
     try:
-        ended = Supervisor(GatewayConnection(gateway), handler, int(launch), workers).run()
+        in_groups = bootstrap is not None
+        ended = Supervisor(GatewayConnection(gateway), handler, int(launch), workers, in_groups=in_groups).run()
     except OSError as error:
         raise click.ClickException(f"gateway {gateway}: {error}") from None
     if isinstance(ended, int):
         leave(ended)
-    _serve(handler, artifacts, gateway, int(launch), ended)
+    _serve(handler, bootstrap, artifacts, gateway, int(launch), ended)
     leave(0)
 
 
-def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:
-    """In a worker: load the handler and serve."""
+def _serve(handler: str, bootstrap: Path | None, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:
+    """In a worker: load the handler, or start the bootstrap, and serve."""
     gateway, artifacts = str(Path(gateway).absolute()), artifacts.absolute()
     component = os.environ.get("HITLESS_COMPONENT", handler)
     try:
@@ -67,11 +83,20 @@ def _serve(handler: str, artifacts: Path, gateway: str, launch: int, slot: Slot)
     except OSError as error:
         raise click.ClickException(f"artifacts directory {artifacts}: {error.strerror}") from None
     request_id = logs.set_up()
+    connection = GatewayConnection(gateway)
     try:
-        found = load(handler, artifacts)
+        if bootstrap is None:
+            Worker(connection, load(handler, artifacts), handler, context, request_id, launch, slot).run()
+            return
+        from hitless.runtime.invocations import Invocations  # handlers in Python do not pay for it
+
+        program = Invocations(artifacts / bootstrap, artifacts)
+        Worker(connection, program, handler, context, request_id, launch, slot, program.bootstrap).run()
     except HandlerError as error:
         raise click.ClickException(str(error)) from None
-    Worker(GatewayConnection(gateway), found, handler, context, request_id, launch, slot).run()
+    except FunctionError as error:  # of the event to warm up with
+        raise click.ClickException(f"{error.kind}: {error}") from None
+    program.bootstrap.end()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from experiments.bench import gateway, goodput, l2, queues
+from experiments.bench import gateway, goodput, l2, queues, runtimes
 from experiments.bench.packets import NotSteered
 from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench, compile_programs
@@ -31,12 +31,18 @@ WHOLE = Size()
 @click.option(
     "--packets", type=click.IntRange(1000), default=WHOLE.packets, show_default=True, help="to watch memory over"
 )
-@click.option("--only", type=click.Choice(["switch", "queues", "gateway", "goodput", "l2"]), help="measure one of them")
+@click.option(
+    "--only",
+    type=click.Choice(["switch", "queues", "gateway", "runtimes", "goodput", "l2"]),
+    help="measure one of them",
+)
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
     """Softswitch beside BMv2, a null forwarder and a bridge, a node's gateway beside a bare server (ten minutes)."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     if only in (None, "gateway"):
         _gateway(rounds, seconds)
+    if only in (None, "runtimes"):
+        _runtimes(rounds, seconds)
     if only in (None, "goodput"):
         _goodput(rounds, seconds)
     if only in (None, "queues"):
@@ -63,6 +69,15 @@ def _gateway(rounds: int, seconds: float) -> None:
     except (gateway.WrkFailed, OSError) as error:
         raise click.ClickException(str(error)) from None
     _keep("gateway", found)
+
+
+def _runtimes(rounds: int, seconds: float) -> None:
+    """Measure what Lambda's Runtime API costs a function, and write the summary."""
+    try:
+        found = runtimes.bench_runtimes(rounds, seconds, click.echo)
+    except (gateway.WrkFailed, CompilationFailed, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    _keep("runtimes", found)
 
 
 def _goodput(rounds: int, seconds: float) -> None:

@@ -31,6 +31,7 @@ HANDLER = """
 def lambda_handler(event, context):
     return {"statusCode": 200, "headers": {"content-type": "text/plain"}, "body": "ok"}
 """
+TRIVIAL = ("--handler", "trivial.lambda_handler")
 REPORT_S = 0.01
 START_S = 30.0
 
@@ -53,29 +54,40 @@ def bench_gateway(rounds: int, seconds: float, tell: Callable[[str], None]) -> d
             command = [sys.executable, "-m", "experiments.bench.gateway_servers", name, str(PORT + number)]
             processes[name] = [stack.enter_context(_process(command)).pid]
         urls = {name: f"http://127.0.0.1:{PORT + number}/" for number, name in enumerate((GATEWAY, FRONT, BARE))}
-        for url in urls.values():
-            _until_it_serves(url)
-        done: list[Round] = []
-        for number in range(rounds):
-            one = {name: _measure(url, processes[name], seconds) for name, url in urls.items()}
-            done.append(one)
-            shown = ", ".join(
-                f"{name} {found['a_second']:.0f}/s {found['p50_ms']:.2f} ms" for name, found in one.items()
-            )
-            tell(f"gateway, round {number + 1} of {rounds}: {shown}")
-    return summary(done)
+        return summary(in_alternation(urls, processes, rounds, seconds, lambda said: tell(f"gateway, {said}")))
 
 
-def summary(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Medians of the rounds' ratios to the bare server and of the milliseconds added to it, the worst round beside."""
+def in_alternation(
+    urls: Mapping[str, str],
+    processes: Mapping[str, Sequence[int]],
+    rounds: int,
+    seconds: float,
+    tell: Callable[[str], None],
+) -> list[Round]:
+    """Measure servers by turns, each with its processes. Raises WrkFailed, OSError."""
+    for url in urls.values():
+        _until_it_serves(url)
+    done: list[Round] = []
+    for number in range(rounds):
+        one = {name: _measure(url, processes[name], seconds) for name, url in urls.items()}
+        done.append(one)
+        shown = ", ".join(f"{name} {found['a_second']:.0f}/s {found['p50_ms']:.2f} ms" for name, found in one.items())
+        tell(f"round {number + 1} of {rounds}: {shown}")
+    return done
+
+
+def summary(rounds: Sequence[Round], base: str = BARE) -> dict[str, Any]:
+    """Medians of the rounds' ratios to `base` and of the milliseconds added to it, the worst round beside."""
     found: dict[str, float] = {}
-    for name in (GATEWAY, FRONT):
-        ratios = [one[name]["a_second"] / one[BARE]["a_second"] for one in rounds]
-        found |= {f"{name}_vs_bare": median(ratios), f"{name}_vs_bare_worst": min(ratios)}
-        costs = [(one[name]["cpu_us"] + one[name].get("worker_us", 0)) / one[BARE]["cpu_us"] for one in rounds]
-        found |= {f"{name}_cpu_vs_bare": median(costs), f"{name}_cpu_vs_bare_worst": max(costs)}
+    for name in rounds[0]:
+        if name == base:
+            continue
+        ratios = [one[name]["a_second"] / one[base]["a_second"] for one in rounds]
+        found |= {f"{name}_vs_{base}": median(ratios), f"{name}_vs_{base}_worst": min(ratios)}
+        costs = [_cost_us(one[name]) / _cost_us(one[base]) for one in rounds]
+        found |= {f"{name}_cpu_vs_{base}": median(costs), f"{name}_cpu_vs_{base}_worst": max(costs)}
         for quantile in ("p50_ms", "p99_ms"):
-            added = [one[name][quantile] - one[BARE][quantile] for one in rounds]
+            added = [one[name][quantile] - one[base][quantile] for one in rounds]
             found |= {f"{name}_adds_{quantile}": median(added), f"{name}_adds_{quantile}_worst": max(added)}
     return {
         "ratios": {name: round(value, 3) for name, value in found.items()},
@@ -85,6 +97,11 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         },
         "rounds": [dict(one) for one in rounds],
     }
+
+
+def _cost_us(figures: Figures) -> float:
+    """CPU time of all processes for each request."""
+    return figures["cpu_us"] + figures.get("worker_us", 0.0)
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -137,8 +154,13 @@ def _until_it_serves(url: str) -> None:
 
 
 @contextmanager
-def running_gateway(folder: Path, port: int, protocol: ServiceProtocol) -> Iterator[list[int]]:
-    """A gateway and a function, as the agent starts them; their processes. Raises OSError if it does not start."""
+def running_gateway(
+    folder: Path, port: int, protocol: ServiceProtocol, options: Sequence[str] = TRIVIAL
+) -> Iterator[list[int]]:
+    """A gateway and a function of these options, as the agent starts them; their processes.
+
+    The function's files lie in `folder`, among them `trivial.py`. Raises OSError if the gateway does not start.
+    """
     (folder / "trivial.py").write_text(HANDLER)
     settings = GatewaySettings(
         node="bench",
@@ -156,7 +178,7 @@ def running_gateway(folder: Path, port: int, protocol: ServiceProtocol) -> Itera
     (folder / "settings.json").write_text(settings.model_dump_json())
     configure = Configure(concurrency=1, queue_limit=100, timeout_ms=10_000, configuration={})
     gateway = [sys.executable, "-m", "greengrass_agent.gateway", str(folder / "settings.json")]
-    function = [sys.executable, "-m", "hitless.function", "--handler", "trivial.lambda_handler"]
+    function = [sys.executable, "-m", "hitless.function", *options]
     with _process(gateway) as process:
         assert process.stdin is not None
         process.stdin.write(configure.model_dump_json() + "\n")

@@ -52,6 +52,8 @@ class Context:
     identity = CognitoIdentity()
     client_context: None = None
     """What a mobile application says of itself in a call by AWS's SDK; requests here are none of those."""
+    client_context_json: str | None = None
+    """Ours: the same, as the JSON text that came."""
     tenant_id: None = None
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Lambda's handlers: finding and importing one by its name."""
+"""Lambda's handlers: finding and importing one by its name; and what goes wrong with them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ Handler = Callable[[dict[str, Any], Context], object]
 
 class HandlerError(Exception):
     """A handler that cannot be loaded, or a result that is none."""
+
+
+class FunctionError(Exception):
+    """What a function's own runtime says of an error: the words are the function's, not a handler's in this process."""
+
+    def __init__(self, kind: str, message: str, trace: tuple[str, ...] = ()) -> None:
+        """`kind` is Lambda's errorType, `trace` the lines of its stackTrace."""
+        super().__init__(message)
+        self.kind = kind
+        self.trace = trace
 
 
 def load(name: str, artifacts: Path) -> Handler:

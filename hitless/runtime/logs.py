@@ -14,6 +14,8 @@ import time
 import traceback
 from pathlib import Path
 
+from hitless.runtime.handler import FunctionError
+
 _TEXT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 _TIME = "%Y-%m-%dT%H:%M:%S"
 _LEVELS = {"TRACE": "DEBUG", "FATAL": "CRITICAL"} | {one: one for one in ("DEBUG", "INFO", "WARN", "ERROR")}
@@ -86,6 +88,8 @@ def log_error(kind: str, message: str, error: BaseException, request_id: str) ->
 
 def _where(error: BaseException) -> str:
     """The traceback from the handler's first line on."""
+    if isinstance(error, FunctionError):
+        return "".join(f"{line}\n" for line in error.trace)
     own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN):
         own = own.tb_next

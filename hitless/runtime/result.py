@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hitless.runtime.handler import HandlerError
 from hitless.wire.worker_frames import PART, SET_COOKIE
@@ -33,6 +33,12 @@ class IllegalAnswer(HandlerError):
 
 class MarshalError(HandlerError):
     """A result that is no JSON. Its text is that of Lambda's runtime."""
+
+
+class JsonText(NamedTuple):
+    """A result that a function's own runtime has made JSON of."""
+
+    text: bytes
 
 
 class Parts:
@@ -72,10 +78,13 @@ def result_of(value: object) -> Result:
     """What a handler's return value means.
 
     A dict with `statusCode` is a response; an iterator or a file is a body in parts, and any other JSON value (or a
-    text) a whole one, with status 200. Raises HandlerError when it is none of these, IllegalAnswer for a response with
-    a status or a header that HTTP does not have, MarshalError for what is no JSON.
+    text) a whole one, with status 200. JsonText means what the value in it does; what is no JSON then is sent as it
+    is, as octets. Raises HandlerError when it is none of these, IllegalAnswer for a response with a status or a header
+    that HTTP does not have, MarshalError for what is no JSON.
     """
     if not (isinstance(value, dict) and "statusCode" in value):
+        if isinstance(value, JsonText):
+            return _of_json(value.text)
         if _in_parts(value):
             return Result(200, _OCTETS.copy(), Parts(value))
         return Result(200, _JSON.copy(), b"null" if value is None else _text(value).encode())
@@ -99,6 +108,16 @@ def result_of(value: object) -> Result:
     except (ValueError, TypeError) as error:
         raise HandlerError(f"handler returned isBase64Encoded and a body that is not base64: {error}") from None
     return Result(status, _JSON | headers, content)
+
+
+def _of_json(text: bytes) -> Result:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return Result(200, _OCTETS.copy(), text)
+    if isinstance(value, str) or (isinstance(value, dict) and "statusCode" in value):
+        return result_of(value)
+    return Result(200, _JSON.copy(), text)
 
 
 def _octets(body: Any) -> bytes:

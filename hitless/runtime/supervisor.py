@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from hitless.exits import describe_exit
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
@@ -23,9 +24,16 @@ _PR_SET_PDEATHSIG = 1
 class Supervisor:
     """Keeps the workers of one launch."""
 
-    def __init__(self, gateway: GatewayConnection, handler: str, launch: int, count: int) -> None:
-        """`count` workers are kept until the gateway says another number."""
+    def __init__(
+        self, gateway: GatewayConnection, handler: str, launch: int, count: int, *, in_groups: bool = False
+    ) -> None:
+        """`count` workers are kept until the gateway says another number.
+
+        `in_groups`: each is a process group with what it starts: signals to this process's group do not reach that,
+        and it is killed when the worker has ended.
+        """
         self._gateway = gateway
+        self._in_groups = in_groups
         self._hello = Hello(os.getpid(), handler, launch, "supervisor")
         self._pool = Pool(count)
         self._slots = Slots()
@@ -110,11 +118,15 @@ class Supervisor:
             self._stop()
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if not pid:
+            if ended is None:
                 return
+            if self._in_groups:
+                with suppress(ProcessLookupError):
+                    os.killpg(ended.si_pid, signal.SIGKILL)  # before its number may be another's
+            pid, status = os.waitpid(ended.si_pid, 0)
             self._ended(pid, os.waitstatus_to_exitcode(status))
 
     def _ended(self, pid: int, code: int) -> None:
@@ -164,6 +176,8 @@ class Supervisor:
         if pid == 0:
             wake.close()
             self._gateway.close()
+            if self._in_groups:
+                os.setpgid(0, 0)
             for one in _SIGNALS:
                 signal.signal(one, signal.SIG_DFL)
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

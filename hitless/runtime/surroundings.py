@@ -1,7 +1,7 @@
 """What Lambda promises a function of its process: the variables, the current folder and the time zone.
 
-AWS, "Using Lambda environment variables", reserved and unreserved ones. AWS_LAMBDA_RUNTIME_API and the variables with
-credentials are not set: there is nothing behind them.
+AWS, "Using Lambda environment variables", reserved and unreserved ones. The variables with credentials are not set:
+there is nothing behind them. AWS_LAMBDA_RUNTIME_API is a bootstrap's (hitless.runtime.bootstrap).
 """
 
 from __future__ import annotations

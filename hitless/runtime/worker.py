@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from hitless.client.blocking import BlockingClient
 from hitless.runtime import logs, upstream
@@ -19,7 +19,7 @@ from hitless.runtime.body import BodyStream, WholeBody
 from hitless.runtime.context import Context, Readable, RequestIds
 from hitless.runtime.event import event_of
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
-from hitless.runtime.handler import Handler
+from hitless.runtime.handler import FunctionError, Handler
 from hitless.runtime.result import IllegalAnswer, MarshalError, Parts, Result, result_of
 from hitless.runtime.slots import Slot
 from hitless.wire.worker_codec import encode
@@ -48,6 +48,20 @@ WARM_UP_MS = 60_000
 """What a warm-up event is told that its client waits."""
 
 
+class Beside(Protocol):
+    """What a worker looks after while it has no request."""
+
+    def fileno(self) -> int:
+        """Readable when `turn` has something to do."""
+
+    def turn(self) -> None:
+        """Do it, without waiting. Ends this process if what it looks after has ended."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether that is known to be so."""
+
+
 class Worker:
     """One connection to the gateway, one request at a time."""
 
@@ -60,6 +74,7 @@ class Worker:
         request_id: logs.RequestId,
         launch: int,
         slot: Slot,
+        beside: Beside | None = None,
     ) -> None:
         """`context` is the class of the function's contexts; `request_id` is told the id of each request."""
         self._gateway = gateway
@@ -73,6 +88,7 @@ class Worker:
         self._awaiting.prepare(handler)
         self._launch = launch
         self._slot = slot
+        self._beside = beside
         self._configuration: dict[str, Any] = {}
         self._payload = "2.0"
         """Version of the event's format."""
@@ -121,19 +137,24 @@ class Worker:
         poll = select.poll()
         poll.register(own, select.POLLIN)
         poll.register(signals, select.POLLIN)
+        if self._beside is not None:
+            poll.register(self._beside.fileno(), select.POLLIN)
         last = False
         while True:
             while gateway.pending:
                 if not self._take(gateway.next()):
                     return
             ready = dict(poll.poll())
-            if own not in ready:
-                # After a signal. What the gateway has sent is still served; what it sends now, it gives to another.
+            if self._beside is not None and self._beside.fileno() in ready:
+                self._beside.turn()
+            elif own in ready:
+                if not gateway.read(last=last):
+                    return
+            else:
+                # What the gateway has sent is still served; what it sends now, it gives to another.
                 poll.unregister(signals)
                 gateway.take_no_more()
                 last = True
-            elif not gateway.read(last=last):
-                return
 
     def _take(self, frame: Frame) -> bool:
         """Do what a frame says. Returns whether to go on."""
@@ -238,8 +259,11 @@ class Worker:
         except BaseException as error:
             if not begun:
                 raise
-            traceback.print_exc()
             failure = _said(error)
+            if isinstance(error, FunctionError):
+                complain(failure)  # its traceback would be one of this program
+            else:
+                traceback.print_exc()
         try:
             body.close()
         except BaseException:
@@ -250,6 +274,8 @@ class Worker:
         return any(isinstance(frame, Cancel) and frame.id == request.id for frame in self._gateway.arrived())
 
     def _answered(self, frame: bytes) -> None:
+        if self._beside is not None and self._beside.ended:
+            self._gateway.take_no_more()  # what this answer would make the gateway send goes to another
         self._gateway.write(frame)
         self._slot.answered()
 
@@ -276,7 +302,7 @@ class Worker:
 
 def _failure(error: BaseException, request_id: str) -> tuple[Result, bytes]:
     """The answer for what a handler raised, as Lambda words it; where it was raised is for the log alone."""
-    kind = "Runtime.MarshalError" if isinstance(error, MarshalError) else type(error).__name__
+    kind = _kind(error)
     try:
         message = str(error)
     except Exception:  # of the exception's own text
@@ -289,11 +315,18 @@ def _failure(error: BaseException, request_id: str) -> tuple[Result, bytes]:
     return Result(502 if isinstance(error, IllegalAnswer) else 500, JSON, said), said
 
 
+def _kind(error: BaseException) -> str:
+    """Lambda's word for it."""
+    if isinstance(error, FunctionError):
+        return error.kind
+    return "Runtime.MarshalError" if isinstance(error, MarshalError) else type(error).__name__
+
+
 def _said(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{_kind(error)}: {error}"
     except Exception:  # of the exception's own text
-        return type(error).__name__
+        return _kind(error)
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -73,3 +73,14 @@ def test_its_function_answers_over_http_and_udp(apps: Path, tmp_path: Path) -> N
             assert (response.status, json.loads(response.body)) == (200, {"shout": "HELLO", "detect": 200})
         assert [request.payload for request in detect.executed] == [b"hello", b"hello"]
         assert running.worker.call(bytes(1001)).status == 413
+
+
+def test_its_bootstrap_answers(tmp_path: Path) -> None:
+    program = tmp_path / "bootstrap"
+    program.write_text(block("bash"))
+    program.chmod(0o755)
+    with runtime("bootstrap", tmp_path, tmp_path, "--bootstrap", "bootstrap") as running:
+        for _ in range(2):
+            answer = running.worker.call(http=HttpHead("GET", "/"))
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+            assert re.fullmatch(rb"\d{3} bytes, read on edge1\n", answer.body)

@@ -27,6 +27,8 @@ from hitless.wire.worker_frames import (
 )
 from tests.patience import PATIENCE
 
+BOOTSTRAPS = Path(__file__).parent / "bootstraps"
+"""Functions' own runtimes."""
 PATIENCE_MS = int(1000 * PATIENCE)
 
 
@@ -170,11 +172,11 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def runtime(handler: str, artifacts: Path, folder: Path, workers: int = 1) -> Iterator[Runtime]:
-    """A runtime whose workers are warm; ended at the end."""
+def runtime(handler: str, artifacts: Path, folder: Path, *more: str, workers: int = 1) -> Iterator[Runtime]:
+    """A runtime whose workers are warm, with `more` options; ended at the end."""
     path = folder / f"{handler}.sock"
     with listening(path) as listener:
-        options = ("--workers", str(workers)) if workers > 1 else ()
+        options = (*more, "--workers", str(workers)) if workers > 1 else more
         running = Runtime(start(handler, artifacts, path, *options), listener)
         try:
             running.accept(1 + workers)

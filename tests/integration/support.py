@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from topologies import targets
 from topologies.processes import in_namespace
-from topologies.testbed import REPOSITORY_ROOT, Testbed, testbed
+from topologies.testbed import APPS, REPOSITORY_ROOT, Testbed, testbed
 
 FABRIC = REPOSITORY_ROOT / "topologies" / "pair.yaml"
 
@@ -35,9 +35,11 @@ def each_target() -> list[Any]:
 
 
 @asynccontextmanager
-async def fabric_up(target: str | None, logs: Path, fabric: Path = FABRIC) -> AsyncIterator[Testbed]:
+async def fabric_up(
+    target: str | None, logs: Path, fabric: Path = FABRIC, components: Sequence[Path] = APPS
+) -> AsyncIterator[Testbed]:
     """A fabric, ready, with everything on edge1."""
-    async with testbed(fabric, logs, target=target, clients=["load"], evidence=True) as bed:
+    async with testbed(fabric, logs, target=target, clients=["load"], evidence=True, components=components) as bed:
         await bed.ready(print)
         for service in bed.fabric.services:
             hitless(bed, "migrate", service, "edge1")

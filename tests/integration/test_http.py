@@ -1,6 +1,7 @@
 """wrk, with connections kept alive, notices nothing of a function's moves."""
 
 import asyncio
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from experiments.bench.goodput import SENDER
 from experiments.migration.disturbance import disturb
 from experiments.native.compiling import compile_program
 from experiments.wrk import read_wrk
+from tests.hitless.gateway import BOOTSTRAPS
 from tests.integration.support import (
     FABRIC,
     connections,
@@ -23,7 +25,7 @@ from tests.integration.support import (
 )
 from tests.patience import until_async
 from topologies.processes import in_namespace
-from topologies.testbed import Testbed
+from topologies.testbed import APPS, Testbed
 
 CONNECTIONS = 4
 SERVICE_PORT = 80
@@ -31,10 +33,12 @@ LONGEST_S = 60
 AFTERWARDS_S = 2.0
 
 
-async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: str) -> None:
+async def during_wrk(
+    bed: Testbed, action: Callable[[], object], old: str, new: str, *, name: str = "thumbnail"
+) -> None:
     """Do ``action`` while wrk runs: every connection goes to the new node, and wrk meets no error."""
-    service = bed.fabric.services["thumbnail"]
-    url = f"http://{service.address}/?width=64"
+    service = bed.fabric.services[name]
+    url = f"http://{service.address}:{service.port}/?width=64"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{LONGEST_S}s", "--timeout", "5s", url]
     wrk = await asyncio.create_subprocess_exec(
         *in_namespace(bed.namespace("client"), command),
@@ -44,12 +48,12 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
     try:
 
         async def all_on(node: str) -> bool:
-            return await connections(bed, node, SERVICE_PORT) == CONNECTIONS
+            return await connections(bed, node, service.port) == CONNECTIONS
 
         await until_async(lambda: all_on(old), f"wrk's connections are not on {old}")
         action()
         await until_async(lambda: all_on(new), f"wrk's connections are not on {new}")
-        assert await connections(bed, old, SERVICE_PORT) == 0
+        assert await connections(bed, old, service.port) == 0
         await asyncio.sleep(AFTERWARDS_S)
         wrk.send_signal(signal.SIGINT)  # then it prints its report
         output, _ = await asyncio.wait_for(wrk.communicate(), 20)
@@ -63,19 +67,72 @@ async def during_wrk(bed: Testbed, action: Callable[[], object], old: str, new: 
 
 
 def weighted(folder: Path) -> Path:
-    """The fabric, with nearly all of the flow store for the thumbnails: a flood soon fills the share of another."""
+    """The fabric, with nearly all of the flow store for the thumbnails: a flood soon fills the share of another.
+
+    Where there is Node.js, with a service of a function in it.
+    """
     text, component = FABRIC.read_text(), "component: org.hitless.examples.Thumbnail"
     assert component in text
     path = folder / "weighted.yaml"
-    path.write_text(text.replace(component, f"{component}\n    flow_weight: 32"))
+    path.write_text(text.replace(component, f"{component}\n    flow_weight: 32") + (GREET if NODE else ""))
     return path
+
+
+NODE = shutil.which("node")
+GREET = """
+  greet:
+    service_id: 4
+    index: 4
+    address: 10.96.0.4
+    port: 8000
+    protocol: tcp
+    affinity: flow
+    component: org.example.Greet
+    policy: {single: {}}
+    instances:
+      edge1: {member: 0, generation: 1}
+      edge2: {member: 1, generation: 1}
+"""
+GREET_RECIPE = """
+RecipeFormatVersion: "2020-01-25"
+ComponentName: org.example.Greet
+ComponentVersion: 1.0.0
+ComponentConfiguration:
+  DefaultConfiguration: {service: greet, concurrency: 2, timeout_ms: 5000, endpoints: {}}
+Manifests:
+  - Platform: {os: linux}
+    Lifecycle:
+      run: >-
+        exec python3 -m hitless.function --bootstrap bootstrap --handler index.handler --artifacts {artifacts:path}
+        --workers {configuration:/concurrency}
+    Artifacts:
+      - Uri: s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/bootstrap
+        Permission: {Execute: OWNER}
+      - Uri: s3://BUCKET_NAME/COMPONENT_NAME/COMPONENT_VERSION/index.mjs
+"""
+GREET_HANDLER = """
+export const handler = async (event) => {
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  return { statusCode: 200, body: `hello from ${process.env.HITLESS_NODE} to ${event.requestContext.http.sourceIp}` };
+};
+"""
+
+
+def greet(folder: Path) -> Path:
+    """The component of that function."""
+    place = folder / "greet"
+    place.mkdir()
+    (place / "recipe.yaml").write_text(GREET_RECIPE)
+    (place / "index.mjs").write_text(GREET_HANDLER)
+    shutil.copy(BOOTSTRAPS / "node.js", place / "bootstrap")
+    return place
 
 
 @pytest.fixture(scope="module", params=each_target())
 def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """A fabric for all tests of this module, whose nodes are as busy as each other until one is disturbed."""
     folder = tmp_path_factory.mktemp("http")
-    up = fabric_up(request.param, folder / "logs", weighted(folder))
+    up = fabric_up(request.param, folder / "logs", weighted(folder), [*APPS, greet(folder)])
     with asyncio.Runner() as runner:
         running = runner.run(up.__aenter__())
         try:
@@ -110,6 +167,17 @@ def test_keep_alive_connections_follow_their_function_without_an_error(bed: Test
 
         await during_wrk(bed, lambda: disturb(bed, "edge1", processes=2), "edge1", "edge2")
         bed.stop(bed.process("compete-edge1"))
+
+    asyncio.run(scenario())
+
+
+@needs_root
+@pytest.mark.skipif(NODE is None, reason="needs Node.js (Debian's package nodejs)")
+def test_a_function_in_node_moves_under_load_without_losing_a_request(bed: Testbed) -> None:
+    async def scenario() -> None:
+        await during_wrk(bed, lambda: hitless(bed, "migrate", "greet", "edge2"), "edge1", "edge2", name="greet")
+        said = await on_host(bed, "client", "curl", "-sS", "http://10.96.0.4:8000/")
+        assert said == "hello from edge2 to 10.0.0.1"
 
     asyncio.run(scenario())
 
