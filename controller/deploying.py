@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from controller.nodes.deployments import DeploymentError
 from controller.nodes.needs import needs
 from controller.observe.log import EventLog
 from controller.operator import logs, rolling
-from controller.operator.documents import DeployEntry, DeployResult, LogLine, UndeployResult
+from controller.operator.documents import DeployEntry, DeployResult, LogLine, Status, UndeployResult
 from controller.operator.overrides import CommandError
 from controller.operator.requests import Deploy
 from controller.running import Running
@@ -40,6 +41,8 @@ from hitless.mqtt.messages import DeploymentDocument, LogsAsked, LogsTold
 log = logging.getLogger(__name__)
 
 LOOKED_AT_S = 0.2
+SETTLED_S = 3.0
+"""What a controller gets to hear of its nodes at most."""
 LOG_LINES = 20
 """Of the log of a component that does not come up."""
 RECIPE = "recipe.yaml"
@@ -136,7 +139,7 @@ class Deploying:
             raise CommandError(str(error)) from error
         for version in gone:
             self._deployed.drop(component, version)
-        self._task = asyncio.create_task(self._running.replace(fabric, library))
+        self._task = asyncio.create_task(self._replace(fabric, library))
         await self._task
         message = f"{service} is taken away" + (f", and {component} {', '.join(gone)}" if gone else "")
         return UndeployResult(service=service, component=component, versions=gone, message=message)
@@ -260,7 +263,16 @@ class Deploying:
                 self._deployed.drop(recipe.name, recipe.version)
         except StateError as error:
             log.error("%s: a controller that starts after this one tries %s again", error, recipe.name)
+        await self._replace(fabric, library)
+
+    async def _replace(self, fabric: Fabric, library: Library) -> None:
+        """Have another controller take over, and wait a little until it knows of the nodes that were there."""
+        before = _online(await self._running.status())
         await self._running.replace(fabric, library)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_S):
+                while not _online(await self._running.status()) >= before:
+                    await asyncio.sleep(LOOKED_AT_S)
 
     async def _end_of_log(self, component: str, node: str) -> list[LogLine]:
         commands = await self._running.commands()
@@ -312,6 +324,10 @@ async def _until_result(steps: asyncio.Queue[DeployEntry]) -> AsyncIterator[Depl
         yield entry
         if isinstance(entry, DeployResult):
             return
+
+
+def _online(status: Status) -> set[str]:
+    return {name for name, node in status.nodes.items() if node.online}
 
 
 def _equal(one: Component, other: Component) -> bool:

@@ -54,7 +54,7 @@ def test_a_function_is_added_changed_and_known_after_a_restart(
             done = await cli(running, "deploy", folder, "--node", "edge1")
             assert (done.returncode, done.stderr) == (0, ""), done
             assert "edge1: done" in done.stdout
-            assert f"{GREET} 1.0.0 runs on edge1, as greet at " in done.stdout
+            assert f"{GREET} 1.0.0 runs on edge1\n" in done.stdout
             assert "services:\n  greet:\n    service_id: 3\n    index: 3\n    address: 10.96.0.3\n" in done.stdout
             assert one.deployment is not None and one.deployment.components[GREET].component_version == "1.0.0"
             assert len(other.jobs) == jobs, "who has nothing to do with it is left alone"
@@ -88,7 +88,7 @@ def test_what_does_not_come_up_is_taken_back_with_the_reason_and_the_end_of_its_
             failed = await cli(running, "deploy", folder, "--node", "edge1", "--node", "edge2")
             assert failed.returncode == 1
             assert "edge2 INFO     NameError: no such name" in failed.stderr
-            assert f"does not come up on edge2: {GREET} ends at once" in failed.stderr
+            assert f"does not come up on edge2: FAILED_ROLLBACK_COMPLETE: {GREET} ends at once;" in failed.stderr
             assert "services:" not in failed.stdout
             status = running.status()
             assert "greet" not in status["services"]
