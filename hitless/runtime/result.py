@@ -40,6 +40,10 @@ class JsonText(NamedTuple):
 
     text: bytes
 
+    def value(self) -> Any:
+        """What the text says. Raises ValueError, RecursionError where that is no JSON."""
+        return json.loads(self.text)
+
 
 class Parts:
     """A body that comes in parts, of an iterator of bytes or text or of a binary file; whoever has it closes it."""
@@ -84,7 +88,7 @@ def result_of(value: object) -> Result:
     """
     if not (isinstance(value, dict) and "statusCode" in value):
         if isinstance(value, JsonText):
-            return _of_json(value.text)
+            return _of_json(value)
         if _in_parts(value):
             return Result(200, _OCTETS.copy(), Parts(value))
         return Result(200, _JSON.copy(), b"null" if value is None else _text(value).encode())
@@ -110,14 +114,14 @@ def result_of(value: object) -> Result:
     return Result(status, _JSON | headers, content)
 
 
-def _of_json(text: bytes) -> Result:
+def _of_json(given: JsonText) -> Result:
     try:
-        value = json.loads(text)
+        value = given.value()
     except (ValueError, RecursionError):
-        return Result(200, _OCTETS.copy(), text)
+        return Result(200, _OCTETS.copy(), given.text)
     if isinstance(value, str) or (isinstance(value, dict) and "statusCode" in value):
         return result_of(value)
-    return Result(200, _JSON.copy(), text)
+    return Result(200, _JSON.copy(), given.text)
 
 
 def payload_of(value: object) -> bytes:

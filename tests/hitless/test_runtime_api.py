@@ -131,7 +131,7 @@ def alive(pid: int) -> bool:
 
 def test_the_shell_script_of_the_tutorial(tmp_path: Path) -> None:
     (tmp_path / "function.sh").write_text(ECHO)
-    with function(tmp_path, (BOOTSTRAPS / "aws.sh").read_text()) as running:
+    with function(tmp_path, (BOOTSTRAPS / "tutorial").read_text()) as running:
         for path in ("/one", "/two"):
             answer = ask(running.worker, path)
             assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
