@@ -41,12 +41,6 @@ def test_a_key_is_64_hexadecimal_digits(text: str) -> None:
     assert key_of(KEY.hex() + "\n") == KEY
 
 
-@given(INVOKED, st.binary(max_size=40))
-def test_a_worker_is_told_of_it_in_a_request(invoked: Invoked, event: bytes) -> None:
-    request = Request(1, 2, 3, 4, 5, event, None, invoked)
-    assert Decoder().feed(encode(request)) == [request]
-
-
 def test_a_head_of_more_lines_is_malformed() -> None:
     with pytest.raises(WorkerProtocolError, match="line feed"):
         encode(Request(1, 2, 3, 4, 5, b"", None, Invoked("a\nb")))
