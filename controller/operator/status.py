@@ -1,8 +1,7 @@
 """Makes the status of a fabric of what the parts of the controller see. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from controller.fabric.schema import Fabric, Service
 from controller.fabric.settings import settings
@@ -57,7 +56,7 @@ class View:
     """Monotonic time in seconds."""
     last_event: int
     """Number of the newest event."""
-    versions: Mapping[str, str] = MappingProxyType({})
+    versions: Mapping[str, str] = field(default_factory=dict)
     """The newest version of each component that the controller has."""
     warnings: Sequence[str] = ()
     """What will stop if nobody does anything, in words."""
