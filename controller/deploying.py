@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -269,10 +268,10 @@ class Deploying:
         """Have another controller take over, and wait a little until it knows of the nodes that were there."""
         before = _online(await self._running.status())
         await self._running.replace(fabric, library)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLED_S):
-                while not _online(await self._running.status()) >= before:
-                    await asyncio.sleep(LOOKED_AT_S)
+        for _ in range(round(SETTLED_S / LOOKED_AT_S)):
+            if _online(await self._running.status()) >= before:
+                break
+            await asyncio.sleep(LOOKED_AT_S)
 
     async def _end_of_log(self, component: str, node: str) -> list[LogLine]:
         commands = await self._running.commands()
