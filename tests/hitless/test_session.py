@@ -83,7 +83,8 @@ async def running(broker: BrokerSettings, **options: Any) -> AsyncIterator[Own]:
 
 
 async def test_it_comes_back_after_the_broker_and_drops_what_was_said_meanwhile(broker: Mosquitto) -> None:
-    async with running(broker.settings("one")) as own:
+    lost: list[bool] = []
+    async with running(broker.settings("one"), on_lost=lambda: lost.append(own.session.connected)) as own:
         bus = own.session
         assert not bus.publish(Publication("test/a", b"0"))
         await until_async(lambda: bus.connected, "no session")
@@ -92,6 +93,7 @@ async def test_it_comes_back_after_the_broker_and_drops_what_was_said_meanwhile(
         broker.kill()
         await until_async(lambda: not bus.connected, "the loss was not noticed")
         await until_async(lambda: bus.error == "Connection refused", f"it says {bus.error}")
+        assert lost == [False], "told once, and not of each attempt"
         assert not bus.publish(Publication("test/a", b"2"))
         broker.start()
         await until_async(lambda: len(own.sessions) == 2, "no second session")
