@@ -148,7 +148,8 @@ async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:
     """
     done = _begun(plan, target, folder)
     todo = [one for one in segments(plan) if one.number not in done]
-    minutes = seconds(plan) * len(todo) / max(1, len(todo) + len(done)) / 60
+    total = len(done) + len(todo)
+    minutes = seconds(plan) * len(todo) / total / 60
     console.print(f"{len(todo)} segments of {plan.moves} moves each, about {ceil(minutes)} min")
     async with AsyncExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moves-")))
@@ -165,10 +166,9 @@ async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:
         if any(WAYS[name].middle == "router" for name in plan.ways):
             grounds["router"] = stack.enter_context(Router(logs))
         experiment = Experiment(plan, folder, programs, grounds, lab)
-        total = len(done) + len(todo)
         for one in todo:
             await experiment.segment(one)
-            console.print(f"{len(done) + todo.index(one) + 1:5}/{total}  round {one.round:3}  {one.way}")
+            console.print(f"{one.number:5}/{total}  round {one.round:3}  {one.way}")
 
 
 def _begun(plan: Plan, target: str, folder: Path) -> set[int]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import queue
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import awsiot.greengrasscoreipc as sdk
 import pytest
@@ -122,18 +121,27 @@ class Served:
         raise IpcError("ResourceNotFoundError", "none here", resourceName="x", resourceType="y")
 
 
+AServer = TypeVar("AServer", bound=Served)
+
+
+@contextmanager
+def opened(kind: type[AServer]) -> Iterator[AServer]:
+    """A server that is open for the block."""
+    # Not below tmp_path: a Unix socket's path has room for 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ipc-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        own = kind(Path(folder))
+        own.open()
+        try:
+            yield own
+        finally:
+            own.close()
+
+
 @pytest.fixture
 def served() -> Iterator[Served]:
-    # Not below tmp_path: a Unix socket's path has room for 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="ipc-", dir="/tmp"))
-    folder.chmod(0o755)
-    own = Served(folder)
-    own.open()
-    try:
+    with opened(Served) as own:
         yield own
-    finally:
-        own.close()
-        shutil.rmtree(folder)
 
 
 @contextmanager

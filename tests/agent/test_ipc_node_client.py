@@ -3,8 +3,6 @@
 import asyncio
 import queue
 import re
-import shutil
-import tempfile
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -30,7 +28,7 @@ from greengrass_agent.ipc.server import IpcServer
 from hitless.component.fabric_has import SERVED_OPERATIONS
 from hitless.mqtt.messages import Message
 from tests.agent.ipc_support import Deployments, Node
-from tests.agent.test_ipc_client import PUMP, TANK, Served, clients
+from tests.agent.test_ipc_client import PUMP, TANK, Served, clients, opened
 from tests.patience import PATIENCE, until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,15 +68,8 @@ class ServedNode(Served):
 
 @pytest.fixture
 def served() -> Iterator[ServedNode]:
-    # Not below tmp_path: a Unix socket's path has room for 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="ipc-", dir="/tmp"))
-    own = ServedNode(folder)
-    own.open()
-    try:
+    with opened(ServedNode) as own:
         yield own
-    finally:
-        own.close()
-        shutil.rmtree(folder)
 
 
 def test_configurations_are_read_changed_and_heard_of(served: ServedNode) -> None:

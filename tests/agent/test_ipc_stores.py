@@ -1,8 +1,6 @@
 """Shadows and secrets as AWS's own client has them."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +27,7 @@ from greengrass_agent.secrets.secret import CURRENT, arn_of
 from greengrass_agent.secrets.store import SecretStore
 from greengrass_agent.shadows.service import ShadowService
 from greengrass_agent.shadows.store import ShadowStore
-from tests.agent.test_ipc_client import PUMP, TANK, Served, clients, subscribe
+from tests.agent.test_ipc_client import PUMP, TANK, Served, clients, opened, subscribe
 from tests.patience import PATIENCE
 
 ACCESS = {
@@ -69,16 +67,8 @@ class ServedStores(Served):
 
 @pytest.fixture
 def served() -> Iterator[ServedStores]:
-    # Not below tmp_path: a Unix socket's path has room for 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="ipc-", dir="/tmp"))
-    folder.chmod(0o755)
-    own = ServedStores(folder)
-    own.open()
-    try:
+    with opened(ServedStores) as own:
         yield own
-    finally:
-        own.close()
-        shutil.rmtree(folder)
 
 
 @contextmanager
