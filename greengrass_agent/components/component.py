@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from greengrass_agent.components import lifecycle
@@ -40,10 +38,9 @@ from greengrass_agent.components.lifecycle import (
     Warm,
 )
 from greengrass_agent.components.service import Service
+from greengrass_agent.components.step import context_of, scripted, skips
 from greengrass_agent.config import AgentConfig
-from greengrass_agent.deployment import interpolation
-from greengrass_agent.deployment.interpolation import Context, Folders, interpolate, unset
-from greengrass_agent.deployment.plan import Components, Installed, environment_of, steps_of, variables_of
+from greengrass_agent.deployment.plan import Components, Installed, steps_of, variables_of
 from greengrass_agent.deployment.store import Store
 from greengrass_agent.host.cgroup import CgroupError, Group
 from greengrass_agent.host.network import NetworkError
@@ -394,29 +391,23 @@ class Component:
         config, recipe = self._context.config, installed.recipe
         wanted = self._context.components()
         needed = {name: wanted[name] for name in recipe.dependencies if name in wanted}
-        context = Context(
-            self._variables(self.name, installed),
-            {name: self._variables(name, one) for name, one in needed.items()},
-            thing_name=config.thing,
-            root=str(config.root),
-        )
+        context = context_of(self.name, installed, needed, config, self._context.store)
         description = steps_of(recipe)[step]
         if isinstance(description, Bootstrap) and self._context.bootstraps.done(
             self.name, installed.digest, again_on_rollback=description.on_rollback
         ):
             self._tell(Exited(number, step, 0))
             return
-        if description.skip_if is not None and skips(interpolate(description.skip_if, context)):
+        if skips(description, context):
             self._tell(Exited(number, step, 0))
             return
-        variables = {key: interpolate(value, context) for key, value in environment_of(recipe, description).items()}
-        command = interpolate(description.script, context)
-        for variable in dict.fromkeys(one for text in (command, *variables.values()) for one in unset(text)):
+        script_of = scripted(installed, description, context)
+        for variable in script_of.unset:
             log.warning(
                 "%s: %s: the configuration has no value for %s, which stays as it is", self.name, step, variable
             )
         memory = self._context.isolation.limits(installed).memory_bytes or config.memory_bytes
-        variables = with_greengrass(variables, config.thing) | {
+        variables = with_greengrass(script_of.variables, config.thing) | {
             "HITLESS_COMPONENT": self.name,
             "HITLESS_COMPONENT_VERSION": installed.version,
             "HITLESS_NODE": config.thing,
@@ -443,7 +434,7 @@ class Component:
         if self._machine.serving is not None and self._machine.serving.number < number:
             self._weigh(number, BESIDE)
         script = await Script.start(
-            command,
+            script_of.command,
             self._group(number),
             confinement,
             variables=variables,
@@ -467,22 +458,8 @@ class Component:
             return
         self._tell(Exited(number, "bootstrap", code))
 
-    def _variables(self, name: str, installed: Installed) -> interpolation.Component:
-        store = self._context.store
-        folders = Folders(
-            str(store.artifacts(name, installed)), str(store.unarchived(name, installed)), str(store.work(name))
-        )
-        return interpolation.Component(installed.configuration, folders)
-
 
 def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-
-
-def skips(condition: str) -> bool:
-    """Whether a step's SkipIf holds: `onpath <program>` or `exists <path>`."""
-    kind, operand = condition.split(maxsplit=1)
-    operand = operand.strip()
-    return shutil.which(operand) is not None if kind.lower() == "onpath" else Path(operand).exists()
