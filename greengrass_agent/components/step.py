@@ -39,7 +39,7 @@ def context_of(
 
 
 def scripted(installed: Installed, step: Step, context: Context) -> Scripted:
-    """The step's script. Raises ValueError for a variable that there is not."""
+    """The step's script. Raises ConfigurationError for a variable that there is not."""
     variables = {key: interpolate(value, context) for key, value in environment_of(installed.recipe, step).items()}
     command = interpolate(step.script, context)
     missing = dict.fromkeys(one for text in (command, *variables.values()) for one in unset(text))
