@@ -279,13 +279,10 @@ class SwitchSession:
 
     def _compare(self, service: str, host: str | None) -> None:
         """Believe the probe, and tell of a change unless its digest comes within `DIGEST_PATIENCE`."""
-        if service not in self.state.hosts:
-            # The first poll after a start: no digest of it is on its way.
-            self.state.hosts[service] = host
-            if host is not None:
-                self._publish(self._unheard(service, None, host))
-            return
-        known = self.state.hosts[service]
+        if service not in self.state.hosts and not self.state.pushes and host is not None:
+            # A switch that was at work before this controller: what it told then, nobody repeats.
+            self._publish(self._unheard(service, None, host))
+        known = self.state.hosts.get(service)
         self.state.hosts[service] = host
         now = time.monotonic()
         if host != known:

@@ -25,7 +25,7 @@ from hitless.steering.outcome import Event
 from hitless.steering.service import ServiceSteering
 from hitless.steering.units import US_PER_MS
 from hitless.wire.report import Report
-from hitless.words import MemberStatus, Reason
+from hitless.words import NO_MEMBER, MemberStatus, Reason
 from tests.controller.frames import report_frame
 from tests.controller.targets import NAMES, Target, missing, running
 from tests.patience import PATIENCE, until_async
@@ -169,6 +169,34 @@ def test_a_restarted_controller_keeps_what_the_switch_has_learnt(target: Target)
             if passed < DIGEST_PATIENCE / 2:
                 return
         raise AssertionError("what the switch has learnt is known late")
+
+    run(body)
+
+
+def test_the_first_probe_of_a_new_switch_tells_nothing_whose_digest_is_on_its_way() -> None:
+    session = SwitchSession(load(FABRIC), "s1")
+    session.state.pushes = 1
+    events = session.events()
+    session._compare("detect", "edge1")
+    assert session.state.hosts["detect"] == "edge1"
+    member = session.fabric.services["detect"].instances["edge1"].member
+    session._heard(
+        dict.fromkeys(("from_rank", "to_rank", "switch_time", "node_id", "epoch", "sequence"), 0)
+        | {
+            "service": session.fabric.services["detect"].service_id,
+            "reason": Reason.FIRST,
+            "from_member": NO_MEMBER,
+            "to_member": member,
+        }
+    )
+    session._compare("detect", "edge1")
+
+    async def body() -> None:
+        first = await heard(events)
+        assert (first.reason, first.from_node, first.to_node) == (Reason.FIRST, None, "edge1")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await anext(events)
 
     run(body)
 
