@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What speaks for another host: the sum, over the host's reports, of by how much more than `margin` the best was better.
-// A report adds or takes away `margin` at most, the sum is never below zero, and `evidence` times the margin is enough.
-// So it takes at least `evidence` reports at which the best is better by twice the margin, more where it is less clear;
-// and what a burst adds is soon taken away. (A cumulative sum: E. S. Page, Continuous inspection schemes, 1954.)
+// A report adds twice `margin` at most or takes `margin` away at most, the sum is never below zero, and `evidence` times
+// the margin is enough. So it takes `evidence` reports at which the best is better by twice the margin, half as many
+// where it is better by three times the margin, more where it is less clear; and what a burst adds is soon taken away.
+// (A cumulative sum: E. S. Page, Continuous inspection schemes, 1954.)
 control Evidence(inout metadata_t meta) {
     maybe_member_t host;
     entrant_t      best;
@@ -23,7 +24,8 @@ control Evidence(inout metadata_t meta) {
             evidence_t margin = (evidence_t)meta.margin;
             evidence_t lead = (evidence_t)(best[53:6] - held);
             evidence_t enough = margin * (evidence_t)meta.evidence;
-            if (lead > margin << 1) { lead = margin << 1; }
+            evidence_t most = margin + (margin << 1);
+            if (lead > most) { lead = most; }
             sum = (sum + lead) |-| margin;
             if (sum > enough) { sum = enough; }
             reg_evidence.write(meta.service, sum);

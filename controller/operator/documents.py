@@ -112,7 +112,8 @@ class EvidenceStatus(Document):
     margin: int
     """By how much rank another must be better."""
     reports: float
-    """Of the host, with another better by twice the margin; or as much evidence by more that are less clear."""
+    """Of the host, with another better by twice the margin; or as much by fewer that are clearer, or more that are
+    less clear."""
     needed: int
     """So many make it move."""
     lasted_us: int

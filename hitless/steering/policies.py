@@ -128,9 +128,10 @@ class Single(OneHost):
     """Rank (0 to 65535, what is left after the load) by which another must be better."""
     dwell: Annotated[Milliseconds, Field(alias="dwell_ms")] = 3_000_000
     """Between two moves for load."""
-    evidence: Annotated[int, Field(strict=True, ge=0, le=2**8 - 1), Unit("reports")] = 6
-    """So many of the host, each with another better by at least twice the margin, make it move. One with another better
-    by less counts for less; one within the margin takes away. 0: the first beyond the margin does."""
+    evidence: Annotated[int, Field(strict=True, ge=0, le=2**8 - 1), Unit("reports")] = 5
+    """So many of the host, each with another better by twice the margin, make it move. One with another better by three
+    times the margin or more counts for two, by less than twice for less; one within the margin takes away. 0: the first
+    beyond the margin does."""
     start_within: Annotated[Milliseconds, Field(alias="start_within_ms")] = 0
     """A host at which new work would wait longer, by its backlog, is left at once if another one would start it in
     time: what a request's deadline allows. 0: `stale_after_ms` and 16 of its own service times."""
@@ -147,10 +148,10 @@ class Single(OneHost):
     def weighed(self, evidence: int, best: int, held: int) -> int:
         """The sum of by how much more than the margin the best was better, never below zero and never above enough.
 
-        A report adds or takes away a margin at most. (A cumulative sum: E. S. Page, Continuous inspection schemes,
-        1954.)
+        A report adds two margins at most, or takes one away. (A cumulative sum: E. S. Page, Continuous inspection
+        schemes, 1954.)
         """
-        lead = min(best - held, 2 * self.margin)
+        lead = min(best - held, 3 * self.margin)
         return min(max(evidence + lead - self.margin, 0), self.enough_evidence)
 
     @property

@@ -32,7 +32,7 @@ class Score:
     """CPU use of the node that is not this instance's own, in permille of the node's budget."""
     memory: LeftShift = OFF
     """Memory use of the node, in permille of its budget."""
-    queue: LeftShift = 6
+    queue: LeftShift = 7
     """Requests that wait at the instance, above as many as it executes at a time and `busy_after` more."""
     busy_after: Annotated[Word, Unit("requests")] = 0
     """How many more do not count yet."""

@@ -68,7 +68,7 @@ def test_what_the_example_means() -> None:
     assert act(entries, "services", service=3)[1]["affinity"] == 1
     assert act(entries, "policies", service=1) == (
         "single",
-        {"margin": 400, "dwell": 3_000_000, "evidence": 6, "start_within": 0},
+        {"margin": 400, "dwell": 3_000_000, "evidence": 5, "start_within": 0},
     )
     assert act(entries, "scoring", service=1) == (
         "score",

@@ -159,6 +159,14 @@ class TestEvidence:
         for _ in range(20):
             assert bench.report(0, cpu=65535) == []
             assert bench.report(0) == []
+            assert bench.report(0) == []
+
+    def test_what_is_clearer_counts_for_two(self) -> None:
+        bench = Bench(self.LASTING)
+        bench.report(0)
+        bench.report(1)
+        moves = [bench.report(0, cpu=1200) for _ in range(2)]
+        assert moves == [[], [(Reason.BETTER, 0, 1)]]
 
     def test_what_lasts_moves_it(self) -> None:
         bench = Bench(self.LASTING)

@@ -152,13 +152,13 @@ def test_it_dwells_before_it_moves_again(bench: Bench) -> None:
 def lasting(bench: Bench, evidence: int = 3, dwell: int = 0) -> Service:
     """A service that takes so many reports to move, with member 0 as its host and member 1 as good."""
     service = single(bench)
-    service.set_policy("single", margin=400, dwell=dwell, evidence=evidence)
+    service.set_policy("single", margin=500, dwell=dwell, evidence=evidence)
     return service
 
 
 def test_one_report_is_no_evidence(bench: Bench) -> None:
     service = lasting(bench)
-    for cpu in (1000, 0, 1000, 0, 401, 399, 1000, 1000, 0):
+    for cpu in (1000, 0, 1000, 0, 501, 499, 1000, 1000, 0):
         service.report(0, cpu=cpu)
         assert service.host() == 0
     for cpu, host in ((1000, 0), (1000, 1)):
@@ -171,19 +171,28 @@ def test_what_is_less_clear_takes_longer(bench: Bench) -> None:
     service = lasting(bench)
     hosts = []
     for _ in range(6):
-        service.report(0, cpu=600)
+        service.report(0, cpu=750)
         hosts.append(service.host())
     assert hosts == [0, 0, 0, 0, 0, 1], "half as clear, twice as long"
 
 
+def test_what_is_clearer_takes_half_as_long_and_no_less(bench: Bench) -> None:
+    service = lasting(bench, evidence=6)
+    hosts = []
+    for _ in range(3):
+        service.report(0, cpu=60_000)
+        hosts.append(service.host())
+    assert hosts == [0, 0, 1], "a report counts for two at most, however clear"
+
+
 def test_reports_of_others_are_no_evidence_about_the_host(bench: Bench) -> None:
     service = lasting(bench)
-    service.report(0, cpu=1000)
+    service.report(0, cpu=1010)
     for member in (1, 2, 1, 2, 1):
         service.report(member, cpu=member)
     assert service.host() == 0
-    service.report(0, cpu=1000)
-    service.report(0, cpu=1000)
+    service.report(0, cpu=1010)
+    service.report(0, cpu=1010)
     assert service.host() == 1
 
 
@@ -220,9 +229,9 @@ def test_a_probe_tells_what_speaks_for_another_host_and_since_when(bench: Bench)
     bench.pass_time(0.02)
     service.report(0, cpu=1000)
     bench.pass_time(0.02)
-    service.report(0, cpu=500)
+    service.report(0, cpu=600)
     told = service.probe(1)
-    assert (told["evidence"], told["since"], told["now"] - told["since"]) == (500, quiet, 40_000)
+    assert (told["evidence"], told["since"], told["now"] - told["since"]) == (600, quiet, 40_000)
 
 
 def test_it_moves_at_once_where_work_would_start_too_late(bench: Bench) -> None:
