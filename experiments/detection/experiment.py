@@ -107,6 +107,10 @@ def _possible(options: Options, there: frozenset[Need], folder: Path, console: C
     return replace(plan, kinds=kinds)
 
 
+class _ElsewhereError(Exception):
+    """A service has not yet gone where it was asked to go."""
+
+
 class _Experiment:
     def __init__(self, options: Options, plan: Plan, folder: Path, stage: Ground, console: Console) -> None:
         self.options, self.plan, self.folder, self.stage, self.console = options, plan, folder, stage, console
@@ -209,8 +213,19 @@ class _Experiment:
         self.variant = variant
 
     async def _place(self, service: str) -> None:
-        """Put a service on the node that is going to be disturbed, and keep it there."""
-        await self._ask(lambda: self.bed.controller(timeout_s=5.0).migrate(service, HERE, hold=True))
+        """Put a service on the node that is going to be disturbed, and keep it there.
+
+        By way of the other one: a dwell that was doubled, since the service came back there by itself, is restored by
+        a move that an operator asks for.
+        """
+        for node in (THERE, HERE):
+            await self._ask(lambda to=node: self.bed.controller(timeout_s=5.0).migrate(service, to, hold=True))
+            await self._ask(lambda at=node: self._hosted(service, at))
+
+    def _hosted(self, service: str, node: str) -> None:
+        host = self.bed.controller(timeout_s=5.0).status().services[service].host
+        if host != node:
+            raise _ElsewhereError(f"{service} is on {host}, not on {node}")
 
     async def _ask(self, call: object) -> None:
         """Ask the controller for something until it does it."""
@@ -220,7 +235,7 @@ class _Experiment:
             try:
                 await asyncio.to_thread(call)
                 return
-            except (RefusedError, NoControllerError) as error:
+            except (RefusedError, NoControllerError, _ElsewhereError) as error:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"the controller does not do what it should: {error}") from error
                 await asyncio.sleep(0.2)
