@@ -49,7 +49,7 @@ PATIENCE_S = 30.0
 POLL_S = 0.01
 ANSWERED_S = 15.0
 """Until a load that was told to end has its last answers, or has given them up."""
-LEFT_S, AT_MOST_S = 10.0, 60.0
+LEFT_S, AT_MOST_S = 30.0, 120.0
 """A rest begins when no service has moved for so long: two that share a node are not where the switch would put them.
 It begins after so long anyway."""
 STARTED_S = 1.5
