@@ -12,7 +12,7 @@ SLICE_S = 300.0
 """The longest stretch at rest: what compares lies near in time, whatever else the machine does meanwhile."""
 SWITCHED_S = 6.0
 """About how long another variant takes to be in effect."""
-PLACED_S = 18.0
+PLACED_S = 38.0
 """About how long it takes before a rest until the services are where the switch leaves them."""
 AROUND_S = 5.5
 """About how long a run takes beside its dwell: its lead, the disturbance, and until all is as it was."""
