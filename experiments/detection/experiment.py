@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import random
 import signal
 import subprocess
 import time
@@ -21,6 +22,7 @@ from experiments.detection import ground, rows
 from experiments.detection.causes import CauseError, prepared, start_load
 from experiments.detection.ground import Ground
 from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
+from experiments.detection.loop import loop
 from experiments.detection.machine import machine
 from experiments.detection.rows import Ran, Rested
 from experiments.detection.schedule import Plan, Rest, Run, seconds, steps
@@ -119,18 +121,27 @@ class _Experiment:
         self.loads = 0
         self.moves = Moves(stage.bed.logs / "events.ndjson")
         self.calm = Calm(stage.bed.logs / "nodes")
+        self._phase = random.Random(plan.seed)
+        self._loop: asyncio.Task[None] | None = None
+        """What moves the services in the switch's place, between their release and the next time that all settles."""
 
     async def run(self) -> None:
         """Every step of the plan."""
+        try:
+            await self._run()
+        finally:
+            await self._end_loop()
+
+    async def _run(self) -> None:
         self.stage.pin()
         for service in MEASURED:
             await self._place(service)
         await self._calibrate()
         self.stage.per_second = self._rate(self.options.load)
         todo = list(steps(self.plan))
-        dwells = {name: dwell_s(VARIANTS[name]) for name in self.plan.variants}
+        waits = {name: dwell_s(VARIANTS[name]) + (VARIANTS[name].loop_s or 0.0) for name in self.plan.variants}
         self.console.print(
-            f"{len(todo)} steps, about {ceil(seconds(self.plan, dwells) / 60)} min; "
+            f"{len(todo)} steps, about {ceil(seconds(self.plan, waits) / 60)} min; "
             f"{self.stage.per_second:.0f} requests a second are {self.options.load} % of a node's budget"
         )
         runs = [step for step in todo if isinstance(step, Run)]
@@ -242,6 +253,7 @@ class _Experiment:
 
     async def _settled(self) -> None:
         """Have all as it was: both services kept on their node, nothing waits, and the dwell is over."""
+        await self._end_loop()
         for service in MEASURED:
             await self._place(service)
         placed = time.monotonic()
@@ -250,9 +262,23 @@ class _Experiment:
         await asyncio.sleep(max(0.0, placed + dwell_s(VARIANTS[self.variant]) - time.monotonic()))
 
     async def _release(self) -> int:
+        """Let the services go where the switch, or the loop in its place, wants them. When that was, in ns."""
+        period_s = VARIANTS[self.variant].loop_s
+        if period_s is not None:
+            # No disturbance knows when an orchestrator is going to look.
+            first_s = self._phase.uniform(0, period_s)
+            looking = loop(lambda: self.bed.controller(timeout_s=5.0), MEASURED, period_s, first_s)
+            self._loop = asyncio.create_task(looking)
+            return time.monotonic_ns()
         for service in MEASURED:
             await self._ask(lambda name=service: self.bed.controller(timeout_s=5.0).release(name))
         return time.monotonic_ns()
+
+    async def _end_loop(self) -> None:
+        ended, self._loop = self._loop, None
+        if ended is not None:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
 
     async def _one(self, step: Run) -> Ran:
         """One disturbance, from the settling on."""

@@ -70,11 +70,11 @@ def steps(plan: Plan) -> Iterator[Run | Rest]:
                 yield Rest(number, variant, load, plan.rest_s / slices)
 
 
-def seconds(plan: Plan, dwells_s: Mapping[str, float]) -> float:
-    """About how long all of it takes, by the variants' dwells."""
+def seconds(plan: Plan, waits_s: Mapping[str, float]) -> float:
+    """About how long all of it takes, by how long the variants wait: for a dwell, for a loop to look."""
     total, before = 0.0, None
     for step in steps(plan):
         total += SWITCHED_S if step.variant != before else 0.0
-        total += PLACED_S + step.seconds if isinstance(step, Rest) else AROUND_S + dwells_s[step.variant]
+        total += PLACED_S + step.seconds if isinstance(step, Rest) else AROUND_S + waits_s[step.variant]
         before = step.variant
     return total

@@ -29,6 +29,8 @@ class Variant:
     single: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the policy `single`."""
     score: Mapping[str, Any] = field(default_factory=dict)
+    loop_s: float | None = None
+    """Seconds between two looks of an orchestrator that moves the services in the switch's place; None without one."""
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -42,6 +44,8 @@ VARIANTS: Mapping[str, Variant] = {
     "evidence-1": Variant("one report is enough", {"evidence": 0}),
     "evidence-20": Variant("more evidence", {"evidence": 20}),
     "dwell-500": Variant("a sixth of the dwell", {"dwell_ms": 500}),
+    "loop-1s": Variant("an orchestrator looks at the default's metrics each second", loop_s=1.0),
+    "loop-10s": Variant("an orchestrator looks at the default's metrics every ten seconds", loop_s=10.0),
 }
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from controller.fabric.file import load as load_fabric
 from controller.nodes.components import pack_all
 from controller.nodes.deployments import check
+from controller.operator.documents import InstanceStatus, ServiceStatus
 from experiments.cli import main
 from experiments.detection import ground, hog, judge, rows, table
 from experiments.detection.causes import prepared
@@ -28,6 +29,7 @@ from experiments.detection.experiment import COMPONENTS, FABRIC
 from experiments.detection.ground import Ground
 from experiments.detection.judge import Outcome, group, grown_since, quantile, steady_p99, summarise
 from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, THERE, Need, Throttle, impossible
+from experiments.detection.loop import better
 from experiments.detection.rows import Depth, Facts, Ran, Rested
 from experiments.detection.schedule import LEAD_S, Plan, Rest, Run, seconds, steps
 from experiments.detection.variants import VARIANTS, dwell_s, written
@@ -392,3 +394,26 @@ def test_what_disturbs_waits_until_it_is_told_to_and_ends_with_all_its_processes
 def test_the_judge_names_what_it_judges() -> None:
     with pytest.raises(ValueError, match="no request"):
         judge.summarise(facts([]), {FRONT: (), BACK: ()})
+
+
+# The orchestrator's loop
+
+
+def ranked(host: str | None, **ranks: int) -> ServiceStatus:
+    instances = {
+        node: InstanceStatus.model_construct(rank=rank, eligible=rank > 0)  # what a loop looks at
+        for node, rank in ranks.items()
+    }
+    return ServiceStatus.model_construct(host=host, instances=instances)
+
+
+def test_a_loop_moves_a_service_that_is_better_off_elsewhere_by_more_than_the_margin() -> None:
+    assert better(ranked("a", a=60_000, b=60_401, c=60_500), margin=400) == "c"
+    assert better(ranked("a", a=60_000, b=60_400), margin=400) is None
+    assert better(ranked("b", a=60_000, b=60_500), margin=400) is None
+
+
+def test_a_loop_leaves_a_host_that_cannot_serve_for_whoever_can() -> None:
+    assert better(ranked("a", a=0, b=60_000), margin=400) == "b"
+    assert better(ranked("a", a=0, b=0), margin=400) is None
+    assert better(ranked(None, a=5, b=9), margin=0) is None
