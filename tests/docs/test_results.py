@@ -24,14 +24,16 @@ def test_the_tables_of_the_detection_page_are_those_of_its_figures() -> None:
     page = (DETECTION / "README.md").read_text()
     own = json.loads((DETECTION / "summary.json").read_text())
     alone = json.loads((DETECTION / "alone" / "summary.json").read_text())
+    earlier = json.loads((DETECTION / "earlier" / "summary.json").read_text())
     replayed = json.loads((DETECTION / "replay.json").read_text())
     assert printed(table.kinds_table("default", own["variants"]["default"])) in page
     assert printed(table.variants_table(own["variants"]), table.verdict(own)) in page
     assert printed(table.variants_table(alone["variants"]), table.verdict(alone)) in page
+    assert printed(table.variants_table(earlier["variants"]), table.verdict(earlier)) in page
     assert printed(table.replayed_table(replayed)) in page
 
 
-@pytest.mark.parametrize("folder", [DETECTION, DETECTION / "alone"])
+@pytest.mark.parametrize("folder", [DETECTION, DETECTION / "earlier", DETECTION / "alone"])
 def test_the_figures_are_of_the_runs_and_rests_that_are_published(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     found = [json.loads(line) for line in (folder / rows.ROWS).read_text().splitlines()]
