@@ -20,7 +20,7 @@ from controller.operator.client import NoControllerError, RefusedError
 from experiments.detection import ground, rows
 from experiments.detection.causes import CauseError, prepared, start_load
 from experiments.detection.ground import Ground
-from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
+from experiments.detection.kinds import FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
 from experiments.detection.machine import machine
 from experiments.detection.rows import Ran, Rested
 from experiments.detection.schedule import Plan, Rest, Run, seconds, steps
@@ -337,15 +337,16 @@ class Moves:
 class Calm:
     """Whether requests wait anywhere, from the nodes' reports as they are written down."""
 
-    def __init__(self, nodes: Path) -> None:
+    def __init__(self, nodes: Path, services: Sequence[str] = MEASURED) -> None:
         self._nodes = nodes
+        self._services = services
         self._tails: dict[Path, Tail] = {}
         self._busy_ns = 0
 
     def _look(self) -> int:
         """When a report last told of requests that wait, in ns."""
         for _, service, path in REPORTS.found(self._nodes):
-            if service not in (FRONT, BACK):
+            if service not in self._services:
                 continue
             tail = self._tails.setdefault(path, Tail(path))
             for row in csv.reader(tail.lines()):

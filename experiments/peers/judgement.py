@@ -1,0 +1,50 @@
+"""Which nodes are congested, by the same reports and the same measure as the switch's policy `single`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hitless.steering.policies import Single
+from hitless.steering.rank import Score, load, single_rank
+from hitless.wire.report import Report
+from hitless.words import SINGLE_BEST
+
+STALE_AFTER_US = 200_000
+"""By which a backlog counts as too long at once: what a service has that says nothing in the fabric file."""
+
+
+class Judgement:
+    """What the reports of some nodes say of each.
+
+    The switch weighs its host against the best of the others. Here a node is weighed against one that is idle, since
+    there may be no other: `single`'s evidence of reports that last makes it congested, and none at all makes it calm.
+    """
+
+    def __init__(self, nodes: Iterable[str]) -> None:
+        self._policy, self._score = Single(), Score()
+        self._evidence = dict.fromkeys(nodes, 0)
+        self._congested: set[str] = set()
+
+    @property
+    def congested(self) -> frozenset[str]:
+        """Those that are."""
+        return frozenset(self._congested)
+
+    def report(self, node: str, report: Report) -> bool:
+        """Take a report of a node, one of these; whether that changes what is said of it."""
+        policy, was = self._policy, node in self._congested
+        found = policy.weighed(self._evidence[node], SINGLE_BEST, single_rank(load(report, self._score, 0)))
+        self._evidence[node] = found
+        if found == policy.enough_evidence or policy.too_late(report, STALE_AFTER_US):
+            self._congested.add(node)
+        elif found == 0:
+            self._congested.discard(node)
+        return was != (node in self._congested)
+
+    def answer(self, node: str) -> bytes:
+        """What HAProxy's agent check is told of a node: that it is to have no new work, or to have it in full.
+
+        A node that is congested as all others are keeps its share, as it does at the switch.
+        """
+        drains = node in self._congested and self._congested != self._evidence.keys()
+        return b"drain\n" if drains else b"ready up 100%\n"
