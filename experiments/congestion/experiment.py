@@ -88,8 +88,10 @@ async def run(options: Options, folder: Path, console: Console) -> None:
     done = _begun(options, folder, peers)
     todo = list(segments(options.plan))[len(done) :]
     total = len(done) + len(todo)
-    minutes = ceil(seconds(options.plan) * len(todo) / total / 60)
-    console.print(f"{len(todo)} segments of {options.plan.windows} disturbances each, about {minutes} min")
+    each_s = seconds(options.plan) / total
+    console.print(
+        f"{len(todo)} segments of {options.plan.windows} disturbances each, about {ceil(each_s * len(todo) / 60)} min"
+    )
     if not todo:
         return
     fabric = folder / "fabric.yaml"
@@ -108,9 +110,13 @@ async def run(options: Options, folder: Path, console: Console) -> None:
         await bed.ready(lambda text: console.print(f"  {text}"))
         experiment = _Experiment(options, folder, bed, sum(len(one.windows) for one in done))
         await experiment.prepare()
-        for one in todo:
-            found = await experiment.segment(one)
-            console.print(f"{one.number:5}/{total}  round {one.round:<3} {one.way:<9} {one.kind:<12} {found}")
+        began = time.monotonic()
+        for at, one in enumerate(todo, 1):
+            with console.status(f"{one.way}, {one.kind}", spinner="line") as status:
+                found = await experiment.segment(one, status.update)
+            left = ceil((time.monotonic() - began) / at * (len(todo) - at) / 60)
+            told = f"; about {left} min left" if left else ""
+            console.print(f"{one.number:5}/{total}  {one.way:<8} {one.kind:<11} {found}{told}", soft_wrap=True)
 
 
 def _begun(options: Options, folder: Path, peers: dict[str, str]) -> list[Done]:
@@ -227,8 +233,8 @@ class _Experiment:
             finally:
                 self._bed.stop(process)
 
-    async def segment(self, one: Segment) -> str:
-        """One way in one round; what it came to, for people."""
+    async def segment(self, one: Segment, tell: Callable[[str], None]) -> str:
+        """One way in one round; what it came to, for people, who are told meanwhile where it is."""
         way, file = WAYS[one.way], self._bed.logs / f"load-{one.number:04}.csv"
         await self._write_fabric(way.nodes, way)
         samples = [machine.sample(self._switches)]
@@ -239,7 +245,8 @@ class _Experiment:
                 process, to = running.enter_context(self._proxy(way.proxy)), (proxies.ADDRESS, proxies.PORT)
                 await self._until(lambda: self._serves(to), f"{way.proxy} to serve", process)
             async with self._load(to, self._per_second, file, self._options.plan.seed * 10**6 + one.round):
-                for lead_s in one.leads_s:
+                for number, lead_s in enumerate(one.leads_s, 1):
+                    tell(f"{one.way}, {one.kind}: disturbance {number} of {len(one.leads_s)}")
                     windows.append(await self._window(one, way, lead_s))
                 # Requests of the last window may still be under way, and reports of it are not yet written.
                 await asyncio.sleep(REPORTS_LAG_S)
@@ -293,7 +300,9 @@ class _Experiment:
             await ask(self._bed.controller(timeout_s=5.0).migrate, WORK, HERE, hold=True)
         placed = time.monotonic()
         await self._calm.wait(PATIENCE_S)
-        await self._until(lambda: not self._said.congested(), "all nodes to be calm", self._bed.process(AGENT))
+        # Of a node without an instance nobody hears anything.
+        mine = frozenset(way.nodes)
+        await self._until(lambda: not self._said.congested() & mine, "all nodes to be calm", self._bed.process(AGENT))
         await asyncio.sleep(max(0.0, placed + Single().dwell / 1e6 - time.monotonic()))
         if way is WAYS[STEERED]:
             await ask(self._bed.controller(timeout_s=5.0).release, WORK)

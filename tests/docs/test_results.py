@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from experiments.congestion import judge as congestion
+from experiments.congestion import rows as congestion_rows
+from experiments.congestion import table as congestion_table
 from experiments.detection import rows, table
 
-DETECTION = Path(__file__).parents[2] / "docs" / "results" / "detection"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+DETECTION = RESULTS / "detection"
 
 
 def printed(*parts: RenderableType) -> str:
@@ -41,3 +45,12 @@ def test_the_figures_are_of_the_runs_and_rests_that_are_published(folder: Path) 
     rested = sum(one["ended_ns"] - one["began_ns"] for one in found if one["row"] == "rest") / 3.6e12
     told = sum(load["hours"] for variant in summary["variants"].values() for load in variant["rest"].values())
     assert told == pytest.approx(rested, abs=1e-3)
+
+
+def test_each_published_congestion_page_says_what_its_raw_rows_say() -> None:
+    for folder in (file.parent for file in RESULTS.glob(f"*/{congestion_rows.QUEUES}")):
+        page, summary = (folder / "README.md").read_text(), congestion.summarise(congestion_rows.read(folder))
+        assert json.loads((folder / "summary.json").read_text()) == summary
+        assert printed(congestion_table.latency_table(summary["ways"])) in page
+        assert printed(congestion_table.requests_table(summary["ways"])) in page
+        assert printed(congestion_table.verdict(summary)) in page
