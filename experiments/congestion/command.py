@@ -32,7 +32,7 @@ EXPECTED = (
     *(OSError, RuntimeError, ValueError),
 )
 """What can go wrong with a machine, told in a sentence."""
-SIZES = {"short": (2, 3), "full": (20, 3)}
+SIZES = {"short": (2, 2), "full": (16, 3)}
 """Rounds, and disturbances of each way in one."""
 CONGESTING = [name for name, kind in KINDS.items() if isinstance(kind.cause, Burn) and not kind.stays]
 """The kinds of disturbance that congest a node, whatever runs there."""
@@ -41,7 +41,7 @@ CONGESTING = [name for name, kind in KINDS.items() if isinstance(kind.cause, Bur
 @click.command("congestion")
 @click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
 @click.option(
-    "--size", type=click.Choice(list(SIZES)), default="full", show_default=True, help="6 or 60 disturbances a way"
+    "--size", type=click.Choice(list(SIZES)), default="full", show_default=True, help="4 or 48 disturbances a way"
 )
 @click.option("--rounds", type=click.IntRange(1, 1000), help="in place of the size's")
 @click.option(

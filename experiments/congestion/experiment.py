@@ -116,7 +116,7 @@ async def run(options: Options, folder: Path, console: Console) -> None:
                 found = await experiment.segment(one, status.update)
             left = ceil((time.monotonic() - began) / at * (len(todo) - at) / 60)
             told = f"; about {left} min left" if left else ""
-            console.print(f"{one.number:5}/{total}  {one.way:<8} {one.kind:<11} {found}{told}", soft_wrap=True)
+            console.print(f"{one.number:5}/{total}  {one.way:<14} {one.kind:<11} {found}{told}", soft_wrap=True)
 
 
 def _begun(options: Options, folder: Path, peers: dict[str, str]) -> list[Done]:

@@ -16,7 +16,7 @@ from experiments.congestion.judge import BIN_US
 from experiments.congestion.rows import STEADY_US
 from experiments.congestion.schedule import DISTURBED_S, STEADY_S, WINDOW_S
 
-COLOURS = ("#3b6ea5", "#d1772e", "#4c9a5b", "#8d5aa6", "#b00020")
+COLOURS = ("#3b6ea5", "#d1772e", "#4c9a5b", "#8d5aa6", "#b00020", "#6b6b6b", "#c2a83e")
 FORMATS = ("svg", "pdf", "png")
 
 
@@ -41,7 +41,7 @@ def draw(folder: Path, summary: Mapping[str, Any]) -> None:
     deep.set_ylim(bottom=0)
     deep.set_xlim(-STEADY_S, WINDOW_S)
     deep.set_xlabel("s from the disturbance, which lasts as long as the grey")
-    figure.legend(*deep.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    figure.legend(*deep.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     for name in FORMATS:
         figure.savefig(folder / f"congestion.{name}", dpi=120)
     plt.close(figure)

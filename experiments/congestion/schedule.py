@@ -16,7 +16,7 @@ WINDOW_S = 5.0
 """From the start of the disturbance, whatever is done about it: with the time in which a queue is worked off."""
 SETTLED_S = 4.5
 """About how long it takes before a window until all is as it was."""
-OVERHEAD_S = 10.0
+OVERHEAD_S = 6.0
 """About how long a segment takes beside: the controller starts with another fabric file, the load starts and ends."""
 
 

@@ -31,19 +31,18 @@ class Way:
     """The load balancer that requests go through; None: they go to the service's address at the switch."""
     redeploys: bool = False
     """Whether the fabric file is changed for one with the instance on the other node, when its node is congested."""
-
-    @property
-    def one_host(self) -> bool:
-        """Whether one node has all requests until something happens."""
-        return self.proxy is None
+    one_host: bool = True
+    """Whether one node has all requests until something happens."""
 
 
 WAYS: Mapping[str, Way] = {
     STEERED: Way("the switch moves the service by the nodes' reports (`single`)"),
     "static": Way("nothing is done: the switch has the service pinned to its node", {"pinned": {"node": HERE}}),
     "redeploy": Way("the instance is removed, and one is started on the other node", nodes=(HERE,), redeploys=True),
-    "haproxy": Way("HAProxy, leastconn, agent checks by the same reports", proxy="haproxy"),
-    "nginx": Way("nginx, least_conn", proxy="nginx"),
+    "haproxy-backup": Way("HAProxy, the other node as backup, agent checks by the same reports", proxy="haproxy-backup"),
+    "spread": Way("the switch spreads connections by where they would start first", {"spread": {}}, one_host=False),
+    "haproxy": Way("HAProxy, leastconn, agent checks by the same reports", proxy="haproxy", one_host=False),
+    "nginx": Way("nginx, least_conn", proxy="nginx", one_host=False),
 }
 
 

@@ -28,9 +28,12 @@ class Proxy:
 
     program: str
     """Also the name of its distribution package."""
-    configuration: Path
+    configuration: tuple[str, ...]
+    """Files of this folder."""
+    option: str
+    """Before the name of each."""
     options: tuple[str, ...]
-    """Before the configuration file's name."""
+    """Before them."""
     prefixed: bool = False
     """Whether it is told of a folder for what it writes."""
 
@@ -45,7 +48,12 @@ class Proxy:
     def command(self, folder: Path) -> list[str]:
         """How to run it in the foreground; `folder` is for its files. Raises PeerMissing."""
         prefix = ["-p", f"{folder}/"] if self.prefixed else []
-        return [self.path, *prefix, *self.options, str(self.configuration)]
+        files = [word for name in self.configuration for word in (self.option, str(HERE / name))]
+        return [self.path, *prefix, *self.options, *files]
+
+    def text(self) -> str:
+        """All of its configuration."""
+        return "".join((HERE / name).read_text() for name in self.configuration)
 
     def version(self) -> str:
         """What it calls itself. Raises PeerMissing."""
@@ -54,11 +62,12 @@ class Proxy:
 
 
 PROXIES: Mapping[str, Proxy] = {
-    "haproxy": Proxy("haproxy", HERE / "haproxy.cfg", ("-db", "-f")),
-    "nginx": Proxy("nginx", HERE / "nginx.conf", ("-e", "stderr", "-g", "daemon off;", "-c"), prefixed=True),
+    "haproxy": Proxy("haproxy", ("haproxy.cfg", "haproxy-leastconn.cfg"), "-f", ("-db",)),
+    "haproxy-backup": Proxy("haproxy", ("haproxy.cfg", "haproxy-backup.cfg"), "-f", ("-db",)),
+    "nginx": Proxy("nginx", ("nginx.conf",), "-c", ("-e", "stderr", "-g", "daemon off;"), prefixed=True),
 }
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Of each. Raises PeerMissing."""
-    return {name: PROXIES[name].version() for name in names}
+    """Of each one's program. Raises PeerMissing."""
+    return {(one := PROXIES[name]).program: one.version() for name in names}

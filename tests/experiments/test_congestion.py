@@ -90,15 +90,14 @@ def test_the_peers_are_configured_for_the_fabric() -> None:
     fabric = load_fabric(FABRIC)
     port = fabric.services[WORK].port
     assert str(fabric.hosts["proxy"].address) == proxies.ADDRESS
-    for proxy in proxies.PROXIES.values():
-        text = proxy.configuration.read_text()
+    for name, proxy in proxies.PROXIES.items():
+        text = proxy.text()
         assert f"{proxies.ADDRESS}:{proxies.PORT}" in text
         assert all(f"{fabric.hosts[node].address}:{port}" in text for node in fabric.nodes)
-    agents = dict(
-        re.findall(r"server (\w+) \S+ agent-port (\d+)", proxies.PROXIES["haproxy"].configuration.read_text())
-    )
-    assert agents == {node: str(port) for node, port in proxies.AGENT_PORTS.items()}
-    assert f"agent-addr {fabric.broker.host}" in proxies.PROXIES["haproxy"].configuration.read_text()
+        if proxy.program == "haproxy":
+            agents = dict(re.findall(r"server (\w+) \S+ agent-port (\d+)", text))
+            assert agents == {node: str(at) for node, at in proxies.AGENT_PORTS.items()}, name
+            assert f"agent-addr {fabric.broker.host}" in text
 
 
 def report(contention: int, backlog: int = 0) -> Report:
