@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from controller.fabric.file import load as load_fabric
+from experiments import scenario
 from experiments.chaos.load import Configuration, Target
 from experiments.congestion import rows
 from experiments.congestion.judge import PATIENCE_MS, latency_ms
@@ -30,7 +31,7 @@ from experiments.detection.causes import CauseError, prepared
 from experiments.detection.experiment import Calm
 from experiments.detection.ground import Ground
 from experiments.detection.kinds import HERE, KINDS, THERE
-from experiments.detection.machine import machine as described
+from experiments.machine import as_it_is
 from experiments.migration import machine
 from experiments.migration.live import Tail
 from experiments.migration.records import LOST, OK, read_requests
@@ -89,11 +90,11 @@ async def run(options: Options, folder: Path, console: Console) -> None:
     todo = list(segments(options.plan))[len(done) :]
     total = len(done) + len(todo)
     each_s = seconds(options.plan) / total
-    console.print(
-        f"{len(todo)} segments of {options.plan.windows} disturbances each, about {ceil(each_s * len(todo) / 60)} min"
-    )
+    scenario.estimate(console, f"{len(todo)} segments of {options.plan.windows} disturbances each", each_s * len(todo))
     if not todo:
         return
+    if done:
+        scenario.append(folder / rows.RUN, "machine", **as_it_is())
     fabric = folder / "fabric.yaml"
     fabric.write_text(written(FABRIC.read_text(), WAYS[STEERED]))
     console.print(f"bringing up {FABRIC.name} with {options.target}")
@@ -121,20 +122,12 @@ async def run(options: Options, folder: Path, console: Console) -> None:
 
 def _begun(options: Options, folder: Path, peers: dict[str, str]) -> list[Done]:
     """The segments that are done; begins the folder if it is new, and takes away what was not ended."""
-    plan = dataclasses.asdict(options.plan)
-    wanted = {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()}
-    wanted |= {"target": options.target, "load": options.load}
-    done: list[Done] = []
-    if (folder / rows.RUN).exists():
-        _, before, _, done = rows.read_run(folder)
-        if before != wanted:
-            changed = ", ".join(name for name in wanted if before.get(name) != wanted[name])
-            raise ValueError(f"{folder}: was begun with other options ({changed}): name another folder")
-        rows.cut(folder, done)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        rows.append(folder, "options", **wanted)
-    rows.append(folder, "machine", **described(), peers=peers)
+    wanted = {**dataclasses.asdict(options.plan), "target": options.target, "load": options.load}
+    if scenario.begin(folder / rows.RUN, rows.KINDS, wanted):
+        scenario.append(folder / rows.RUN, "peers", **peers)
+        return []
+    _, done = rows.read_done(folder)
+    rows.cut(folder, done)
     return done
 
 
@@ -167,12 +160,12 @@ class _Experiment:
         process = bed.start(AGENT, command, host=AGENT_HOST, nice=-10)
         await self._until(self._said.begun, "the agent to hear reports", process)
         self._stage.pin()
-        _, _, cost_ns, _ = rows.read_run(self._folder)
+        cost_ns, _ = rows.read_done(self._folder)
         if cost_ns is None:
             cost_ns = await self._cost_ns(TRIAL_PER_SECOND)
             # At twenty a second a request does not cost quite what it does at the rate of the windows.
             cost_ns = await self._cost_ns(self._rate(cost_ns))
-            rows.append(self._folder, "cost", ns=round(cost_ns))
+            scenario.append(self._folder / rows.RUN, "cost", ns=round(cost_ns))
         self._per_second = self._rate(cost_ns)
 
     def _rate(self, cost_ns: float) -> float:

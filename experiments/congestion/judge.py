@@ -320,6 +320,7 @@ def summarise(facts: Facts) -> dict[str, Any]:
     return {
         "machine": facts.machine,
         "options": facts.options,
+        "peers": facts.peers,
         "cost_ns": facts.cost_ns,
         "pressure": _told(fmean(pressures)) if pressures else None,
         "segments": len(facts.done),

@@ -1,9 +1,9 @@
 """The raw rows of the experiment, as they lie in its folder: all that its figures are made from.
 
-`run.ndjson` has an object a line, told apart by `row`: `machine`, `options`, `cost`, then a `segment` for each that is
-done, with its windows. `requests.csv.gz` has a row for each request of a window or of the steady time before it,
-`queues.csv.gz` one for each report by which a node's queue has changed. Their times are µs from the disturbance of the
-window that they name.
+`run.ndjson` has an object a line, told apart by `row`: `machine`, `options`, `peers`, `cost`, then a `segment` for each
+that is done, with its windows. `requests.csv.gz` has a row for each request of a window or of the steady time before
+it, `queues.csv.gz` one for each report by which a node's queue has changed. Their times are µs from the disturbance of
+the window that they name.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from experiments import scenario
 from experiments.congestion.schedule import STEADY_S, WINDOW_S
 from experiments.migration.records import Request
 
 RUN, REQUESTS, QUEUES = "run.ndjson", "requests.csv.gz", "queues.csv.gz"
+KINDS = ("peers", "cost", "segment")
+"""Of the rows of RUN, beside those that every experiment has."""
 REQUEST_COLUMNS = ("window", "at_us", "late_us", "latency_us", "node", "outcome")
 QUEUE_COLUMNS = ("window", "node", "at_us", "queue")
 STEADY_US, WINDOW_US = round(STEADY_S * 1e6), round(WINDOW_S * 1e6)
@@ -89,6 +91,8 @@ class Facts:
     machine: list[dict[str, Any]]
     """A row for each time that it was begun or gone on with."""
     options: dict[str, Any]
+    peers: dict[str, str]
+    """The versions of others' programs, by name."""
     cost_ns: float | None
     """CPU time of a request."""
     done: list[Done]
@@ -96,12 +100,6 @@ class Facts:
     """By window, in the order of their times."""
     depths: dict[int, dict[str, list[Depth]]]
     """By window and node."""
-
-
-def append(folder: Path, row: str, **values: Any) -> None:
-    """Add a row to `run.ndjson`."""
-    with (folder / RUN).open("a") as file:
-        file.write(json.dumps({"row": row, **values}) + "\n")
 
 
 def answers(window: Window, requests: Iterable[Request]) -> Iterator[Answer]:
@@ -155,7 +153,7 @@ def add(folder: Path, done: Done, found: dict[int, list[Answer]], queues: dict[i
             for one in some
         ),
     )
-    append(folder, done.row, **dataclasses.asdict(dataclasses.replace(done, sizes=(requests, changed))))
+    scenario.append(folder / RUN, done.row, **dataclasses.asdict(dataclasses.replace(done, sizes=(requests, changed))))
 
 
 def cut(folder: Path, done: Sequence[Done]) -> None:
@@ -166,20 +164,11 @@ def cut(folder: Path, done: Sequence[Done]) -> None:
             os.truncate(folder / name, size)
 
 
-def read_run(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any], float | None, list[Done]]:
-    """Machine, options, cost of a request and segments. Raises OSError, ValueError where a row is not as it should."""
-    found: dict[str, list[dict[str, Any]]] = {"machine": [], "options": [], "cost": [], Done.row: []}
-    for number, line in enumerate((folder / RUN).read_text().splitlines(), 1):
-        values = json.loads(line)
-        if not isinstance(values, dict) or values.get("row") not in found:
-            raise ValueError(
-                f"{folder / RUN}, line {number}: expected an object whose `row` is one of {', '.join(found)}"
-            )
-        found[values.pop("row")].append(values)
-    if not found["options"]:
-        raise ValueError(f"{folder / RUN}: there is no row `options`")
+def read_done(folder: Path) -> tuple[float | None, list[Done]]:
+    """What a request costs, if that is known, and the segments that are done. Raises OSError, ValueError."""
+    found = scenario.read(folder / RUN, KINDS)
     cost = float(found["cost"][0]["ns"]) if found["cost"] else None
-    return found["machine"], found["options"][0], cost, [_done(values) for values in found[Done.row]]
+    return cost, [_done(values) for values in found[Done.row]]
 
 
 def _done(values: dict[str, Any]) -> Done:
@@ -189,7 +178,8 @@ def _done(values: dict[str, Any]) -> Done:
 
 def read(folder: Path) -> Facts:
     """Read an experiment. Raises OSError, ValueError where a file is not what it should be."""
-    machine, options, cost, done = read_run(folder)
+    run = scenario.read(folder / RUN, KINDS)
+    cost, done = read_done(folder)
     known = {window.number for one in done for window in one.windows}
     found: dict[int, list[Answer]] = {number: [] for number in known}
     queues: dict[int, dict[str, list[Depth]]] = {number: {} for number in known}
@@ -198,7 +188,8 @@ def read(folder: Path) -> Facts:
         found[int(number)].append(Answer(int(at), int(late), int(latency) if latency else None, node, outcome))
     for number, node, at, queue in _lines(folder / QUEUES, QUEUE_COLUMNS):
         queues[int(number)].setdefault(node, []).append(Depth(int(at), int(queue)))
-    return Facts(machine, options, cost, done, found, queues)
+    peers = dict(run["peers"][0]) if run["peers"] else {}
+    return Facts(run["machine"], run["options"][0], peers, cost, done, found, queues)
 
 
 def _lines(file: Path, columns: Sequence[str]) -> Iterator[list[str]]:

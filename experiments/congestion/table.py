@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-WIDTH = 80
+from experiments.scenario import WIDTH
 
 
 def number(value: float | None) -> str:
@@ -81,6 +81,4 @@ def verdict(summary: Mapping[str, Any]) -> str:
         text += f" Where none was lost, fewer than so many of a million are, at 95 % confidence: {told}."
     if summary["pressure"] is not None:
         text += f" Something waited for a core {summary['pressure']:.0%} of the time."
-    if summary["invalid"]:
-        text += f" INVALID: {'; '.join(summary['invalid'])}."
     return text

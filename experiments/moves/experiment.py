@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,12 +12,11 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 from rich.console import Console
 
-from experiments import machine
+from experiments import machine, scenario
 from experiments.moves import rows
 from experiments.moves.controller import Told
 from experiments.moves.ground import MEMBERS, W_QUEUE, Ground, Router, node, switch, text
@@ -149,8 +147,9 @@ async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:
     done = _begun(plan, target, folder)
     todo = [one for one in segments(plan) if one.number not in done]
     total = len(done) + len(todo)
-    minutes = seconds(plan) * len(todo) / total / 60
-    console.print(f"{len(todo)} segments of {plan.moves} moves each, about {ceil(minutes)} min")
+    if done and todo:
+        scenario.append(folder / rows.RUN, "machine", **machine.as_it_is())
+    scenario.estimate(console, f"{len(todo)} segments of {plan.moves} moves each", seconds(plan) * len(todo) / total)
     async with AsyncExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moves-")))
         programs = Programs(
@@ -175,15 +174,9 @@ def _begun(plan: Plan, target: str, folder: Path) -> set[int]:
     """The numbers of the segments that are done; begins the folder if it is new."""
     options = {**dataclasses.asdict(plan), "ways": list(plan.ways), "target": target}
     options |= {"interval_us": INTERVAL_US, "period_ns": PERIOD_NS}
-    if not (folder / rows.RUN).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        rows.append(folder, "machine", **machine.facts().as_row())
-        rows.append(folder, "options", **options)
+    if scenario.begin(folder / rows.RUN, rows.KINDS, options):
         return set()
-    _, before, done = rows.read(folder)
-    if before != options:
-        changed = ", ".join(name for name in options if before.get(name) != options[name])
-        raise ValueError(f"{folder}: was begun with other options ({changed}): name another folder")
+    _, _, done = rows.read(folder)
     names = {one.name for one in done}
     for left in folder.iterdir():
         if left.is_dir() and left.name != "logs" and left.name not in names:
@@ -191,8 +184,3 @@ def _begun(plan: Plan, target: str, folder: Path) -> set[int]:
                 file.unlink()
             left.rmdir()
     return {one.number for one in done}
-
-
-def on_sigterm(task: asyncio.Task[None]) -> None:
-    """Have SIGTERM end it as Ctrl-C does."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

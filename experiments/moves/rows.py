@@ -1,6 +1,7 @@
 """The raw rows of the experiment, as they lie in its folder. Times are ns of the machine's monotonic clock.
 
-`run.ndjson` has an object a line, told apart by `row`: `machine`, `options`, then a `segment` for each that is done. A
+`run.ndjson` has an object a line, told apart by `row`: `machine` for each time that the run was begun or gone on with,
+`options`, then a `segment` for each that is done. A
 segment's folder has `client.csv` with every request, `node0.csv` and `node1.csv` with what each node received and
 reported, and `controller.csv` with what the controller did, where there is one.
 """
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+from experiments import scenario
 
 RUN = "run.ndjson"
 
@@ -32,6 +34,10 @@ class Done:
     """When its first period began."""
     period_ns: int
     moves: int
+
+
+KINDS = (Done.row,)
+"""Of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +81,15 @@ class Facts:
     changed: list[Changed]
 
 
-def append(folder: Path, row: str, **values: Any) -> None:
-    """Add a row."""
-    with (folder / RUN).open("a") as file:
-        file.write(json.dumps({"row": row, **values}) + "\n")
-
-
 def add(folder: Path, done: Done) -> None:
     """Add a segment that is done."""
-    append(folder, done.row, **dataclasses.asdict(done))
+    scenario.append(folder / RUN, done.row, **dataclasses.asdict(done))
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[Done]]:
     """Machine, options and segments. Raises OSError, ValueError where a row is not what it should be."""
-    found: dict[str, list[dict[str, Any]]] = {"machine": [], "options": [], Done.row: []}
-    for number, line in enumerate((folder / RUN).read_text().splitlines(), 1):
-        values = json.loads(line)
-        if not isinstance(values, dict) or values.get("row") not in found:
-            raise ValueError(
-                f"{folder / RUN}, line {number}: expected an object whose `row` is one of {', '.join(found)}"
-            )
-        found[values.pop("row")].append(values)
-    if not found["options"]:
-        raise ValueError(f"{folder / RUN}: there is no row `options`")
-    return (found["machine"] or [{}])[0], found["options"][0], [Done(**values) for values in found[Done.row]]
+    found = scenario.read(folder / RUN, KINDS)
+    return found["machine"][0], found["options"][0], [Done(**values) for values in found[Done.row]]
 
 
 def read_segment(folder: Path, nodes: int) -> Facts:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from controller.fabric.file import load as load_fabric
 from controller.nodes.components import pack_all
 from controller.nodes.deployments import check
+from experiments import scenario
 from experiments.cli import main
-from experiments.congestion import judge, rows, table
+from experiments.congestion import judge, rows
 from experiments.congestion.command import CONGESTING, SIZES
 from experiments.congestion.experiment import COMPONENTS, FABRIC
 from experiments.congestion.rows import STEADY_US, WINDOW_US, Answer, Depth, Done, Window
@@ -175,11 +176,19 @@ def window(
 def folder_of(folder: Path, ways: dict[str, Callable[[int], list[Answer]]], rounds: int = 4) -> Path:
     """An experiment's folder with two windows a round of each way, which gives a window's requests by its number."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows.append(
-        folder, "options", seed=1, ways=list(ways), kinds=["cpu-inside"], rounds=rounds, windows=2, target="", load=50
+    scenario.append(folder / rows.RUN, "machine", cores=2, commit="abc")
+    scenario.append(
+        folder / rows.RUN,
+        "options",
+        seed=1,
+        ways=list(ways),
+        kinds=["cpu-inside"],
+        rounds=rounds,
+        windows=2,
+        target="",
+        load=50,
     )
-    rows.append(folder, "machine", cores=2, commit="abc")
-    rows.append(folder, "cost", ns=4_000_000)
+    scenario.append(folder / rows.RUN, "cost", ns=4_000_000)
     number = windows = 0
     for at in range(1, rounds + 1):
         for name, made in ways.items():
@@ -320,7 +329,7 @@ def test_the_command_judges_rows_alone(tmp_path: Path) -> None:
 
 def test_a_run_in_which_nothing_was_congested_is_invalid(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, {"static": lambda _: window(None, 6.0)})
-    assert "INVALID: static: nothing was congested" in table.verdict(judge.summarise(rows.read(folder)))
+    assert [one for one in judge.summarise(rows.read(folder))["invalid"] if "nothing was congested" in one]
 
 
 def test_a_run_whose_requests_left_late_is_invalid(tmp_path: Path) -> None:
