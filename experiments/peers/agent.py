@@ -71,13 +71,14 @@ async def run(told: Configuration, log: TextIO) -> NoReturn:
         levels = topics.METRICS.match(topic)
         if levels is None or levels["service"] != told.service or levels["node"] not in told.ports:
             return
+        now_ns = time.monotonic_ns()
         try:
-            changed = judgement.report(levels["node"], Metrics.decode(payload).report())
+            changed = judgement.report(now_ns // 1000, levels["node"], Metrics.decode(payload).report())
         except MessageError as error:
             print(f"{topic}: {error}", file=sys.stderr, flush=True)
             return
         if changed:
-            rows.writerow((time.monotonic_ns(), levels["node"], int(levels["node"] in judgement.congested)))
+            rows.writerow((now_ns, levels["node"], int(levels["node"] in judgement.congested)))
             log.flush()
 
     session = Session(

@@ -106,24 +106,28 @@ def report(contention: int, backlog: int = 0) -> Report:
     return Report(**numbers, ready=True, contention=contention, backlog=backlog)
 
 
-@given(st.lists(st.integers(0, 1000), max_size=60))
-def test_a_node_is_congested_by_lasting_evidence_and_calm_when_none_is_left(felt: list[int]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 1000), st.sampled_from([10, 500, 4000])), max_size=60))
+def test_a_node_is_congested_by_lasting_evidence_and_calm_after_the_dwell(felt: list[tuple[int, int]]) -> None:
     judgement, policy = Judgement((HERE, THERE)), Single()
-    congested, evidence = False, 0
-    for contention in felt:
+    congested, evidence, now, last = False, 0, 0, 0
+    for contention, after_ms in felt:
+        now += after_ms * MS
         # A permille of contention is two of load: `single`'s own scoring.
         evidence = min(
             max(evidence + min(2 * contention, 2 * policy.margin) - policy.margin, 0), policy.enough_evidence
         )
         before = congested
-        congested = evidence == policy.enough_evidence or (congested and evidence > 0)
-        assert judgement.report(HERE, report(contention)) == (before != congested)
+        if evidence == policy.enough_evidence:
+            congested, last = True, now
+        elif evidence == 0 and now - last >= policy.dwell:
+            congested = False
+        assert judgement.report(now, HERE, report(contention)) == (before != congested)
         assert judgement.congested == ({HERE} if congested else set())
 
 
 def test_work_that_would_start_too_late_is_congestion_at_once() -> None:
     judgement = Judgement((HERE, THERE))
-    assert judgement.report(HERE, report(0, backlog=2 * SECOND))
+    assert judgement.report(0, HERE, report(0, backlog=2 * SECOND))
     assert judgement.answer(HERE) == b"drain\n"
     assert judgement.answer(THERE).startswith(b"ready")
 
@@ -131,13 +135,13 @@ def test_work_that_would_start_too_late_is_congestion_at_once() -> None:
 def test_where_all_are_congested_none_is_drained() -> None:
     judgement = Judgement((HERE, THERE))
     for node in (HERE, THERE):
-        judgement.report(node, report(0, backlog=2 * SECOND))
+        judgement.report(0, node, report(0, backlog=2 * SECOND))
     assert judgement.answer(HERE) == judgement.answer(THERE) == b"ready up 100%\n"
 
 
 def test_the_agent_answers_for_each_node_at_its_port() -> None:
     judgement = Judgement((HERE, THERE))
-    judgement.report(HERE, report(0, backlog=2 * SECOND))
+    judgement.report(0, HERE, report(0, backlog=2 * SECOND))
 
     async def asked() -> list[bytes]:
         ports = {HERE: free_port(), THERE: free_port()}
