@@ -319,7 +319,7 @@ class _Experiment:
             ended_ns = time.monotonic_ns()
             await _sleep_until(began_ns, WINDOW_S)
             acted_ns = None if acting is None else await acting
-        except (CauseError, CgroupError, OSError) as error:
+        except (CauseError, CgroupError, OSError, RuntimeError) as error:
             note, ended_ns = str(error), time.monotonic_ns()
         finally:
             if acting is not None:
