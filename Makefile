@@ -29,7 +29,7 @@ ON_THE_FABRIC := tests/integration tests/docs/test_commands.py tests/faults/test
 THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC),--ignore $(path))
 
 # Distribution packages of what an experiment compares with.
-PEERS_OF_migration := libnftables1
+PEERS_OF_migration := haproxy libnftables1
 PEERS_OF_congestion := haproxy nginx
 
 .DEFAULT_GOAL := help

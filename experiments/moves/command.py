@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
+from controller.authority.store import AuthorityError
 from experiments import scenario
-from experiments.moves import judge, picture, rows, table
+from experiments.moves import page, picture, reduced, rows
 from experiments.moves.experiment import run
-from experiments.moves.judge import Tally
 from experiments.moves.plan import Plan
 from experiments.moves.rules import RuleError
 from experiments.moves.ways import WAYS
 from experiments.names import Names
 from experiments.native.compiling import CompilationFailed
+from experiments.peers.proxies import PeerMissing
 from experiments.scenario import Scenario
 
 SIZES = {"short": (5, 20), "full": (25, 20)}
@@ -32,6 +31,11 @@ SIZES = {"short": (5, 20), "full": (25, 20)}
 @click.option("--moves", type=click.IntRange(1, 1000), help="of each way in a round, in place of the size's")
 @click.option("--only", "ways", type=Names(list(WAYS)), default="", help="these ways, with commas between them")
 @click.option("--rate", type=click.IntRange(100, 20_000), default=2000, show_default=True, help="requests a second")
+@click.option(
+    "--publish",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="with --from: write the run's page, its figures and what is kept of its rows to this folder",
+)
 def migration_command(
     target: str,
     size: str,
@@ -42,8 +46,14 @@ def migration_command(
     seed: int,
     results: Path | None,
     source: Path | None,
+    publish: Path | None,
 ) -> None:
     """How long a service takes to move, by each way that there is to move it."""
+    if publish is not None:
+        if source is None:
+            raise click.UsageError("--publish needs --from: the folder of the run whose page it is")
+        replace(MIGRATION, show=lambda folder, _: page.publish(folder, publish)).judge(source)
+        return
     if source is not None:
         MIGRATION.judge(source)
         return
@@ -52,36 +62,15 @@ def migration_command(
 
 
 def show(folder: Path, console: Console) -> None:
-    """Judge the raw rows, write summary.json, moves.csv and the picture beside them, and print the tables."""
-    facts, options, done = rows.read(folder)
-    tallies = {name: Tally() for name in options["ways"]}
-    for one in done:
-        judge.take(tallies[one.way], one, rows.read_segment(folder / one.name, 2))
-    ways = {name: judge.figures(tally) for name, tally in tallies.items()}
-    reasons = judge.invalid(ways)
-    summary: dict[str, Any] = {"machine": facts, "options": options, "invalid": reasons, "ways": ways}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    _write_moves(folder, tallies)
-    times = {
-        name: [ms for one in tally.moves if (ms := one.stage_ms("told_to_first")) is not None]
-        for name, tally in tallies.items()
-    }
-    picture.draw(folder, times, options["interval_us"] / 1000)
-    for printed in (table.moves_table(ways), table.requests_table(ways)):
+    """Judge the raw rows, or what is kept of them; write summary.json and the picture beside them, print the tables."""
+    if reduced.is_raw(folder):
+        reduced.reduce(folder)
+    summary = page.judged(folder)
+    for part in page.parts(summary):
         console.print()
-        console.print(printed)
-    scenario.conclude(
-        console, folder, (rows.RUN, "moves.csv", "summary.json", "migration.svg", ".pdf", ".png"), reasons
-    )
+        console.print(part)
+    files = (rows.RUN, *reduced.FILES, page.SUMMARY, f"{picture.NAME}.svg", ".pdf", ".png")
+    scenario.conclude(console, folder, files, summary["invalid"])
 
 
-def _write_moves(folder: Path, tallies: dict[str, Tally]) -> None:
-    found = [row for tally in tallies.values() for row in judge.as_rows(tally)]
-    if found:
-        with (folder / "moves.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(found[0]))
-            writer.writeheader()
-            writer.writerows(found)
-
-
-MIGRATION = Scenario("migration", show, (CompilationFailed, RuleError))
+MIGRATION = Scenario("migration", show, (CompilationFailed, RuleError, PeerMissing, AuthorityError))
