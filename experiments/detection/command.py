@@ -24,16 +24,20 @@ from experiments.scenario import Scenario
 from greengrass_agent.host.cgroup import CgroupError
 from topologies.testbed import NotReady
 
+SIZES = {"short": (2, 1.0), "full": (20, 20.0)}
+"""Runs of each kind and variant, and minutes at rest with each load."""
+
 
 @click.command("detection")
 @scenario.common_options
+@scenario.size_option({name: f"{runs} runs a kind, {minutes:g} min a rest" for name, (runs, minutes) in SIZES.items()})
 @click.option("--only", "kinds", type=Names(list(KINDS)), default="", help="these kinds, with commas between them")
 @click.option("--variants", type=Names(list(VARIANTS)), default="default", show_default=True, help="or all")
-@click.option("--runs", type=click.IntRange(0, 1000), default=20, show_default=True, help="of each kind and variant")
+@click.option("--runs", type=click.IntRange(0, 1000), help="of each kind and variant, in place of the size's")
 @click.option("--load", type=click.IntRange(5, 95), default=50, show_default=True, help="in the runs, % of a budget")
 @click.option("--bound", type=click.FloatRange(0.5, 15), default=3.0, show_default=True, help="seconds; not found then")
 @click.option(
-    "--rest-minutes", type=click.FloatRange(0), default=20.0, show_default=True, help="at rest, at 30, 50 and 70 % each"
+    "--rest-minutes", type=click.FloatRange(0), help="at rest, at 30, 50 and 70 % each, in place of the size's"
 )
 @click.option(
     "--replay",
@@ -43,12 +47,13 @@ from topologies.testbed import NotReady
 )
 def detection_command(
     target: str,
+    size: str,
     kinds: tuple[str, ...],
     variants: tuple[str, ...],
-    runs: int,
+    runs: int | None,
     load: int,
     bound: float,
-    rest_minutes: float,
+    rest_minutes: float | None,
     seed: int,
     results: Path | None,
     source: Path | None,
@@ -60,7 +65,9 @@ def detection_command(
     elif replayed is not None:
         replace(DETECTION, show=lambda folder, console: judge_anew(folder, variants, console)).judge(replayed)
     else:
-        options = Options(Plan(seed, variants, kinds, runs, (30, 50, 70), rest_minutes * 60), target, load, bound)
+        runs = SIZES[size][0] if runs is None else runs
+        rest_s = 60 * (SIZES[size][1] if rest_minutes is None else rest_minutes)
+        options = Options(Plan(seed, variants, kinds, runs, (30, 50, 70), rest_s), target, load, bound)
         DETECTION.run(target, results, lambda folder, console: run(options, folder, console))
 
 
