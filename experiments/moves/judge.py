@@ -257,8 +257,7 @@ def _quantiles(ordered: Sequence[float]) -> dict[str, Any]:
     return {
         "count": len(ordered),
         **{name: quantile(ordered, q) for name, q in named.items()},
-        "p50_interval": interval(ordered, 0.5),
-        "p99_interval": interval(ordered, 0.99),
+        **{f"{name}_interval": interval(ordered, named[name]) for name in ("p50", "p90", "p99")},
         "max": ordered[-1] if ordered else None,
     }
 

@@ -77,14 +77,20 @@ class Launcher:
         self._launch = 0
         self._warm: dict[int, int] = {}
         self._changed = asyncio.Condition()
+        self.opened = asyncio.Event()
+        """Set once the gateway serves, or has ended: a function that starts sooner would find nobody."""
 
     async def hear(self) -> None:
         """Take what the gateway says, until it ends."""
         assert self._gateway.stdout is not None
-        while line := await self._gateway.stdout.readline():
-            async with self._changed:
-                self._warm = Status.model_validate_json(line).workers
-                self._changed.notify_all()
+        try:
+            while line := await self._gateway.stdout.readline():
+                self.opened.set()
+                async with self._changed:
+                    self._warm = Status.model_validate_json(line).workers
+                    self._changed.notify_all()
+        finally:
+            self.opened.set()
 
     async def start(self) -> None:
         """Start the function; new work is served by it then."""
@@ -136,6 +142,8 @@ class Processes:
 
     async def move_to(self, member: int) -> None:
         """End it on the node that has it, and start it on this one. Raises ConnectionError."""
+        if self._host == member:
+            return
         if self._host is not None:
             await self._told(self._host, b"stop\n")
         await self._told(member, b"start\n")
@@ -162,6 +170,7 @@ async def run(told: Node) -> None:
     )
     hearing, waiting = asyncio.create_task(launcher.hear()), asyncio.create_task(ended.wait())
     try:
+        await launcher.opened.wait()
         async with await asyncio.start_unix_server(launcher.serve, told.socket):
             await asyncio.wait((hearing, waiting), return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -157,7 +157,7 @@ def _counted(summary: dict[str, Any]) -> str:
 def _compared(name: str, own: dict[str, Any], other: dict[str, Any]) -> str:
     """In which quantiles the switch is sooner than another way; two whose intervals overlap are not told apart."""
     words = []
-    for quantile in ("p50", "p99"):
+    for quantile in ("p50", "p90", "p99"):
         mine, theirs = own[f"{quantile}_interval"], other[f"{quantile}_interval"]
         if mine is None or theirs is None:
             continue
