@@ -7,6 +7,7 @@ import click
 from experiments.bench.command import bench_command
 from experiments.bench.idle import idle_command
 from experiments.chaos.command import chaos_command
+from experiments.congestion.command import congestion_command
 from experiments.detection.command import detection_command
 from experiments.migration.command import run_command
 from experiments.migration.folder import judge_command as judge_run_command
@@ -26,6 +27,7 @@ for command in (
     judge_command,
     detection_command,
     migration_command,
+    congestion_command,
     bench_command,
     idle_command,
     chaos_command,

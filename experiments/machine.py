@@ -45,6 +45,15 @@ def facts() -> Facts:
     )
 
 
+def as_it_is() -> dict[str, Any]:
+    """The facts, the load average, and the kernel's pressure where it tells: a row beside an experiment's others."""
+    found = facts().as_row() | {"load_average": [round(one, 2) for one in os.getloadavg()]}
+    for name in ("cpu", "memory", "io"):
+        with contextlib.suppress(OSError):
+            found[f"pressure_{name}"] = Path(f"/proc/pressure/{name}").read_text().splitlines()[0]
+    return found
+
+
 def commit() -> str:
     """The commit that runs; with `+` if files differ from it; empty if it is none."""
 

@@ -65,6 +65,8 @@ class Configuration:
     """A request without an answer for so long is lost."""
     udp: Target
     http: Target
+    connections: int = CONNECTIONS
+    """Over HTTP, at once, at most; 0: as many as requests are under way. They are kept."""
 
     @classmethod
     def read(cls, text: str) -> Configuration:
@@ -117,7 +119,7 @@ class Load:
         gc.freeze()
         gc.disable()
         async with AsyncExitStack() as stack:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+            connector = aiohttp.TCPConnector(limit=self._configuration.connections)
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
             for client in clients:
                 await stack.enter_async_context(client)

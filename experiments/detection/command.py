@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
-import sys
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from controller.fabric.file import FabricError
+from experiments import scenario
 from experiments.detection import judge, picture, rows, table
 from experiments.detection.experiment import Options, run
 from experiments.detection.kinds import HERE, KINDS, MEASURED
@@ -22,38 +20,24 @@ from experiments.detection.schedule import Plan
 from experiments.detection.variants import VARIANTS
 from experiments.migration import measure
 from experiments.names import Names
+from experiments.scenario import Scenario
 from greengrass_agent.host.cgroup import CgroupError
-from topologies import targets
-from topologies.leftovers import Busy
-from topologies.processes import ProcessEnded
-from topologies.requirements import Unmet, check
-from topologies.testbed import REPOSITORY_ROOT, NotReady
+from topologies.testbed import NotReady
 
-RESULTS = REPOSITORY_ROOT / "results"
-EXPECTED = (
-    *(Unmet, Busy, FabricError, NotReady, ProcessEnded, targets.TargetMissing),
-    *(CgroupError, OSError, RuntimeError),
-)
-"""What can go wrong with a machine, told in a sentence."""
+SIZES = {"short": (2, 1.0), "full": (20, 20.0)}
+"""Runs of each kind and variant, and minutes at rest with each load."""
 
 
 @click.command("detection")
-@click.option("--target", type=click.Choice(targets.NAMES), default=targets.NAMES[0], show_default=True)
+@scenario.common_options
+@scenario.size_option({name: f"{runs} runs a kind, {minutes:g} min a rest" for name, (runs, minutes) in SIZES.items()})
 @click.option("--only", "kinds", type=Names(list(KINDS)), default="", help="these kinds, with commas between them")
 @click.option("--variants", type=Names(list(VARIANTS)), default="default", show_default=True, help="or all")
-@click.option("--runs", type=click.IntRange(0, 1000), default=20, show_default=True, help="of each kind and variant")
+@click.option("--runs", type=click.IntRange(0, 1000), help="of each kind and variant, in place of the size's")
 @click.option("--load", type=click.IntRange(5, 95), default=50, show_default=True, help="in the runs, % of a budget")
 @click.option("--bound", type=click.FloatRange(0.5, 60), default=3.0, show_default=True, help="seconds; not found then")
 @click.option(
-    "--rest-minutes", type=click.FloatRange(0), default=20.0, show_default=True, help="at rest, at 30, 50 and 70 % each"
-)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--results", type=click.Path(path_type=Path), help="folder to make  [default: results/TIME-detection]")
-@click.option(
-    "--from",
-    "source",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="run nothing: table, summary and picture anew from this folder's raw rows",
+    "--rest-minutes", type=click.FloatRange(0), help="at rest, at 30, 50 and 70 % each, in place of the size's"
 )
 @click.option(
     "--replay",
@@ -63,48 +47,28 @@ EXPECTED = (
 )
 def detection_command(
     target: str,
+    size: str,
     kinds: tuple[str, ...],
     variants: tuple[str, ...],
-    runs: int,
+    runs: int | None,
     load: int,
     bound: float,
-    rest_minutes: float,
+    rest_minutes: float | None,
     seed: int,
     results: Path | None,
     source: Path | None,
     replayed: Path | None,
 ) -> None:
     """How soon a busy node is noticed, whatever makes it busy, and how often services move for nothing."""
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else table.WIDTH)
-    if folder := source or replayed:
-        try:
-            show(folder, console) if folder is source else judge_anew(folder, variants, console)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise click.ClickException(f"{folder}: not an experiment's raw rows: {error}") from error
-        return
-    plan = Plan(seed, variants, kinds, runs, (30, 50, 70), rest_minutes * 60)
-    results = (results or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}-detection").absolute()
-    try:
-        check()
-        targets.require(target)
-        asyncio.run(interruptible(Options(plan, target, load, bound), results, console))
-    except EXPECTED as error:
-        print(f"make experiment NAME=detection: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("stopped; everything is undone", file=sys.stderr)
-        if (results / rows.ROWS).exists():
-            print(f"what was measured until then: python -m experiments detection --from {results}", file=sys.stderr)
-        sys.exit(130)
-    show(results, console)
-
-
-async def interruptible(options: Options, results: Path, console: Console) -> None:
-    """Run so that SIGTERM ends it as Ctrl-C does."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await run(options, results, console)
+    if source is not None:
+        DETECTION.judge(source)
+    elif replayed is not None:
+        replace(DETECTION, show=lambda folder, console: judge_anew(folder, variants, console)).judge(replayed)
+    else:
+        runs = SIZES[size][0] if runs is None else runs
+        rest_s = 60 * (SIZES[size][1] if rest_minutes is None else rest_minutes)
+        options = Options(Plan(seed, variants, kinds, runs, (30, 50, 70), rest_s), target, load, bound)
+        DETECTION.run(target, results, lambda folder, console: run(options, folder, console))
 
 
 def judge_anew(folder: Path, variants: Sequence[str], console: Console) -> None:
@@ -137,6 +101,8 @@ def show(folder: Path, console: Console) -> None:
     console.print(table.variants_table(summary["variants"]))
     console.print()
     console.print(table.verdict(summary))
-    console.print(
-        f"results: {folder} (rows.ndjson, load-*.csv, logs/, summary.json, detection.svg, .png)", soft_wrap=True
-    )
+    files = (rows.ROWS, rows.LOADS, "logs/", "summary.json", "detection.svg", ".png")
+    scenario.conclude(console, folder, files, judge.invalid(summary))
+
+
+DETECTION = Scenario("detection", show, (FabricError, NotReady, CgroupError), resumes=False)

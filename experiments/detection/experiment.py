@@ -11,19 +11,18 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 
 from rich.console import Console
 
 from controller.observe.events import DigestEvent, EventError, decode
 from controller.operator.client import NoControllerError, RefusedError
+from experiments import scenario
 from experiments.detection import ground, rows
 from experiments.detection.causes import CauseError, prepared, start_load
 from experiments.detection.ground import Ground
-from experiments.detection.kinds import BACK, FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
+from experiments.detection.kinds import FRONT, HERE, KINDS, MEASURED, NEIGHBOUR, THERE, Call, Need, impossible
 from experiments.detection.loop import loop
-from experiments.detection.machine import machine
 from experiments.detection.rows import Ran, Rested
 from experiments.detection.schedule import Plan, Rest, Run, seconds, steps
 from experiments.detection.variants import VARIANTS, dwell_s, written
@@ -91,20 +90,21 @@ def _possible(options: Options, there: frozenset[Need], folder: Path, console: C
     for kind, reason in left_out.items():
         console.print(f"{kind} is left out here: {reason}")
     kinds = tuple(kind for kind in plan.kinds if kind not in left_out)
-    rows.append(folder, "machine", **machine())
-    rows.append(
-        folder,
-        "options",
-        target=options.target,
-        load=options.load,
-        bound_s=options.bound_s,
-        seed=plan.seed,
-        variants=plan.variants,
-        kinds=kinds,
-        runs=plan.runs,
-        loads=plan.loads,
-        rest_s=plan.rest_s,
-        left_out=left_out,
+    scenario.begin(
+        folder / rows.ROWS,
+        rows.KINDS,
+        {
+            "target": options.target,
+            "load": options.load,
+            "bound_s": options.bound_s,
+            "seed": plan.seed,
+            "variants": plan.variants,
+            "kinds": kinds,
+            "runs": plan.runs,
+            "loads": plan.loads,
+            "rest_s": plan.rest_s,
+            "left_out": left_out,
+        },
     )
     return replace(plan, kinds=kinds)
 
@@ -141,9 +141,9 @@ class _Experiment:
         todo = list(steps(self.plan))
         waits = {name: dwell_s(VARIANTS[name]) + (VARIANTS[name].loop_s or 0.0) for name in self.plan.variants}
         self.console.print(
-            f"{len(todo)} steps, about {ceil(seconds(self.plan, waits) / 60)} min; "
             f"{self.stage.per_second:.0f} requests a second are {self.options.load} % of a node's budget"
         )
+        scenario.estimate(self.console, f"{len(todo)} steps", seconds(self.plan, waits))
         runs = [step for step in todo if isinstance(step, Run)]
         if runs:
             async with self._load(self.stage.per_second):
@@ -177,7 +177,7 @@ class _Experiment:
         await self._trial(FRONT, MEASURED, TRIAL_PER_SECOND)
         # At twenty a second a request does not cost quite what it does at the rate of the runs.
         await self._trial(FRONT, MEASURED, self._rate(self.options.load))
-        rows.append(self.folder, "cost", **{name: round(ns) for name, ns in self.stage.cost_ns.items()})
+        scenario.append(self.folder / rows.ROWS, "cost", **{name: round(ns) for name, ns in self.stage.cost_ns.items()})
 
     async def _trial(self, called: str, used: tuple[str, ...], per_second: float) -> None:
         """Call a service for some seconds, and note what a request takes in those that it passes."""
@@ -378,15 +378,16 @@ class Moves:
 class Calm:
     """Whether requests wait anywhere, from the nodes' reports as they are written down."""
 
-    def __init__(self, nodes: Path) -> None:
+    def __init__(self, nodes: Path, services: Sequence[str] = MEASURED) -> None:
         self._nodes = nodes
+        self._services = services
         self._tails: dict[Path, Tail] = {}
         self._busy_ns = 0
 
     def _look(self) -> int:
         """When a report last told of requests that wait, in ns."""
         for _, service, path in REPORTS.found(self._nodes):
-            if service not in (FRONT, BACK):
+            if service not in self._services:
                 continue
             tail = self._tails.setdefault(path, Tail(path))
             for row in csv.reader(tail.lines()):

@@ -211,6 +211,11 @@ def summarise(facts: Facts, depths: Mapping[str, Sequence[Sequence[Depth]]]) -> 
     }
 
 
+def invalid(summary: Mapping[str, Any]) -> list[str]:
+    """Why the run tells nothing, by rule; empty if it does."""
+    return [f"the load was {summary['generator_late_p99_ms']} ms late at its p99"] if summary["noisy"] else []
+
+
 def _normal(runs: Sequence[Ran], depths: Sequence[Sequence[Depth]]) -> float:
     """The longest queue of an instance that is usual: 99 of 100 reports without a disturbance told of no longer one."""
     seen = [

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
+from experiments import scenario
 from experiments.migration import records
 from experiments.migration.measure import serving_nodes
 from experiments.migration.records import Execution, Request
@@ -85,36 +85,26 @@ class Facts:
     executions: list[Execution]
 
 
-Row = TypeVar("Row", Ran, Rested)
-
-
-def append(folder: Path, row: str, **values: Any) -> None:
-    """Add a row."""
-    with (folder / ROWS).open("a") as file:
-        file.write(json.dumps({"row": row, **values}) + "\n")
+KINDS = ("cost", Ran.row, Rested.row)
+"""Of rows, beside those that every experiment has."""
 
 
 def add(folder: Path, one: Ran | Rested) -> None:
     """Add what was done."""
-    append(folder, one.row, **dataclasses.asdict(one))
+    scenario.append(folder / ROWS, one.row, **dataclasses.asdict(one))
 
 
 def read(folder: Path) -> Facts:
     """Read an experiment. Raises OSError, ValueError where a file is not what it should be."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number, line in enumerate((folder / ROWS).read_text().splitlines(), 1):
-        values = json.loads(line)
-        if not isinstance(values, dict) or "row" not in values:
-            raise ValueError(f"{folder / ROWS}, line {number}: expected an object with a `row`")
-        found.setdefault(values.pop("row"), []).append(values)
+    found = scenario.read(folder / ROWS, KINDS)
     executions = list(records.read_executions(folder / "logs" / "nodes"))
     requests = [one for file in sorted(folder.glob(LOADS)) for one in records.read_requests(file)]
     (machine,), (options,) = found["machine"], found["options"]
     return Facts(
         machine,
         options,
-        [Ran(**values) for values in found.get("run", [])],
-        [Rested(**values) for values in found.get("rest", [])],
+        [Ran(**values) for values in found[Ran.row]],
+        [Rested(**values) for values in found[Rested.row]],
         serving_nodes(requests, executions),
         executions,
     )

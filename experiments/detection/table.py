@@ -118,8 +118,6 @@ def verdict(summary: Figures) -> str:
     used = {load: one["used"] for row in summary["variants"].values() for load, one in row["rest"].items()}
     if used:
         text += f" Used at rest, in fact: {', '.join(f'{one:.0f} %' for _, one in sorted(used.items()))} of a budget."
-    if summary["noisy"]:
-        text += f" NOISY: the load was {summary['generator_late_p99_ms']} ms late at its p99."
     for kind, reason in options["left_out"].items():
         text += f" {kind} was left out: {reason}."
     return text

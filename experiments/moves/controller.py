@@ -12,18 +12,23 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from experiments.moves.bus import SERVICE, connected
 from experiments.moves.ground import text
-from experiments.moves.rules import Rules, rules_of
+from experiments.moves.rules import Places, Rules, rules_of
 from experiments.moves.ways import WAYS
+from hitless.mqtt import topics
+from hitless.mqtt.messages import Metrics
 from hitless.steering.policies import Single
 from hitless.steering.rank import ONLY_PATH_COST
 from hitless.steering.service import ServiceSteering
 from hitless.steering.settings import InstanceSettings, Settings
-from hitless.wire.report import ReportError, decode
+from hitless.wire.report import Report, ReportError, decode
 from hitless.words import REPORT_PORT, Affinity
 
 FOREVER = 3_600_000_000
@@ -38,9 +43,15 @@ class Told:
     """Of the service that moves (`single`), by field."""
     w_queue: int
     members: int
-    switch: str | None
-    """Where the switch serves P4Runtime, for a way that writes its table."""
     rows: str
+    switch: str | None = None
+    """Where the switch serves P4Runtime, for a way that writes its table."""
+    broker: dict[str, Any] | None = None
+    """Where the broker is (`BrokerSettings`), for a way that goes through it."""
+    term: int = 0
+    """Of its publications."""
+    launchers: tuple[str, ...] = ()
+    """The sockets of the nodes' launchers, for a way that starts processes."""
 
     def settings(self) -> Settings:
         """The service's, as the switch has them of one that it moves itself."""
@@ -65,13 +76,8 @@ class Controller:
         self._changed = asyncio.Event()
         self._decided_ns = 0
 
-    def heard(self, payload: bytes) -> None:
+    def heard(self, report: Report) -> None:
         """A report has come."""
-        try:
-            report = decode(payload)
-        except ReportError as error:
-            print(f"controller: {error}", file=sys.stderr)
-            return
         before = self._steering.host
         self._steering.report(time.monotonic_ns() // 1000, report.node_id - 1, report)
         if self._steering.host != before:
@@ -90,37 +96,63 @@ class Controller:
             self._rows.write(f"{host},{decided_ns},{time.monotonic_ns()}\n")
 
 
-async def control(told: Told, heard: socket.socket, rows: TextIO) -> None:
+async def control(told: Told, rows: TextIO) -> None:
     """Do so until SIGTERM."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    async with rules_of(WAYS[told.way], told.switch) as rules:
-        controller = Controller(told.settings(), rules, rows)
+    way, ended = WAYS[told.way], asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    controllers: list[Controller] = []
 
-        def hear() -> None:
-            while True:
-                try:
-                    controller.heard(heard.recv(2048))
-                except BlockingIOError:
-                    return
+    def published(_: str, payload: bytes, __: bool) -> None:
+        for one in controllers:
+            one.heard(Metrics.decode(payload).report())
 
-        loop.add_reader(heard.fileno(), hear)
+    async with AsyncExitStack() as stack:
+        session = None
+        if told.broker is not None:
+            metrics = topics.METRICS.filter(service=SERVICE)
+            session = await stack.enter_async_context(connected(told.broker, [metrics], published))
+        places = Places(told.switch, session, told.term, told.launchers)
+        controller = Controller(told.settings(), await stack.enter_async_context(rules_of(way, places)), rows)
+        if session is None:
+            stack.enter_context(reports_to(controller, text(way.listens)))
+        controllers.append(controller)
         moving, waiting = asyncio.create_task(controller.run()), asyncio.create_task(ended.wait())
         await asyncio.wait((moving, waiting), return_when=asyncio.FIRST_COMPLETED)
-        loop.remove_reader(heard.fileno())
         waiting.cancel()
         if moving.done():
             moving.result()
         moving.cancel()
 
 
+@contextmanager
+def reports_to(controller: Controller, address: str) -> Iterator[None]:
+    """Let the controller hear the reports that come to an address. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.bind((address, REPORT_PORT))
+        heard.setblocking(False)
+
+        def hear() -> None:
+            while True:
+                try:
+                    controller.heard(decode(heard.recv(2048)))
+                except BlockingIOError:
+                    return
+                except ReportError as error:
+                    print(f"controller: {error}", file=sys.stderr)
+
+        loop.add_reader(heard.fileno(), hear)
+        try:
+            yield
+        finally:
+            loop.remove_reader(heard.fileno())
+
+
 def main() -> None:
     """Control as the file says."""
     told = Told(**json.loads(Path(sys.argv[1]).read_text()))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard, Path(told.rows).open("w", buffering=1) as rows:
-        heard.bind((text(WAYS[told.way].listens), REPORT_PORT))
-        heard.setblocking(False)
-        asyncio.run(control(told, heard, rows))
+    with Path(told.rows).open("w", buffering=1) as rows:
+        asyncio.run(control(told, rows))
 
 
 if __name__ == "__main__":

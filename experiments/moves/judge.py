@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from math import ceil, floor, sqrt
-from typing import Any
+from typing import Any, overload
 
 from experiments.moves.rows import Changed, Done, Facts, Request
 
@@ -18,6 +20,8 @@ LATE_GENERATOR_MS = 1.0
 """A run whose requests left later than that, at the 99th percentile, tells of its generator."""
 FEWEST_MOVED = 0.9
 """Of the periods: a way that fails more often is not compared with one that does not."""
+WRONGS = ("lost", "failed", "duplicated", "reordered")
+"""What may become of a request."""
 STAGES = ("told_to_decided", "decided_to_applied", "applied_to_first", "told_to_first")
 
 
@@ -44,24 +48,72 @@ class Move:
         return None if begin is None or end is None else (end - begin) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted in a segment."""
+
+    number: int
+    round: int
+    way: str
+    idle_periods: int
+    """Periods that began with the service at the node that was not busy: an earlier move had failed."""
+    requests: int
+    lost: int
+    """Without any answer."""
+    failed: int
+    """Answered with an error."""
+    duplicated: int
+    """Executed more than once."""
+    reordered: int
+    """Arrived anywhere after one that was sent later."""
+
+
+PARTS = ("steady", "after", "late")
+"""Latencies of requests in the time after a move (`after`), of all others since the first one, and how late requests
+were sent."""
+
+
 @dataclass
 class Tally:
-    """What was counted of a way."""
+    """What is known of a way: all that its figures are made of."""
 
     moves: list[Move] = field(default_factory=list)
-    idle_periods: int = 0
-    """Periods that began with the service at the node that was not busy: an earlier move had failed."""
-    requests: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    """Executed more than once."""
-    reordered: int = 0
-    """Arrived anywhere after one that was sent later."""
-    steady_ms: list[float] = field(default_factory=list)
-    after_ms: list[float] = field(default_factory=list)
-    """Latencies of requests in the time after a move, and of all others since the first one."""
-    late_ms: list[float] = field(default_factory=list)
-    """How late requests were sent."""
+    counts: list[Counts] = field(default_factory=list)
+    times_us: dict[str, Counter[int]] = field(default_factory=lambda: {part: Counter() for part in PARTS})
+    """How many took so many µs, by part."""
+
+    def total(self, name: str) -> int:
+        """One of the counts, of all segments."""
+        return sum(getattr(one, name) for one in self.counts)
+
+    def ordered_ms(self, part: str) -> Ordered:
+        """The times of a part."""
+        return Ordered(self.times_us[part])
+
+
+class Ordered(Sequence[float]):
+    """Values in their order, given by how many there are of each; µs go in, ms come out."""
+
+    def __init__(self, counted: Counter[int]) -> None:
+        self._values = sorted(counted)
+        self._until = list(accumulate(counted[value] for value in self._values))
+
+    def __len__(self) -> int:
+        return self._until[-1] if self._until else 0
+
+    @overload
+    def __getitem__(self, at: int) -> float: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[float]: ...
+
+    def __getitem__(self, at: int | slice) -> float | Sequence[float]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(len(self)))]
+        at = at + len(self) if at < 0 else at
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        return self._values[bisect_right(self._until, at)] / 1000
 
 
 def take(tally: Tally, done: Done, facts: Facts) -> None:
@@ -69,20 +121,20 @@ def take(tally: Tally, done: Done, facts: Facts) -> None:
     arrivals = sorted((at, member, id_) for member, some in enumerate(facts.arrived) for at, id_ in some)
     times = [at for at, _, _ in arrivals]
     found: list[Move] = []
+    idle = 0
     for period in range(done.moves):
         begin = done.start_ns + period * done.period_ns
         end, host = begin + done.period_ns, period % 2
         before = bisect_left(times, begin)
         told = next((one.emitted_ns for one in facts.told[host] if one.busy and begin <= one.emitted_ns < end), None)
         if not before or arrivals[before - 1][1] != host or told is None:
-            tally.idle_periods += period > 0  # the first may find it where the segment before has left it
+            idle += period > 0  # the first may find it where the segment before has left it
             continue
-        found.append(
-            _move(done, period, told, end, host, arrivals[bisect_left(times, told) : bisect_left(times, end)], facts)
-        )
+        since = arrivals[bisect_left(times, told) : bisect_left(times, end)]
+        found.append(_move(done, period, told, end, host, since, facts))
     tally.moves += found
-    _count(tally, facts.requests, arrivals)
-    _latencies(tally, done, facts.requests, [one.first_ns for one in found if one.first_ns is not None])
+    tally.counts.append(_counts(done, idle, facts.requests, arrivals))
+    _times(tally, done, facts.requests, [one.first_ns for one in found if one.first_ns is not None])
 
 
 def _move(
@@ -103,24 +155,31 @@ def _move(
     )
 
 
-def _count(tally: Tally, requests: Sequence[Request], arrivals: Sequence[tuple[int, int, int]]) -> None:
-    tally.requests += len(requests)
-    tally.lost += sum(not one.answers for one in requests)
-    tally.duplicated += len(arrivals) - len({id_ for _, _, id_ in arrivals})
-    newest = -1
+def _counts(done: Done, idle: int, requests: Sequence[Request], arrivals: Sequence[tuple[int, int, int]]) -> Counts:
+    reordered, newest = 0, -1
     for _, _, id_ in arrivals:
-        tally.reordered += id_ < newest
+        reordered += id_ < newest
         newest = max(newest, id_)
-    tally.late_ms += [(one.sent_ns - one.intended_ns) / 1e6 for one in requests]
+    return Counts(
+        done.number,
+        done.round,
+        done.way,
+        idle,
+        len(requests),
+        sum(not one.answers for one in requests),
+        sum(one.failed for one in requests),
+        len(arrivals) - len({id_ for _, _, id_ in arrivals}),
+        reordered,
+    )
 
 
-def _latencies(tally: Tally, done: Done, requests: Sequence[Request], moved: Sequence[int]) -> None:
+def _times(tally: Tally, done: Done, requests: Sequence[Request], moved: Sequence[int]) -> None:
     for one in requests:
-        if one.answers and one.intended_ns >= done.start_ns:
-            latency = (one.received_ns - one.intended_ns) / 1e6
+        tally.times_us["late"][(one.sent_ns - one.intended_ns) // 1000] += 1
+        if one.answers and not one.failed and one.intended_ns >= done.start_ns:
             last = bisect_right(moved, one.received_ns) - 1
             near = last >= 0 and one.received_ns - moved[last] < AFTER_NS
-            (tally.after_ms if near else tally.steady_ms).append(latency)
+            tally.times_us["after" if near else "steady"][(one.received_ns - one.intended_ns) // 1000] += 1
 
 
 def quantile(ordered: Sequence[float], q: float) -> float | None:
@@ -130,48 +189,75 @@ def quantile(ordered: Sequence[float], q: float) -> float | None:
     return ordered[max(0, ceil(q * len(ordered)) - 1)]
 
 
-def interval(ordered: Sequence[float], q: float) -> tuple[float, float] | None:
+def interval(ordered: Sequence[float], q: float) -> list[float] | None:
     """95 % confidence bounds of a quantile, by order statistics (normal approximation of the binomial)."""
     if quantile(ordered, q) is None:
         return None
     middle, spread = q * len(ordered), 1.96 * sqrt(len(ordered) * q * (1 - q))
     low, high = floor(middle - spread), ceil(middle + spread)
-    return ordered[max(0, low)], ordered[min(len(ordered) - 1, high)]
+    return [ordered[max(0, low)], ordered[min(len(ordered) - 1, high)]]
 
 
 def figures(tally: Tally) -> dict[str, Any]:
     """The figures of a way. Times in ms; `bound_95`: with none lost of N, fewer than 3/N are at 95 % confidence."""
-    after, steady = sorted(tally.after_ms), sorted(tally.steady_ms)
+    after, steady = tally.ordered_ms("after"), tally.ordered_ms("steady")
     p999_after, p999_steady = quantile(after, 0.999), quantile(steady, 0.999)
     return {
         "moves": sum(one.first_ns is not None for one in tally.moves),
         "missed": sum(one.first_ns is None for one in tally.moves),
-        "idle_periods": tally.idle_periods,
-        "requests": tally.requests,
-        "lost": tally.lost,
-        "duplicated": tally.duplicated,
-        "reordered": tally.reordered,
-        "bound_95": 3 / tally.requests if tally.requests else None,
+        "idle_periods": tally.total("idle_periods"),
+        **_requests([tally]),
         "stages_ms": {name: _spread(one.stage_ms(name) for one in tally.moves) for name in STAGES},
         "last_after_first_ms": _spread(
             max(0.0, (one.last_ns - one.first_ns) / 1e6)
             for one in tally.moves
             if one.first_ns is not None and one.last_ns is not None
         ),
-        "latency_ms": {"steady": _spread(steady), "after": _spread(after)},
+        "latency_ms": {"steady": _quantiles(steady), "after": _quantiles(after)},
         "p999_after_to_steady": p999_after / p999_steady if p999_after and p999_steady else None,
-        "late_p99_ms": quantile(sorted(tally.late_ms), 0.99),
+        "late_p99_ms": quantile(tally.ordered_ms("late"), 0.99),
     }
 
 
+def _requests(tallies: Iterable[Tally]) -> dict[str, Any]:
+    """What became of all requests of some ways."""
+    known = list(tallies)
+    found: dict[str, Any] = {name: sum(one.total(name) for one in known) for name in ("requests", *WRONGS)}
+    return {**found, "bound_95": 3 / found["requests"] if found["requests"] else None}
+
+
+def summarise(
+    machines: Sequence[dict[str, Any]], options: dict[str, Any], tallies: Mapping[str, Tally]
+) -> dict[str, Any]:
+    """summary.json: the figures of each way and of all together, and why the run tells nothing, if so."""
+    ways = {name: figures(tally) for name, tally in tallies.items()}
+    return {
+        "machine": machines[0],
+        "options": options,
+        "invalid": [*invalid(ways), *_changed(machines)],
+        "all": {"moves": sum(one["moves"] for one in ways.values()), **_requests(tallies.values())},
+        "ways": ways,
+    }
+
+
+def _changed(machines: Sequence[dict[str, Any]]) -> list[str]:
+    """What was not the same when a run was gone on with."""
+    names = ("commit", "kernel", "cpu", "cores")
+    return [
+        f"the run was gone on with on another {name}" for name in names if len({one.get(name) for one in machines}) > 1
+    ]
+
+
 def _spread(values: Iterable[float | None]) -> dict[str, Any]:
-    ordered = sorted(one for one in values if one is not None)
+    return _quantiles(sorted(one for one in values if one is not None))
+
+
+def _quantiles(ordered: Sequence[float]) -> dict[str, Any]:
     named = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
     return {
         "count": len(ordered),
         **{name: quantile(ordered, q) for name, q in named.items()},
-        "p50_interval": interval(ordered, 0.5),
-        "p99_interval": interval(ordered, 0.99),
+        **{f"{name}_interval": interval(ordered, named[name]) for name in ("p50", "p90", "p99")},
         "max": ordered[-1] if ordered else None,
     }
 
@@ -183,13 +269,8 @@ def invalid(ways: dict[str, dict[str, Any]]) -> list[str]:
         late = one["late_p99_ms"]
         if late is None or late > LATE_GENERATOR_MS:
             found.append(f"{name}: requests were sent {late or 0:.3g} ms late at the 99th percentile")
-        if one["moves"] < 0.9 * (one["moves"] + one["missed"] + one["idle_periods"]):
+        if one["moves"] < FEWEST_MOVED * (one["moves"] + one["missed"] + one["idle_periods"]):
             found.append(
                 f"{name}: only {one['moves']} of {one['moves'] + one['missed'] + one['idle_periods']} periods moved"
             )
     return found
-
-
-def as_rows(tally: Tally) -> list[dict[str, Any]]:
-    """A row for each move, as it is published."""
-    return [asdict(one) for one in tally.moves]

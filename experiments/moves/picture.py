@@ -14,14 +14,17 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 
 COLOURS = ("#3b6ea5", "#d1772e", "#4c9a5b", "#8d5aa6", "#b00020", "#6b6b6b", "#c2a83e", "#2f9c95")
-FORMATS = ("svg", "pdf", "png")
+NAME, FORMATS = "migration", ("svg", "pdf", "png")
 
 
-def draw(folder: Path, times_ms: Mapping[str, Sequence[float]], interval_ms: float) -> None:
-    """Draw migration.svg, .pdf and .png. `times_ms`: by way, from the report to the first request elsewhere.
+def draw(
+    folder: Path, times_ms: Mapping[str, Sequence[float]], interval_ms: float, formats: Sequence[str] = FORMATS
+) -> None:
+    """Draw migration.svg, or other formats. `times_ms`: by way, from the report to the first request elsewhere.
 
     The bands are of 95 % by the inequality of Dvoretzky, Kiefer and Wolfowitz (with Massart's constant, 1990).
     """
+    plt.rcParams["svg.hashsalt"] = NAME  # the same rows are the same picture
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for colour, (way, values) in zip(COLOURS, times_ms.items(), strict=False):
         if not values:
@@ -48,6 +51,6 @@ def draw(folder: Path, times_ms: Mapping[str, Sequence[float]], interval_ms: flo
     axes.set_ylabel("share of moves")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
-    for name in FORMATS:
-        figure.savefig(folder / f"migration.{name}", dpi=120)
+    for name in formats:
+        figure.savefig(folder / f"{NAME}.{name}", dpi=120, metadata={"Date": None} if name == "svg" else None)
     plt.close(figure)

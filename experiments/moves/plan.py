@@ -51,11 +51,11 @@ def segments(plan: Plan) -> Iterator[Segment]:
             yield Segment(number, at, way)
 
 
-def seconds(plan: Plan) -> float:
-    """About how long it takes."""
-    return plan.rounds * len(plan.ways) * (length_s(plan) + OVERHEAD_S)
+def seconds(plan: Plan, period_ns: int) -> float:
+    """About how long a segment of a way with this period takes."""
+    return length_s(plan, period_ns) + OVERHEAD_S
 
 
-def length_s(plan: Plan) -> float:
-    """Of the load in a segment."""
-    return WARM_UP_S + plan.moves * PERIOD_NS / 1e9 + AFTER_S
+def length_s(plan: Plan, period_ns: int) -> float:
+    """Of the load in it."""
+    return WARM_UP_S + plan.moves * period_ns / 1e9 + AFTER_S

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
@@ -14,12 +16,13 @@ from pyroute2 import AsyncIPRoute, AsyncNFCTSocket
 from controller.switches.diff import Changes, Kind, Update
 from controller.switches.entries import Act, Place
 from controller.switches.p4runtime import Connection, Program
+from experiments.moves.bus import CLIENT_CONTROL_PORT, Endpoint
+from experiments.moves.checks import answering
 from experiments.moves.ground import MEMBERS
+from experiments.moves.launcher import Processes
 from experiments.moves.ways import Way
 from experiments.native.lab import CLIENT, DEVICE_ID, FIRST_NODE_PORT, NODES, SERVICE_PORT, SERVICES
-
-CLIENT_CONTROL_PORT = 9601
-"""As client.c has it."""
+from hitless.mqtt.session import Session
 
 
 class RuleError(Exception):
@@ -119,21 +122,46 @@ class ClientTold:
         self._socket.sendto((NODES + member).to_bytes(4), (str(IPv4Address(CLIENT)), CLIENT_CONTROL_PORT))
 
 
+class Both:
+    """Two that change together, the one after the other."""
+
+    def __init__(self, first: Rules, then: Rules) -> None:
+        self._first = first
+        self._then = then
+
+    async def move_to(self, member: int) -> None:
+        """Change both."""
+        await self._first.move_to(member)
+        await self._then.move_to(member)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where what a way changes is reached, each if the way has it."""
+
+    switch: str | None = None
+    """Where the switch serves P4Runtime."""
+    session: Session | None = None
+    """The controller's with the broker."""
+    term: int = 0
+    """Of its publications, which later ones exceed."""
+    launchers: Sequence[str] = ()
+    """The sockets of the nodes' launchers."""
+
+
 @asynccontextmanager
-async def rules_of(way: Way, switch: str | None) -> AsyncIterator[Rules]:
-    """What a way changes. `switch` is where one serves P4Runtime. Raises RuleError, SwitchError."""
+async def rules_of(way: Way, places: Places) -> AsyncIterator[Rules]:
+    """What a way changes. Raises RuleError, SwitchError, SessionError, OSError."""
     match way.rule:
         case "table":
-            assert switch is not None, "there is one"
-            connection = Connection("switch", switch, DEVICE_ID, Program.compiled().schema())
+            assert places.switch is not None, "there is one"
+            connection = Connection("switch", places.switch, DEVICE_ID, Program.compiled().schema())
             async with connection:
                 await connection.become_primary()
                 yield Table(connection, way.service)
         case "route":
-            async with AsyncIPRoute() as netlink:
-                names = [f"s{FIRST_NODE_PORT + member}" for member in range(MEMBERS)]
-                found = [(await netlink.link_lookup(ifname=name))[0] for name in names]
-                yield Route(netlink, found, way.service)
+            async with _route(way) as route:
+                yield route
         case "dnat":
             async with AsyncNFCTSocket() as flows:
                 translation = Translation(flows, way.service)
@@ -143,5 +171,29 @@ async def rules_of(way: Way, switch: str | None) -> AsyncIterator[Rules]:
                     translation.remove()
         case "endpoint":
             yield ClientTold()
+        case "publication":
+            assert places.session is not None, "there is one"
+            endpoint = Endpoint(places.session, places.term)
+            await endpoint.move_to(0)
+            yield endpoint
+        case "check":
+            async with answering() as checks:
+                yield checks
+        case "process":
+            async with _route(way) as route:
+                launchers = [await asyncio.open_unix_connection(one) for one in places.launchers]
+                both = Both(Processes(launchers), route)
+                await both.move_to(0)
+                yield both
+                for _, writer in launchers:
+                    writer.close()
         case None:
             raise ValueError("the switch moves the service by itself")
+
+
+@asynccontextmanager
+async def _route(way: Way) -> AsyncIterator[Route]:
+    async with AsyncIPRoute() as netlink:
+        names = [f"s{FIRST_NODE_PORT + member}" for member in range(MEMBERS)]
+        found = [(await netlink.link_lookup(ifname=name))[0] for name in names]
+        yield Route(netlink, found, way.service)

@@ -7,7 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
-WIDTH = 80
+from experiments import scenario
+from experiments.moves.judge import WRONGS
+from experiments.moves.ways import WAYS
+
+SAID = ("lost", "failed", "executed twice", "overtaken by a later one")
+"""WRONGS, in words."""
 
 
 def number(value: float | None) -> str:
@@ -16,7 +21,7 @@ def number(value: float | None) -> str:
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=WIDTH)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=scenario.WIDTH)
     table.add_column("way", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right")
@@ -48,15 +53,29 @@ def requests_table(ways: Mapping[str, Any]) -> Table:
     """What it did to requests."""
     table = _table(
         "requests, and their latency in ms: steady, and in the 100 ms after a move",
-        ("requests", "lost", "twice", "reordered", "p99", "after", "p99.9", "after", "late on old"),
+        ("requests", "lost", "failed", "twice", "overtaken", "p99", "after", "p99.9", "after", "on old"),
     )
     for name, one in ways.items():
         steady, after = one["latency_ms"]["steady"], one["latency_ms"]["after"]
         table.add_row(
             name,
             str(one["requests"]),
-            *(str(one[field]) for field in ("lost", "duplicated", "reordered")),
+            *(str(one[field]) for field in WRONGS),
             *(number(spread[q]) for q in ("p99", "p999") for spread in (steady, after)),
             number(one["last_after_first_ms"]["max"]),
         )
     return table
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Sentences on all ways together, and on what each cannot do."""
+    everything, options = summary["all"], summary["options"]
+    bounds = ", ".join(f"{everything[name]} {said}" for name, said in zip(WRONGS, SAID, strict=True))
+    text = (
+        f"seed {options['seed']}, {everything['moves']} moves, {everything['requests']} requests in all: {bounds}. "
+        f"At 95 % confidence, a count of 0 means fewer than one of {everything['requests'] / 3:.0f} of all, and of a "
+        "way's own requests fewer than three in their number."
+    )
+    if summary["invalid"]:
+        text += f" INVALID: {'; '.join(summary['invalid'])}."
+    return "\n".join([text, *(f"{name}: {WAYS[name].cannot}" for name in summary["ways"])])

@@ -22,6 +22,7 @@ from controller.fabric.file import load as load_fabric
 from controller.nodes.components import pack_all
 from controller.nodes.deployments import check
 from controller.operator.documents import InstanceStatus, ServiceStatus
+from experiments import scenario
 from experiments.cli import main
 from experiments.detection import ground, hog, judge, rows, table
 from experiments.detection.causes import prepared
@@ -250,8 +251,8 @@ def test_a_quantile_of_too_few_is_none(values: list[float], q: float) -> None:
 def folder(tmp_path: Path) -> Path:
     """A folder as an experiment leaves it."""
     found = facts(load(10_120, slow_ms=100), [disturbed()])
-    rows.append(tmp_path, "machine", cores=2)
-    rows.append(tmp_path, "options", **found.options)
+    scenario.append(tmp_path / rows.ROWS, "machine", cores=2)
+    scenario.append(tmp_path / rows.ROWS, "options", **found.options)
     rows.add(tmp_path, found.runs[0])
     rows.add(tmp_path, Rested(2, "default", 30, 0, 0, 9 * SECOND, 29.5))
     half = len(found.requests) // 2

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import scenario
 from experiments.cli import main
 from experiments.detection import rows
 from experiments.detection.experiment import FABRIC
@@ -92,8 +93,10 @@ def test_each_span_gets_the_reports_of_its_time(times: list[tuple[int, int]], em
 def folder(tmp_path: Path) -> Path:
     """An experiment of one run and a minute at rest, whose host was busy in the run and once at rest."""
     (tmp_path / "fabric.yaml").write_text(FABRIC.read_text())
-    rows.append(tmp_path, "machine", cores=2)
-    rows.append(tmp_path, "options", seed=1, variants=["default"], kinds=list(KINDS), load=50, left_out={})
+    scenario.append(tmp_path / rows.ROWS, "machine", cores=2)
+    scenario.append(
+        tmp_path / rows.ROWS, "options", seed=1, variants=["default"], kinds=list(KINDS), load=50, left_out={}
+    )
     rows.add(tmp_path, Ran(1, "default", "cpu-inside", RELEASED - SECOND, RELEASED, BEGAN, ENDED))
     rows.add(tmp_path, Rested(2, "default", 30, 20 * SECOND, 20 * SECOND, 140 * SECOND, 29.5))
     write_requests(

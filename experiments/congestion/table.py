@@ -1,0 +1,84 @@
+"""What is printed of the experiment, in 80 columns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from experiments.scenario import WIDTH
+
+
+def number(value: float | None) -> str:
+    """A figure for a cell, with three digits that say something; - for none."""
+    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def bounds(value: Sequence[float] | None) -> str:
+    """An interval for a cell."""
+    return "-" if value is None else "-".join(map(number, value))
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=WIDTH)
+    table.add_column("way", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def latency_table(ways: Mapping[str, Any]) -> Table:
+    """How long requests took."""
+    table = _table(
+        "latency in ms: steady, and in the 5 s from each disturbance on; area in ms·s",
+        ("steady", "p99", "95 %", "p99.9", "max", "area", "95 %", "to steered", "95 %"),
+    )
+    for name, one in ways.items():
+        window = one["window_ms"]
+        table.add_row(
+            name,
+            number(one["steady_ms"]["p99"]),
+            number(window["p99"]),
+            bounds(window["p99_interval"]),
+            number(window["p999"]),
+            number(window["max"]),
+            number(one["area_ms_s"]),
+            bounds(one["area_interval"]),
+            number(one["p99_to_steered"]),
+            bounds(one["p99_to_steered_interval"]),
+        )
+    return table
+
+
+def requests_table(ways: Mapping[str, Any]) -> Table:
+    """What became of requests, and where they waited."""
+    table = _table(
+        "requests; ms until the disturbed node was left; longest queue that a node reported",
+        ("windows", "early", "requests", "lost", "failed", "late", "left", "queue p50", "max"),
+    )
+    for name, one in ways.items():
+        table.add_row(
+            name,
+            *(str(one[field]) for field in ("windows", "early", "requests", "lost", "failed")),
+            *(number(one[field]) for field in ("late", "left_ms")),
+            *(number(one["queue"][field]) for field in ("p50", "max")),
+        )
+    return table
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Sentences on what the figures rest on."""
+    options, ways = summary["options"], summary["ways"]
+    requests = sum(one["requests"] for one in ways.values())
+    text = (
+        f"seed {options['seed']}, {requests} requests at {options['load']} % of a node's budget, disturbed by "
+        f"{', '.join(options['kinds'])}."
+    )
+    none = {name: one["bound_95"] for name, one in ways.items() if one["requests"] and not one["lost"]}
+    if none:
+        told = ", ".join(f"{name} {bound:.0f}" for name, bound in none.items())
+        text += f" Where none was lost, fewer than so many of a million are, at 95 % confidence: {told}."
+    if summary["pressure"] is not None:
+        text += f" Something waited for a core {summary['pressure']:.0%} of the time."
+    return text
