@@ -105,8 +105,12 @@ async def _segment(bed: Testbed, plan: Plan, one: Segment, folder: Path) -> str:
             moves.append(Move(await leaving.move(origin, other), origin, other))
             await asyncio.sleep(max(0.0, moves[-1].at_ns / 1e9 + WINDOW_S - time.monotonic()))
         ended_ns = time.monotonic_ns()
+        load.check()
         load.signal(signal.SIGTERM)
-        await asyncio.to_thread(load.handle.wait, ENDS_S)
+        try:
+            await asyncio.to_thread(load.handle.wait, ENDS_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"the client did not end within {ENDS_S:.0f} s; see {load.log}") from None
         await leaving.end(nodes)
     found = rows.read_client(file)
     rows.add(folder, Done(one.number, one.round, one.way, tuple(moves), ended_ns, 0), found)
