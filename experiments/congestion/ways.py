@@ -39,9 +39,7 @@ WAYS: Mapping[str, Way] = {
     STEERED: Way("the switch moves the service by the nodes' reports (`single`)"),
     "static": Way("nothing is done: the switch has the service pinned to its node", {"pinned": {"node": HERE}}),
     "redeploy": Way("the instance is removed, and one is started on the other node", nodes=(HERE,), redeploys=True),
-    "haproxy-backup": Way(
-        "HAProxy, the other node as backup, the same agent checks", proxy="haproxy-backup"
-    ),
+    "haproxy-backup": Way("HAProxy, the other node as backup, the same agent checks", proxy="haproxy-backup"),
     "spread": Way("the switch spreads connections by where they would start first", {"spread": {}}, one_host=False),
     "haproxy": Way("HAProxy, leastconn, agent checks by the same reports", proxy="haproxy", one_host=False),
     "nginx": Way("nginx, least_conn", proxy="nginx", one_host=False),

@@ -321,6 +321,7 @@ def test_the_command_judges_rows_alone(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "INVALID" not in found.output
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary == judge.summarise(rows.read(folder))
     steered, static = summary["ways"]["steered"], summary["ways"]["static"]
     assert steered["windows"] == static["windows"] == 8
     assert steered["left_ms"] == pytest.approx(120, abs=21)
