@@ -10,7 +10,7 @@ from rich.console import Console
 
 from controller.fabric.file import FabricError
 from experiments import scenario
-from experiments.connections import judge, rows, table
+from experiments.connections import judge, picture, rows, table
 from experiments.connections.experiment import run
 from experiments.connections.plan import WAYS, Plan
 from experiments.names import Names
@@ -47,12 +47,15 @@ def connections_command(
 
 
 def show(folder: Path, console: Console) -> None:
-    """Judge the raw rows, write summary.json beside them, and print the table."""
+    """Judge the raw rows, write summary.json and the picture beside them, and print the tables."""
     summary = judge.summarise(rows.read(folder))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    console.print()
-    console.print(table.connections_table(summary["ways"]))
-    scenario.conclude(console, folder, (rows.RUN, rows.REQUESTS, "summary.json"), summary["invalid"])
+    picture.draw(folder, summary)
+    for printed in (table.connections_table(summary["ways"]), table.times_table(summary["ways"])):
+        console.print()
+        console.print(printed)
+    files = (rows.RUN, rows.REQUESTS, "summary.json", "connections.svg", ".pdf", ".png")
+    scenario.conclude(console, folder, files, summary["invalid"])
 
 
 CONNECTIONS = Scenario("connections", show, (FabricError, NotReady, PeerMissing))

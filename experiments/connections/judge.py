@@ -85,6 +85,10 @@ def figures(tally: Tally) -> dict[str, Any]:
         "first_ms": _spread(one.first_ms for one in tally.moves),
         "kept_ms": _spread(one.kept_ms for one in tally.moves),
         "empty_ms": _spread(one.empty_ms for one in tally.moves),
+        "each": [
+            [None if ms is None else round(ms, 3) for ms in (one.first_ms, one.kept_ms, one.empty_ms)]
+            for one in tally.moves
+        ],
     }
 
 

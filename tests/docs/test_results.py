@@ -9,6 +9,9 @@ from rich.console import Console, RenderableType
 from experiments.congestion import judge as congestion
 from experiments.congestion import rows as congestion_rows
 from experiments.congestion import table as congestion_table
+from experiments.connections import judge as connections
+from experiments.connections import rows as connections_rows
+from experiments.connections import table as connections_table
 from experiments.detection import rows, table
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -45,6 +48,15 @@ def test_the_figures_are_of_the_runs_and_rests_that_are_published(folder: Path) 
     rested = sum(one["ended_ns"] - one["began_ns"] for one in found if one["row"] == "rest") / 3.6e12
     told = sum(load["hours"] for variant in summary["variants"].values() for load in variant["rest"].values())
     assert told == pytest.approx(rested, abs=1e-3)
+
+
+def test_a_published_connections_page_says_what_its_raw_rows_say() -> None:
+    folder = RESULTS / "connections"
+    if folder.exists():
+        page, summary = (folder / "README.md").read_text(), connections.summarise(connections_rows.read(folder))
+        assert json.loads((folder / "summary.json").read_text()) == summary
+        assert printed(connections_table.connections_table(summary["ways"])) in page
+        assert printed(connections_table.times_table(summary["ways"])) in page
 
 
 def test_each_published_congestion_page_says_what_its_raw_rows_say() -> None:

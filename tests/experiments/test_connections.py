@@ -160,4 +160,6 @@ def test_the_command_judges_rows_alone(tmp_path: Path) -> None:
         "broken": 1,
         "opened": 1,
     }
+    assert way["each"] == [[3, 90, 3900]]
+    assert (tmp_path / "connections.svg").stat().st_size > 5_000
     assert way["empty_ms"] == {"p50": 3900, "max": 3900}
