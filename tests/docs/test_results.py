@@ -64,5 +64,6 @@ def test_each_published_congestion_page_says_what_its_raw_rows_say() -> None:
         page, summary = (folder / "README.md").read_text(), congestion.summarise(congestion_rows.read(folder))
         assert json.loads((folder / "summary.json").read_text()) == summary
         assert printed(congestion_table.latency_table(summary["ways"])) in page
+        assert printed(congestion_table.area_table(summary["ways"])) in page
         assert printed(congestion_table.requests_table(summary["ways"])) in page
         assert printed(congestion_table.verdict(summary)) in page

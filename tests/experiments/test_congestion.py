@@ -146,11 +146,15 @@ def test_work_that_would_start_too_late_is_congestion_at_once() -> None:
     assert judgement.answer(THERE).startswith(b"ready")
 
 
-def test_where_all_are_congested_none_is_drained() -> None:
-    judgement = Judgement((HERE, THERE))
-    for node in (HERE, THERE):
-        judgement.report(0, node, report(0, backlog=2 * SECOND))
-    assert judgement.answer(HERE) == judgement.answer(THERE) == b"ready up 100%\n"
+def test_where_all_are_congested_the_first_of_them_drains_until_it_is_calm() -> None:
+    judgement, dwell = Judgement((HERE, THERE)), Single().dwell
+    for at, node in enumerate((HERE, THERE)):
+        judgement.report(at, node, report(0, backlog=2 * SECOND))
+        assert (judgement.answer(HERE), judgement.answer(THERE)) == (b"drain\n", b"ready up 100%\n")
+    judgement.report(dwell, HERE, report(0))
+    assert judgement.congested == {THERE}
+    judgement.report(dwell, THERE, report(0, backlog=2 * SECOND))
+    assert (judgement.answer(HERE), judgement.answer(THERE)) == (b"ready up 100%\n", b"drain\n")
 
 
 def test_the_agent_answers_for_each_node_at_its_port() -> None:
