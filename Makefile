@@ -31,6 +31,7 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 # Distribution packages of what an experiment compares with.
 PEERS_OF_migration := haproxy libnftables1
 PEERS_OF_congestion := haproxy nginx
+PEERS_OF_connections := haproxy caddy
 
 .DEFAULT_GOAL := help
 
@@ -41,7 +42,7 @@ help: ## list the targets
 	@echo "                     MODE=all|in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC APPS"
-	@echo "  knobs of make experiment: NAME=policies|detection|migration|congestion TARGET SEED ARGS=\"its other options\""
+	@echo "  knobs of make experiment: NAME=policies|detection|migration|congestion|connections TARGET SEED ARGS=\"its other options\""
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
@@ -69,7 +70,7 @@ run: ready ## move a function between two edge nodes, live, and measure it
 	  --steering $(STEERING) --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: ready ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed; NAME=migration: each way to move a service; NAME=congestion: what requests feel, beside HAProxy and nginx
+experiment: ready ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed; NAME=migration: each way to move a service; NAME=congestion: what requests feel, beside HAProxy and nginx; NAME=connections: what becomes of open ones, beside HAProxy and Caddy
 	@topologies/install.sh $(PEERS_OF_$(NAME))
 	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 

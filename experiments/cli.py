@@ -8,6 +8,7 @@ from experiments.bench.command import bench_command
 from experiments.bench.idle import idle_command
 from experiments.chaos.command import chaos_command
 from experiments.congestion.command import congestion_command
+from experiments.connections.command import connections_command
 from experiments.detection.command import detection_command
 from experiments.migration.command import run_command
 from experiments.migration.folder import judge_command as judge_run_command
@@ -28,6 +29,7 @@ for command in (
     detection_command,
     migration_command,
     congestion_command,
+    connections_command,
     bench_command,
     idle_command,
     chaos_command,

@@ -61,9 +61,9 @@ def show(folder: Path, console: Console) -> None:
     summary = judge.summarise(rows.read(folder))
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     picture.draw(folder, summary)
-    for printed in (table.latency_table(summary["ways"]), table.requests_table(summary["ways"])):
+    for made in (table.latency_table, table.area_table, table.requests_table):
         console.print()
-        console.print(printed)
+        console.print(made(summary["ways"]))
     console.print()
     console.print(table.verdict(summary))
     files = (rows.RUN, rows.REQUESTS, rows.QUEUES, "summary.json", "congestion.svg", ".pdf", ".png")

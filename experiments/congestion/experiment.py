@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import dataclasses
 import json
 import signal
@@ -23,8 +22,9 @@ from controller.fabric.file import load as load_fabric
 from experiments import scenario
 from experiments.chaos.load import Configuration, Target
 from experiments.congestion import rows
+from experiments.congestion.following import Queues, Said
 from experiments.congestion.judge import PATIENCE_MS, latency_ms
-from experiments.congestion.rows import Answer, Depth, Done, Window
+from experiments.congestion.rows import Answer, Done, Window
 from experiments.congestion.schedule import DISTURBED_S, WINDOW_S, Plan, Segment, seconds, segments
 from experiments.congestion.ways import STEERED, WAYS, WORK, Way, written
 from experiments.detection.causes import CauseError, prepared
@@ -33,15 +33,12 @@ from experiments.detection.ground import Ground
 from experiments.detection.kinds import HERE, KINDS, THERE
 from experiments.machine import as_it_is
 from experiments.migration import machine
-from experiments.migration.live import Tail
 from experiments.migration.records import LOST, OK, read_requests
 from experiments.migration.rounds import ask
 from experiments.migration.validity import use
 from experiments.peers import agent, proxies
 from experiments.peers.proxies import PROXIES
-from greengrass_agent.emitter.instance import COLUMNS
 from greengrass_agent.host.cgroup import CgroupError
-from greengrass_agent.logs.evidence import REPORTS
 from hitless.mqtt.identities import CONTROLLER
 from hitless.steering.policies import Single
 from topologies.processes import Process, in_namespace
@@ -61,7 +58,6 @@ STARTED_S = 1.5
 ANSWERED_S = 15.0
 """Until a load that was told to end has its last answers, or has given them up."""
 POLL_S = 0.005
-DEPTH, EMITTED = COLUMNS.index("queue_depth"), COLUMNS.index("emitted_ns")
 REPORTS_LAG_S = 0.6
 """Until a report is in its file: rows are written twice a second."""
 
@@ -351,49 +347,3 @@ def _said_of(windows: list[Window], found: dict[int, list[Answer]]) -> str:
         return noted or "no request"
     tail = f"; {noted}" if noted else ""
     return f"p50 {times[len(times) // 2]:.0f} ms, longest {times[-1]:.0f} ms, {lost} lost, {failed} failed{tail}"
-
-
-class Queues:
-    """The queues that nodes report, from the files of their reports as they grow."""
-
-    def __init__(self, nodes: Path) -> None:
-        self._nodes = nodes
-        self._tails: dict[Path, Tail] = {}
-
-    def of(self, windows: list[Window]) -> dict[int, dict[str, list[Depth]]]:
-        """The changes of each node's queue in the windows, which are those since the last call."""
-        found: dict[int, dict[str, list[Depth]]] = {window.number: {} for window in windows}
-        for node, service, path in REPORTS.found(self._nodes):
-            if service != WORK:
-                continue
-            lines = self._tails.setdefault(path, Tail(path)).lines()
-            reported = [
-                (int(row[EMITTED]), int(row[DEPTH]))
-                for row in csv.reader(lines)
-                if len(row) == len(COLUMNS) and row[EMITTED].isdecimal() and row[DEPTH].isdecimal()
-            ]
-            for window in windows:
-                found[window.number][node] = list(rows.depths(window, reported))
-        return found
-
-
-class Said:
-    """What the agent says of nodes, from its log as it grows."""
-
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        self._tail = Tail(log)
-        self._congested: set[str] = set()
-
-    def begun(self) -> bool:
-        """Whether it hears reports."""
-        return self.log.exists() and self.log.stat().st_size > 0
-
-    def congested(self) -> frozenset[str]:
-        """The nodes that are, as it has said last."""
-        for _, node, value in csv.reader(self._tail.lines()):
-            if value == "1":
-                self._congested.add(node)
-            else:
-                self._congested.discard(node)
-        return frozenset(self._congested)

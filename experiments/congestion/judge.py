@@ -25,7 +25,7 @@ LAST = 5
 a way in which one node has them all."""
 AHEAD = 20
 """A node is left with the first request from which on it serves one of so many at most."""
-BIN_US = 100_000
+BIN_US = 250_000
 """Of the picture's curves."""
 DRAWS = 400
 """Of a bootstrap."""

@@ -36,7 +36,7 @@ def draw(folder: Path, summary: Mapping[str, Any]) -> None:
         axes.grid(alpha=0.3)
     slow.set_yscale("log")
     slow.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    slow.set_ylabel("latency, p90 of 0.1 s (ms)")
+    slow.set_ylabel(f"latency, p90 of {BIN_US / 1e6:g} s (ms)")
     deep.set_ylabel("longest queue at a node (mean)")
     deep.set_ylim(bottom=0)
     deep.set_xlim(-STEADY_S, WINDOW_S)

@@ -31,18 +31,32 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
 def latency_table(ways: Mapping[str, Any]) -> Table:
     """How long requests took."""
     table = _table(
-        "latency in ms: steady, and in the 5 s from each disturbance on; area in ms·s",
-        ("steady", "p99", "95 %", "p99.9", "max", "area", "95 %", "to steered", "95 %"),
+        "latency in ms: steady p99, and in the 5 s from each disturbance on",
+        ("steady", "p50", "p99", "95 %", "p99.9", "95 %", "max"),
     )
     for name, one in ways.items():
         window = one["window_ms"]
         table.add_row(
             name,
             number(one["steady_ms"]["p99"]),
+            number(window["p50"]),
             number(window["p99"]),
             bounds(window["p99_interval"]),
             number(window["p999"]),
+            bounds(window["p999_interval"]),
             number(window["max"]),
+        )
+    return table
+
+
+def area_table(ways: Mapping[str, Any]) -> Table:
+    """What congestion cost, and how a way compares."""
+    table = _table(
+        "area over the steady p99, in ms·s; p99 against that of steered", ("area", "95 %", "to steered", "95 %")
+    )
+    for name, one in ways.items():
+        table.add_row(
+            name,
             number(one["area_ms_s"]),
             bounds(one["area_interval"]),
             number(one["p99_to_steered"]),
@@ -54,7 +68,7 @@ def latency_table(ways: Mapping[str, Any]) -> Table:
 def requests_table(ways: Mapping[str, Any]) -> Table:
     """What became of requests, and where they waited."""
     table = _table(
-        "requests; ms until the disturbed node was left; longest queue that a node reported",
+        "requests; ms until the disturbed node was left; longest queue reported",
         ("windows", "early", "requests", "lost", "failed", "late", "left", "queue p50", "max"),
     )
     for name, one in ways.items():

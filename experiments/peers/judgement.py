@@ -26,6 +26,7 @@ class Judgement:
         self._evidence = dict.fromkeys(nodes, 0)
         self._congested: dict[str, int] = {}
         """Since when there was enough evidence last."""
+        self._drained: set[str] = set()
 
     @property
     def congested(self) -> frozenset[str]:
@@ -39,14 +40,17 @@ class Judgement:
         self._evidence[node] = found
         if found == policy.enough_evidence or policy.too_late(report, STALE_AFTER_US):
             self._congested[node] = now_us
+            if len(self._drained | {node}) < len(self._evidence):
+                self._drained.add(node)
         elif found == 0 and was and now_us - self._congested[node] >= policy.dwell:
             del self._congested[node]
+            self._drained.discard(node)
         return was != (node in self._congested)
 
     def answer(self, node: str) -> bytes:
         """What HAProxy's agent check is told of a node: that it is to have no new work, or to have it in full.
 
-        A node that is congested as all others are keeps its share, as it does at the switch.
+        A node keeps its share when it gets congested while all others are drained, and they go on draining: as at the
+        switch, nothing goes back to who has just been left.
         """
-        drains = node in self._congested and self._congested.keys() != self._evidence.keys()
-        return b"drain\n" if drains else b"ready up 100%\n"
+        return b"drain\n" if node in self._drained else b"ready up 100%\n"

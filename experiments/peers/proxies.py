@@ -35,7 +35,12 @@ class Proxy:
     options: tuple[str, ...]
     """Before them."""
     prefixed: bool = False
-    """Whether it is told of a folder for what it writes."""
+    """Whether an option tells it of the folder for what it writes."""
+
+    @property
+    def files(self) -> list[Path]:
+        """Its configuration."""
+        return [HERE / name for name in self.configuration]
 
     @property
     def path(self) -> str:
@@ -45,26 +50,34 @@ class Proxy:
             raise PeerMissing(f"{self.program} is not installed: apt-get install it, or leave it out (--only)")
         return found
 
-    def command(self, folder: Path) -> list[str]:
-        """How to run it in the foreground; `folder` is for its files. Raises PeerMissing."""
+    def command(self, folder: Path, node: str = "") -> list[str]:
+        """How to run it in the foreground. `folder` is for its files; `node` is the address of the one that it begins
+        with, where its configuration has one at a time. Raises PeerMissing."""
         prefix = ["-p", f"{folder}/"] if self.prefixed else []
-        files = [word for name in self.configuration for word in (self.option, str(HERE / name))]
-        return [self.path, *prefix, *self.options, *files]
+        files = [word for file in self.files for word in (self.option, str(file))]
+        return [*variables(folder, node), self.path, *prefix, *self.options, *files]
 
     def text(self) -> str:
         """All of its configuration."""
-        return "".join((HERE / name).read_text() for name in self.configuration)
+        return "".join(file.read_text() for file in self.files)
 
     def version(self) -> str:
         """What it calls itself. Raises PeerMissing."""
-        done = subprocess.run([self.path, "-v"], capture_output=True, text=True, check=False)
+        asked = "version" if self.program == "caddy" else "-v"
+        done = subprocess.run([self.path, asked], capture_output=True, text=True, check=False)
         return (done.stdout or done.stderr).splitlines()[0].strip()
+
+
+def variables(folder: Path, node: str = "") -> list[str]:
+    """What goes before a command for the variables that configuration files name."""
+    return ["env", f"FOLDER={folder}", f"NODE={node}", f"XDG_CONFIG_HOME={folder}", f"XDG_DATA_HOME={folder}"]
 
 
 PROXIES: Mapping[str, Proxy] = {
     "haproxy": Proxy("haproxy", ("haproxy.cfg", "haproxy-leastconn.cfg"), "-f", ("-db",)),
     "haproxy-backup": Proxy("haproxy", ("haproxy.cfg", "haproxy-backup.cfg"), "-f", ("-db",)),
     "nginx": Proxy("nginx", ("nginx.conf",), "-c", ("-e", "stderr", "-g", "daemon off;"), prefixed=True),
+    "caddy": Proxy("caddy", ("Caddyfile",), "--config", ("run", "--adapter", "caddyfile")),
 }
 
 

@@ -13,6 +13,9 @@ from experiments.cli import main
 from experiments.congestion import judge as congestion
 from experiments.congestion import rows as congestion_rows
 from experiments.congestion import table as congestion_table
+from experiments.connections import judge as connections
+from experiments.connections import rows as connections_rows
+from experiments.connections import table as connections_table
 from experiments.detection import rows, table
 from experiments.moves import page as migration_page
 from experiments.moves import picture as migration_picture
@@ -58,11 +61,21 @@ def test_the_figures_are_of_the_runs_and_rests_that_are_published(folder: Path) 
     assert told == pytest.approx(rested, abs=1e-3)
 
 
+def test_a_published_connections_page_says_what_its_raw_rows_say() -> None:
+    folder = RESULTS / "connections"
+    if folder.exists():
+        page, summary = (folder / "README.md").read_text(), connections.summarise(connections_rows.read(folder))
+        assert json.loads((folder / "summary.json").read_text()) == summary
+        assert printed(connections_table.connections_table(summary["ways"])) in page
+        assert printed(connections_table.times_table(summary["ways"])) in page
+
+
 def test_each_published_congestion_page_says_what_its_raw_rows_say() -> None:
     for folder in (file.parent for file in RESULTS.glob(f"*/{congestion_rows.QUEUES}")):
         page, summary = (folder / "README.md").read_text(), congestion.summarise(congestion_rows.read(folder))
         assert json.loads((folder / "summary.json").read_text()) == summary
         assert printed(congestion_table.latency_table(summary["ways"])) in page
+        assert printed(congestion_table.area_table(summary["ways"])) in page
         assert printed(congestion_table.requests_table(summary["ways"])) in page
         assert printed(congestion_table.verdict(summary)) in page
 

@@ -23,14 +23,17 @@ from experiments.cli import main
 from experiments.congestion import judge, rows
 from experiments.congestion.command import CONGESTING, SIZES
 from experiments.congestion.experiment import COMPONENTS, FABRIC
+from experiments.congestion.following import Queues, Said
 from experiments.congestion.rows import STEADY_US, WINDOW_US, Answer, Depth, Done, Window
 from experiments.congestion.schedule import LEAD_S, STEADY_S, Plan, seconds, segments
 from experiments.congestion.ways import WAYS, WORK, written
 from experiments.detection.kinds import HERE, THERE
 from experiments.migration.records import FAILED, LOST, OK, Request
 from experiments.peers import proxies
-from experiments.peers.agent import answering
+from experiments.peers.agent import COLUMNS, answering
 from experiments.peers.judgement import Judgement
+from greengrass_agent.emitter.instance import COLUMNS as REPORT_COLUMNS
+from greengrass_agent.logs.evidence import REPORTS
 from hitless.steering.policies import Single
 from hitless.wire.report import Report
 from tests.ports import free_port
@@ -94,7 +97,9 @@ def test_the_peers_are_configured_for_the_fabric() -> None:
     for name, proxy in proxies.PROXIES.items():
         text = proxy.text()
         assert f"{proxies.ADDRESS}:{proxies.PORT}" in text
-        assert all(f"{fabric.hosts[node].address}:{port}" in text for node in fabric.nodes)
+        assert f"{{$NODE}}:{port}" in text or all(
+            f"{fabric.hosts[node].address}:{port}" in text for node in fabric.nodes
+        )
         if proxy.program == "haproxy":
             agents = dict(re.findall(r"server (\w+) \S+ agent-port (\d+)", text))
             assert agents == {node: str(at) for node, at in proxies.AGENT_PORTS.items()}, name
@@ -125,6 +130,15 @@ def test_a_node_is_congested_by_lasting_evidence_and_calm_after_the_dwell(felt: 
         assert judgement.congested == ({HERE} if congested else set())
 
 
+def test_a_node_without_work_stays_congested_until_the_dwell_is_over() -> None:
+    judgement, dwell = Judgement((HERE, THERE)), Single().dwell
+    judgement.report(0, HERE, report(0, backlog=2 * SECOND))
+    assert not judgement.report(dwell - 1, HERE, report(0))
+    assert judgement.congested == {HERE}
+    assert judgement.report(dwell, HERE, report(0))
+    assert judgement.congested == set()
+
+
 def test_work_that_would_start_too_late_is_congestion_at_once() -> None:
     judgement = Judgement((HERE, THERE))
     assert judgement.report(0, HERE, report(0, backlog=2 * SECOND))
@@ -132,11 +146,15 @@ def test_work_that_would_start_too_late_is_congestion_at_once() -> None:
     assert judgement.answer(THERE).startswith(b"ready")
 
 
-def test_where_all_are_congested_none_is_drained() -> None:
-    judgement = Judgement((HERE, THERE))
-    for node in (HERE, THERE):
-        judgement.report(0, node, report(0, backlog=2 * SECOND))
-    assert judgement.answer(HERE) == judgement.answer(THERE) == b"ready up 100%\n"
+def test_where_all_are_congested_the_first_of_them_drains_until_it_is_calm() -> None:
+    judgement, dwell = Judgement((HERE, THERE)), Single().dwell
+    for at, node in enumerate((HERE, THERE)):
+        judgement.report(at, node, report(0, backlog=2 * SECOND))
+        assert (judgement.answer(HERE), judgement.answer(THERE)) == (b"drain\n", b"ready up 100%\n")
+    judgement.report(dwell, HERE, report(0))
+    assert judgement.congested == {THERE}
+    judgement.report(dwell, THERE, report(0, backlog=2 * SECOND))
+    assert (judgement.answer(HERE), judgement.answer(THERE)) == (b"ready up 100%\n", b"drain\n")
 
 
 def test_the_agent_answers_for_each_node_at_its_port() -> None:
@@ -156,6 +174,31 @@ def test_the_agent_answers_for_each_node_at_its_port() -> None:
         return found
 
     assert asyncio.run(asked()) == [b"drain\n", b"ready up 100%\n"]
+
+
+def test_what_the_agent_says_of_nodes_is_heard_as_it_says_it(tmp_path: Path) -> None:
+    log = tmp_path / "agent.csv"
+    said = Said(log)
+    assert not said.begun()
+    assert said.congested() == set()
+    log.write_text(f"{','.join(COLUMNS)}\n1,{HERE},1\n2,{THERE},1\n3,{HERE},")
+    assert said.begun()
+    assert said.congested() == {HERE, THERE}
+    with log.open("a") as file:
+        file.write("0\n")
+    assert said.congested() == {THERE}
+
+
+def test_queues_are_taken_from_the_reports_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / HERE).mkdir()
+    one, line = Window(7, 10 * SECOND * 1000, 13 * SECOND * 1000), [0] * len(REPORT_COLUMNS)
+    for name, depth in ((WORK, 4), ("another", 9)):
+        line[REPORT_COLUMNS.index("emitted_ns")], line[REPORT_COLUMNS.index("queue_depth")] = one.began_ns, depth
+        text = f"{','.join(REPORT_COLUMNS)}\n{','.join(map(str, line))}\n1,2,torn"
+        REPORTS.path(tmp_path / HERE, name).write_text(text)
+    queues = Queues(tmp_path)
+    assert queues.of([one]) == {7: {HERE: [Depth(0, 4)]}}
+    assert queues.of([one]) == {7: {HERE: []}}
 
 
 # The judge
@@ -267,6 +310,15 @@ def test_a_window_tells_when_the_node_was_left_and_what_it_cost(moved: int, cong
     assert judge.area(one.inside, 5.0) == pytest.approx(excess * after_us / SECOND, rel=1e-3)
 
 
+def test_a_node_that_still_gets_one_request_of_five_was_not_left() -> None:
+    # The last one of them, at 1.9 s, is one of twenty from 1.82 s on.
+    some = [
+        replace(one, node=HERE) if one.at_us < 2 * SECOND and one.at_us // (20 * MS) % 5 == 0 else one
+        for one in window(SECOND)
+    ]
+    assert judge.judged("steered", 1, some, {}).left_ms == 1820
+
+
 def test_a_request_that_nobody_answered_counts_as_one_that_took_all_patience() -> None:
     broken = [replace(one, latency_us=None, outcome=LOST) if one.at_us == 0 else one for one in window(None, 5.0)]
     broken = [replace(one, outcome=FAILED) if one.at_us == SECOND else one for one in broken]
@@ -319,6 +371,7 @@ def test_the_command_judges_rows_alone(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "INVALID" not in found.output
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary == judge.summarise(rows.read(folder))
     steered, static = summary["ways"]["steered"], summary["ways"]["static"]
     assert steered["windows"] == static["windows"] == 8
     assert steered["left_ms"] == pytest.approx(120, abs=21)
