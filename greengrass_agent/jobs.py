@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from greengrass_agent.components.isolation import EnvironmentBuildError
@@ -180,13 +181,13 @@ class Jobs:
             case Tell(job, result):
                 self._publish_job(job, result)
             case FetchRecipes(job, document):
-                self._step(job, self._fetch_recipes(job, document))
+                self._step(job, partial(self._fetch_recipes, job, document))
             case FetchArtifacts(job, components):
-                self._step(job, self._then(self._fetch_artifacts(components), ArtifactsFetched(job)))
+                self._step(job, partial(self._fetch_artifacts, components), ArtifactsFetched(job))
             case Validate():
-                self._step(effect.job, self._validate(effect))
+                self._step(effect.job, partial(self._validate, effect))
             case Notify():
-                self._step(effect.job, self._then(self._notify(effect), Notified(effect.job)))
+                self._step(effect.job, partial(self._notify, effect), Notified(effect.job))
             case Abandon():
                 for task in self._steps:
                     task.cancel()
@@ -201,10 +202,14 @@ class Jobs:
             case Ended(job, result):
                 self._ended(job, result)
 
-    def _step(self, job: str, work: Coroutine[Any, Any, None]) -> None:
+    def _step(self, job: str, work: Callable[[], Coroutine[Any, Any, None]], then: events.Event | None = None) -> None:
+        """Have work of a job done beside all else, and the machine told of an event when it is."""
+
         async def guarded() -> None:
             try:
-                await work
+                await work()
+                if then is not None:
+                    self.handle(then)
             except (DownloadError, EnvironmentBuildError) as error:
                 self.handle(Failed(job, str(error)))
             except Exception as error:  # whatever it is, the deployment must not hang on it
@@ -214,10 +219,6 @@ class Jobs:
         task = asyncio.create_task(guarded())
         self._steps.add(task)
         task.add_done_callback(self._steps.discard)
-
-    async def _then(self, work: Coroutine[Any, Any, None], event: events.Event) -> None:
-        await work
-        self.handle(event)
 
     async def _fetch_recipes(self, job: str, document: DeploymentDocument) -> None:
         assert self._downloader is not None
