@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from contextlib import AsyncExitStack
+from math import ceil
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +58,7 @@ async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:
             rows.add(folder, await segment.run(stage, one))
             left -= seconds(plan, periods[one.way])
             total = len(done) + len(todo)
-            console.print(f"{one.number:5}/{total}  round {one.round:3}  {one.way:<12} {left / 60:3.0f} min left")
+            console.print(f"{one.number:5}/{total}  round {one.round:3}  {one.way:<12} {ceil(max(0, left) / 60):3} min left")
 
 
 def _begun(plan: Plan, target: str, versions: dict[str, str], folder: Path) -> set[int]:
