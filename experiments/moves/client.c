@@ -40,11 +40,13 @@ int main(int argc, char **argv)
             if (size == 4)
                 memcpy(&target.sin_addr, said, 4);
         while ((size = recv(waiting[0].fd, said, sizeof said, 0)) >= 0) {
-            if (size <= INVOCATION || !is_invocation(said, RESPONSE))
+            int error = size > INVOCATION && is_invocation(said, STEERING_INVOCATION_ERROR);
+            if (size <= INVOCATION || (!error && !is_invocation(said, RESPONSE)))
                 continue;
             uint64_t id = get(said + BYTE_OF(invocation, request_id), 8);
+            error = error || get(said + BYTE_OF(invocation, status), 2) >= FIRST_ERROR;
             if (id < load.count)
-                answered(&load, id, get(said + BYTE_OF(invocation, status), 2) >= FIRST_ERROR, said[INVOCATION] - '0');
+                answered(&load, id, error, said[INVOCATION] - '0');
         }
     }
     return written(&load, rows);

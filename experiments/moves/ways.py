@@ -14,7 +14,7 @@ Rule = Literal["table", "route", "dnat", "endpoint", "publication", "check", "pr
 """What a controller changes: an entry of the switch, a route, a translation, where the client sends by a datagram or by
 a publication at the broker, what agent checks are answered, or which node has the function's process."""
 LOOPBACK = "127.0.0.1"
-RESTART_PERIOD_NS = 10 * PERIOD_NS
+RESTART_PERIOD_NS = 5 * PERIOD_NS
 """Of a way that starts processes: until one serves takes longer than a node is busy otherwise."""
 
 
