@@ -6,6 +6,7 @@ VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
 TEST_STAMP  := $(VENV)/.tests-installed
+WASM_STAMP  := $(VENV)/.wasm-host-built
 SHELL_VENV  := .venv-shell
 FINSY_VENV  := .venv-finsy
 CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
@@ -49,8 +50,13 @@ setup: ready $(TEST_STAMP) ## install what is missing (distribution packages, a 
 
 # What runs the system, without what tests it.
 .PHONY: ready
-ready: $(STAMP)
+ready: $(STAMP) $(WASM_STAMP)
 	@topologies/install.sh
+
+# The native host of functions in WebAssembly, on the engine that the environment has.
+$(WASM_STAMP): $(STAMP) $(wildcard hitless/wasm/*.py hitless/wasm/host/*)
+	@$(PYTHON) -m hitless.wasm.build
+	@touch $@
 
 $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh topologies/environment.py
 	@topologies/install.sh
