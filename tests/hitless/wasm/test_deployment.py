@@ -87,7 +87,8 @@ FILES = """(module
       (i32.add (local.get $at) (i32.const 1)) (i32.sub (local.get $size) (i32.const 1))
       (i32.sub (i32.load8_u (local.get $at)) (i32.const 48))
       (i64.add (i64.const 2)
-        (i64.mul (i64.const 64) (i64.sub (i64.load8_u (local.get $at)) (i64.const 48)))) (i64.const 0) (i32.const 0) (i32.const 600)))
+        (i64.mul (i64.const 64) (i64.sub (i64.load8_u (local.get $at)) (i64.const 48))))
+      (i64.const 0) (i32.const 0) (i32.const 600)))
     (drop (call $environ (i32.const 520) (i32.const 524)))
     (i32.store8 (i32.const 513) (i32.load (i32.const 520)))
     (i64.const 2199023255554)))"""
