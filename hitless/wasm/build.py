@@ -45,6 +45,7 @@ def build() -> Path:
     sources = sorted(SOURCES.glob("*.c"))
     header, code = bindings.declarations("".join(path.read_text() for path in sources))
     BUILT.mkdir(exist_ok=True)
+    BUILT.chmod(0o755)
     with tempfile.TemporaryDirectory(dir=BUILT) as name:
         scratch = Path(name)
         (scratch / "libwasmtime.h").write_text(header)
@@ -62,6 +63,7 @@ def build() -> Path:
         )
         if done.returncode:
             raise NotBuilt(f"{compiler} cannot build the host:\n{done.stderr.strip()[:4000]}")
+        (scratch / "host").chmod(0o755)  # components run it as users of their own, whatever the umask here
         (scratch / "host").replace(wanted)
     for old in BUILT.glob("host-*"):
         if old != wanted:

@@ -194,9 +194,11 @@ static bool execute(const struct frame *frame) {
     struct bytes version = version_of(head);
     snprintf(more, sizeof more, "\ncontent-type\napplication/json\nx-amz-executed-version\n%s", self->version);
     if (version.size > 0 && (version.size != strlen(self->version) || memcmp(version.data, self->version, version.size))) {
-      char said[512];
-      int size = snprintf(said, sizeof said, "{\"Message\": \"%s has version %s here, not %.*s\", \"Type\": \"User\"}",
-                          self->function, self->version, (int)(version.size < 64 ? version.size : 64), version.data);
+      char said[1024], other[65] = "", wanted[256];
+      memcpy(other, version.data, version.size < 64 ? version.size : 64);
+      quoted(other, wanted, sizeof wanted);
+      int size = snprintf(said, sizeof said, "{\"Message\": \"%s has version %s here, not %s\", \"Type\": \"User\"}",
+                          self->function, self->version, wanted);
       answer.body = (struct bytes){(const uint8_t *)said, (size_t)size};
       return respond(number, &answer, started_ns, more);
     }
