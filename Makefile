@@ -6,6 +6,7 @@ VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 STAMP       := $(VENV)/.installed
 TEST_STAMP  := $(VENV)/.tests-installed
+WASM_STAMP  := $(VENV)/.wasm-host-built
 SHELL_VENV  := .venv-shell
 FINSY_VENV  := .venv-finsy
 CODE        := hitless controller greengrass_agent softswitch/src topologies experiments apps p4src tests
@@ -28,6 +29,9 @@ APP_FOLDERS := $(foreach folder,$(APPS),--apps $(folder))
 ON_THE_FABRIC := tests/integration tests/docs/test_commands.py tests/faults/test_chaos.py
 THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC),--ignore $(path))
 
+# Distribution packages of compilers for WebAssembly: C, and Rust.
+WASM_TOOLS := clang lld wasi-libc libclang-rt-dev-wasm32 rustc libstd-rust-dev-wasm32
+
 # Distribution packages of what an experiment compares with.
 PEERS_OF_migration := haproxy libnftables1
 PEERS_OF_congestion := haproxy nginx
@@ -46,13 +50,18 @@ help: ## list the targets
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
-setup: ready $(TEST_STAMP) ## install what is missing (distribution packages, a venv); the other targets call it
+setup: ready $(TEST_STAMP) wasm-tools ## install what is missing (distribution packages, a venv); the other targets call it
 	@$(if $(filter setup,$(MAKECMDGOALS)),echo "setup: all is there")
 
 # What runs the system, without what tests it.
 .PHONY: ready
-ready: $(STAMP)
+ready: $(STAMP) $(WASM_STAMP)
 	@topologies/install.sh
+
+# The native host of functions in WebAssembly, on the engine that the environment has.
+$(WASM_STAMP): $(STAMP) $(wildcard hitless/wasm/*.py hitless/wasm/host/*)
+	@$(PYTHON) -m hitless.wasm.build
+	@touch $@
 
 $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh topologies/environment.py
 	@topologies/install.sh
@@ -63,6 +72,11 @@ $(STAMP): pyproject.toml softswitch/pyproject.toml topologies/install.sh topolog
 $(TEST_STAMP): $(STAMP)
 	@$(SYSTEM_PYTHON) topologies/environment.py $(VENV) --group test
 	@touch $@
+
+# What builds the functions in WebAssembly that `hitless new` makes.
+.PHONY: wasm-tools
+wasm-tools:
+	@topologies/install.sh $(WASM_TOOLS)
 
 .PHONY: run
 run: ready ## move a function between two edge nodes, live, and measure it

@@ -18,9 +18,10 @@ import click
 from hitless.runtime import logs, surroundings
 from hitless.runtime.gateway import GatewayConnection
 from hitless.runtime.handler import FunctionError, HandlerError, load
+from hitless.runtime.launch import Launch, launched
 from hitless.runtime.leave import leave
 from hitless.runtime.slots import Slot
-from hitless.runtime.supervisor import Supervisor
+from hitless.runtime.supervisor import supervise
 from hitless.runtime.upstream import invoke
 from hitless.runtime.worker import Worker
 
@@ -54,29 +55,24 @@ def main(handler: str | None, bootstrap: Path | None, artifacts: Path, workers: 
         if bootstrap is None:
             raise click.UsageError("neither --handler nor --bootstrap: expected the one, or the other, or both")
         handler = bootstrap.name
-    gateway = os.environ.get("HITLESS_GATEWAY")
-    if not gateway:
-        raise click.ClickException("HITLESS_GATEWAY is not set: expected the path of the gateway's Unix socket")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    launch = os.environ.get("HITLESS_LAUNCH", "0")
-    if not (launch.isascii() and launch.isdecimal()):
-        raise click.ClickException(f"HITLESS_LAUNCH is {launch!r}, expected a number")
     try:
-        in_groups = bootstrap is not None
-        ended = Supervisor(GatewayConnection(gateway), handler, int(launch), workers, in_groups=in_groups).run()
+        launch = launched()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        slot = supervise(launch, handler, workers, in_groups=bootstrap is not None)
     except OSError as error:
-        raise click.ClickException(f"gateway {gateway}: {error}") from None
-    if isinstance(ended, int):
-        leave(ended)
-    _serve(handler, bootstrap, artifacts, gateway, int(launch), ended)
+        raise click.ClickException(f"gateway {launch.gateway}: {error}") from None
+    _serve(handler, bootstrap, artifacts, launch, slot)
     leave(0)
 
 
-def _serve(handler: str, bootstrap: Path | None, artifacts: Path, gateway: str, launch: int, slot: Slot) -> None:
+def _serve(handler: str, bootstrap: Path | None, artifacts: Path, launch: Launch, slot: Slot) -> None:
     """In a worker: load the handler, or start the bootstrap, and serve."""
-    gateway, artifacts = str(Path(gateway).absolute()), artifacts.absolute()
+    gateway, artifacts = str(Path(launch.gateway).absolute()), artifacts.absolute()
     component = os.environ.get("HITLESS_COMPONENT", handler)
     try:
         context = surroundings.enter(handler, component, artifacts, time.time())
@@ -86,12 +82,12 @@ def _serve(handler: str, bootstrap: Path | None, artifacts: Path, gateway: str, 
     connection = GatewayConnection(gateway)
     try:
         if bootstrap is None:
-            Worker(connection, load(handler, artifacts), handler, context, request_id, launch, slot).run()
+            Worker(connection, load(handler, artifacts), handler, context, request_id, launch.number, slot).run()
             return
         from hitless.runtime.invocations import Invocations  # handlers in Python do not pay for it
 
         program = Invocations(artifacts / bootstrap, artifacts)
-        Worker(connection, program, handler, context, request_id, launch, slot, program.bootstrap).run()
+        Worker(connection, program, handler, context, request_id, launch.number, slot, program.bootstrap).run()
     except HandlerError as error:
         raise click.ClickException(str(error)) from None
     except FunctionError as error:  # of the event to warm up with

@@ -11,7 +11,10 @@ from controller.operator.options import NOT_DONE, fail
 TEMPLATES = Path(__file__).parent / "templates"
 """A folder for each language and one for all. `${...}` in a file is filled in, `.template` taken off its name."""
 COMMON = "common"
-LANGUAGES = ("python", "node", "c")
+LANGUAGES = ("python", "node", "c", "wasm-c", "wasm-rust")
+COMPILED = ("c", "wasm-c", "wasm-rust")
+EVENTLESS = ("wasm-c", "wasm-rust")
+"""Whose functions get the request itself."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -20,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 @click.option("--language", type=click.Choice(LANGUAGES), default="python", show_default=True)
 @click.option("--protocol", type=click.Choice(["http", "udp"]), default="http", show_default=True)
 def new(folder: Path, language: str, protocol: str) -> None:
-    """Make a folder NAME with a function that works: handler, recipe, version, and an event to try it with.
+    """Make a folder NAME with a function that works: handler, recipe, version, and an event to try a handler with.
 
     Its service is called as the folder, its component org.example. and that. `hitless deploy NAME` rolls it out.
     """
@@ -38,7 +41,7 @@ def new(folder: Path, language: str, protocol: str) -> None:
     except OSError as error:
         fail(f"{folder}: {error.strerror}", NOT_DONE)
     click.echo(f"{folder}: a function in {language}, over {protocol}: {', '.join(files)}")
-    build = f"make -C {folder} && " if language == "c" else ""
+    build = f"make -C {folder} && " if language in COMPILED else ""
     click.echo(f"next: {build}hitless deploy {folder} --node NODE")
 
 
@@ -52,7 +55,7 @@ def rendered(name: str, language: str, protocol: str) -> dict[str, tuple[str, in
         stem = path.name.removesuffix(".template")
         if stem.startswith(("http.", "udp.")):
             kind, _, stem = stem.partition(".")
-            if kind != protocol:
+            if kind != protocol or language in EVENTLESS:
                 continue
         files[stem] = Template(path.read_text()).substitute(values), path.stat().st_mode & 0o111 | 0o644
     return files

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from experiments.bench import gateway, goodput, l2, queues, runtimes
+from experiments.bench import gateway, goodput, l2, queues, runtimes, wasm
 from experiments.bench.packets import NotSteered
 from experiments.bench.ratios import table
 from experiments.bench.run import Size, bench, compile_programs
@@ -33,7 +33,7 @@ WHOLE = Size()
 )
 @click.option(
     "--only",
-    type=click.Choice(["switch", "queues", "gateway", "runtimes", "goodput", "l2"]),
+    type=click.Choice(["switch", "queues", "gateway", "runtimes", "wasm", "goodput", "l2"]),
     help="measure one of them",
 )
 def bench_command(rounds: int, seconds: float, entries: int, packets: int, only: str | None) -> None:
@@ -43,6 +43,8 @@ def bench_command(rounds: int, seconds: float, entries: int, packets: int, only:
         _gateway(rounds, seconds)
     if only in (None, "runtimes"):
         _runtimes(rounds, seconds)
+    if only in (None, "wasm"):
+        _wasm(rounds, seconds)
     if only in (None, "goodput"):
         _goodput(rounds, seconds)
     if only in (None, "queues"):
@@ -78,6 +80,15 @@ def _runtimes(rounds: int, seconds: float) -> None:
     except (gateway.WrkFailed, CompilationFailed, OSError) as error:
         raise click.ClickException(str(error)) from None
     _keep("runtimes", found)
+
+
+def _wasm(rounds: int, seconds: float) -> None:
+    """Measure a function in WebAssembly beside one in Python, and write the summary."""
+    try:
+        found = wasm.bench_wasm(rounds, seconds, click.echo)
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    _keep("wasm", found)
 
 
 def _goodput(rounds: int, seconds: float) -> None:

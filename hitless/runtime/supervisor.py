@@ -13,6 +13,8 @@ from pathlib import Path
 
 from hitless.exits import describe_exit
 from hitless.runtime.gateway import GatewayConnection, GatewayLost, Wake, complain
+from hitless.runtime.launch import Launch
+from hitless.runtime.leave import leave
 from hitless.runtime.pool import GIVE_UP_AFTER, Pool
 from hitless.runtime.slots import Slot, Slots
 from hitless.wire.worker_frames import End, Frame, Hello, Shutdown, Workers
@@ -196,6 +198,17 @@ class Supervisor:
             self._children[pid] = slot
             self._pool.started(pid)
         return None
+
+
+def supervise(launch: Launch, handler: str, count: int, *, in_groups: bool = False) -> Slot:
+    """Be the supervisor of `count` workers until the end of this process; in each of them, returns its slot.
+
+    Raises OSError when there is no gateway.
+    """
+    ended = Supervisor(GatewayConnection(launch.gateway), handler, launch.number, count, in_groups=in_groups).run()
+    if isinstance(ended, int):
+        leave(ended)
+    return ended
 
 
 def _die_first() -> None:

@@ -54,7 +54,7 @@ _COUNT = struct.Struct("!I")
 _WHOLE_REQUEST = struct.Struct("!IB" + _REQUEST.format[1:])
 _WHOLE_RESPONSE = struct.Struct("!IB" + _RESPONSE.format[1:])
 _REQUEST_SIZE, _RESPONSE_SIZE = _REQUEST.size, _RESPONSE.size
-_STREAMED, _INVOKED = 1, 2
+STREAMED, INVOKED = 1, 2
 """What a request's body is, if it is not simply whole: to follow in frames of its own, or an event as it is."""
 _SHORT = 1024
 """Bytes of an answer's head up to which what it says is kept for the next one like it."""
@@ -172,9 +172,9 @@ def _fields(headers: Lines) -> bytes:
 def _encode_request(frame: Request) -> bytes:
     number, client_id, request_id, parent_id, deadline_ns, body, http, invoked = frame
     head = b""
-    kind = _STREAMED if body is None else 0
+    kind = STREAMED if body is None else 0
     if invoked is not None:
-        head, kind = _lines(list(invoked)), _INVOKED
+        head, kind = _lines(list(invoked)), INVOKED
     elif http is not None:
         method, path, query, headers, source, repeated = http
         fields = chain.from_iterable(headers.items() if not repeated else _each(headers, repeated))
@@ -235,7 +235,7 @@ def _decode_request(content: bytes) -> Request:
     number, client_id, request_id, parent_id, deadline_ns, kind, length = _REQUEST.unpack_from(content)
     head_end = _head_end(content, _REQUEST_SIZE, length)
     http = invoked = None
-    if kind == _INVOKED:
+    if kind == INVOKED:
         invoked = Invoked(*content[_REQUEST_SIZE:head_end].decode("utf-8", "surrogateescape").split("\n"))
     elif length:
         head = content[_REQUEST_SIZE:head_end].decode("utf-8", "surrogateescape")
@@ -246,7 +246,7 @@ def _decode_request(content: bytes) -> Request:
             repeated = _repeated(fields)
             joined = {name: JOINTS.get(name, ",").join(values) for name, values in repeated.items()}
             http = http._replace(headers=headers | joined, repeated=repeated)
-    body = None if kind == _STREAMED else content[head_end:]
+    body = None if kind == STREAMED else content[head_end:]
     return Request(number, client_id, request_id, parent_id, deadline_ns, body, http, invoked)
 
 

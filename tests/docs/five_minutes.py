@@ -1,4 +1,4 @@
-"""docs/functions.md, "A function in five minutes": its commands, run in order, print what stands below them."""
+"""docs/functions.md, the functions in five minutes: their commands, run in order, print what stands below them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from topologies.testbed import Testbed
 
 DOCUMENT = "docs/functions.md"
 HITLESS = ".venv/bin/hitless"
-_SECTION = re.compile(r"^## A function in five minutes\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^## A (?:WebAssembly )?function in five minutes\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LOGGED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z edge[12] ")
 """When and where a line was logged, which nobody knows beforehand."""
 
 
 def steps(page: str) -> list[tuple[list[str], list[str]]]:
-    """The section's commands, with the lines that they are to print together."""
-    section = _SECTION.search(page)
-    assert section is not None
+    """The sections' commands, with the lines that they are to print together."""
+    sections = _SECTION.findall(page)
+    assert len(sections) == 2
     found: list[tuple[list[str], list[str]]] = []
-    for kind, text in _BLOCK.findall(section[1]):
+    for kind, text in _BLOCK.findall("".join(sections)):
         if kind == "sh":
             found.append((text.splitlines(), []))
         else:
@@ -42,7 +42,7 @@ def steps(page: str) -> list[tuple[list[str], list[str]]]:
 
 
 def run(bed: Testbed, folder: Path) -> None:
-    """Run the section on a fabric that is up, in a folder that has nothing yet but the environment's programs."""
+    """Run the sections on a fabric that is up, in a folder that has nothing yet but the environment's programs."""
     (folder / ".venv").symlink_to(ROOT / ".venv")
     for commands, wanted in steps((ROOT / DOCUMENT).read_text()):
         said = ""

@@ -147,6 +147,11 @@ class Runtime:
 
 def start(handler: str, artifacts: Path, gateway: Path, *options: str) -> subprocess.Popen[str]:
     """Start the runtime."""
+    return start_module("hitless.function", gateway, "--handler", handler, "--artifacts", str(artifacts), *options)
+
+
+def start_module(module: str, gateway: Path, *options: str, **more: str) -> subprocess.Popen[str]:
+    """Start a runtime, with `more` variables."""
     names = {
         "HITLESS_GATEWAY": str(gateway),
         "HITLESS_COMPONENT": "org.Test",
@@ -156,8 +161,8 @@ def start(handler: str, artifacts: Path, gateway: Path, *options: str) -> subpro
         "HITLESS_LAUNCH": "3",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "hitless.function", "--handler", handler, "--artifacts", str(artifacts), *options],
-        env=os.environ | names,
+        [sys.executable, "-m", module, *options],
+        env=os.environ | names | more,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -179,17 +184,24 @@ def runtime(handler: str, artifacts: Path, folder: Path, *more: str, workers: in
     path = folder / f"{handler}.sock"
     with listening(path) as listener:
         options = (*more, "--workers", str(workers)) if workers > 1 else more
-        running = Runtime(start(handler, artifacts, path, *options), listener)
-        try:
-            running.accept(1 + workers)
-            for worker in running.workers:
-                worker.warm()
+        with served(start(handler, artifacts, path, *options), listener, workers) as running:
             yield running
-        finally:
-            for connection in running.connections:
-                connection.socket.close()
-            if running.process.poll() is None:
-                running.process.terminate()
-                running.process.communicate(timeout=PATIENCE)
-            assert running.process.stderr is not None
-            running.process.stderr.close()
+
+
+@contextmanager
+def served(process: subprocess.Popen[str], listener: socket.socket, workers: int = 1) -> Iterator[Runtime]:
+    """A runtime that was started, once its workers are warm; ended at the end."""
+    running = Runtime(process, listener)
+    try:
+        running.accept(1 + workers)
+        for worker in running.workers:
+            worker.warm()
+        yield running
+    finally:
+        for connection in running.connections:
+            connection.socket.close()
+        if running.process.poll() is None:
+            running.process.terminate()
+            running.process.communicate(timeout=PATIENCE)
+        assert running.process.stderr is not None
+        running.process.stderr.close()
