@@ -30,6 +30,8 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 
 # Distribution packages of what an experiment compares with.
 PEERS_OF_migration := libnftables1
+HARNESS_PACKAGES := golang-go golang-google-grpc-dev golang-google-genproto-dev golang-google-protobuf-dev \
+  golang-github-sirupsen-logrus-dev iperf telnet thrift-compiler
 
 .DEFAULT_GOAL := help
 
@@ -149,6 +151,7 @@ $(FINSY_VENV)/.installed: pyproject.toml topologies/environment.py
 
 .PHONY: harness
 harness: ready $(SHELL_VENV)/.installed $(FINSY_VENV)/.installed ## other people's P4Runtime programs, unchanged, against softswitch (GIT=mirror/{owner}/{name} ARGS="ptf --target bmv2")
+	@topologies/install.sh $(HARNESS_PACKAGES) || echo "harness: goes on without them" >&2
 	@$(SUDO) $(PYTHON) -m tests.harness $(if $(GIT),--git '$(GIT)') $(if $(CLONES),--clones $(CLONES)) $(ARGS)
 
 .PHONY: clean
