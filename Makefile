@@ -30,6 +30,7 @@ THE_OTHERS    := --numprocesses 2 --dist loadfile $(foreach path,$(ON_THE_FABRIC
 
 # Distribution packages of what an experiment compares with.
 PEERS_OF_migration := libnftables1
+# What other people's programs are built and run with.
 HARNESS_PACKAGES := golang-go golang-google-grpc-dev golang-google-genproto-dev golang-google-protobuf-dev \
   golang-github-sirupsen-logrus-dev iperf telnet thrift-compiler
 

@@ -170,14 +170,17 @@ def _l2_switch(place: Place, binaries: Path) -> list[Outcome]:
 
 
 def _wcmp(place: Place, binaries: Path) -> list[Outcome]:
-    """One-shot action sets with weights and watch ports: a hundred groups inserted and deleted."""
-    with place.serving("--no-p4") as address, _running(place, binaries / "wcmp", address) as command:
+    """One-shot action sets with weights, which watch port 1: a hundred groups inserted and deleted."""
+    with ExitStack() as stack:
+        stack.enter_context(_stations([1]))
+        address = stack.enter_context(place.serving("--no-p4", "-i", "1@port1"))
+        command = stack.enter_context(_running(place, binaries / "wcmp", address))
         return [command.judge("wcmp: runs", command.says("Done")), command.ends("wcmp: a hundred groups come and go")]
 
 
 def _example(place: Place, binaries: Path) -> list[Outcome]:
-    """Pushes what it is given."""
-    given = ("--bin", str(PROGRAMS / "everything.json"), "--p4info", str(PROGRAMS / "everything.p4info.txtpb"))
+    """Pushes what it is given: a program whose P4Info has nothing that is newer than the client's."""
+    given = ("--bin", str(PROGRAMS / "queues.json"), "--p4info", str(PROGRAMS / "queues.p4info.txtpb"))
     with place.serving("--no-p4") as address, _running(place, binaries / "example", address, *given) as command:
         return [command.judge("example: pushes", command.says("Do Ctrl-C")), command.ends("example: ends")]
 

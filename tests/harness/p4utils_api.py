@@ -32,7 +32,7 @@ def api(place: Place, clone: Path) -> list[Outcome]:
 def thrift_api(place: Place, clone: Path) -> list[Outcome]:
     """What exercises use of it. Raises NotHad without a Thrift compiler."""
     bmv2 = place.clones / f"{BMV2.owner}+{BMV2.name}"
-    made = place.folder / "thrift"
+    made = place.folder / "bmv2-modules"
     made.mkdir()
     if shutil.which("thrift") is None:
         raise NotHad("there is no thrift, Debian's thrift-compiler")
