@@ -37,6 +37,10 @@ PEERS_OF_migration := haproxy libnftables1
 PEERS_OF_congestion := haproxy nginx
 PEERS_OF_connections := haproxy caddy
 
+# What other people's programs are built and run with.
+HARNESS_PACKAGES := golang-go golang-google-grpc-dev golang-google-genproto-dev golang-google-protobuf-dev \
+  golang-github-sirupsen-logrus-dev iperf telnet thrift-compiler
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -165,6 +169,7 @@ $(FINSY_VENV)/.installed: pyproject.toml topologies/environment.py
 
 .PHONY: harness
 harness: ready $(SHELL_VENV)/.installed $(FINSY_VENV)/.installed ## other people's P4Runtime programs, unchanged, against softswitch (GIT=mirror/{owner}/{name} ARGS="ptf --target bmv2")
+	@topologies/install.sh $(HARNESS_PACKAGES) || echo "harness: goes on without them" >&2
 	@$(SUDO) $(PYTHON) -m tests.harness $(if $(GIT),--git '$(GIT)') $(if $(CLONES),--clones $(CLONES)) $(ARGS)
 
 .PHONY: clean

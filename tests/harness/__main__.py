@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness import finsy_tests, p4utils_api, shell, tutorials
+from tests.harness import finsy_tests, go_client, p4utils_api, shell, tutorials
 from tests.harness.outcomes import Outcome, Report, table
 from tests.harness.place import ALONE, Place
-from tests.harness.sources import FINSY, GITHUB, P4_UTILS, TUTORIALS, NotHad, Source, bring
+from tests.harness.sources import BMV2, FINSY, GITHUB, GO_CLIENT, P4_UTILS, P4RUNTIME, TUTORIALS, NotHad, Source, bring
 
 ROOT = Path(__file__).parents[2]
 Result = tuple[list[Outcome], list[str]]
@@ -28,12 +28,14 @@ Result = tuple[list[Outcome], list[str]]
 
 @dataclass(frozen=True)
 class Harness:
-    """`run` gets a place and the clone; `environment` is the virtual environment of its programs."""
+    """`run` gets a place and the clone; `environment` is the virtual environment of its programs;
+    `needs` are other repositories."""
 
     name: str
     source: Source | str
     environment: str
     run: Callable[[Place, Path], Result]
+    needs: tuple[Source, ...] = ()
 
 
 def _only(run: Callable[[Place, Path], list[Outcome]]) -> Callable[[Place, Path], Result]:
@@ -48,22 +50,30 @@ HARNESSES = {
         _only(lambda place, _: shell.everything(place)),
     ),
     "p4-utils": Harness("p4-utils, P4Runtime API", P4_UTILS, ".venv-shell", _only(p4utils_api.api)),
+    "p4-utils-thrift": Harness("p4-utils, Thrift API", P4_UTILS, ".venv-shell", _only(p4utils_api.thrift_api), (BMV2,)),
     "finsy": Harness("finsy, its tests of a P4Runtime server", FINSY, ".venv-finsy", finsy_tests.own_tests),
     "finsy-examples": Harness("finsy, examples in Mininet", FINSY, ".venv-finsy", finsy_tests.examples),
     "ptf": Harness("p4lang/tutorials, PTF suites", TUTORIALS, ".venv-shell", tutorials.ptf),
     "exercises": Harness("p4lang/tutorials, run_exercise.py", TUTORIALS, ".venv-shell", tutorials.exercises),
+    "go": Harness(
+        "antoninbas/p4runtime-go-client, its commands",
+        GO_CLIENT,
+        ".venv-shell",
+        _only(go_client.commands),
+        (P4RUNTIME,),
+    ),
 }
 
 NOT_HAD = (
+    Report("p4-utils, networks", P4_UTILS.commit[:12], (), ("compiles its programs with p4c at each start",)),
     Report(
-        "p4-utils, Thrift API and networks",
-        P4_UTILS.commit[:12],
+        "p4lang/PI, proto/ptf",
+        "f96af95e0906",
         (),
-        ("needs BMv2's own Python modules; compiles its programs",),
+        ("gives text where protobuf wants bytes (MAC addresses; its runner too): for Python 2, as its tests stand",),
     ),
-    Report("p4lang/PI, proto/ptf", "f96af95e0906", (), ("is Python 2: its runner matches text against bytes",)),
-    Report("p4lang/p4runtime", "ab29f3c2f06b", (), ("has no client: its Python bindings are what the shell runs on",)),
-    Report("antoninbas/p4runtime-go-client", "de3748d9d859", (), ("is to be built first, with Go",)),
+    Report("p4lang/PI, proto/demo_grpc", "f96af95e0906", (), ("is C++, built only together with PI",)),
+    Report("p4lang/p4runtime", "ab29f3c2f06b", (), ("has no client: its bindings are what the shell and Go run on",)),
 )
 """What was looked at and cannot be run as it is."""
 
@@ -101,8 +111,9 @@ def _report(name: str, options: argparse.Namespace) -> Report:
     print(f"harness: {harness.name}", file=sys.stderr, flush=True)
     options.clones.mkdir(parents=True, exist_ok=True)
     try:
-        if isinstance(harness.source, Source):
-            bring(harness.source, options.git, options.clones)
+        for source in (harness.source, *harness.needs):
+            if isinstance(source, Source):
+                bring(source, options.git, options.clones)
     except NotHad as error:
         return Report(harness.name, version, (), (str(error),))
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:

@@ -37,17 +37,20 @@ def receiver(host: str) -> str:
     )
 
 
-def heard(host: str) -> str:
-    """Show what it received, once it did."""
-    return f"sh timeout 10 sh -c 'until grep -q got {host}.log; do sleep 0.2; done; sleep 1'; cat {host}.log\n"
+def heard(host: str, what: str = "got", seconds: int = 10) -> str:
+    """Show what it received, once `what` was in it."""
+    wait = f'until grep -q "{what}" {host}.log; do sleep 0.2; done; sleep 1'
+    return f"sh timeout {seconds} sh -c '{wait}'; cat {host}.log\n"
 
 
 CROWD = (
     "h22 iperf -s -u > /dev/null 2>&1 &\n"
-    'h1 python3 send.py 10.0.2.2 "P4 is cool" 12 > /dev/null 2>&1 &\n'
-    "h11 iperf -c 10.0.2.22 -t 8 -u\n"
+    'h1 python3 send.py 10.0.2.2 "P4 is cool" 30 > /dev/null 2>&1 &\n'
+    "h11 iperf -c 10.0.2.22 -t 15 -u\n"
 )
-"""One packet a second beside a flow that fills the link of 0.5 Mbit/s."""
+"""A packet a second for half a minute beside a flow of 1 Mbit/s over a link of half as much, for as long as the README
+of the exercises has them. The first 220 packets wait in the socket's buffer and in what is to be sent, and only then
+the port's queue builds up: what meets it arrives more than ten seconds after the start."""
 
 ALL_REACHED = r"Results: 0% dropped"
 
@@ -69,7 +72,7 @@ EXERCISES = (
     Exercise(
         "ecn",
         "ecn",
-        receiver("h2") + CROWD + heard("h2"),
+        receiver("h2") + CROWD + heard("h2", "tos.*0x3", 30),
         (r"tos\s+= 0x1\b", r"tos\s+= 0x3\b"),
     ),
     Exercise(
@@ -113,7 +116,7 @@ EXERCISES = (
     Exercise(
         "mri",
         "mri",
-        receiver("h2") + CROWD + heard("h2"),
+        receiver("h2") + CROWD + heard("h2", "qdepth.*= [1-9]", 30),
         (r"count\s+= 2", r"qdepth\s+= [1-9]"),
     ),
     Exercise(

@@ -4,13 +4,11 @@ imported: ``python p4utils_calls.py PORT FOLDER_OF_PROGRAMS``; prints what each 
 The API prints what goes wrong and returns None; a device without a pipeline has to say so, or it never pushes one.
 """
 
-import contextlib
-import io
-import json
 import sys
 from pathlib import Path
 
 from p4utils.utils.sswitch_p4runtime_API import SimpleSwitchP4RuntimeAPI
+from p4utils_attempts import attempt
 
 RATES = [(1000, 100), (2000, 200)]
 
@@ -81,25 +79,6 @@ def meters(api):
     yield "direct_meter_get_rates", lambda: api.direct_meter_get_rates("I.own", ["5"]) == RATES
     yield "direct_meter_set_rates", lambda: api.direct_meter_set_rates("I.own", ["5"], rates=RATES) is True
     yield "direct_meter_array_set_rates", lambda: api.direct_meter_array_set_rates("I.own", RATES) is True
-
-
-def tell(name, passed, said):
-    print(
-        json.dumps({"test": name, "passed": passed, "why": "" if passed else said[-300:].strip() or "no answer"}),
-        flush=True,
-    )
-
-
-def attempt(name, call):
-    """Tell what a call came to; returns what it returned."""
-    said, result = io.StringIO(), None
-    try:
-        with contextlib.redirect_stdout(said):
-            result = call()
-    except Exception as error:
-        said.write(f"{type(error).__name__}: {error}")
-    tell(name, bool(result), said.getvalue())
-    return result
 
 
 def main():

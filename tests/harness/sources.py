@@ -31,6 +31,12 @@ P4_UTILS = Source("nsg-ethz", "p4-utils", "83b118bbae530b31cc74e7fa32f9174f7c0a1
 FINSY_PATHS = ("pyproject.toml", "finsy", "tests", "examples", "ci")
 FINSY = Source("byllyfish", "finsy", "491a6e2ac67473ec2ee9a94601f6107ae5d76e7b", FINSY_PATHS)
 
+BMV2_PATHS = ("thrift_src", "targets/simple_switch/thrift", "tools")
+BMV2 = Source("p4lang", "behavioral-model", "9674187f610c81878e3586f9a1746dcc7f903114", BMV2_PATHS)
+GO_CLIENT = Source("antoninbas", "p4runtime-go-client", "de3748d9d85953f1fa7093ca441aca53dfc9008b", ("cmd", "pkg"))
+P4RUNTIME = Source("p4lang", "p4runtime", "cda8101d77b5d17958a2925d054dcb75d4af1b50", ("go",))
+"""Of 1.4.0-rc.5, for which the Go client is written."""
+
 
 def bring(source: Source, base: str, into: Path) -> Path:
     """The folder of a repository's clone at its commit, made unless it is there. Raises NotHad."""

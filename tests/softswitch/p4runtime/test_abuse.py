@@ -155,6 +155,23 @@ def test_long_batches_are_rolled_back_too(client: Client, primary: Stream, names
     assert client.read(p4r.Entity(table_entry=p4r.TableEntry(table_id=names["lpm_table"]))) == [entry]
 
 
+def test_of_a_batch_that_is_rolled_back_only_unusual_updates_take_long(
+    client: Client, primary: Stream, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "MAX_SINGLY", 150)
+    entry = lpm_entry(names, 0xAB00, 8, port=4)
+    updates = [insert(entry), delete(entry)] * 1500
+    with pytest.raises(BatchError) as caught:
+        client.write(*updates, *refused(names, 1), insert(entry), atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)
+    assert caught.value.codes == [rpc_code.ABORTED] * 3000 + [rpc_code.INVALID_ARGUMENT, rpc_code.ABORTED]
+    groups = [insert(group(number, (1, 0))) for number in range(1, 152)]
+    with pytest.raises(grpc.RpcError) as refusal:
+        client.write(insert(entry), *groups, atomicity=p4r.WriteRequest.ROLLBACK_ON_ERROR)
+    assert refusal.value.code() is EXHAUSTED
+    assert "at most 150 updates other than plain ones" in str(refusal.value.details())
+    client.write(insert(entry), *groups[:150], atomicity=p4r.WriteRequest.CONTINUE_ON_ERROR)
+
+
 def test_batches_that_others_wait_for_are_bounded(
     client: Client, primary: Stream, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,13 @@ from softswitch.engine import abi
 from softswitch.engine.abi import Operation, Result
 from softswitch.engine.compiled import Compiled
 from softswitch.engine.engine import Engine
+from softswitch.p4runtime import write
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.entities.profile_entries import OneShot
 
 from tests.softswitch.p4runtime import test_action_profiles as profiles
 from tests.softswitch.p4runtime.client import Names
-from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, modify
+from tests.softswitch.p4runtime.entities import default_entry, delete, exact_entry, group, insert, lpm_entry, modify
 from tests.softswitch.p4runtime.switches import message
 
 
@@ -26,14 +27,17 @@ class PickyEngine(Engine):
 
     picky = False
 
-    def apply(self, operations: Sequence[bytes]) -> list[int]:
+    def apply_packed(self, operations: bytes, count: int) -> list[int]:
         """Do the operations, each on its own, but the refused ones."""
         results: list[int] = []
-        for operation in operations:
+        while operations:
+            size = abi.OPERATION.unpack_from(operations)[0]
+            operation, operations = operations[:size], operations[size:]
             if self.picky and self._forwards_to_9(operation):
                 results.append(Result.FULL)
             else:
-                results += super().apply([operation])
+                results += super().apply_packed(operation, 1)
+        assert len(results) == count
         return results
 
     def _forwards_to_9(self, operation: bytes) -> bool:
@@ -119,6 +123,23 @@ def test_rollback_brings_engine_and_model_back(device: Device, names: Names) -> 
     assert (leaves(device, 1), leaves(device, 2), leaves(device, 5)) == ([3], [3], [0])
     assert leaves(device, 0, kind=3) == [5]
     assert codes(device, insert(group(7, (1, 0)))) == [None]
+
+
+def test_rollback_brings_back_what_was_done_by_the_short_way(
+    device: Device, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "STRETCHES", (20, 10))
+    before = entries(device, names)
+    plain = [modify(exact_entry(names, 1, port=4)), delete(exact_entry(names, 2, port=3))]
+    plain += [insert(lpm_entry(names, 0x100 + tag, 16, port=5)) for tag in range(40)]
+    updates = [*plain, insert(group(7, (1, 0)))]
+    wrong = [*updates, insert(exact_entry(names, 3, port=9))]
+    rollback = p4r.WriteRequest.ROLLBACK_ON_ERROR
+    assert codes(device, *wrong, atomicity=rollback) == [*[StatusCode.ABORTED] * 43, StatusCode.RESOURCE_EXHAUSTED]
+    assert sorted(entries(device, names), key=str) == sorted(before, key=str)
+    assert (leaves(device, 1), leaves(device, 2), leaves(device, 0x110)) == ([3], [3], [0])
+    assert codes(device, *updates, atomicity=rollback) == [None] * 43
+    assert (leaves(device, 1), leaves(device, 2), leaves(device, 0x110)) == ([4], [0], [5])
 
 
 def test_rollback_brings_action_profiles_back(program_cache: Path) -> None:

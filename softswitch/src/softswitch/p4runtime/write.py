@@ -14,6 +14,7 @@ from grpc import StatusCode
 from softswitch.engine.abi import Result
 from softswitch.p4runtime.allowance import Allowance
 from softswitch.p4runtime.entities import counters, digests, meters, registers, replication, value_sets
+from softswitch.p4runtime.entities.batches import Rows
 from softswitch.p4runtime.entities.effect import Effect
 from softswitch.p4runtime.entities.profiles import ProfileChange
 from softswitch.p4runtime.entities.table_change import TableChange
@@ -23,8 +24,16 @@ from softswitch.p4runtime.pipeline import Pipeline
 
 Errors = list[P4RuntimeError | None]
 
+MAX_SINGLY = 1 << 13
+"""Updates of a batch done wholly or not at all that are other than plain ones of table entries: each takes some 20 us,
+in which reads and writes wait."""
+
+STRETCHES = (1000, 100)
+"""Updates of such a batch that are tried as plain ones together: first as many, then parts of those."""
+
 _Change = TableChange | ProfileChange
-_Staged = _Change | Effect
+_Staged = _Change | Effect | Rows
+"""What is staged at the place of an update; rows, at that of their first one."""
 
 _REFUSALS = {
     Result.EXISTS: (StatusCode.ALREADY_EXISTS, "an entry with this key and priority exists"),
@@ -39,7 +48,8 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
 
     ROLLBACK_ON_ERROR and DATAPLANE_ATOMIC batches are done wholly or not at all; what was given up because of
     another update's error says ABORTED. Raises UNIMPLEMENTED for a DATAPLANE_ATOMIC batch that is more than tables,
-    INVALID_ARGUMENT for an unknown atomicity.
+    INVALID_ARGUMENT for an unknown atomicity, RESOURCE_EXHAUSTED for more than MAX_SINGLY unusual updates in a batch
+    that is done wholly or not at all; nothing is changed then.
     """
     if atomicity not in p4r.WriteRequest.Atomicity.values():
         raise invalid(f"there is no atomicity {atomicity}")
@@ -51,15 +61,14 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
     whole = atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR
     staged: list[_Staged | None] = [None] * len(updates)
     errors: Errors = [None] * len(updates)
-    allowance = Allowance(pipeline)
-    for place, update in enumerate(updates):
-        try:
-            allowance.cells(update.entity)
-            staged[place] = _stage(pipeline, update)
-        except P4RuntimeError as error:
-            errors[place] = error.as_result()
-            if whole:
-                break
+    try:
+        if whole:
+            _stage_whole(pipeline, updates, staged, errors)
+        else:
+            _stage_singly(pipeline, updates, range(len(updates)), staged, errors, Allowance(pipeline))
+    except P4RuntimeError:
+        _revert(staged)
+        raise
     if whole and any(errors):
         _revert(staged)
         return _aborted(errors)
@@ -73,6 +82,59 @@ def write(pipeline: Pipeline, updates: Sequence[p4r.Update], atomicity: int) -> 
         if isinstance(change, TableChange) and failure is None:
             set_timer(pipeline, change)
     return errors
+
+
+def _stage_whole(
+    pipeline: Pipeline, updates: Sequence[p4r.Update], staged: list[_Staged | None], errors: Errors
+) -> None:
+    """Stage a batch up to its first error, plain updates by the short way. Raises RESOURCE_EXHAUSTED."""
+    allowance = Allowance(pipeline)
+    singly = 0
+    parts: list[tuple[range, tuple[int, ...]]] = [(range(len(updates)), STRETCHES)]
+    while parts:
+        part, stretches = parts.pop()
+        if len(part) > stretches[0]:
+            parts += [(part[at : at + stretches[0]], stretches) for at in range(0, len(part), stretches[0])][::-1]
+            continue
+        piece = p4r.WriteRequest(updates=updates[part.start : part.stop])
+        rows = pipeline.batches.stage(piece.SerializeToString(), len(part))
+        shorter = stretches[1:]
+        if rows is not None:
+            staged[part.start] = rows
+        elif shorter and len(part) > shorter[0]:
+            parts.append((part, shorter))
+        else:
+            singly += len(part)
+            if singly > MAX_SINGLY:
+                raise P4RuntimeError(
+                    StatusCode.RESOURCE_EXHAUSTED,
+                    f"a batch done wholly or not at all has at most {MAX_SINGLY} updates other than plain ones of table"
+                    " entries: split it, or CONTINUE_ON_ERROR",
+                )
+            if not _stage_singly(pipeline, updates, part, staged, errors, allowance, whole=True):
+                return
+
+
+def _stage_singly(
+    pipeline: Pipeline,
+    updates: Sequence[p4r.Update],
+    places: range,
+    staged: list[_Staged | None],
+    errors: Errors,
+    allowance: Allowance,
+    whole: bool = False,
+) -> bool:
+    """Stage updates one by one; a whole batch ends at its first error. Whether it goes on."""
+    for place in places:
+        update = updates[place]
+        try:
+            allowance.cells(update.entity)
+            staged[place] = _stage(pipeline, update)
+        except P4RuntimeError as error:
+            errors[place] = error.as_result()
+            if whole:
+                return False
+    return True
 
 
 def _stage(pipeline: Pipeline, update: p4r.Update) -> _Staged:
@@ -116,16 +178,18 @@ def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Error
     operations: list[bytes] = []
     places: list[int] = []
     for place, change in enumerate(staged):
-        if isinstance(change, _Change):
+        if isinstance(change, Rows):
+            operations.append(change.operations)
+            places += range(place, place + len(change.done))
+        elif isinstance(change, _Change):
             packed = change.operations(now_us)
             operations += packed
             places += [place] * len(packed)
-    results = pipeline.engine.apply(operations) if operations else []
+    results = pipeline.engine.apply_packed(b"".join(operations), len(places)) if operations else []
     for place, result in zip(places, results, strict=True):
-        change = staged[place]
-        if result and isinstance(change, _Change):
+        if result:
             code, reason = _REFUSALS[Result(result)]
-            errors[place] = P4RuntimeError(code, f"{change.what}: {reason}")
+            errors[place] = P4RuntimeError(code, f"{_what(staged, place)}: {reason}")
     undo: list[Callable[[], None]] = []
     for place, change in enumerate(staged):
         if errors[place] is not None:
@@ -133,6 +197,17 @@ def _perform(pipeline: Pipeline, staged: Sequence[_Staged | None], errors: Error
         if isinstance(change, Effect):
             undo.append(change.perform())
     return undo
+
+
+def _what(staged: Sequence[_Staged | None], place: int) -> str:
+    """What the update at a place changes, for a message."""
+    change = staged[place]
+    if isinstance(change, _Change):
+        return change.what
+    first = next(at for at in range(place, -1, -1) if isinstance(staged[at], Rows))
+    rows = staged[first]
+    assert isinstance(rows, Rows)
+    return f"table {rows.done[place - first][0].schema.name!r}"
 
 
 def _revert(staged: Iterable[_Staged | None]) -> None:
@@ -149,10 +224,12 @@ def _restore(
         step()
     now_us = pipeline.engine.clock_us()
     operations: list[bytes] = []
-    for change, error in reversed(list(zip(staged, errors, strict=True))):
+    for place, change in reversed(list(enumerate(staged))):
         if change is not None:
             change.revert()
-        if error is None and isinstance(change, _Change):
+        if isinstance(change, Rows):
+            operations += change.inverse(errors[place : place + len(change.done)])
+        elif errors[place] is None and isinstance(change, _Change):
             operations += change.inverse(now_us)
     pipeline.engine.apply(operations)
 

@@ -1,12 +1,13 @@
 """Updates of table entries as most clients write them: decoded, checked and packed by the runtime, modelled here.
 
-A batch is done as a whole or not at all: one with anything else in it, or anything wrong, is left to the general way,
-unchanged.
+Updates are done together or not at all: if there is anything else among them, or anything wrong, they are left to the
+general way, unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from finsy.proto import p4r
 
@@ -38,6 +39,26 @@ _Done = tuple[TableState, int, EntryId, Entry | None]
 """What was done in the model: to which entry of a table, by which type of update, and how it was before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Updates that were done in the models, one behind the other, and the engine's operations, one for each, packed."""
+
+    done: list[_Done]
+    operations: bytes
+
+    def revert(self) -> None:
+        """Take them out of the models, which nothing has changed since."""
+        for state, _, identifier, before in reversed(self.done):
+            if before is None:
+                del state.entries[identifier]
+            else:
+                state.entries[identifier] = before
+
+    def inverse(self, failed: Sequence[object]) -> list[bytes]:
+        """What takes those back in the engine of which the place in `failed` says nothing."""
+        return [_inverse(change) for change, failure in zip(self.done, failed, strict=True) if not failure][::-1]
+
+
 class TableBatches:
     """The tables of one pipeline, whose program `engine` has loaded, that take updates this way."""
 
@@ -49,32 +70,30 @@ class TableBatches:
 
     def write(self, request: bytes, count: int) -> bool:
         """Do a serialized WriteRequest of `count` updates. False, with nothing changed, when that is not possible."""
-        decoded = self._decoder.decode(request, count)
-        if decoded is None:
+        rows = self.stage(request, count)
+        if rows is None:
             return False
-        updates = self._updates
-        done: list[_Done] = []
-        for row in decoded.rows:
-            change = updates[row[0]](row)
-            if change is None:
-                _revert(done)
-                return False
-            done.append(change)
-        results = self._engine.apply_packed(decoded.operations, count)
+        results = self._engine.apply_packed(rows.operations, count)
         if any(results):
-            _revert(done)
-            taken_back = [_inverse(change) for change, result in zip(done, results, strict=True) if not result]
-            self._engine.apply(taken_back[::-1])
+            rows.revert()
+            self._engine.apply(rows.inverse(results))
             return False
         return True
 
-
-def _revert(done: Sequence[_Done]) -> None:
-    for state, _, identifier, before in reversed(done):
-        if before is None:
-            del state.entries[identifier]
-        else:
-            state.entries[identifier] = before
+    def stage(self, request: bytes, count: int) -> Rows | None:
+        """Do them in the models only. None, with nothing changed, when that is not possible."""
+        decoded = self._decoder.decode(request, count)
+        if decoded is None:
+            return None
+        rows = Rows([], decoded.operations)
+        updates = self._updates
+        for row in decoded.rows:
+            change = updates[row[0]](row)
+            if change is None:
+                rows.revert()
+                return None
+            rows.done.append(change)
+        return rows
 
 
 def _inverse(done: _Done) -> bytes:
