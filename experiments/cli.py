@@ -8,6 +8,7 @@ from experiments.bench.command import bench_command
 from experiments.bench.idle import idle_command
 from experiments.chaos.command import chaos_command
 from experiments.detection.command import detection_command
+from experiments.failures.command import failures_command
 from experiments.migration.command import run_command
 from experiments.migration.folder import judge_command as judge_run_command
 from experiments.moves.command import migration_command
@@ -25,6 +26,7 @@ for command in (
     policies_command,
     judge_command,
     detection_command,
+    failures_command,
     migration_command,
     bench_command,
     idle_command,
