@@ -71,6 +71,7 @@ RUNNERS = (
     Runner("docs/compatibility.md", r"\.venv/bin/python -m greengrass_agent\.secrets ", SECRETS),
     Runner("docs/contributing.md", "make test ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/failures.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up", f"{HERE}::test_make_has_the_target"),
     Runner(
         "docs/functions.md",
