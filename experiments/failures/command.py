@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from experiments import machine, scenario
 from experiments.chaos.command import PAIR, own_mounts
 from experiments.chaos.scenario import Options
 from experiments.chaos.scenario import run as chaos_run
-from experiments.failures import judge, picture, rows, table
+from experiments.failures import page, picture, rows
 from experiments.failures.plan import MADE, SIZES, Plan, Round, round_s, rounds
 from experiments.names import Names
 from experiments.scenario import Scenario
@@ -30,6 +29,11 @@ from topologies.testbed import NotReady
 @click.option("--only", "kinds", type=Names(MADE), default="", help="these kinds, with commas between them")
 @click.option("--udp-rate", type=click.FloatRange(1, 5000), default=200.0, show_default=True, help="requests/s")
 @click.option("--http-rate", type=click.FloatRange(1, 5000), default=100.0, show_default=True, help="requests/s")
+@click.option(
+    "--publish",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="with --from: write the run's page, its figures and what is kept of its rows to this folder",
+)
 def failures_command(
     target: str,
     size: str,
@@ -40,8 +44,14 @@ def failures_command(
     seed: int,
     results: Path | None,
     source: Path | None,
+    publish: Path | None,
 ) -> None:
     """What it costs when a part ends or stands still: requests, the longest gap, the time until as before."""
+    if publish is not None:
+        if source is None:
+            raise click.UsageError("--publish needs --from: the folder of the run whose page it is")
+        dataclasses.replace(FAILURES, show=lambda folder, _: page.publish(folder, publish)).judge(source)
+        return
     if source is not None:
         FAILURES.judge(source)
         return
@@ -86,15 +96,11 @@ async def _round(one: Round, plan: Plan, target: str, folder: Path, console: Con
 def show(folder: Path, console: Console) -> None:
     """Judge the rows, write summary.json and the picture beside them, and print the table."""
     rows.reduce(folder)
-    facts = rows.read(folder)
-    summary = judge.summarise(facts)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    picture.draw(folder, list(summary["kinds"]), facts.costs)
-    console.print()
-    console.print(table.costs_table(summary))
-    console.print()
-    console.print(table.verdict(summary), soft_wrap=True)
-    files = (rows.RUN, rows.FAULTS, rows.MANIFEST, "summary.json", f"{picture.NAME}.svg", ".png", "round-*/")
+    summary = page.judged(folder)
+    for part in page.parts(summary):
+        console.print()
+        console.print(part)
+    files = (rows.RUN, rows.FAULTS, rows.MANIFEST, page.SUMMARY, f"{picture.NAME}.svg", ".png", "round-*/")
     scenario.conclude(console, folder, files, summary["invalid"])
 
 

@@ -22,6 +22,7 @@ LEAST_MS, NEVER_MS = 1.0, 60_000.0
 
 def draw(folder: Path, kinds: Sequence[str], costs: Sequence[Cost]) -> None:
     """Draw failures.svg and failures.png: a line for each kind, a point for each fault."""
+    plt.rcParams["svg.hashsalt"] = NAME  # the same rows are the same picture
     figure, panels = plt.subplots(1, 2, figsize=(11, 1.6 + 0.28 * len(kinds)), sharey=True, layout="constrained")
     labels = ("longest gap between good answers (ms)", "from the fault until as before (ms); x: not in time")
     for axes, name, label in zip(panels, ("gap_ms", "as_before_ms"), labels, strict=True):

@@ -7,6 +7,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from experiments.detection import rows, table
+from experiments.failures import judge as failures
+from experiments.failures import page as failures_page
+from experiments.failures import rows as failures_rows
 
 DETECTION = Path(__file__).parents[2] / "docs" / "results" / "detection"
 
@@ -41,3 +44,11 @@ def test_the_figures_are_of_the_runs_and_rests_that_are_published(folder: Path) 
     rested = sum(one["ended_ns"] - one["began_ns"] for one in found if one["row"] == "rest") / 3.6e12
     told = sum(load["hours"] for variant in summary["variants"].values() for load in variant["rest"].values())
     assert told == pytest.approx(rested, abs=1e-3)
+
+
+def test_each_published_failures_page_says_what_its_rows_say() -> None:
+    for folder in (file.parent for file in DETECTION.parent.glob(f"*/{failures_rows.FAULTS}")):
+        told, summary = (folder / failures_page.PAGE).read_text(), failures.summarise(failures_rows.read(folder))
+        assert json.loads((folder / failures_page.SUMMARY).read_text()) == summary
+        for part in failures_page.parts(summary):
+            assert failures_page.printed(part) in told

@@ -3,16 +3,20 @@
 import csv
 import dataclasses
 import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import scenario
 from experiments.chaos.faults import FAULTS
 from experiments.chaos.verdict import Fault, troubles
-from experiments.failures import judge, rows
+from experiments.cli import main
+from experiments.failures import judge, page, rows
 from experiments.failures.measure import BEFORE_NS, WINDOW_NS, Cost, as_before_ns, cost, from_text
 from experiments.failures.plan import MADE, Plan, round_s, rounds
 from experiments.failures.rows import Done, Facts
@@ -127,21 +131,42 @@ def test_a_full_run_takes_less_than_two_hours_and_every_kind_can_be_made() -> No
     assert set(MADE) <= set(FAULTS)
 
 
-def test_figures_outlive_the_rounds_that_they_are_made_of(tmp_path: Path) -> None:
-    folder = tmp_path / "round-001"
-    (folder / "logs" / "nodes").mkdir(parents=True)
-    records.write_requests(folder / "requests.csv", load(100))
-    (folder / "faults.json").write_text(json.dumps([dataclasses.asdict(fault())]))
-    scenario.append(tmp_path / rows.RUN, "machine", commit="a")
-    scenario.append(tmp_path / rows.RUN, "options", rounds=1, kinds=["kill-gateway"])
-    scenario.append(tmp_path / rows.RUN, rows.ROUND, **dataclasses.asdict(facts().rounds[0]))
-    rows.reduce(tmp_path)
-    summary = judge.summarise(rows.read(tmp_path))
+def a_run(folder: Path, late_ms: float = 0.4) -> Path:
+    """A run of one round with one fault; returns the round's folder."""
+    done = dataclasses.replace(facts().rounds[0], late_p99_ms=late_ms)
+    (folder / done.name / "logs" / "nodes").mkdir(parents=True)
+    records.write_requests(folder / done.name / "requests.csv", load(100))
+    (folder / done.name / "faults.json").write_text(json.dumps([dataclasses.asdict(fault())]))
+    scenario.append(folder / rows.RUN, "machine", commit="a", cores=2, cpu="x", kernel="6.1")
+    options = {"rounds": 1, "kinds": ["kill-gateway"], "seed": 1, "target": "softswitch"}
+    scenario.append(folder / rows.RUN, "options", **options)
+    scenario.append(folder / rows.RUN, rows.ROUND, **dataclasses.asdict(done))
+    return folder / done.name
+
+
+def test_a_page_is_made_of_the_rows_beside_it_and_outlives_the_rounds(tmp_path: Path) -> None:
+    run, published, again = tmp_path / "run", tmp_path / "page", tmp_path / "again"
+    raw = a_run(run)
+    done = CliRunner().invoke(main, ["failures", "--from", str(run), "--publish", str(published)])
+    assert done.exit_code == 0, done.output
+    hashes = json.loads((published / rows.MANIFEST).read_text())
+    assert hashes == {f"{raw.name}/{name}": sha256((raw / name).read_bytes()).hexdigest() for name in rows.RAW}
+    again.mkdir()
+    for name in (rows.RUN, rows.FAULTS):
+        shutil.copyfile(published / name, again / name)
+    done = CliRunner().invoke(main, ["failures", "--from", str(again)])
+    assert done.exit_code == 0, done.output
+    summary = json.loads((again / page.SUMMARY).read_text())
     assert summary["kinds"]["kill-gateway"]["lost"] == 20
-    assert set(json.loads((tmp_path / rows.MANIFEST).read_text())) == {
-        "round-001/requests.csv",
-        "round-001/faults.json",
-    }
-    (folder / "requests.csv").unlink()
-    rows.reduce(tmp_path)
-    assert judge.summarise(rows.read(tmp_path)) == summary
+    for name in (page.SUMMARY, "failures.svg"):
+        assert (again / name).read_text() == (published / name).read_text()
+    for part in page.parts(summary):
+        assert page.printed(part) in (published / page.PAGE).read_text()
+
+
+def test_a_run_that_tells_nothing_is_not_published(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", late_ms=9)
+    done = CliRunner().invoke(main, ["failures", "--from", str(tmp_path / "run"), "--publish", str(tmp_path / "page")])
+    assert done.exit_code != 0
+    assert "INVALID" in done.output
+    assert not (tmp_path / "page").exists()
