@@ -16,7 +16,7 @@ from experiments.chaos.command import PAIR, own_mounts
 from experiments.chaos.scenario import Options
 from experiments.chaos.scenario import run as chaos_run
 from experiments.failures import page, picture, rows
-from experiments.failures.plan import MADE, SIZES, Plan, Round, round_s, rounds
+from experiments.failures.plan import MADE, REST_S, SIZES, Plan, Round, round_s, rounds
 from experiments.names import Names
 from experiments.scenario import Scenario
 from topologies.testbed import NotReady
@@ -79,7 +79,16 @@ async def _round(one: Round, plan: Plan, target: str, folder: Path, console: Con
     """Bring up a fabric and make each fault once; an earlier try that was ended is done again."""
     shutil.rmtree(folder / one.name, ignore_errors=True)
     options = Options(
-        PAIR, target, one.seed, plan.kinds, None, len(plan.kinds), plan.udp_per_second, plan.http_per_second, wrk=False
+        PAIR,
+        target,
+        one.seed,
+        plan.kinds,
+        minutes=None,
+        count=len(plan.kinds),
+        udp_per_second=plan.udp_per_second,
+        http_per_second=plan.http_per_second,
+        wrk=False,
+        rest_s=REST_S,
     )
     summary = await chaos_run(options, folder / one.name, console)
     done = rows.Done(

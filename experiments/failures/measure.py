@@ -32,7 +32,7 @@ class Cost:
     lasted_ms: float
     """From its beginning until its cause was gone."""
     requests: int
-    """Sent or under way from its beginning until everything had settled again."""
+    """To start from its beginning until everything had settled again."""
     lost: int
     failed: int
     duplicated: int
@@ -41,14 +41,14 @@ class Cost:
     gap_ms: float | None
     """Longest time that a client waited between two good answers of a service; None if there were not two."""
     as_before_ms: float | None
-    """From its beginning until all requests are answered and as fast as before it; None if not until it settled."""
+    """From its beginning until all requests are answered and as fast as before it; None if not until the next fault."""
     wrong: str
     """What did not come out as it must, beside requests; empty if all did."""
 
 
-def cost(number: int, fault: Fault, requests: Sequence[Request], troubles: Iterable[Trouble]) -> Cost:
-    """The cost of a fault in a round. `requests`: those of the round, in order of their sending."""
-    around = [one for one in requests if fault.began_ns - BEFORE_NS <= one.intended_ns <= fault.settled_ns]
+def cost(number: int, fault: Fault, until_ns: int, requests: Iterable[Request], troubles: Iterable[Trouble]) -> Cost:
+    """The cost of a fault in a round, as seen in requests that were to start until `until_ns`."""
+    around = [one for one in requests if fault.began_ns - BEFORE_NS <= one.intended_ns <= until_ns]
     by_service: dict[str, list[Request]] = defaultdict(list)
     for one in around:
         by_service[one.service].append(one)
@@ -63,7 +63,7 @@ def cost(number: int, fault: Fault, requests: Sequence[Request], troubles: Itera
         node=fault.node,
         target=fault.target,
         lasted_ms=_ms(fault.ended_ns - fault.began_ns),
-        requests=sum(one.intended_ns >= fault.began_ns for one in around),
+        requests=sum(fault.began_ns <= one.intended_ns <= fault.settled_ns for one in around),
         lost=what.count(LOST),
         failed=what.count(FAILED),
         duplicated=what.count("duplicated"),

@@ -21,6 +21,8 @@ SIZES = {"short": 2, "full": 30}
 """Rounds, each of which makes every kind once."""
 UP_S, FAULT_S = 25.0, 4.0
 """About how long a fabric takes to come up and go, and a fault takes beside the time that it lasts."""
+REST_S = 3.0
+"""Between two faults, beside chaos's pause: after an outage of a second TCP sends again up to two seconds later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +57,4 @@ def rounds(plan: Plan) -> Iterator[Round]:
 
 def round_s(plan: Plan) -> float:
     """About how long a round takes."""
-    return UP_S + sum(sum(PAUSE_S) / 2 + sum(KINDS[kind].hold_s) / 2 + FAULT_S for kind in plan.kinds)
+    return UP_S + sum(REST_S + sum(PAUSE_S) / 2 + sum(KINDS[kind].hold_s) / 2 + FAULT_S for kind in plan.kinds)

@@ -18,7 +18,7 @@ from experiments import scenario
 from experiments.chaos import verdict
 from experiments.chaos.scenario import PATIENCE_S
 from experiments.chaos.verdict import Fault
-from experiments.failures.measure import Cost, cost, from_text
+from experiments.failures.measure import WINDOW_NS, Cost, cost, from_text
 from experiments.migration import records
 
 RUN, FAULTS, MANIFEST = "run.ndjson", "faults.csv", "manifest.json"
@@ -78,12 +78,14 @@ def reduce(folder: Path) -> None:
 
 def of_round(folder: Path, number: int) -> list[Cost]:
     """What each fault of a round cost. Raises OSError, ValueError."""
-    requests = sorted(records.read_requests(folder / "requests.csv"), key=lambda one: one.sent_ns)
+    requests = records.read_requests(folder / "requests.csv")
     clients = {one.client for one in requests}
     executions = [one for one in records.read_executions(folder / "logs" / "nodes") if one.client_id in clients]
     faults = [Fault(**one) for one in json.loads((folder / "faults.json").read_text())]
     found = verdict.troubles(requests, executions, faults, int(PATIENCE_S * 1e9))
-    return [cost(number, fault, requests, found) for fault in faults]
+    # What starts shortly before the next fault is answered during it.
+    ends = [one.began_ns - WINDOW_NS for one in faults[1:]] + [max((one.intended_ns for one in requests), default=0)]
+    return [cost(number, fault, until, requests, found) for fault, until in zip(faults, ends, strict=True)]
 
 
 def read(folder: Path) -> Facts:

@@ -16,7 +16,7 @@ HEADERS = ("n", "lost", "failed", "dupl.", "unexpl.", "wrong", "most")
 def costs_table(summary: dict[str, Any]) -> Table:
     """A line for each kind of fault."""
     table = Table(
-        title="by fault: requests; ms of the longest gap between good answers; ms until as before",
+        title="requests by fault; ms of the longest gap in good answers, and until as before",
         title_justify="left",
         box=None,
         padding=(0, 1, 0, 0),

@@ -50,7 +50,7 @@ def load(outage_ms: int, outcome: str = LOST, latency_ms: float = LATENCY_MS) ->
 
 
 def cost_of(requests: list[Request]) -> Cost:
-    return cost(3, fault(), requests, troubles(requests, [], [fault()], 5000 * MS))
+    return cost(3, fault(), fault().settled_ns, requests, troubles(requests, [], [fault()], 5000 * MS))
 
 
 @given(LENGTHS_MS)
