@@ -12,12 +12,12 @@ from typing import Any
 from experiments.chaos.verdict import Fault, Trouble
 from experiments.migration.records import FAILED, LOST, OK, Request
 
-BEFORE_NS = 500_000_000
-"""A fault is compared with so long before it: no longer than the shortest pause between two."""
+BEFORE_NS = 2_000_000_000
+"""A fault is compared with so long before it, in which nothing else was done."""
 WINDOW_NS = 100_000_000
 """The time until as before is told in windows of this length, by intended starts."""
-SLOWER = 2.0
-"""Requests are as fast as before while their median is at most so many times that before the fault."""
+SLOWER = 1.5
+"""A window is as fast as before if its median latency is at most so many times that of the slowest window before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,19 @@ def as_before_ns(requests: Sequence[Request], fault: Fault) -> int | None:
     """From a fault's beginning to the end of the last window in which its service was not as before.
 
     A window is as before if each of its requests had a good answer, and the median of their latencies is at most
-    SLOWER times that of the time before the fault. None if the last window is not, or nothing came before the fault.
+    SLOWER times that of the slowest window before the fault. None if the last window is not, or if nothing was
+    answered before the fault.
     """
-    before = [ns for one in requests if one.intended_ns < fault.began_ns and (ns := _good_ns(one)) is not None]
-    if not before:
-        return None
-    limit = SLOWER * median(before)
     windows: dict[int, list[int | None]] = defaultdict(list)
     for one in requests:
-        if one.intended_ns >= fault.began_ns:
-            windows[(one.intended_ns - fault.began_ns) // WINDOW_NS].append(_good_ns(one))
-    bad = [at for at, latencies in windows.items() if not _as_before(latencies, limit)]
+        windows[(one.intended_ns - fault.began_ns) // WINDOW_NS].append(_good_ns(one))
+    before = [
+        median(good) for at, all_ in windows.items() if at < 0 and (good := [one for one in all_ if one is not None])
+    ]
+    if not before:
+        return None
+    limit = SLOWER * max(before)
+    bad = [at for at, latencies in windows.items() if at >= 0 and not _as_before(latencies, limit)]
     if not bad:
         return 0
     return None if max(bad) == max(windows) else (max(bad) + 1) * WINDOW_NS

@@ -10,7 +10,7 @@ from experiments.detection.table import number
 from experiments.scenario import WIDTH
 
 COUNTS = ("faults", "lost", "failed", "duplicated", "unexplained", "wrong", "most_missed")
-HEADERS = ("n", "lost", "failed", "dupl.", "unexpl.", "wrong", "most")
+HEADERS = ("n", "lost", "failed", "dupl.", "unexp.", "wrong", "most")
 
 
 def costs_table(summary: dict[str, Any]) -> Table:
@@ -23,7 +23,7 @@ def costs_table(summary: dict[str, Any]) -> Table:
         width=WIDTH,
     )
     table.add_column("kind", no_wrap=True)
-    for name in (*HEADERS, "gap p50", "max", "before p50", "max"):
+    for name in (*HEADERS, "gap p50", "max", "back p50", "max"):
         table.add_column(name, justify="right")
     for kind, one in summary["kinds"].items():
         times = [cell for name in ("gap_ms", "as_before_ms") for cell in times_of(one[name])]
