@@ -50,7 +50,7 @@ help: ## list the targets
 	@echo "                     MODE=all|in-network|reconfiguration|both STEERING=on|off"
 	@echo "                     DISTURB=cpu|none DURATION=seconds RATE=frames/s SEED=number"
 	@echo "  knobs of make up:  TARGET FABRIC APPS"
-	@echo "  knobs of make experiment: NAME=policies|detection|migration|congestion|connections TARGET SEED ARGS=\"its other options\""
+	@echo "  knobs of make experiment: NAME=policies|detection|migration|congestion|connections|failures TARGET SEED ARGS=\"its other options\""
 	@echo "  knobs of make chaos: MINUTES=5 or COUNT=faults, SEED KINDS=update,kill-worker,... WRK=1 TARGET FABRIC=file"
 
 .PHONY: setup
@@ -88,7 +88,7 @@ run: ready ## move a function between two edge nodes, live, and measure it
 	  --steering $(STEERING) --disturb $(DISTURB) --duration $(DURATION) $(if $(RATE),--rate $(RATE)) --seed $(SEED)
 
 .PHONY: experiment
-experiment: ready ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed; NAME=migration: each way to move a service; NAME=congestion: what requests feel, beside HAProxy and nginx; NAME=connections: what becomes of open ones, beside HAProxy and Caddy
+experiment: ready ## compare the steering policies (a quarter of an hour); NAME=detection: how soon a busy node is noticed; NAME=migration: each way to move a service; NAME=congestion: what requests feel, beside HAProxy and nginx; NAME=connections: what becomes of open ones, beside HAProxy and Caddy; NAME=failures: what failures cost
 	@topologies/install.sh $(PEERS_OF_$(NAME))
 	@$(SUDO) $(PYTHON) -m experiments $(NAME) --target $(TARGET) --seed $(SEED) $(ARGS)
 

@@ -10,6 +10,7 @@ from experiments.chaos.command import chaos_command
 from experiments.congestion.command import congestion_command
 from experiments.connections.command import connections_command
 from experiments.detection.command import detection_command
+from experiments.failures.command import failures_command
 from experiments.migration.command import run_command
 from experiments.migration.folder import judge_command as judge_run_command
 from experiments.moves.command import migration_command
@@ -27,6 +28,7 @@ for command in (
     policies_command,
     judge_command,
     detection_command,
+    failures_command,
     migration_command,
     congestion_command,
     connections_command,

@@ -10,20 +10,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from experiments.chaos import flaps, processes
+from experiments.chaos import flaps, machines, processes
 from experiments.chaos.aim import began, give_way, place
 from experiments.chaos.kinds import KINDS
+from experiments.chaos.processes import frozen
 from experiments.chaos.releases import CONCURRENCY
 from experiments.chaos.schedule import Planned, pick
 from experiments.chaos.stand import STRANGER, Stand, filled, read_only
@@ -31,7 +26,6 @@ from experiments.chaos.verdict import Fault
 from hitless.mqtt.messages import JobUpdate
 from hitless.words import MemberStatus
 from topologies import network
-from topologies.processes import Process
 
 Context = AbstractAsyncContextManager[None]
 HOSTILE_PER_SECOND = {"udp": 500, "tcp": 100}
@@ -93,7 +87,7 @@ async def kill_agent(stand: Stand, planned: Planned, fault: Fault) -> AsyncItera
     await stand.await_new_epoch(node, stand.services())
     process = stand.bed.process(f"agent-{node}")
     began(fault, node, "agent")
-    kill(stand, process)
+    stand.kill(process)
     stand.bed.start_agent(node)
     yield
 
@@ -118,32 +112,14 @@ async def kill_central(
     """Kill the broker or the controller, and start it again at the end."""
     process = stand.bed.process(name)
     began(fault, network.controller_host_name(stand.bed.fabric), name)
-    kill(stand, process)
+    stand.kill(process)
     try:
         yield
     finally:
         start(stand)
 
 
-def kill(stand: Stand, process: Process) -> None:
-    """Kill a process of the fabric itself and take leave of it."""
-    process.signal(signal.SIGKILL)
-    process.handle.wait()
-    stand.bed.stop(process)
-
-
 # Processes that stand still
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Stop a process for the time of the block."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -353,6 +329,13 @@ async def hostile(protocol: str, stand: Stand, planned: Planned, fault: Fault) -
         stand.bed.stop(process)
 
 
+@asynccontextmanager
+async def nothing(stand: Stand, planned: Planned, fault: Fault) -> AsyncIterator[None]:
+    """Do nothing, where something might have been done."""
+    began(fault, *place(stand, planned))
+    yield
+
+
 FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "kill-worker": partial(kill_function, False),
     "kill-supervisor": partial(kill_function, True),
@@ -360,11 +343,15 @@ FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "kill-emitter": kill_emitter,
     "kill-agent": kill_agent,
     "kill-switch": kill_switch,
+    "kill-node": machines.kill_node,
+    "kill-nodes": machines.kill_nodes,
     "kill-broker": partial(kill_central, "broker", lambda stand: stand.bed.start_broker()),
     "kill-controller": partial(kill_central, "controller", lambda stand: stand.bed.start_controller()),
     "freeze-worker": freeze_worker,
     "freeze-gateway": freeze_gateway,
     "freeze-emitter": freeze_emitter,
+    "freeze-node": machines.freeze_node,
+    "freeze-switch": machines.freeze_switch,
     "freeze-agent": partial(freeze_process, "agent"),
     "freeze-broker": partial(freeze_process, "broker"),
     "freeze-controller": partial(freeze_process, "controller"),
@@ -384,5 +371,6 @@ FAULTS: Mapping[str, Callable[[Stand, Planned, Fault], Context]] = {
     "flap-route": flaps.default_route,
     "hostile-udp": partial(hostile, "udp"),
     "hostile-tcp": partial(hostile, "tcp"),
+    "nothing": nothing,
 }
 assert set(FAULTS) == set(KINDS)

@@ -35,12 +35,18 @@ KINDS: Mapping[str, Kind] = {
     "kill-emitter": Kind("SIGKILL to a node's emitter"),
     "kill-agent": Kind("SIGKILL to an agent, started again at once", Cost.NODE, recovery_s=40),
     "kill-switch": Kind("SIGKILL to a switch, started again at once, empty", Cost.NODE, recovery_s=40),
+    "kill-node": Kind(
+        "SIGKILL to all of a node, its link down; it starts again after a while", Cost.NODE, (1, 3), recovery_s=40
+    ),
+    "kill-nodes": Kind("the same for all nodes at once", Cost.NODE, (1, 3), recovery_s=40),
     "kill-broker": Kind("SIGKILL to the broker, started again after a while", hold_s=(0.5, 3)),
     "kill-controller": Kind("SIGKILL to the controller, started again after a while", hold_s=(0.5, 3)),
     "freeze-worker": Kind("SIGSTOP to a worker, for less than the time limit", hold_s=(0.2, 0.6)),
     "freeze-gateway": Kind("SIGSTOP to a gateway", hold_s=(0.2, 1)),
     "freeze-emitter": Kind("SIGSTOP to a node's emitter", hold_s=(0.5, 3)),
     "freeze-agent": Kind("SIGSTOP to an agent", hold_s=(0.5, 4)),
+    "freeze-node": Kind("SIGSTOP to all of a node", Cost.NODE, (0.5, 3), recovery_s=40),
+    "freeze-switch": Kind("SIGSTOP to a switch", Cost.NODE, (0.2, 1), recovery_s=40),
     "freeze-broker": Kind("SIGSTOP to the broker", hold_s=(0.5, 4)),
     "freeze-controller": Kind("SIGSTOP to the controller", hold_s=(0.5, 4)),
     "update": Kind("a new version of a function"),
@@ -59,4 +65,5 @@ KINDS: Mapping[str, Kind] = {
     "flap-route": Kind("the node's default route is taken away and given back", Cost.NODE, hold_s=(0.2, 3)),
     "hostile-udp": Kind("damaged and lying datagrams at a UDP service", hold_s=(1, 3)),
     "hostile-tcp": Kind("silent, damaged and slow connections at an HTTP service", hold_s=(1, 3)),
+    "nothing": Kind("nothing: what the others compare with", hold_s=(0.5, 3)),
 }

@@ -63,6 +63,8 @@ class Options:
     http_per_second: float
     wrk: bool
     """Whether wrk calls the HTTP service all the time, over four connections."""
+    rest_s: float = 0.0
+    """Without a fault between two, beside the pause that the plan has."""
 
     @property
     def longest_minutes(self) -> float:
@@ -143,13 +145,13 @@ async def make_faults(options: Options, stand: Stand, load: Process, results: Pa
     for planned in itertools.islice(plan(options.seed, options.kinds), options.count):
         if options.minutes is not None and time.monotonic() - start >= 60 * options.minutes:
             break
-        await asyncio.sleep(planned.pause_s)
+        await asyncio.sleep(planned.pause_s + options.rest_s)
         fault = await one_fault(planned, stand)
         faults.append(fault)
         (results / "faults.json").write_text(json.dumps([dataclasses.asdict(one) for one in faults], indent=1))
         load.check()
         console.print(table.line(time.monotonic() - start, fault, *progress.counts()), soft_wrap=True)
-    await asyncio.sleep(WARM_S)
+    await asyncio.sleep(WARM_S + options.rest_s)
     return faults
 
 

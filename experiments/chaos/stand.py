@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -202,6 +203,12 @@ class Stand:
                 self.left[node, name] = len(processes.workers(parts, self.service(name).component))
 
     # What is done to it
+
+    def kill(self, process: Process) -> None:
+        """Kill a process of the fabric itself and take leave of it."""
+        process.signal(signal.SIGKILL)
+        process.handle.wait()
+        self.bed.stop(process)
 
     async def deploy(self, node: str, patience_s: float = 30.0) -> JobUpdate | None:
         """Have a node brought to what the releases want of it; None if it did not say in time how that ended."""

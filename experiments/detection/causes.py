@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.chaos import processes
-from experiments.chaos.faults import frozen
 from experiments.chaos.load import Configuration, Target
+from experiments.chaos.processes import frozen
 from experiments.detection import ground
 from experiments.detection.ground import DATA, Ground, replaced
 from experiments.detection.kinds import (

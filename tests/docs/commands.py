@@ -73,6 +73,7 @@ RUNNERS = (
     Runner("docs/congestion.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/connections.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/detection.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
+    Runner("docs/failures.md", "make experiment ", f"{HERE}::test_make_has_the_target"),
     Runner("docs/functions.md", "make up", f"{HERE}::test_make_has_the_target"),
     Runner(
         "docs/functions.md",

@@ -17,6 +17,9 @@ from experiments.connections import judge as connections
 from experiments.connections import rows as connections_rows
 from experiments.connections import table as connections_table
 from experiments.detection import rows, table
+from experiments.failures import judge as failures
+from experiments.failures import page as failures_page
+from experiments.failures import rows as failures_rows
 from experiments.moves import page as migration_page
 from experiments.moves import picture as migration_picture
 from experiments.moves import reduced as migration_rows
@@ -113,3 +116,11 @@ def test_a_migration_page_is_made_of_a_runs_rows(tmp_path: Path) -> None:
     (folder / migration_page.SUMMARY).write_text(json.dumps(summary))
     with pytest.raises(AssertionError):
         check_migration_page(folder, tmp_path / "other")
+
+
+def test_each_published_failures_page_says_what_its_rows_say() -> None:
+    for folder in (file.parent for file in RESULTS.glob(f"*/{failures_rows.FAULTS}")):
+        told, summary = (folder / failures_page.PAGE).read_text(), failures.summarise(failures_rows.read(folder))
+        assert json.loads((folder / failures_page.SUMMARY).read_text()) == summary
+        for part in failures_page.parts(summary):
+            assert failures_page.printed(part) in told

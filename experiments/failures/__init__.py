@@ -1,0 +1,1 @@
+"""What failures cost: each part ends or stands still under load, again and again."""

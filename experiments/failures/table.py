@@ -1,0 +1,47 @@
+"""What is printed of the experiment. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from experiments.detection.table import number
+from experiments.scenario import WIDTH
+
+COUNTS = ("faults", "lost", "failed", "duplicated", "unexplained", "wrong", "most_missed")
+HEADERS = ("n", "lost", "failed", "dupl.", "unexp.", "wrong", "most")
+
+
+def costs_table(summary: dict[str, Any]) -> Table:
+    """A line for each kind of fault."""
+    table = Table(
+        title="requests by fault; ms of the longest gap in good answers, and until as before",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        width=WIDTH,
+    )
+    table.add_column("kind", no_wrap=True)
+    for name in (*HEADERS, "gap p50", "max", "back p50", "max"):
+        table.add_column(name, justify="right")
+    for kind, one in summary["kinds"].items():
+        times = [cell for name in ("gap_ms", "as_before_ms") for cell in times_of(one[name])]
+        table.add_row(kind, *(str(one[name]) for name in COUNTS), *times)
+    return table
+
+
+def times_of(spread: dict[str, Any]) -> list[str]:
+    """Median and longest; the longest says so if a time has no end."""
+    return [number(spread["p50"]), "never" if spread["never"] else number(spread["max"])]
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """Sentences on what the figures rest on."""
+    options, kinds = summary["options"], summary["kinds"].values()
+    faults, requests = (sum(one[name] for one in kinds) for name in ("faults", "requests"))
+    text = f"seed {options['seed']}, {options['target']}: {faults} faults, {requests} requests during them"
+    text += f", {summary['quiet_troubles']} wrong without a fault."
+    if summary["generator_late_p99_ms"] is not None:
+        text += f" The load was {summary['generator_late_p99_ms']} ms late at its p99 in the worst round."
+    return text
