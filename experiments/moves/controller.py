@@ -32,6 +32,8 @@ from hitless.wire.report import Report, ReportError, decode
 from hitless.words import REPORT_PORT, Affinity
 
 FOREVER = 3_600_000_000
+FIRST_NODE_ID = 1
+"""Of the node that the service begins at, in reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Controller:
 
     def heard(self, report: Report) -> None:
         """A report has come."""
+        if self._steering.host is None and report.node_id != FIRST_NODE_ID:
+            return  # the service begins where the client does: nothing is to move before the first node is busy
         before = self._steering.host
         self._steering.report(time.monotonic_ns() // 1000, report.node_id - 1, report)
         if self._steering.host != before:

@@ -269,7 +269,7 @@ def invalid(ways: dict[str, dict[str, Any]]) -> list[str]:
         late = one["late_p99_ms"]
         if late is None or late > LATE_GENERATOR_MS:
             found.append(f"{name}: requests were sent {late or 0:.3g} ms late at the 99th percentile")
-        if one["moves"] < FEWEST_MOVED * (one["moves"] + one["missed"] + one["idle_periods"]):
+        if not one["moves"] or one["moves"] < FEWEST_MOVED * (one["moves"] + one["missed"] + one["idle_periods"]):
             found.append(
                 f"{name}: only {one['moves']} of {one['moves'] + one['missed'] + one['idle_periods']} periods moved"
             )

@@ -50,7 +50,8 @@ def draw(
     axes.set_xlabel("from the report to the first request on the other node (ms)")
     axes.set_ylabel("share of moves")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    if any(times_ms.values()):
+        figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
     for name in formats:
         figure.savefig(folder / f"{NAME}.{name}", dpi=120, metadata={"Date": None} if name == "svg" else None)
     plt.close(figure)
