@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from greengrass_agent.emitter.rest import Rest, Shares
+from greengrass_agent.emitter.rest import NOTHING, Rest, Shares
 from greengrass_agent.emitter.settings import Add, EmitterSettings
 from greengrass_agent.emitter.trust import Trust
 from greengrass_agent.host.cgroup import CgroupError, Usage
@@ -87,6 +87,9 @@ class Instance:
         self._share = Share(budget_cores)
         self._rest = Rest(settings.interval_ms * NS_PER_MS, settings.idle_interval_ms * NS_PER_MS)
         self._trust = Trust()
+        self._seen: tuple[QueueNumbers, Shares] = QueueNumbers(), NOTHING
+        """When it was last looked at."""
+        self._seen_ns = -1
         self._woken_by_page = False
         """Whether the gateway wakes us when its numbers change."""
         self._used_ns: int | None = None
@@ -130,11 +133,11 @@ class Instance:
         """Whether there was no reading yet."""
         return self._used_ns is None
 
-    def due(self, now_ns: int, node: Node) -> bool:
-        """Whether there is something to report at this point of the schedule."""
+    def due(self, now_ns: int, unused_until_ns: int, node: Node) -> bool:
+        """Whether there is something to report at this point of the schedule. `unused_until_ns`: as in `read`."""
         numbers = self._page.read()
         self._trust.look(self._page.holds_until_ns, now_ns)
-        return self._rest.due(self._trust.judge(numbers), self._shares(node), now_ns)
+        return self._rest.due(*self._see(numbers, now_ns, unused_until_ns, node), now_ns)
 
     @property
     def silent(self) -> bool:
@@ -154,10 +157,12 @@ class Instance:
             self._page.report(self._page.read().queue_depth, resting=self._rest.resting)
         return self._rest.until_ns if rested and self._rest.resting else None
 
-    def report(self, now_ns: int, node: Node) -> Report:
-        """The next report; where a run wants it, it is noted."""
+    def report(self, now_ns: int, unused_until_ns: int, node: Node) -> Report:
+        """The next report, of what `due` has found if it was asked just now; where a run wants it, it is noted."""
         self.sequence += 1
-        numbers, shares = self._trust.judge(self._page.read()), self._shares(node)
+        if self._seen_ns != now_ns:
+            self._see(self._page.read(), now_ns, unused_until_ns, node)
+        numbers, shares = self._seen
         report = report_of(
             numbers,
             now_ns,
@@ -180,6 +185,11 @@ class Instance:
     def wire(self, report: Report) -> bytes:
         """A report as it goes to the switch."""
         return report.encode() if self.key is None else tagged(report, self.key)
+
+    def _see(self, numbers: QueueNumbers, now_ns: int, unused_until_ns: int, node: Node) -> tuple[QueueNumbers, Shares]:
+        self.rest(unused_until_ns)
+        self._seen, self._seen_ns = (self._trust.judge(numbers), self._shares(node)), now_ns
+        return self._seen
 
     def _shares(self, node: Node) -> Shares:
         own = self._share.permille

@@ -90,14 +90,16 @@ class Emitter:
                 schedule.wake(now_ns)
             if schedule.due(now_ns):
                 self._measure(now_ns)
-                self._report(self._due(now_ns), now_ns)
+                node = self._node()
+                self._report(self._due(now_ns, node), now_ns, node)
                 if now_ns - self._kept_ns >= HOUSEKEEPING_NS:
                     self._kept_ns = now_ns
                     self._housekeeping(now_ns)
                 self._rest(schedule, now_ns)
             elif notified:
                 self._measure(now_ns)
-                self._report([self._instances[name] for name in notified if name in self._instances], now_ns)
+                jumped = [self._instances[name] for name in notified if name in self._instances]
+                self._report(jumped, now_ns, self._node())
 
     def close(self) -> None:
         """Write the logs and close everything."""
@@ -148,10 +150,10 @@ class Emitter:
         felt = share_of_all(one.felt for one in self._instances.values())
         return Node(self._share.permille, self._memory, felt)
 
-    def _due(self, now_ns: int) -> list[Instance]:
+    def _due(self, now_ns: int, node: Node) -> list[Instance]:
         """Those to report at this point of the schedule; where all rest, all together, so that we wake seldom."""
-        instances, node = list(self._instances.values()), self._node()
-        due = [one for one in instances if one.due(now_ns, node)]
+        instances = list(self._instances.values())
+        due = [one for one in instances if one.due(now_ns, self._unused_until_ns, node)]
         for one in instances:
             if one.silent is not (one.added.service in self._silent):
                 self._tell(Silent(service=one.added.service, silent=one.silent))
@@ -164,11 +166,9 @@ class Emitter:
         if self._woken and len(known) == len(until):
             schedule.rest(min(known, default=now_ns + self._settings.idle_interval_ms * 1_000_000))
 
-    def _report(self, instances: Iterable[Instance], now_ns: int) -> None:
-        node = self._node()
+    def _report(self, instances: Iterable[Instance], now_ns: int, node: Node) -> None:
         for instance in instances:
-            instance.rest(self._unused_until_ns)
-            report = instance.report(now_ns, node)
+            report = instance.report(now_ns, self._unused_until_ns, node)
             for output in self._outputs:
                 output(instance, report)
 
