@@ -146,12 +146,14 @@ def sentences(summary: dict[str, Any]) -> list[str]:
 
 
 def _counted(summary: dict[str, Any]) -> str:
+    """Who lost nothing, and what that says."""
     clean = [name for name, one in summary["ways"].items() if not (one["lost"] or one["failed"] or one["duplicated"])]
-    bounds = ", ".join(f"`{name}` (fewer than {summary['ways'][name]['bound_95']:.1g})" for name in clean)
-    return (
-        f"Of no request lost, failed or executed twice, with the share that it is below at 95 % confidence: "
-        f"{bounds or 'no way'}."
+    if not clean:
+        return "By every way requests were lost, failed or executed twice."
+    bounds = ", ".join(
+        f"`{name}` (at 95 % confidence fewer than {summary['ways'][name]['bound_95']:.1g} of all are)" for name in clean
     )
+    return f"No request was lost, failed or executed twice by {bounds}."
 
 
 def _compared(name: str, own: dict[str, Any], other: dict[str, Any]) -> str:
