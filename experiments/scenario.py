@@ -61,6 +61,13 @@ def size_option(sizes: Mapping[str, str]) -> Callable[[Command], Command]:
     return click.option("--size", type=click.Choice(list(sizes)), default=list(sizes)[-1], show_default=True, help=said)
 
 
+publish_option = click.option(
+    "--publish",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="with --from: write the run's page, its figures and what is kept of its rows to this folder",
+)
+
+
 def console() -> Console:
     """Where an experiment prints."""
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -163,6 +170,12 @@ def begin(file: Path, kinds: Sequence[str], options: Mapping[str, Any]) -> bool:
 def estimate(printed: Console, todo: str, seconds: float) -> None:
     """Say what is to be done and how long it takes."""
     printed.print(f"{todo}, about {ceil(seconds / 60)} min")
+
+
+def left(seconds: float) -> str:
+    """Behind what was done: how long the rest takes; nothing at the end."""
+    minutes = ceil(seconds / 60)
+    return f"; about {minutes} min left" if minutes else ""
 
 
 def conclude(printed: Console, folder: Path, files: Sequence[str], invalid: Sequence[str]) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 from rich.console import Console
@@ -111,8 +110,7 @@ async def run(options: Options, folder: Path, console: Console) -> None:
         for at, one in enumerate(todo, 1):
             with console.status(f"{one.way}, {one.kind}", spinner="line") as status:
                 found = await experiment.segment(one, status.update)
-            left = ceil((time.monotonic() - began) / at * (len(todo) - at) / 60)
-            told = f"; about {left} min left" if left else ""
+            told = scenario.left((time.monotonic() - began) / at * (len(todo) - at))
             console.print(f"{one.number:5}/{total}  {one.way:<14} {one.kind:<11} {found}{told}", soft_wrap=True)
 
 

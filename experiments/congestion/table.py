@@ -7,12 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments.scenario import WIDTH
-
-
-def number(value: float | None) -> str:
-    """A figure for a cell, with three digits that say something; - for none."""
-    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+from experiments.cells import number, table_of
 
 
 def bounds(value: Sequence[float] | None) -> str:
@@ -20,18 +15,11 @@ def bounds(value: Sequence[float] | None) -> str:
     return "-" if value is None else "-".join(map(number, value))
 
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=WIDTH)
-    table.add_column("way", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
-
-
 def latency_table(ways: Mapping[str, Any]) -> Table:
     """How long requests took."""
-    table = _table(
+    table = table_of(
         "latency in ms: steady p99, and in the 5 s from each disturbance on",
+        "way",
         ("steady", "p50", "p99", "95 %", "p99.9", "95 %", "max"),
     )
     for name, one in ways.items():
@@ -51,8 +39,8 @@ def latency_table(ways: Mapping[str, Any]) -> Table:
 
 def area_table(ways: Mapping[str, Any]) -> Table:
     """What congestion cost, and how a way compares."""
-    table = _table(
-        "area over the steady p99, in ms·s; p99 against that of steered", ("area", "95 %", "to steered", "95 %")
+    table = table_of(
+        "area over the steady p99, in ms·s; p99 against that of steered", "way", ("area", "95 %", "to steered", "95 %")
     )
     for name, one in ways.items():
         table.add_row(
@@ -67,8 +55,9 @@ def area_table(ways: Mapping[str, Any]) -> Table:
 
 def requests_table(ways: Mapping[str, Any]) -> Table:
     """What became of requests, and where they waited."""
-    table = _table(
+    table = table_of(
         "requests; ms until the disturbed node was left; longest queue reported",
+        "way",
         ("windows", "early", "requests", "lost", "failed", "late", "left", "queue p50", "max"),
     )
     for name, one in ways.items():

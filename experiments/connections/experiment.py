@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from math import ceil
 from pathlib import Path
 
 from rich.console import Console
@@ -64,8 +63,7 @@ async def run(plan: Plan, target: str, folder: Path, console: Console) -> None:
         for at, one in enumerate(todo, 1):
             with console.status(one.way, spinner="line"):
                 said = await _segment(bed, plan, one, folder)
-            left = ceil(seconds(plan) / total * (len(todo) - at) / 60)
-            told = f"; about {left} min left" if left else ""
+            told = scenario.left(seconds(plan) / total * (len(todo) - at))
             console.print(f"{one.number:5}/{total}  round {one.round:<3} {one.way:<8} {said}{told}", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from experiments.congestion.ways import WORK
@@ -18,7 +19,7 @@ PROXY_HOST = "proxy"
 ANSWER_S = 5.0
 
 
-class Leaving:
+class Leaving(ABC):
     """How the service leaves a node for another one."""
 
     proxy: str | None = None
@@ -32,11 +33,11 @@ class Leaving:
         """Have the service on a node."""
         await self.move(other, node)
 
+    @abstractmethod
     async def move(self, origin: str, to: str) -> int:
         """Have it leave; when that was begun, in ns. Raises RuntimeError where it is refused."""
-        raise NotImplementedError
 
-    async def end(self, nodes: tuple[str, ...]) -> None:
+    async def end(self, nodes: tuple[str, ...]) -> None:  # noqa: B027 - most leave nothing
         """Leave nothing of that behind."""
 
     def _address(self, node: str) -> str:

@@ -7,30 +7,15 @@ from typing import Any
 
 from rich.table import Table
 
+from experiments.cells import rounded, table_of
 from experiments.detection.kinds import KINDS
 
 Figures = Mapping[str, Any]
-WIDTH = 80
-
-
-def number(value: float | None) -> str:
-    """A figure for a cell, without digits that say nothing; - for none."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
-
-
-def _table(title: str, first: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=WIDTH)
-    table.add_column(first, no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
 
 
 def kinds_table(variant: str, figures: Figures) -> Table:
     """A line for each kind of disturbance."""
-    table = _table(
+    table = table_of(
         f"{variant}: ms from the disturbance (and the queue's growth) to the first move",
         "kind",
         ("runs", "found", "missed", "harmless", "p50", "p99", "max", "queue p50", "max", "late", "moves"),
@@ -51,17 +36,17 @@ def cells(name: str, row: Figures, *, stays: bool) -> list[str]:
             str(row["found"]),
             str(row["missed"]),
             str(row["harmless"]),
-            *(number(found[one]) for one in ("p50", "p99", "max")),
-            *(number(queue[one]) for one in ("p50", "max")),
+            *(rounded(found[one]) for one in ("p50", "p99", "max")),
+            *(rounded(queue[one]) for one in ("p50", "max")),
         ]
     )
-    return [name, str(row["runs"]), *middle, number(row["late"]), str(row["moves"])]
+    return [name, str(row["runs"]), *middle, rounded(row["late"]), str(row["moves"])]
 
 
 def variants_table(variants: Mapping[str, Figures]) -> Table:
     """A line for each variant: all kinds together, and moves an hour at rest."""
     loads = sorted({int(load) for one in variants.values() for load in one["rest"]})
-    table = _table(
+    table = table_of(
         "variants: all kinds together; moves an hour at rest by load",
         "variant",
         ("runs", "found", "missed", "early", "p50", "p99", "max", "late", *(f"{load} %" for load in loads)),
@@ -71,8 +56,8 @@ def variants_table(variants: Mapping[str, Figures]) -> Table:
         table.add_row(
             name,
             *(str(row[field]) for field in ("runs", "found", "missed", "early")),
-            *(number(row["found_ms"][quantile]) for quantile in ("p50", "p99", "max")),
-            number(row["late"]),
+            *(rounded(row["found_ms"][quantile]) for quantile in ("p50", "p99", "max")),
+            rounded(row["late"]),
             *(an_hour(rests.get(str(load))) for load in loads),
         )
     return table
@@ -81,7 +66,7 @@ def variants_table(variants: Mapping[str, Figures]) -> Table:
 def replayed_table(variants: Mapping[str, Figures]) -> Table:
     """A line for each variant: what it would have made of the same reports."""
     loads = sorted({int(load) for one in variants.values() for load in one["rest"]})
-    table = _table(
+    table = table_of(
         "the same reports, judged anew: ms to the first move; minutes at rest with a move, by load",
         "variant",
         ("runs", "early", "found", "p50", "max", *(f"{load} %" for load in loads)),
@@ -91,7 +76,7 @@ def replayed_table(variants: Mapping[str, Figures]) -> Table:
         table.add_row(
             name,
             *(str(one[field]) for field in ("runs", "early", "found")),
-            *(number(one["found_ms"][quantile]) for quantile in ("p50", "max")),
+            *(rounded(one["found_ms"][quantile]) for quantile in ("p50", "max")),
             *("-" if rest is None else f"{rest['moved']} of {rest['minutes']}" for rest in rests),
         )
     return table
@@ -101,7 +86,7 @@ def an_hour(rest: Figures | None) -> str:
     """Moves an hour; without any, what they are fewer than at 95 % confidence."""
     if rest is None or rest["an_hour"] is None:
         return "-"
-    return f"<{number(rest['bound_95'])}" if rest["moves"] == 0 else number(rest["an_hour"])
+    return f"<{rounded(rest['bound_95'])}" if rest["moves"] == 0 else rounded(rest["an_hour"])
 
 
 def verdict(summary: Figures) -> str:
@@ -114,7 +99,7 @@ def verdict(summary: Figures) -> str:
     if summary["late_ms"] is None:
         text += f" Too few steady requests ({summary['steady_requests']}) to say which were late."
     else:
-        text += f" Late: above {number(summary['late_ms'])} ms, three times the steady p99."
+        text += f" Late: above {rounded(summary['late_ms'])} ms, three times the steady p99."
     used = {load: one["used"] for row in summary["variants"].values() for load, one in row["rest"].items()}
     if used:
         text += f" Used at rest, in fact: {', '.join(f'{one:.0f} %' for _, one in sorted(used.items()))} of a budget."

@@ -29,11 +29,7 @@ from topologies.testbed import NotReady
 @click.option("--only", "kinds", type=Names(MADE), default="", help="these kinds, with commas between them")
 @click.option("--udp-rate", type=click.FloatRange(1, 5000), default=200.0, show_default=True, help="requests/s")
 @click.option("--http-rate", type=click.FloatRange(1, 5000), default=100.0, show_default=True, help="requests/s")
-@click.option(
-    "--publish",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="with --from: write the run's page, its figures and what is kept of its rows to this folder",
-)
+@scenario.publish_option
 def failures_command(
     target: str,
     size: str,

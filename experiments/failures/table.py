@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments.detection.table import number
-from experiments.scenario import WIDTH
+from experiments.cells import rounded, table_of
 
 COUNTS = ("faults", "lost", "failed", "duplicated", "unexplained", "wrong", "most_missed")
 HEADERS = ("n", "lost", "failed", "dupl.", "unexp.", "wrong", "most")
@@ -15,16 +14,11 @@ HEADERS = ("n", "lost", "failed", "dupl.", "unexp.", "wrong", "most")
 
 def costs_table(summary: dict[str, Any]) -> Table:
     """A line for each kind of fault."""
-    table = Table(
-        title="requests by fault; ms of the longest gap in good answers, and until as before",
-        title_justify="left",
-        box=None,
-        padding=(0, 1, 0, 0),
-        width=WIDTH,
+    table = table_of(
+        "requests by fault; ms of the longest gap in good answers, and until as before",
+        "kind",
+        (*HEADERS, "gap p50", "max", "back p50", "max"),
     )
-    table.add_column("kind", no_wrap=True)
-    for name in (*HEADERS, "gap p50", "max", "back p50", "max"):
-        table.add_column(name, justify="right")
     for kind, one in summary["kinds"].items():
         times = [cell for name in ("gap_ms", "as_before_ms") for cell in times_of(one[name])]
         table.add_row(kind, *(str(one[name]) for name in COUNTS), *times)
@@ -33,7 +27,7 @@ def costs_table(summary: dict[str, Any]) -> Table:
 
 def times_of(spread: dict[str, Any]) -> list[str]:
     """Median and longest; the longest says so if a time has no end."""
-    return [number(spread["p50"]), "never" if spread["never"] else number(spread["max"])]
+    return [rounded(spread["p50"]), "never" if spread["never"] else rounded(spread["max"])]
 
 
 def verdict(summary: dict[str, Any]) -> str:

@@ -31,11 +31,7 @@ SIZES = {"short": (5, 20), "full": (25, 20)}
 @click.option("--moves", type=click.IntRange(1, 1000), help="of each way in a round, in place of the size's")
 @click.option("--only", "ways", type=Names(list(WAYS)), default="", help="these ways, with commas between them")
 @click.option("--rate", type=click.IntRange(100, 20_000), default=2000, show_default=True, help="requests a second")
-@click.option(
-    "--publish",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="with --from: write the run's page, its figures and what is kept of its rows to this folder",
-)
+@scenario.publish_option
 def migration_command(
     target: str,
     size: str,

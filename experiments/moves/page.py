@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from experiments import scenario
+from experiments.cells import number
 from experiments.moves import picture, reduced, rows, table
 from experiments.moves.judge import STAGES, summarise
 from experiments.moves.ways import WAYS
@@ -134,7 +135,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         if (value := total[name]) is not None:
             holds = "at most" if value <= goal else "more than"
             found.append(
-                f"In-network, the {name} from the report to the first request elsewhere is {table.number(value)} ms: "
+                f"In-network, the {name} from the report to the first request elsewhere is {number(value)} ms: "
                 f"{holds} {said} ({goal:g} ms)."
             )
     for name, other in summary["ways"].items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments import scenario
+from experiments.cells import number, table_of
 from experiments.moves.judge import WRONGS
 from experiments.moves.ways import WAYS
 
@@ -15,23 +15,11 @@ SAID = ("lost", "failed", "executed twice", "overtaken by a later one")
 """WRONGS, in words."""
 
 
-def number(value: float | None) -> str:
-    """A figure for a cell, with three digits that say something; - for none."""
-    return "-" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), width=scenario.WIDTH)
-    table.add_column("way", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
-
-
 def moves_table(ways: Mapping[str, Any]) -> Table:
     """How long a move takes."""
-    table = _table(
+    table = table_of(
         "ms from the host's report that it is busy to the first request on the other node",
+        "way",
         ("moves", "p50", "95 %", "p90", "p99", "max", "decided", "applied", "missed"),
     )
     for name, one in ways.items():
@@ -51,8 +39,9 @@ def moves_table(ways: Mapping[str, Any]) -> Table:
 
 def requests_table(ways: Mapping[str, Any]) -> Table:
     """What it did to requests."""
-    table = _table(
+    table = table_of(
         "requests, and their latency in ms: steady, and in the 100 ms after a move",
+        "way",
         ("requests", "lost", "failed", "twice", "overtaken", "p99", "after", "p99.9", "after", "on old"),
     )
     for name, one in ways.items():

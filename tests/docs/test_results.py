@@ -24,6 +24,7 @@ from experiments.moves import page as migration_page
 from experiments.moves import picture as migration_picture
 from experiments.moves import reduced as migration_rows
 from experiments.moves.rows import RUN as MIGRATION_RUN
+from experiments.scenario import WIDTH
 from tests.experiments.moves_rows import a_run
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -33,7 +34,7 @@ DETECTION = RESULTS / "detection"
 def printed(*parts: RenderableType) -> str:
     """As the command prints it, in 80 columns."""
     with Path("/dev/null").open("w") as nowhere:
-        console = Console(width=table.WIDTH, file=nowhere, record=True, highlight=False, markup=False)
+        console = Console(width=WIDTH, file=nowhere, record=True, highlight=False, markup=False)
         for part in parts:
             console.print(part)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines())
